@@ -1,0 +1,2 @@
+//! The heman command.
+fn main() {}

@@ -1,0 +1,253 @@
+//! The container that every binary file of ours has: magic, kind, version, binding, length, checksum, body.
+//!
+//! The *binding* is the digest of the public parameters that a file belongs to; keys, ciphertexts and plans of one
+//! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The checksum (BLAKE3) catches
+//! accidents; it does not authenticate.
+
+use std::io::Read;
+use std::path::Path;
+
+/// First bytes of every binary file.
+pub const MAGIC: [u8; 6] = *b"HEMAN\x1a";
+/// Version of the container and of all bodies.
+pub const VERSION: u8 = 1;
+/// Bytes before the body: magic, kind, version, binding, body length, checksum.
+pub const HEADER_BYTES: usize = 6 + 1 + 1 + 32 + 8 + 32;
+
+/// Digest of the public parameters that a file belongs to.
+pub type Binding = [u8; 32];
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A model's plan (the model owner's).
+    Plan = 1,
+    /// A secret key (the client's).
+    SecretKey = 2,
+    /// An evaluation key (public).
+    EvaluationKey = 3,
+    /// Encrypted inputs.
+    Input = 4,
+    /// Encrypted outputs.
+    Output = 5,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [Kind::Plan, Kind::SecretKey, Kind::EvaluationKey, Kind::Input, Kind::Output];
+
+    /// For messages: "a secret key".
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Kind::Plan => "a model plan",
+            Kind::SecretKey => "a secret key",
+            Kind::EvaluationKey => "an evaluation key",
+            Kind::Input => "an encrypted input",
+            Kind::Output => "an encrypted output",
+        }
+    }
+}
+
+/// What can be wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not one of our files.
+    #[error("this is not a heman file (wrong magic)")]
+    Magic,
+    /// Another kind of file than the verb takes.
+    #[error("this is {}; {} was expected", found.describe(), expected.describe())]
+    Kind {
+        /// What it is.
+        found: Kind,
+        /// What it should be.
+        expected: Kind,
+    },
+    /// A version that this build cannot read.
+    #[error("file version {found}; this build reads version {VERSION}")]
+    Version {
+        /// The version in the file.
+        found: u8,
+    },
+    /// The length in the header disagrees with the file.
+    #[error(
+        "the file is truncated or has bytes past its end: its header promises {expected} body bytes, it has {found}"
+    )]
+    Length {
+        /// From the header.
+        expected: u64,
+        /// In the file.
+        found: u64,
+    },
+    /// The file is larger than this kind may be.
+    #[error("the file is larger than {limit} bytes, the limit for {}", kind.describe())]
+    TooLarge {
+        /// Which kind.
+        kind: Kind,
+        /// Its limit.
+        limit: u64,
+    },
+    /// The checksum does not fit.
+    #[error("the file is corrupt (checksum mismatch)")]
+    Checksum,
+    /// The body does not decode, or breaks an invariant.
+    #[error("the file's content is invalid: {0}")]
+    Body(String),
+}
+
+/// Wraps a body into a file image.
+#[must_use]
+pub fn seal(kind: Kind, binding: &Binding, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&[kind as u8, VERSION]);
+    bytes.extend_from_slice(binding);
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    let checksum = blake3::Hasher::new().update(&bytes).update(body).finalize();
+    bytes.extend_from_slice(checksum.as_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Checks a file image and returns its binding and body.
+///
+/// # Errors
+/// Every way in which the image is not a sound file of the expected kind.
+pub fn open(bytes: &[u8], expected: Kind) -> Result<(Binding, &[u8]), FormatError> {
+    let kind = kind_of(bytes)?;
+    if kind != expected {
+        return Err(FormatError::Kind { found: kind, expected });
+    }
+    if bytes[7] != VERSION {
+        return Err(FormatError::Version { found: bytes[7] });
+    }
+    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return Err(FormatError::Length { expected: HEADER_BYTES as u64, found: bytes.len() as u64 });
+    };
+    let mut binding = [0; 32];
+    binding.copy_from_slice(&header[8..40]);
+    let mut length = [0; 8];
+    length.copy_from_slice(&header[40..48]);
+    let promised = u64::from_le_bytes(length);
+    if promised != body.len() as u64 {
+        return Err(FormatError::Length { expected: promised, found: body.len() as u64 });
+    }
+    let checksum = blake3::Hasher::new().update(&header[..48]).update(body).finalize();
+    if checksum.as_bytes() != &header[48..80] {
+        return Err(FormatError::Checksum);
+    }
+    Ok((binding, body))
+}
+
+/// The kind that a file image claims to be.
+///
+/// # Errors
+/// [`FormatError::Magic`] if it is none of ours.
+pub fn kind_of(bytes: &[u8]) -> Result<Kind, FormatError> {
+    if bytes.len() < 8 || bytes[..6] != MAGIC {
+        return Err(FormatError::Magic);
+    }
+    Kind::ALL.into_iter().find(|&kind| kind as u8 == bytes[6]).ok_or(FormatError::Magic)
+}
+
+/// Reads a file of at most `limit` bytes and checks it; returns binding and body.
+///
+/// # Errors
+/// As [`open`], and for files that cannot be read or exceed the limit, without reading past it.
+pub fn read_file(path: &Path, expected: Kind, limit: u64) -> Result<(Binding, Vec<u8>), FormatError> {
+    let fail = |source| FormatError::Read { path: path.display().to_string(), source };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit {
+        return Err(FormatError::TooLarge { kind: expected, limit });
+    }
+    let (binding, body) = open(&bytes, expected)?;
+    let start = bytes.len() - body.len();
+    bytes.drain(..start);
+    Ok((binding, bytes))
+}
+
+/// Serialises vectors of plain words as one little-endian byte string.
+pub mod words {
+    use bytemuck::Pod;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[cfg(target_endian = "big")]
+    compile_error!("file words are little-endian; a big-endian host needs a byte swap here");
+
+    /// Writes the words' bytes.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<T: Pod, S: Serializer>(words: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytemuck::cast_slice(words))
+    }
+
+    /// Reads words back.
+    ///
+    /// # Errors
+    /// If the byte string's length is no multiple of the word size.
+    pub fn deserialize<'de, T: Pod, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+        let bytes: Vec<u8> = Bytes::deserialize(deserializer)?.0;
+        if bytes.len() % size_of::<T>() != 0 {
+            return Err(D::Error::custom("a word array's length is no multiple of its word size"));
+        }
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    struct Bytes(Vec<u8>);
+
+    impl<'de> Deserialize<'de> for Bytes {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl serde::de::Visitor<'_> for Visitor {
+                type Value = Bytes;
+                fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    formatter.write_str("a byte string")
+                }
+                fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                    Ok(Bytes(bytes.to_vec()))
+                }
+                fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                    Ok(Bytes(bytes))
+                }
+            }
+            deserializer.deserialize_byte_buf(Visitor)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_opens_and_every_flipped_byte_is_noticed() {
+        let bytes = seal(Kind::Plan, &[7; 32], b"body");
+        let (binding, body) = open(&bytes, Kind::Plan).expect("just sealed");
+        assert_eq!((binding, body), ([7; 32], b"body".as_slice()));
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            assert!(open(&bad, Kind::Plan).is_err(), "byte {at}");
+            assert!(open(&bytes[..at], Kind::Plan).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_kind_is_named() {
+        let bytes = seal(Kind::SecretKey, &[0; 32], b"");
+        let error = open(&bytes, Kind::EvaluationKey).expect_err("another kind");
+        assert_eq!(error.to_string(), "this is a secret key; an evaluation key was expected");
+    }
+}

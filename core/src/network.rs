@@ -1,0 +1,175 @@
+//! The network between the importer and the planner: affine maps and pointwise functions, nothing else.
+//!
+//! Every model the importer accepts becomes a list of [`Stage`]s. A stage computes, for each of its rows, an affine
+//! combination of values that exist already (the encrypted inputs and the outputs of earlier stages) and applies one
+//! univariate function to it. That is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything
+//! linear between two functions (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into
+//! the affine rows and costs no bootstrap.
+//!
+//! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
+//! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::function::Function;
+
+/// One term of an affine row: `weight * value[source]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tap {
+    /// Index in the flat value space.
+    pub source: u32,
+    /// Plaintext coefficient.
+    pub weight: f32,
+}
+
+/// An affine form `bias + sum_i weight_i * value[source_i]`, its taps sorted by source without duplicates.
+///
+/// Taps are shared between rows wherever rows are copies of one another (padding, slicing, broadcasting).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Constant term.
+    pub bias: f64,
+    /// Linear terms, sorted by source, each source at most once, no zero weights.
+    pub taps: Arc<[Tap]>,
+}
+
+/// A batch of bootstraps to be: affine rows and the function applied to each.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Name of the ONNX node that gave the function (the last one, where a chain was fused).
+    pub name: String,
+    /// What was folded in here, for people: for example `Conv + BatchNormalization + Relu`.
+    pub operator: String,
+    /// Shape of the tensor that the rows form in row-major order, the leading batch axis of 1 included.
+    pub shape: Vec<usize>,
+    /// One affine form a row.
+    pub rows: Vec<Row>,
+    /// For each row its channel: rows of one channel share a function, a range and a table.
+    pub channel: Vec<u32>,
+    /// The function of each channel.
+    pub functions: Vec<Function>,
+}
+
+/// What the client does to the decrypted output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientOp {
+    /// Softmax over the axis.
+    Softmax {
+        /// Axis of the output tensor, counted from 0.
+        axis: usize,
+    },
+    /// Index of the largest entry over the axis.
+    ArgMax {
+        /// Axis of the output tensor, counted from 0.
+        axis: usize,
+        /// Whether the reduced axis stays as an axis of length 1.
+        keep_dims: bool,
+    },
+}
+
+/// Name and shape of a model's input or output, the leading batch axis of 1 included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Name in the ONNX graph.
+    pub name: String,
+    /// Shape with a leading batch axis of 1 where the model has one.
+    pub shape: Vec<usize>,
+}
+
+impl TensorInfo {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A whole model, lowered.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The one encrypted input.
+    pub input: TensorInfo,
+    /// Stages in an order in which each reads only what is there.
+    pub stages: Vec<Stage>,
+    /// The encrypted output before [`Network::client_ops`].
+    pub output: TensorInfo,
+    /// Affine form of each output element.
+    pub output_rows: Vec<Row>,
+    /// What the linear part of the output consists of, for people.
+    pub output_operator: String,
+    /// Operators that the client applies after decryption, first to last.
+    pub client_ops: Vec<ClientOp>,
+}
+
+impl Network {
+    /// Number of values: input elements and stage rows.
+    #[must_use]
+    pub fn value_count(&self) -> usize {
+        self.input.len() + self.activation_count()
+    }
+
+    /// Number of bootstraps that one input costs.
+    #[must_use]
+    pub fn activation_count(&self) -> usize {
+        self.stages.iter().map(|stage| stage.rows.len()).sum()
+    }
+
+    /// First value index of each stage, and the end of the last as one more entry.
+    #[must_use]
+    pub fn stage_offsets(&self) -> Vec<usize> {
+        let mut next = self.input.len();
+        let mut offsets = Vec::with_capacity(self.stages.len() + 1);
+        for stage in &self.stages {
+            offsets.push(next);
+            next += stage.rows.len();
+        }
+        offsets.push(next);
+        offsets
+    }
+
+    /// Evaluates the network in double precision on one input; returns every value, then the output.
+    ///
+    /// `input` holds `self.input.len()` elements; the first vector returned holds `self.value_count()` values.
+    #[must_use]
+    pub fn evaluate(&self, input: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let mut values = Vec::with_capacity(self.value_count());
+        values.extend_from_slice(input);
+        for stage in &self.stages {
+            let start = values.len();
+            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
+                let pre = row.evaluate(&values[..start]);
+                values.push(stage.functions[channel as usize].evaluate(pre));
+            }
+        }
+        let output = self.output_rows.iter().map(|row| row.evaluate(&values)).collect();
+        (values, output)
+    }
+}
+
+impl Row {
+    /// A constant.
+    #[must_use]
+    pub fn constant(bias: f64) -> Self {
+        Self { bias, taps: Arc::from([]) }
+    }
+
+    /// One value, as it is.
+    #[must_use]
+    pub fn value(source: u32) -> Self {
+        Self { bias: 0.0, taps: Arc::from([Tap { source, weight: 1.0 }]) }
+    }
+
+    /// `bias + sum weight * values[source]`.
+    #[must_use]
+    pub fn evaluate(&self, values: &[f64]) -> f64 {
+        self.taps.iter().fold(self.bias, |sum, tap| f64::from(tap.weight).mul_add(values[tap.source as usize], sum))
+    }
+}

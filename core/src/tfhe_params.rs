@@ -1,0 +1,52 @@
+//! TFHE parameters under their literature names.
+
+use serde::{Deserialize, Serialize};
+
+/// Parameters of one key set. Ciphertext words live mod 2^32; the bootstrapping key is generated mod 2^64.
+///
+/// Every ciphertext that leaves a process is an LWE row of `big_dimension() + 1` words under the flattened GLWE key;
+/// rows of `lwe_dimension + 1` words exist only between keyswitch and bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TfheParams {
+    /// n: dimension of the small LWE key, under which the modulus switch happens.
+    pub lwe_dimension: usize,
+    /// k: number of mask polynomials of a GLWE ciphertext.
+    pub glwe_dimension: usize,
+    /// N: degree of the ring, a power of two.
+    pub polynomial_size: usize,
+    /// log2 of the decomposition base of the bootstrapping key.
+    pub pbs_base_log: usize,
+    /// Levels of the bootstrapping key.
+    pub pbs_level: usize,
+    /// log2 of the decomposition base of the keyswitching key.
+    pub ks_base_log: usize,
+    /// Levels of the keyswitching key.
+    pub ks_level: usize,
+    /// b: keyswitching-key noise is TUniform(b) mod 2^32, uniform on [-2^b, 2^b] with half weight at the ends.
+    pub ks_noise_bound_log2: u32,
+    /// b: bootstrapping-key noise is TUniform(b) mod 2^64.
+    pub pbs_noise_bound_log2: u32,
+    /// b: noise of fresh inputs under the flattened GLWE key is TUniform(b) mod 2^32.
+    pub input_noise_bound_log2: u32,
+}
+
+impl TfheParams {
+    /// kN: dimension of the flattened GLWE key.
+    #[must_use]
+    pub fn big_dimension(&self) -> usize {
+        self.glwe_dimension * self.polynomial_size
+    }
+
+    /// Words of a row under the flattened GLWE key, mask then body.
+    #[must_use]
+    pub fn big_row_words(&self) -> usize {
+        self.big_dimension() + 1
+    }
+
+    /// Words of a row under the small key, mask then body.
+    #[must_use]
+    pub fn small_row_words(&self) -> usize {
+        self.lwe_dimension + 1
+    }
+}
