@@ -4,8 +4,12 @@
 
 pub mod affine;
 pub mod backend;
+pub mod ciphertext;
+pub mod evaluation_key;
 pub mod format;
 pub mod function;
 pub mod network;
 pub mod noise;
+pub mod params;
+pub mod security;
 pub mod tfhe_params;

@@ -50,3 +50,35 @@ impl TfheParams {
         self.lwe_dimension + 1
     }
 }
+
+impl TfheParams {
+    /// Checks that this build supports the parameters and that they are consistent; says nothing about security.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self) -> Result<(), String> {
+        let range = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} is {value}, not in {low}..={high}"))
+            }
+        };
+        range("lwe_dimension", self.lwe_dimension, 1, 4096)?;
+        range("glwe_dimension", self.glwe_dimension, 1, 8)?;
+        range("polynomial_size", self.polynomial_size, 256, 1 << 16)?;
+        if !self.polynomial_size.is_power_of_two() {
+            return Err(format!("polynomial_size is {}, not a power of two", self.polynomial_size));
+        }
+        range("big dimension", self.big_dimension(), 256, 1 << 17)?;
+        range("pbs_base_log", self.pbs_base_log, 1, 31)?;
+        range("pbs_level", self.pbs_level, 1, 8)?;
+        range("pbs_base_log * pbs_level", self.pbs_base_log * self.pbs_level, 1, 31)?;
+        range("ks_base_log", self.ks_base_log, 1, 15)?;
+        range("ks_level", self.ks_level, 1, 16)?;
+        range("ks_base_log * ks_level", self.ks_base_log * self.ks_level, 1, 31)?;
+        range("ks_noise_bound_log2", self.ks_noise_bound_log2 as usize, 0, 28)?;
+        range("pbs_noise_bound_log2", self.pbs_noise_bound_log2 as usize, 0, 60)?;
+        range("input_noise_bound_log2", self.input_noise_bound_log2 as usize, 0, 28)
+    }
+}

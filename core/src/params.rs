@@ -1,0 +1,194 @@
+//! The public parameters of a model: everything that a client needs, and no weights.
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::Binding;
+use crate::network::{ClientOp, TensorInfo};
+use crate::security;
+use crate::tfhe_params::TfheParams;
+
+/// First field of every parameter file.
+pub const FORMAT: &str = "heman-params";
+/// Version of the parameter file.
+pub const VERSION: u32 = 1;
+/// Largest parameter file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Largest number of elements of an input or output tensor.
+pub const MAX_TENSOR_LEN: usize = 1 << 24;
+
+/// `params.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// Encryption scheme.
+    pub scheme: Scheme,
+    /// TFHE parameters.
+    pub tfhe: TfheParams,
+    /// How inputs become torus elements.
+    pub input: InputEncoding,
+    /// How torus elements become outputs.
+    pub output: OutputEncoding,
+    /// Digest of the plan that these parameters were made for; tells plans apart, says nothing about weights.
+    pub plan_digest: String,
+    /// What the planner promises.
+    pub prediction: Prediction,
+}
+
+/// Encryption scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Chillotti, Gama, Georgieva, Izabachene.
+    Tfhe,
+}
+
+/// A value x is encrypted as the torus element `x * turns_per_unit` mod 1, after rounding to the grid in exact mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputEncoding {
+    /// Name and shape.
+    pub tensor: TensorInfo,
+    /// Turns of the torus a unit of x.
+    pub turns_per_unit: f64,
+    /// Smallest value that the parameters allow for.
+    pub low: f64,
+    /// Largest value that the parameters allow for.
+    pub high: f64,
+}
+
+/// A phase t, taken in [-1/2, 1/2), is the value `t / turns_per_unit + offset` of its element.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputEncoding {
+    /// Name and shape before the client's operators.
+    pub tensor: TensorInfo,
+    /// Turns of the torus a unit, one for each element.
+    pub turns_per_unit: Vec<f64>,
+    /// Value at phase 0, one for each element.
+    pub offset: Vec<f64>,
+    /// What the client applies after decryption, first to last.
+    pub client_ops: Vec<ClientOp>,
+}
+
+/// What the planner promises, before anything ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prediction {
+    /// Bits of security by the stricter curve.
+    pub security_bits: f64,
+    /// Share of calibration inputs whose argmax differs from the plaintext's, simulated with noise; null if not a classifier.
+    pub disagreement: Option<f64>,
+    /// Root mean square of the output error over that of the output, simulated with noise on the calibration data.
+    pub relative_error: f64,
+    /// log2 of the failure probability of one bootstrap; in real mode of leaving the torus interval.
+    pub p_fail_log2: f64,
+    /// Bootstraps an input.
+    pub bootstraps: u64,
+    /// Predicted thread-seconds an input on the machine that planned.
+    pub thread_seconds_per_input: f64,
+    /// Evaluation key file.
+    pub evaluation_key_bytes: u64,
+    /// Encrypted input file, one input.
+    pub input_bytes: u64,
+    /// Encrypted output file, one input.
+    pub output_bytes: u64,
+}
+
+/// What can be wrong with a parameter file.
+#[derive(Debug, thiserror::Error)]
+pub enum ParamsError {
+    /// Not JSON of the right form.
+    #[error("not a heman parameter file: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another format or version.
+    #[error("not a heman parameter file of version {VERSION} (found format {format:?}, version {version})")]
+    Format {
+        /// Found.
+        format: String,
+        /// Found.
+        version: u32,
+    },
+    /// Parameters outside of what this build supports, or inconsistent.
+    #[error("parameters are not acceptable: {0}")]
+    Invalid(String),
+    /// Parameters below 128 bits.
+    #[error("parameters give {found:.1} bits of security; at least {} are required", security::REQUIRED_BITS)]
+    Insecure {
+        /// By the stricter curve.
+        found: f64,
+    },
+}
+
+impl Params {
+    /// Reads and checks a parameter file, its security included: a client must not trust who sent it.
+    ///
+    /// # Errors
+    /// [`ParamsError`].
+    pub fn from_json(text: &[u8]) -> Result<Self, ParamsError> {
+        let params: Params = serde_json::from_slice(text)?;
+        params.check()?;
+        Ok(params)
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers, strings and lists always serialise")
+    }
+
+    /// Digest of all fields but the prediction: what keys, ciphertexts and plans are bound to.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        let fields =
+            (&self.format, self.version, self.scheme, &self.tfhe, &self.input, &self.output, &self.plan_digest);
+        let text = serde_json::to_vec(&fields).expect("numbers, strings and lists always serialise");
+        *blake3::hash(&text).as_bytes()
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ParamsError`] that names the first violation.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        if self.format != FORMAT || self.version != VERSION {
+            return Err(ParamsError::Format { format: self.format.clone(), version: self.version });
+        }
+        self.tfhe.check().map_err(ParamsError::Invalid)?;
+        let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
+        let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+        let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
+        if !fits(&self.input.tensor) || !fits(&self.output.tensor) {
+            return invalid("a tensor shape is empty or too large");
+        }
+        let turns = |t: f64| t.is_finite() && t > 0.0;
+        if !turns(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
+            return invalid("the input encoding is not finite");
+        }
+        if self.input.low > self.input.high {
+            return invalid("the input range is empty");
+        }
+        let outputs = self.output.tensor.len();
+        if self.output.turns_per_unit.len() != outputs || self.output.offset.len() != outputs {
+            return invalid("the output encoding has the wrong length");
+        }
+        if !self.output.turns_per_unit.iter().copied().all(turns) || !self.output.offset.iter().all(|o| o.is_finite()) {
+            return invalid("the output encoding is not finite");
+        }
+        let rank = self.output.tensor.shape.len();
+        let axis_fits = |op: &ClientOp| match *op {
+            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
+        };
+        if !self.output.client_ops.iter().all(axis_fits) || self.output.client_ops.len() > 4 {
+            return invalid("an operator for the client names an axis that does not exist");
+        }
+        let found = security::bits(&self.tfhe);
+        if found < security::REQUIRED_BITS {
+            return Err(ParamsError::Insecure { found });
+        }
+        Ok(())
+    }
+}
