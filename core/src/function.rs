@@ -148,6 +148,16 @@ impl Function {
         Function::Unary(op, Box::new(Function::X))
     }
 
+    /// Height of the expression tree.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        match self {
+            Function::X | Function::Constant(_) => 1,
+            Function::Unary(_, a) => 1 + a.depth(),
+            Function::Binary(_, a, b) => 1 + a.depth().max(b.depth()),
+        }
+    }
+
     /// The value at `x`; not finite where the function is not defined.
     #[must_use]
     pub fn evaluate(&self, x: f64) -> f64 {
