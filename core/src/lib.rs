@@ -4,15 +4,23 @@
 
 pub mod affine;
 pub mod backend;
+pub mod calibrate;
 pub mod ciphertext;
+pub mod cost;
 pub mod evaluation_key;
+pub mod exact;
 pub mod factor;
+pub mod fold;
 pub mod format;
 pub mod function;
 pub mod network;
 pub mod noise;
 pub mod params;
 pub mod plan;
+pub mod planner;
 pub mod progress;
+pub mod quantise;
+pub mod search;
 pub mod security;
+pub mod simulate;
 pub mod tfhe_params;

@@ -1,0 +1,136 @@
+//! Runs a plan in the clear with the noise that the model predicts: the integers, tables and wrap-around are the real ones.
+
+use crate::affine::AffineMap;
+use crate::noise;
+use crate::plan::{Plan, to_turns, to_word};
+
+/// A plan made ready for simulation.
+pub struct Simulator<'a> {
+    plan: &'a Plan,
+    tables: Vec<Vec<Vec<u32>>>,
+    steps: u32,
+    input_std: f64,
+    bootstrap_std: f64,
+    table_std: f64,
+}
+
+impl<'a> Simulator<'a> {
+    /// Makes the plan's tables.
+    #[must_use]
+    pub fn new(plan: &'a Plan) -> Self {
+        let tfhe = &plan.params.tfhe;
+        let size = tfhe.polynomial_size;
+        let steps = 2.0 * size as f64;
+        // The rounding of the body happens for real below.
+        let switch = noise::modulus_switch_variance(tfhe) - 1.0 / (12.0 * steps * steps);
+        Self {
+            plan,
+            tables: plan.stages.iter().map(|s| s.tables.iter().map(|t| t.polynomial(size)).collect()).collect(),
+            steps: 2 * size as u32,
+            input_std: noise::input_variance(tfhe).sqrt(),
+            bootstrap_std: noise::bootstrap_variance(tfhe).sqrt(),
+            table_std: (noise::keyswitch_variance(tfhe) + switch).sqrt(),
+        }
+    }
+
+    /// The output phases of one input, encoded and with noise, decoded to values before the client's operators.
+    #[must_use]
+    pub fn run(&self, input: &[f32], seed: u64) -> Vec<f64> {
+        let mut noise = Gaussian::new(seed);
+        let scale = self.plan.params.input.turns_per_unit;
+        let mut values: Vec<u32> = Vec::with_capacity(self.plan.value_count());
+        values.extend(input.iter().map(|&x| to_word(f64::from(x) * scale + self.input_std * noise.next())));
+        for (stage, tables) in self.plan.stages.iter().zip(&self.tables) {
+            let phases = evaluate(&stage.affine, &values);
+            let bits = 32 - self.steps.trailing_zeros();
+            for (&phase, &table) in phases.iter().zip(&stage.table_of_value) {
+                let noisy = phase.wrapping_add(to_word(self.table_std * noise.next()));
+                let index = (noisy.wrapping_add(1 << (bits - 1)) >> bits) as usize;
+                let table = &tables[table as usize];
+                let entry = if index < table.len() { table[index] } else { table[index - table.len()].wrapping_neg() };
+                values.push(entry.wrapping_add(to_word(self.bootstrap_std * noise.next())));
+            }
+        }
+        let phases = evaluate(&self.plan.output, &values);
+        self.plan.params.output.decode(&phases)
+    }
+}
+
+/// The map on plain words: the model that every backend's linear map must equal.
+#[must_use]
+pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
+    let mut out = map.bias.clone();
+    let mut gathered = Vec::new();
+    for block in &map.blocks {
+        for position in 0..block.positions {
+            gathered.clear();
+            let picks = &block.picks[position * block.terms..][..block.terms];
+            gathered.extend(picks.iter().map(|&pick| values[pick as usize]));
+            for kernel in 0..block.kernels {
+                let weights = &block.weights[kernel * block.terms..][..block.terms];
+                let sum = weights
+                    .iter()
+                    .zip(&gathered)
+                    .fold(0_u32, |sum, (&w, &x)| sum.wrapping_add(x.wrapping_mul(i32::from(w).cast_unsigned())));
+                let target = block.targets[kernel * block.positions + position] as usize;
+                out[target] = out[target].wrapping_add(sum);
+            }
+        }
+    }
+    out
+}
+
+impl crate::params::OutputEncoding {
+    /// Values of output phases, before the client's operators.
+    #[must_use]
+    pub fn decode(&self, phases: &[u32]) -> Vec<f64> {
+        let pairs = self.turns_per_unit.iter().zip(&self.offset);
+        phases.iter().zip(pairs).map(|(&phase, (turns, offset))| to_turns(phase) / turns + offset).collect()
+    }
+}
+
+/// Reproducible Gaussian numbers for simulations; not for cryptography.
+///
+/// Source: splitmix64 (Steele, Lea, Flood, OOPSLA 2014) and Box and Muller (1958).
+struct Gaussian {
+    state: u64,
+    spare: Option<f64>,
+}
+
+impl Gaussian {
+    fn new(seed: u64) -> Self {
+        Self { state: seed, spare: None }
+    }
+
+    fn uniform(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) * (-53.0_f64).exp2()
+    }
+
+    fn next(&mut self) -> f64 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+        self.spare = Some(radius * sine);
+        radius * cosine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaussian_numbers_have_mean_zero_and_variance_one() {
+        let mut noise = Gaussian::new(1);
+        let samples: Vec<f64> = (0..200_000).map(|_| noise.next()).collect();
+        let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+        let variance = samples.iter().map(|x| x * x).sum::<f64>() / samples.len() as f64;
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.015, "{mean} {variance}");
+    }
+}
