@@ -70,8 +70,27 @@ pub struct OutputEncoding {
     pub turns_per_unit: Vec<f64>,
     /// Value at phase 0, one for each element.
     pub offset: Vec<f64>,
+    /// In exact mode the spacing of each element's grid around its offset, to which decrypted values are rounded.
+    pub steps: Option<Vec<f64>>,
     /// What the client applies after decryption, first to last.
     pub client_ops: Vec<ClientOp>,
+}
+
+impl OutputEncoding {
+    /// Values of output phases (words, element-major), before the client's operators.
+    #[must_use]
+    pub fn decode(&self, phases: &[u32]) -> Vec<f64> {
+        phases
+            .iter()
+            .enumerate()
+            .map(|(element, &phase)| {
+                let value = crate::plan::to_turns(phase) / self.turns_per_unit[element];
+                let value =
+                    self.steps.as_ref().map_or(value, |steps| (value / steps[element]).round() * steps[element]);
+                value + self.offset[element]
+            })
+            .collect()
+    }
 }
 
 /// What the planner promises, before anything ran.
@@ -177,6 +196,11 @@ impl Params {
         }
         if !self.output.turns_per_unit.iter().copied().all(turns) || !self.output.offset.iter().all(|o| o.is_finite()) {
             return invalid("the output encoding is not finite");
+        }
+        if let Some(steps) = &self.output.steps {
+            if steps.len() != outputs || !steps.iter().copied().all(turns) {
+                return invalid("the output grid is not finite or has the wrong length");
+            }
         }
         let rank = self.output.tensor.shape.len();
         let axis_fits = |op: &ClientOp| match *op {

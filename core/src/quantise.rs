@@ -60,10 +60,25 @@ pub struct Quantised {
 
 /// Affine encoding of a channel: phase = (z - origin) * turns.
 #[derive(Clone, Copy, Debug)]
-struct Scale {
-    origin: f64,
-    turns: f64,
-    leave: f64,
+pub(crate) struct Scale {
+    /// Value at phase 0.
+    pub origin: f64,
+    /// Turns a unit.
+    pub turns: f64,
+    /// Probability that a value leaves its interval.
+    pub leave: f64,
+}
+
+/// All scales of a plan.
+pub(crate) struct Encoding<'a> {
+    /// Table inputs of every stage and channel.
+    pub scales: &'a [Vec<Scale>],
+    /// Output elements.
+    pub outputs: &'a [Scale],
+    /// The inputs, then the values of every stage and channel.
+    pub groups: &'a [Scale],
+    /// Turns between neighbouring messages in exact mode.
+    pub step: Option<f64>,
 }
 
 impl Scale {
@@ -143,16 +158,10 @@ impl Source<'_> {
         for group in &mut groups {
             group.choose_scale(limit);
         }
-        let stages = self.stages(&scales, &group_of, &groups, limit);
-        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, &groups, limit);
-        let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(&output_scales).map(encode).collect();
-        let mut plan = Plan {
-            params: self.params(tfhe, groups[0].turns, &output_scales),
-            stages,
-            output: factor(rows),
-            output_operator: self.network.output_operator.clone(),
-        };
-        plan.params.plan_digest = plan.digest();
+        let groups: Vec<Scale> =
+            groups.iter().map(|group| Scale { origin: group.origin, turns: group.turns, leave: 0.0 }).collect();
+        let encoding = Encoding { scales: &scales, outputs: &output_scales, groups: &groups, step: None };
+        let plan = self.assemble(tfhe, &encoding, limit);
         let leave: f64 = self
             .network
             .stages
@@ -162,6 +171,22 @@ impl Source<'_> {
             .sum();
         let mean = leave / self.network.activation_count().max(1) as f64;
         Quantised { plan, leave_log2: mean.max(1e-300).log2() }
+    }
+
+    /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in order.
+    pub(crate) fn assemble(&self, tfhe: &TfheParams, encoding: &Encoding<'_>, limit: f64) -> Plan {
+        let group_of = self.group_of_value();
+        let stages = self.stages(encoding, &group_of, limit);
+        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding.groups, limit);
+        let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
+        let mut plan = Plan {
+            params: self.params(tfhe, encoding),
+            stages,
+            output: factor(rows),
+            output_operator: self.network.output_operator.clone(),
+        };
+        plan.params.plan_digest = plan.digest();
+        plan
     }
 
     fn group_of_value(&self) -> Vec<u32> {
@@ -202,10 +227,11 @@ impl Source<'_> {
         }
     }
 
-    fn stages(&self, scales: &[Vec<Scale>], group_of: &[u32], groups: &[Group], limit: f64) -> Vec<PlanStage> {
+    fn stages(&self, encoding: &Encoding<'_>, group_of: &[u32], limit: f64) -> Vec<PlanStage> {
+        let groups = encoding.groups;
         let mut first = 1;
         let mut stages = Vec::with_capacity(self.network.stages.len());
-        for (stage, scales) in self.network.stages.iter().zip(scales) {
+        for (stage, scales) in self.network.stages.iter().zip(encoding.scales) {
             let encode =
                 |(row, &channel): (&Row, &u32)| self.encode_row(row, scales[channel as usize], group_of, groups, limit);
             let rows: Vec<QuantisedRow> = stage.rows.par_iter().zip(&stage.channel).map(encode).collect();
@@ -231,7 +257,7 @@ impl Source<'_> {
         stages
     }
 
-    fn encode_row(&self, row: &Row, scale: Scale, group_of: &[u32], groups: &[Group], limit: f64) -> QuantisedRow {
+    fn encode_row(&self, row: &Row, scale: Scale, group_of: &[u32], groups: &[Scale], limit: f64) -> QuantisedRow {
         let mut constant = (row.bias - scale.origin) * scale.turns;
         let mut weights = Vec::with_capacity(row.taps.len());
         for tap in row.taps.iter() {
@@ -246,7 +272,8 @@ impl Source<'_> {
         QuantisedRow { sources: row.taps.iter().map(|tap| tap.source).collect(), weights, bias: to_word(constant) }
     }
 
-    fn params(&self, tfhe: &TfheParams, input_turns: f64, outputs: &[Scale]) -> Params {
+    fn params(&self, tfhe: &TfheParams, encoding: &Encoding<'_>) -> Params {
+        let outputs = encoding.outputs;
         let (low, high) = self.calibration.input_range;
         let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
         Params {
@@ -256,7 +283,7 @@ impl Source<'_> {
             tfhe: *tfhe,
             input: InputEncoding {
                 tensor: self.network.input.clone(),
-                turns_per_unit: input_turns,
+                turns_per_unit: encoding.groups[0].turns,
                 low: low - margin,
                 high: high + margin,
             },
@@ -264,6 +291,7 @@ impl Source<'_> {
                 tensor: self.network.output.clone(),
                 turns_per_unit: outputs.iter().map(|scale| scale.turns).collect(),
                 offset: outputs.iter().map(|scale| scale.origin).collect(),
+                steps: encoding.step.map(|turns| outputs.iter().map(|scale| turns / scale.turns).collect()),
                 client_ops: self.network.client_ops.clone(),
             },
             plan_digest: String::new(),

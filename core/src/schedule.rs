@@ -66,9 +66,9 @@ impl Schedule {
         let mut slot_of_value = Vec::with_capacity(plan.value_count());
         let mut first_slots = Vec::with_capacity(lengths.len());
         for (block, &length) in lengths.iter().enumerate() {
-            // Block `b` is written by stage `b - 1`; what that stage reads is still needed while it runs.
+            // Block b is written at the end of stage b - 1, when that stage's reads are over.
             live.retain(|&(last, slot, length)| {
-                let needed = last + 1 >= block;
+                let needed = last >= block;
                 if !needed {
                     free.give_back(slot, length);
                 }

@@ -2,7 +2,7 @@
 
 use crate::affine::AffineMap;
 use crate::noise;
-use crate::plan::{Plan, to_turns, to_word};
+use crate::plan::{Plan, to_word};
 
 /// A plan made ready for simulation.
 pub struct Simulator<'a> {
@@ -78,15 +78,6 @@ pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
         }
     }
     out
-}
-
-impl crate::params::OutputEncoding {
-    /// Values of output phases, before the client's operators.
-    #[must_use]
-    pub fn decode(&self, phases: &[u32]) -> Vec<f64> {
-        let pairs = self.turns_per_unit.iter().zip(&self.offset);
-        phases.iter().zip(pairs).map(|(&phase, (turns, offset))| to_turns(phase) / turns + offset).collect()
-    }
 }
 
 /// Reproducible Gaussian numbers for simulations; not for cryptography.
