@@ -6,10 +6,9 @@
 //! from the linear map before it, which costs nothing but more terms for the next stage. Where z leaves its range, `|z|`
 //! folds back continuously instead of changing sign. The same holds for leaky ReLUs and `|z|` itself.
 
-use std::sync::Arc;
-
 use crate::function::{Function, Unary};
-use crate::network::{Network, Row, Tap};
+use crate::network::{Network, Row};
+use crate::row_sum::RowSum;
 
 /// `even * |z| + odd * z`: what a function with one kink at zero is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,13 +47,13 @@ const MAX_TERMS: usize = 1 << 26;
 pub fn fold_kinks(network: &Network) -> (Network, Vec<bool>) {
     let unchanged = || (network.clone(), vec![false; network.stages.len()]);
     let mut replacement: Vec<Option<(Kink, Row)>> = vec![None; network.input.len()];
-    let mut scratch = Accumulator::new(network.value_count());
+    let mut scratch = RowSum::default();
     let mut folded = network.clone();
     let mut flags = Vec::with_capacity(network.stages.len());
     let mut terms = 0;
     for stage in &mut folded.stages {
         for row in &mut stage.rows {
-            *row = scratch.expand(row, &replacement);
+            *row = expand(&mut scratch, row, &replacement);
             terms += row.taps.len();
             if terms > MAX_TERMS {
                 return unchanged();
@@ -72,7 +71,7 @@ pub fn fold_kinks(network: &Network) -> (Network, Vec<bool>) {
         }
     }
     for row in &mut folded.output_rows {
-        *row = scratch.expand(row, &replacement);
+        *row = expand(&mut scratch, row, &replacement);
         terms += row.taps.len();
         if terms > MAX_TERMS {
             return unchanged();
@@ -81,65 +80,29 @@ pub fn fold_kinks(network: &Network) -> (Network, Vec<bool>) {
     (folded, flags)
 }
 
-/// Sums rows over the whole value space without sorting anything twice.
-struct Accumulator {
-    weights: Vec<f64>,
-    touched: Vec<u32>,
-    is_touched: Vec<bool>,
-}
-
-impl Accumulator {
-    fn new(values: usize) -> Self {
-        Self { weights: vec![0.0; values], touched: Vec::new(), is_touched: vec![false; values] }
+/// The row with every folded value replaced by its parts.
+fn expand(sum: &mut RowSum, row: &Row, replacement: &[Option<(Kink, Row)>]) -> Row {
+    if row.taps.iter().all(|tap| replacement[tap.source as usize].is_none()) {
+        return row.clone();
     }
-
-    fn add(&mut self, source: u32, weight: f64) {
-        let at = source as usize;
-        if !self.is_touched[at] {
-            self.is_touched[at] = true;
-            self.touched.push(source);
-        }
-        self.weights[at] += weight;
-    }
-
-    fn expand(&mut self, row: &Row, replacement: &[Option<(Kink, Row)>]) -> Row {
-        if row.taps.iter().all(|tap| replacement[tap.source as usize].is_none()) {
-            return row.clone();
-        }
-        let mut bias = row.bias;
-        for tap in row.taps.iter() {
-            let weight = f64::from(tap.weight);
-            match &replacement[tap.source as usize] {
-                None => self.add(tap.source, weight),
-                Some((kink, inner)) => {
-                    self.add(tap.source, weight * kink.even);
-                    if kink.odd != 0.0 {
-                        bias += weight * kink.odd * inner.bias;
-                        for through in inner.taps.iter() {
-                            self.add(through.source, weight * kink.odd * f64::from(through.weight));
-                        }
-                    }
-                }
+    sum.add_constant(row.bias);
+    for tap in row.taps.iter() {
+        let weight = f64::from(tap.weight);
+        match &replacement[tap.source as usize] {
+            None => sum.add_value(tap.source, weight),
+            Some((kink, inner)) => {
+                sum.add_value(tap.source, weight * kink.even);
+                sum.add_row(inner, weight * kink.odd);
             }
         }
-        self.touched.sort_unstable();
-        let taps: Arc<[Tap]> = self
-            .touched
-            .iter()
-            .map(|&source| {
-                self.is_touched[source as usize] = false;
-                Tap { source, weight: std::mem::take(&mut self.weights[source as usize]) as f32 }
-            })
-            .collect();
-        self.touched.clear();
-        Row { bias, taps }
     }
+    sum.take()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Stage, TensorInfo};
+    use crate::network::{Stage, Tap, TensorInfo};
 
     fn stage(name: &str, rows: Vec<Row>, function: Unary) -> Stage {
         let channel = vec![0; rows.len()];

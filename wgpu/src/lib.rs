@@ -28,8 +28,10 @@ pub enum WgpuError {
 /// Lists the adapters; empty where no driver is installed.
 #[must_use]
 pub fn devices() -> Vec<WgpuDevice> {
-    let descriptor =
-        wgpu::InstanceDescriptor { backends: wgpu::Backends::VULKAN, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::VULKAN,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
     let instance = wgpu::Instance::new(descriptor);
     let adapters = wait(instance.enumerate_adapters(wgpu::Backends::VULKAN));
     let describe = |(index, adapter): (usize, wgpu::Adapter)| {

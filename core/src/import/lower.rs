@@ -1,0 +1,254 @@
+//! Walks the decluttered graph and lowers it node by node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+
+use super::element::{Element, SymbolicTensor};
+use super::error::{ImportError, UnsupportedNode};
+use crate::function::Function;
+use crate::network::{ClientOp, Network, Row, Stage, TensorInfo};
+use crate::row_sum::RowSum;
+
+/// Most taps in flight or in the lowered network.
+const MAX_TAPS: usize = 1 << 27;
+/// Most values of a network.
+const MAX_VALUES: usize = 1 << 24;
+
+/// A tensor between two nodes.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// Known in plaintext.
+    Constant(Arc<Tensor>),
+    /// Encrypted.
+    Symbolic(SymbolicTensor),
+    /// Encrypted, with operators that only the client can apply.
+    ForClient(SymbolicTensor, Vec<ClientOp>),
+    /// Behind a node that is not supported.
+    Unknown,
+}
+
+/// Why a node is refused.
+pub(super) struct Refusal {
+    pub reason: String,
+    pub suggestion: String,
+}
+
+impl Refusal {
+    pub fn new(reason: impl Into<String>, suggestion: impl Into<String>) -> Self {
+        Self { reason: reason.into(), suggestion: suggestion.into() }
+    }
+}
+
+impl From<TractError> for Refusal {
+    fn from(error: TractError) -> Self {
+        Self::new(format!("{error:#}"), "check the node's attributes and shapes")
+    }
+}
+
+/// The lowering in progress.
+pub(super) struct Lowering<'a> {
+    pub model: &'a TypedModel,
+    values: HashMap<OutletId, Value>,
+    pub stages: Vec<Stage>,
+    pub value_count: usize,
+    taps: usize,
+    pub sum: RowSum,
+    refused: Vec<UnsupportedNode>,
+    operator_of_node: &'a [(String, String)],
+}
+
+impl<'a> Lowering<'a> {
+    pub fn new(model: &'a TypedModel, operator_of_node: &'a [(String, String)]) -> Self {
+        Self {
+            model,
+            values: HashMap::new(),
+            stages: Vec::new(),
+            value_count: 0,
+            taps: 0,
+            sum: RowSum::default(),
+            refused: Vec::new(),
+            operator_of_node,
+        }
+    }
+
+    /// Lowers the whole model.
+    pub fn run(mut self, input: TensorInfo) -> Result<Network, ImportError> {
+        self.value_count = input.len();
+        for node in self.model.eval_order().map_err(|e| ImportError::NotOnnx(format!("{e:#}")))? {
+            let node = &self.model.nodes[node];
+            if node.op_is::<tract_onnx::tract_core::ops::source::TypedSource>() {
+                let elements = (0..input.len()).map(|i| Element::Row(Row::value(i as u32))).collect();
+                let tensor = SymbolicTensor { shape: input.shape.clone(), elements, operators: Vec::new() };
+                self.values.insert(OutletId::new(node.id, 0), Value::Symbolic(tensor));
+                continue;
+            }
+            self.node(node)?;
+        }
+        if !self.refused.is_empty() {
+            return Err(ImportError::Unsupported(self.refused));
+        }
+        self.finish(input)
+    }
+
+    fn node(&mut self, node: &TypedNode) -> Result<(), ImportError> {
+        let known: Option<Vec<Value>> =
+            (0..node.outputs.len()).map(|slot| node.outputs[slot].fact.konst.clone().map(Value::Constant)).collect();
+        let inputs: Vec<Value> =
+            node.inputs.iter().map(|outlet| self.values.get(outlet).cloned().unwrap_or(Value::Unknown)).collect();
+        let outputs = if let Some(known) = known {
+            Ok(known)
+        } else if inputs.iter().any(|value| matches!(value, Value::Unknown)) {
+            Ok(vec![Value::Unknown; node.outputs.len()])
+        } else {
+            self.dispatch(node, inputs)
+        };
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            Err(refusal) => {
+                self.refused.push(UnsupportedNode {
+                    operator: self.operator_name(node),
+                    node: node.name.clone(),
+                    reason: refusal.reason,
+                    suggestion: refusal.suggestion,
+                });
+                vec![Value::Unknown; node.outputs.len()]
+            }
+        };
+        for (slot, value) in outputs.into_iter().enumerate() {
+            if let Value::Symbolic(tensor) = &value {
+                self.account(tensor)?;
+            }
+            self.values.insert(OutletId::new(node.id, slot), value);
+        }
+        for outlet in &node.inputs {
+            let readers = &self.model.nodes[outlet.node].outputs[outlet.slot].successors;
+            let done = readers.iter().all(|reader| self.values.contains_key(&OutletId::new(reader.node, 0)));
+            if done && !self.model.outputs.contains(outlet) {
+                self.values.remove(outlet);
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, tensor: &SymbolicTensor) -> Result<(), ImportError> {
+        let distinct = |element: &Element| match element {
+            Element::Row(row) if Arc::strong_count(&row.taps) <= 2 => row.taps.len(),
+            _ => 0,
+        };
+        self.taps = self.taps.saturating_add(tensor.elements.iter().map(distinct).sum());
+        if self.taps > MAX_TAPS || self.value_count > MAX_VALUES {
+            return Err(ImportError::TooComplex(format!(
+                "more than {MAX_TAPS} terms or {MAX_VALUES} values after lowering"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The ONNX operator that a node came from, by its name; tract's own name otherwise.
+    pub fn operator_name(&self, node: &TypedNode) -> String {
+        let candidates = self.operator_of_node.iter().filter(|(name, _)| node.name.starts_with(name.as_str()));
+        let best = candidates.max_by_key(|(name, _)| name.len());
+        best.map_or_else(|| node.op().name().to_string(), |(_, operator)| operator.clone())
+    }
+
+    /// Adds the node's operator to a tensor's list, once in a row.
+    pub fn label(&self, node: &TypedNode, mut operators: Vec<String>) -> Vec<String> {
+        let name = self.operator_name(node);
+        if operators.last() != Some(&name) {
+            operators.push(name);
+        }
+        operators
+    }
+
+    /// Computes what is pending, so that every element is a row.
+    pub fn materialise(&mut self, node: &TypedNode, tensor: &mut SymbolicTensor) {
+        if let Some(stage) = tensor.materialise(&node.name, self.value_count) {
+            self.value_count += stage.rows.len();
+            self.stages.push(stage);
+        }
+    }
+
+    /// The encrypted input of a node that has one, materialised; the stored copy is replaced, so that other readers share it.
+    pub fn materialised_input(
+        &mut self,
+        node: &TypedNode,
+        slot: usize,
+        value: Value,
+    ) -> Result<SymbolicTensor, Refusal> {
+        let outlet = node.inputs[slot];
+        let Value::Symbolic(mut tensor) = value else {
+            return Err(Refusal::new(
+                "an encrypted operand was expected here",
+                "make this operand depend on the input",
+            ));
+        };
+        if tensor.is_pending() {
+            let producer = &self.model.nodes[outlet.node];
+            self.materialise(producer, &mut tensor);
+            self.values.insert(outlet, Value::Symbolic(tensor.clone()));
+        }
+        Ok(tensor)
+    }
+
+    /// Shape of an output.
+    pub fn output_shape(node: &TypedNode, slot: usize) -> Result<Vec<usize>, Refusal> {
+        let shape = node.outputs[slot].fact.shape.as_concrete();
+        shape.map(<[usize]>::to_vec).ok_or_else(|| {
+            Refusal::new(
+                "its output shape is not fixed",
+                "export the model with fixed sizes (only the batch axis may be free)",
+            )
+        })
+    }
+
+    /// Applies one function to every element.
+    pub fn map(&mut self, node: &TypedNode, mut tensor: SymbolicTensor, function: Function) -> Value {
+        let function = Arc::new(function);
+        let mut composed: HashMap<usize, (Arc<Function>, Arc<Function>)> = HashMap::new();
+        for element in &mut tensor.elements {
+            // Elements that share a function go on sharing it: that keeps a channel one table.
+            *element = match element {
+                Element::Pending(pending) => {
+                    let entry = composed
+                        .entry(Arc::as_ptr(&pending.function) as usize)
+                        .or_insert_with(|| (pending.function.clone(), Arc::new(function.compose(&pending.function))));
+                    Element::Pending(super::element::Pending { function: entry.1.clone(), row: pending.row.clone() })
+                }
+                Element::Row(_) => element.apply(&function),
+            };
+        }
+        tensor.operators = self.label(node, tensor.operators);
+        Value::Symbolic(tensor)
+    }
+
+    fn finish(mut self, input: TensorInfo) -> Result<Network, ImportError> {
+        let &[outlet] = self.model.outputs.as_slice() else {
+            return Err(ImportError::Interface(format!("it has {} outputs; one is needed", self.model.outputs.len())));
+        };
+        let (mut tensor, client_ops) = match self.values.remove(&outlet) {
+            Some(Value::Symbolic(tensor)) => (tensor, Vec::new()),
+            Some(Value::ForClient(tensor, ops)) => (tensor, ops),
+            _ => return Err(ImportError::Interface("its output does not depend on its input".into())),
+        };
+        let node = &self.model.nodes[outlet.node];
+        self.materialise(node, &mut tensor);
+        let finite = |row: &Row| row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
+        let rows: Vec<Row> = tensor.rows().cloned().collect();
+        if !self.stages.iter().flat_map(|stage| &stage.rows).chain(&rows).all(finite) {
+            return Err(ImportError::NotOnnx("a weight is not a finite number".into()));
+        }
+        let name = self.model.outlet_label(outlet).unwrap_or(&node.name).to_string();
+        let output_operator =
+            if tensor.operators.is_empty() { "Identity".to_string() } else { tensor.operators.join(" + ") };
+        Ok(Network {
+            input,
+            stages: self.stages,
+            output: TensorInfo { name, shape: tensor.shape },
+            output_rows: rows,
+            output_operator,
+            client_ops,
+        })
+    }
+}

@@ -1,0 +1,747 @@
+//! One function an operator family.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::{
+    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, Tile, TypedConcat,
+};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cast::Cast;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::identity::Identity;
+use tract_onnx::tract_core::ops::logic::Iff;
+use tract_onnx::tract_core::ops::math::PowConst;
+use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu, Reduce, Reducer, Softmax, SoftmaxKind};
+
+use super::element::{Element, SymbolicTensor};
+use super::lower::{Lowering, Refusal, Value};
+use super::window;
+use crate::function::{Binary, Function, Unary};
+use crate::network::{ClientOp, Row};
+
+type Outputs = Result<Vec<Value>, Refusal>;
+
+impl Lowering<'_> {
+    pub(super) fn dispatch(&mut self, node: &TypedNode, mut inputs: Vec<Value>) -> Outputs {
+        if let Value::ForClient(tensor, ops) = &inputs[0] {
+            return self.for_client(node, tensor.clone(), ops.clone());
+        }
+        if node.op_is::<Identity>() || node.op_is::<Cast>() {
+            return self.cast(node, inputs.remove(0));
+        }
+        if node.op_is::<AxisOp>()
+            || node.op_is::<Slice>()
+            || node.op_is::<StridedSlice>()
+            || node.op_is::<TypedConcat>()
+            || node.op_is::<MultiBroadcastTo>()
+            || node.op_is::<Tile>()
+        {
+            return self.movement(node, &inputs, inputs.len(), node.op.as_ref());
+        }
+        if node.op_is::<Gather>() {
+            return self.movement(node, &inputs, 1, node.op.as_ref());
+        }
+        if let Some(op) = node.op_as::<Pad>() {
+            return self.pad(node, &inputs, op);
+        }
+        if let Some(op) = node.op_as::<ElementWiseOp>() {
+            return self.element_wise(node, inputs.remove(0), op);
+        }
+        if let Some(op) = node.op_as::<TypedBinOp>() {
+            return self.binary(node, inputs, op);
+        }
+        if node.op_is::<Iff>() {
+            return self.iff(node, inputs);
+        }
+        if let Some(op) = node.op_as::<Conv>() {
+            return self.conv(node, inputs, op);
+        }
+        if let Some(op) = node.op_as::<Deconv>() {
+            return self.deconv(node, inputs, op);
+        }
+        if let Some(op) = node.op_as::<SumPool>() {
+            return self.sum_pool(node, inputs.remove(0), op);
+        }
+        if let Some(op) = node.op_as::<MaxPool>() {
+            return self.max_pool(node, inputs.remove(0), op);
+        }
+        if let Some(op) = node.op_as::<EinSum>() {
+            return self.einsum(node, inputs, op);
+        }
+        if let Some(op) = node.op_as::<Reduce>() {
+            return self.reduce(node, inputs.remove(0), op);
+        }
+        if let Some(op) = node.op_as::<Softmax>() {
+            return self.softmax(node, inputs.remove(0), op);
+        }
+        Err(Refusal::new(
+            "there is no homomorphic evaluation of this operator",
+            "replace it by supported operators or compute it before encryption",
+        ))
+    }
+
+    fn cast(&mut self, node: &TypedNode, value: Value) -> Outputs {
+        let kind = node.outputs[0].fact.datum_type;
+        if kind.is_float() {
+            return Ok(vec![value]);
+        }
+        if kind.is_integer() && matches!(value, Value::Symbolic(_)) {
+            let Value::Symbolic(tensor) = value else { unreachable!("matched above") };
+            return Ok(vec![self.map(node, tensor, Function::unary(Unary::Truncate))]);
+        }
+        Err(Refusal::new(format!("a cast to {kind:?} of encrypted data"), "keep encrypted tensors in floating point"))
+    }
+
+    /// Evaluates an operator that only moves data on the numbers of the elements.
+    fn movement(&mut self, node: &TypedNode, inputs: &[Value], data_inputs: usize, op: &dyn TypedOp) -> Outputs {
+        let mut elements: Vec<Element> = Vec::new();
+        let mut operators: Vec<String> = Vec::new();
+        let mut arguments: TVec<TValue> = tvec!();
+        for (slot, value) in inputs.iter().enumerate() {
+            match value {
+                Value::Symbolic(tensor) => {
+                    let first = elements.len() as i64;
+                    let numbers: Vec<i64> = (0..tensor.elements.len() as i64).map(|i| first + i).collect();
+                    arguments.push(Tensor::from_shape(&tensor.shape, &numbers)?.into_tvalue());
+                    elements.extend(tensor.elements.iter().cloned());
+                    operators.extend(
+                        tensor.operators.iter().filter(|o| !operators.contains(o)).cloned().collect::<Vec<_>>(),
+                    );
+                }
+                Value::Constant(tensor) if slot < data_inputs => {
+                    let first = elements.len() as i64;
+                    let numbers: Vec<i64> = (0..tensor.len() as i64).map(|i| first + i).collect();
+                    arguments.push(Tensor::from_shape(tensor.shape(), &numbers)?.into_tvalue());
+                    elements.extend(floats(tensor)?.into_iter().map(Element::constant));
+                }
+                Value::Constant(tensor) => arguments.push(tensor.clone().into_tvalue()),
+                Value::ForClient(..) | Value::Unknown => return Err(after_client_op()),
+            }
+        }
+        let moved = op
+            .eval_out_of_plan(arguments)?
+            .ok_or_else(|| Refusal::new("it keeps state", "export the model without recurrent state"))?;
+        let operators = self.label(node, operators);
+        moved
+            .iter()
+            .map(|tensor| {
+                let numbers = tensor.to_plain_array_view::<i64>()?;
+                Ok(Value::Symbolic(SymbolicTensor {
+                    shape: tensor.shape().to_vec(),
+                    elements: numbers.iter().map(|&i| elements[i as usize].clone()).collect(),
+                    operators: operators.clone(),
+                }))
+            })
+            .collect()
+    }
+
+    fn pad(&mut self, node: &TypedNode, inputs: &[Value], op: &Pad) -> Outputs {
+        let PadMode::Constant(fill) = &op.mode else { return self.movement(node, inputs, 1, op) };
+        let fill = floats(fill)?.first().copied().unwrap_or(0.0);
+        let Value::Symbolic(tensor) = &inputs[0] else { return Err(after_client_op()) };
+        // The padding is one more element, moved like the others.
+        let shape = &tensor.shape;
+        let numbers: Vec<i64> = (0..tensor.elements.len() as i64).collect();
+        let outside = tensor.elements.len() as i64;
+        let marked = Pad { pads: op.pads.clone(), mode: PadMode::Constant(Arc::new(Tensor::from(outside))) };
+        let moved = marked.eval_out_of_plan(tvec!(Tensor::from_shape(shape, &numbers)?.into_tvalue()))?;
+        let moved = moved.ok_or_else(after_client_op)?;
+        let constant = Element::constant(fill);
+        let view = moved[0].to_plain_array_view::<i64>()?;
+        let elements =
+            view.iter().map(|&i| tensor.elements.get(i as usize).unwrap_or(&constant).clone()).collect::<Vec<_>>();
+        let operators = self.label(node, tensor.operators.clone());
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape: moved[0].shape().to_vec(), elements, operators })])
+    }
+
+    fn element_wise(&mut self, node: &TypedNode, value: Value, op: &ElementWiseOp) -> Outputs {
+        let Value::Symbolic(mut tensor) = value else { return Err(after_client_op()) };
+        let mini = &op.0;
+        let name = mini.name();
+        if name == "Neg" {
+            for element in &mut tensor.elements {
+                *element = element.affine(-1.0, 0.0);
+            }
+            return Ok(vec![Value::Symbolic(tensor)]);
+        }
+        let unary = match name.as_str() {
+            "Abs" => Unary::Abs,
+            "Exp" => Unary::Exp,
+            "Ln" => Unary::Ln,
+            "Square" => Unary::Square,
+            "Sqrt" => Unary::Sqrt,
+            "Recip" => Unary::Reciprocal,
+            "Rsqrt" => Unary::Rsqrt,
+            "Ceil" => Unary::Ceil,
+            "Floor" => Unary::Floor,
+            "Round" | "RoundHalfToEven" => Unary::RoundHalfEven,
+            "Cos" => Unary::Cos,
+            "Sin" => Unary::Sin,
+            "Tan" => Unary::Tan,
+            "Acos" => Unary::Acos,
+            "Asin" => Unary::Asin,
+            "Atan" => Unary::Atan,
+            "Cosh" => Unary::Cosh,
+            "Sinh" => Unary::Sinh,
+            "Tanh" => Unary::Tanh,
+            "Acosh" => Unary::Acosh,
+            "Asinh" => Unary::Asinh,
+            "Atanh" => Unary::Atanh,
+            "Erf" => Unary::Erf,
+            "Sign" => Unary::Sign,
+            "Sigmoid" => Unary::Sigmoid,
+            "HardSwish" => Unary::HardSwish,
+            "Silu" => Unary::Silu,
+            "GeluExact" => Unary::Gelu,
+            "GeluApproximate" if mini.downcast_ref::<GeluApproximate>().is_some_and(|g| !g.fast_impl) => {
+                Unary::GeluTanh
+            }
+            "LeakyRelu" => match mini.downcast_ref::<LeakyRelu>() {
+                Some(op) => Unary::LeakyRelu(f64::from(op.alpha)),
+                None => return Err(unknown_function(&name)),
+            },
+            "PowConst" => match mini.downcast_ref::<PowConst>() {
+                Some(op) => {
+                    let exponent = Box::new(Function::Constant(f64::from(op.exponent)));
+                    let function = Function::Binary(Binary::Pow, Box::new(Function::X), exponent);
+                    return Ok(vec![self.map(node, tensor, function)]);
+                }
+                None => return Err(unknown_function(&name)),
+            },
+            _ => return Err(unknown_function(&name)),
+        };
+        Ok(vec![self.map(node, tensor, Function::unary(unary))])
+    }
+
+    fn binary(&mut self, node: &TypedNode, inputs: Vec<Value>, op: &TypedBinOp) -> Outputs {
+        let name = op.0.name();
+        let (kind, swap) = match name {
+            "Add" => (Binary::Add, false),
+            "Sub" => (Binary::Sub, false),
+            "SubF" => (Binary::Sub, true),
+            "Mul" => (Binary::Mul, false),
+            "Div" => (Binary::Div, false),
+            "Max" => (Binary::Max, false),
+            "Min" => (Binary::Min, false),
+            "Pow" => (Binary::Pow, false),
+            _ => match comparison(name) {
+                Some(found) => found,
+                None => return Err(unknown_function(name)),
+            },
+        };
+        let shape = Self::output_shape(node, 0)?;
+        let mut operands = Vec::with_capacity(2);
+        for value in &inputs {
+            operands.push(broadcast(value, &shape)?);
+        }
+        let (Some(b), Some(a)) = (operands.pop(), operands.pop()) else {
+            return Err(Refusal::new("it has one operand", "give it two"));
+        };
+        let (a, b) = if swap { (b, a) } else { (a, b) };
+        let fused: Option<Vec<Element>> =
+            a.elements.iter().zip(&b.elements).map(|(x, y)| combine(kind, x, y)).collect();
+        let mut operators = a.operators.clone();
+        operators.extend(b.operators.iter().filter(|o| !a.operators.contains(o)).cloned());
+        let operators = self.label(node, operators);
+        let elements = match fused {
+            Some(elements) => share_functions(elements),
+            None => return self.combine_tensors(node, inputs, kind, swap, operators),
+        };
+        let negated = matches!(name, "LessEq" | "GreaterEq" | "NE" | "Ne" | "GTE" | "LTE");
+        let elements = if negated { elements.iter().map(|e| e.affine(-1.0, 1.0)).collect() } else { elements };
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    /// Two encrypted tensors that are not functions of common rows: their values are computed first.
+    fn combine_tensors(
+        &mut self,
+        node: &TypedNode,
+        inputs: Vec<Value>,
+        kind: Binary,
+        swap: bool,
+        operators: Vec<String>,
+    ) -> Outputs {
+        let shape = Self::output_shape(node, 0)?;
+        let mut operands = Vec::with_capacity(2);
+        for (slot, value) in inputs.into_iter().enumerate() {
+            let value = match value {
+                Value::Symbolic(_) => Value::Symbolic(self.materialised_input(node, slot, value)?),
+                other => other,
+            };
+            operands.push(broadcast(&value, &shape)?);
+        }
+        if swap {
+            operands.reverse();
+        }
+        let tensor = |elements| SymbolicTensor { shape: shape.clone(), elements, operators: operators.clone() };
+        let (a, b) = (&operands[0], &operands[1]);
+        let result = match kind {
+            Binary::Add | Binary::Sub => tensor(self.add(a, b, if kind == Binary::Add { 1.0 } else { -1.0 })),
+            Binary::Mul => {
+                // xy = ((x + y) / 2)^2 - ((x - y) / 2)^2
+                let square = Arc::new(Function::unary(Unary::Square));
+                let half = |elements: Vec<Element>| {
+                    tensor(elements.iter().map(|e| e.affine(0.5, 0.0).apply(&square)).collect())
+                };
+                let mut plus = half(self.add(a, b, 1.0));
+                let mut minus = half(self.add(a, b, -1.0));
+                self.materialise(node, &mut plus);
+                self.materialise(node, &mut minus);
+                tensor(self.add(&plus, &minus, -1.0))
+            }
+            Binary::Max | Binary::Min => {
+                let (a, b) = if kind == Binary::Max { (a, b) } else { (b, a) };
+                // max(a, b) = a + relu(b - a), min(a, b) = b - relu(b - a)
+                let mut rest = tensor(self.relu_of_difference(b, a));
+                self.materialise(node, &mut rest);
+                if kind == Binary::Max { tensor(self.add(a, &rest, 1.0)) } else { tensor(self.add(a, &rest, -1.0)) }
+            }
+            _ => {
+                return Err(Refusal::new(
+                    "both operands are encrypted and different",
+                    "only sums, differences, products, maxima and minima of two encrypted tensors can be computed",
+                ));
+            }
+        };
+        Ok(vec![Value::Symbolic(result)])
+    }
+
+    fn relu_of_difference(&mut self, a: &SymbolicTensor, b: &SymbolicTensor) -> Vec<Element> {
+        let relu = Arc::new(Function::unary(Unary::Relu));
+        self.add(a, b, -1.0).iter().map(|e| e.apply(&relu)).collect()
+    }
+
+    /// `a + scale * b` of materialised tensors of one shape.
+    fn add(&mut self, a: &SymbolicTensor, b: &SymbolicTensor, scale: f64) -> Vec<Element> {
+        let pairs: Vec<(&Row, &Row)> = a.rows().zip(b.rows()).collect();
+        pairs
+            .into_iter()
+            .map(|(x, y)| {
+                self.sum.add_row(x, 1.0);
+                self.sum.add_row(y, scale);
+                Element::Row(self.sum.take())
+            })
+            .collect()
+    }
+
+    /// `if c then a else b` as `c a + (1 - c) b`, where all are functions of one row.
+    fn iff(&mut self, node: &TypedNode, inputs: Vec<Value>) -> Outputs {
+        let shape = Self::output_shape(node, 0)?;
+        let tensors: Result<Vec<SymbolicTensor>, Refusal> = inputs.iter().map(|v| broadcast(v, &shape)).collect();
+        let tensors = tensors?;
+        let elements: Option<Vec<Element>> = (0..tensors[0].elements.len())
+            .map(|i| {
+                let (c, a, b) = (&tensors[0].elements[i], &tensors[1].elements[i], &tensors[2].elements[i]);
+                let taken = combine(Binary::Mul, c, a)?;
+                let other = combine(Binary::Mul, &c.affine(-1.0, 1.0), b)?;
+                combine(Binary::Add, &taken, &other)
+            })
+            .collect();
+        let elements = elements.ok_or_else(|| {
+            Refusal::new(
+                "it chooses between different encrypted values",
+                "only choices that depend on one value can be computed",
+            )
+        })?;
+        let mut operators: Vec<String> = Vec::new();
+        for tensor in &tensors {
+            operators.extend(tensor.operators.iter().filter(|o| !operators.contains(o)).cloned().collect::<Vec<_>>());
+        }
+        let operators = self.label(node, operators);
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements: share_functions(elements), operators })])
+    }
+
+    fn conv(&mut self, node: &TypedNode, mut inputs: Vec<Value>, op: &Conv) -> Outputs {
+        let kernel = constant(&inputs[1], "its kernel is encrypted")?;
+        let bias = constant(&inputs[2], "its bias is encrypted")?;
+        if op.q_params.is_some() {
+            return Err(quantised());
+        }
+        let tensor = self.materialised_input(node, 0, inputs.swap_remove(0))?;
+        let shape = Self::output_shape(node, 0)?;
+        let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
+        let count: usize = shape.iter().product();
+        let mut elements = vec![Element::constant(0.0); count];
+        let rows: Vec<&Row> = tensor.rows().collect();
+        let mut current = usize::MAX;
+        let sum = &mut self.sum;
+        let layout = window::conv(op, &tensor.shape, kernel.shape(), &shape, |tap| {
+            if tap.output != current {
+                if current != usize::MAX {
+                    elements[current] = Element::Row(sum.take());
+                }
+                current = tap.output;
+            }
+            sum.add_row(rows[tap.input], weights[tap.kernel]);
+        })?;
+        if current != usize::MAX {
+            elements[current] = Element::Row(sum.take());
+        }
+        add_bias(&mut elements, &bias, &layout);
+        let operators = self.label(node, tensor.operators);
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    fn deconv(&mut self, node: &TypedNode, mut inputs: Vec<Value>, op: &Deconv) -> Outputs {
+        let kernel = constant(&inputs[1], "its kernel is encrypted")?;
+        let bias = constant(&inputs[2], "its bias is encrypted")?;
+        let tensor = self.materialised_input(node, 0, inputs.swap_remove(0))?;
+        let shape = Self::output_shape(node, 0)?;
+        let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
+        let (taps, layout) = window::deconv(op, &tensor.shape, kernel.shape(), &shape)?;
+        let mut elements = vec![Element::constant(0.0); shape.iter().product()];
+        let rows: Vec<&Row> = tensor.rows().collect();
+        for run in taps.chunk_by(|a, b| a.output == b.output) {
+            for tap in run {
+                self.sum.add_row(rows[tap.input], weights[tap.kernel]);
+            }
+            elements[run[0].output] = Element::Row(self.sum.take());
+        }
+        add_bias(&mut elements, &bias, &layout);
+        let operators = self.label(node, tensor.operators);
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    fn sum_pool(&mut self, node: &TypedNode, value: Value, op: &SumPool) -> Outputs {
+        let tensor = self.materialised_input(node, 0, value)?;
+        let shape = Self::output_shape(node, 0)?;
+        let mut elements = vec![Element::constant(0.0); shape.iter().product()];
+        let rows: Vec<&Row> = tensor.rows().collect();
+        let sum = &mut self.sum;
+        window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, window| {
+            let count = if op.count_include_pad { window } else { inputs.len() };
+            let weight = if op.normalize { 1.0 / count.max(1) as f64 } else { 1.0 };
+            for &input in inputs {
+                sum.add_row(rows[input], weight);
+            }
+            elements[output] = Element::Row(sum.take());
+        })?;
+        let operators = self.label(node, tensor.operators);
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    fn max_pool(&mut self, node: &TypedNode, value: Value, op: &MaxPool) -> Outputs {
+        if op.with_index_outputs.is_some() {
+            return Err(Refusal::new("its second output (indices) is used", "use the maximum only"));
+        }
+        let tensor = self.materialised_input(node, 0, value)?;
+        let shape = Self::output_shape(node, 0)?;
+        let mut windows = vec![Vec::new(); shape.iter().product()];
+        window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, _| {
+            windows[output] = inputs.iter().map(|&i| tensor.elements[i].clone()).collect();
+        })?;
+        let operators = self.label(node, tensor.operators);
+        let elements = self.tournament(node, windows, &shape, &operators)?;
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    /// The largest of each list of rows, in rounds of pairs: one stage a round.
+    fn tournament(
+        &mut self,
+        node: &TypedNode,
+        mut lists: Vec<Vec<Element>>,
+        shape: &[usize],
+        operators: &[String],
+    ) -> Result<Vec<Element>, Refusal> {
+        if lists.iter().any(Vec::is_empty) {
+            return Err(Refusal::new("a window holds padding only", "reduce the padding"));
+        }
+        let channels = shape.get(1).copied().unwrap_or(1);
+        let inner: usize = shape.iter().skip(2).product();
+        while lists.iter().any(|list| list.len() > 1) {
+            let mut flat = [Vec::new(), Vec::new()];
+            let mut places = Vec::new();
+            for (at, list) in lists.iter_mut().enumerate() {
+                let pairs = list.len() / 2;
+                for _ in 0..pairs {
+                    let (Some(b), Some(a)) = (list.pop(), list.pop()) else { break };
+                    flat[0].push(a);
+                    flat[1].push(b);
+                    places.push(at);
+                }
+            }
+            // One channel a channel of the output, as far as pairs are spread evenly; else one table for all.
+            let even = channels > 0 && inner > 0 && places.len() % channels == 0;
+            let flat_shape = if even { vec![1, channels, places.len() / channels] } else { vec![1, 1, places.len()] };
+            let tensor =
+                |elements| SymbolicTensor { shape: flat_shape.clone(), elements, operators: operators.to_vec() };
+            let [a, b] = flat.map(tensor);
+            let mut rest = tensor(self.relu_of_difference(&b, &a));
+            self.materialise(node, &mut rest);
+            for (winner, at) in self.add(&a, &rest, 1.0).into_iter().zip(places) {
+                lists[at].push(winner);
+            }
+        }
+        Ok(lists.into_iter().filter_map(|mut list| list.pop()).collect())
+    }
+
+    fn einsum(&mut self, node: &TypedNode, mut inputs: Vec<Value>, op: &EinSum) -> Outputs {
+        if op.q_params.is_some() || inputs.len() != 2 {
+            return Err(quantised());
+        }
+        let encrypted = match (&inputs[0], &inputs[1]) {
+            (Value::Symbolic(_), Value::Constant(_)) => 0,
+            (Value::Constant(_), Value::Symbolic(_)) => 1,
+            _ => {
+                return Err(Refusal::new(
+                    "it multiplies two encrypted matrices",
+                    "one of the operands must be a constant (attention between encrypted tensors is not supported)",
+                ));
+            }
+        };
+        let matrix = constant(&inputs[1 - encrypted], "it multiplies two encrypted matrices")?;
+        let tensor = self.materialised_input(node, encrypted, inputs.swap_remove(encrypted))?;
+        let weights = floats(&matrix)?;
+        let shape = Self::output_shape(node, 0)?;
+        let strides = |shape: &[usize]| -> Vec<usize> {
+            (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
+        };
+        let (x_strides, w_strides) = (strides(&tensor.shape), strides(matrix.shape()));
+        // For each axis its length, its stride in x and in w, and where it stands in the output.
+        let axes: Vec<(usize, usize, usize, Option<usize>)> = op
+            .axes
+            .iter_all_axes()
+            .map(|axis| {
+                let (x, w) = (&axis.inputs[encrypted], &axis.inputs[1 - encrypted]);
+                let length = x.iter().map(|&a| tensor.shape[a]).chain(w.iter().map(|&a| matrix.shape()[a])).max();
+                let stride = |axes: &[usize], shape: &[usize], strides: &[usize]| -> usize {
+                    axes.iter().filter(|&&a| shape[a] > 1).map(|&a| strides[a]).sum()
+                };
+                let output = axis.outputs.first().and_then(|o| o.first()).copied();
+                let x_stride = stride(x, &tensor.shape, &x_strides);
+                let w_stride = stride(w, matrix.shape(), &w_strides);
+                (length.unwrap_or(1), x_stride, w_stride, output)
+            })
+            .collect();
+        let rows: Vec<&Row> = tensor.rows().collect();
+        let inner: Vec<&(usize, usize, usize, Option<usize>)> = axes.iter().filter(|axis| axis.3.is_none()).collect();
+        let inner_length: usize = inner.iter().map(|axis| axis.0).product();
+        let out_strides = strides(&shape);
+        let mut elements = Vec::with_capacity(shape.iter().product());
+        for out in 0..shape.iter().product::<usize>() {
+            let (mut x0, mut w0) = (0, 0);
+            for axis in &axes {
+                if let Some(at) = axis.3 {
+                    let index = (out / out_strides[at]) % shape[at];
+                    x0 += index * axis.1;
+                    w0 += index * axis.2;
+                }
+            }
+            for mut flat in 0..inner_length {
+                let (mut x, mut w) = (x0, w0);
+                for axis in &inner {
+                    x += (flat % axis.0) * axis.1;
+                    w += (flat % axis.0) * axis.2;
+                    flat /= axis.0;
+                }
+                self.sum.add_row(rows[x], weights[w]);
+            }
+            elements.push(Element::Row(self.sum.take()));
+        }
+        let operators = self.label(node, tensor.operators);
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    fn reduce(&mut self, node: &TypedNode, value: Value, op: &Reduce) -> Outputs {
+        if let (Reducer::ArgMax(_), &[axis], Value::Symbolic(tensor)) = (&op.reducer, op.axes.as_slice(), &value) {
+            let tensor = tensor.clone();
+            return Ok(vec![Value::ForClient(tensor, vec![ClientOp::ArgMax { axis, keep_dims: true }])]);
+        }
+        let mut tensor = self.materialised_input(node, 0, value)?;
+        let shape = Self::output_shape(node, 0)?;
+        if op.reducer == Reducer::MeanOfSquares {
+            let square = Arc::new(Function::unary(Unary::Square));
+            tensor.elements = tensor.elements.iter().map(|e| e.apply(&square)).collect();
+            self.materialise(node, &mut tensor);
+        }
+        let mut groups = vec![Vec::new(); shape.iter().product()];
+        let strides: Vec<usize> = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
+        for (index, element) in tensor.elements.iter().enumerate() {
+            let mut rest = index;
+            let mut target = 0;
+            for axis in (0..tensor.shape.len()).rev() {
+                let at = rest % tensor.shape[axis];
+                rest /= tensor.shape[axis];
+                target += if op.axes.contains(&axis) { 0 } else { at * strides[axis] };
+            }
+            groups[target].push(element.clone());
+        }
+        let operators = self.label(node, tensor.operators);
+        let elements = match op.reducer {
+            Reducer::Sum | Reducer::MeanOfSquares => groups
+                .iter()
+                .map(|group| {
+                    let weight = if op.reducer == Reducer::Sum { 1.0 } else { 1.0 / group.len() as f64 };
+                    for element in group {
+                        if let Element::Row(row) = element {
+                            self.sum.add_row(row, weight);
+                        }
+                    }
+                    Element::Row(self.sum.take())
+                })
+                .collect(),
+            Reducer::Max => self.tournament(node, groups, &shape, &operators)?,
+            Reducer::Min => {
+                let negated = groups.iter().map(|g| g.iter().map(|e| e.affine(-1.0, 0.0)).collect()).collect();
+                let largest = self.tournament(node, negated, &shape, &operators)?;
+                largest.iter().map(|e| e.affine(-1.0, 0.0)).collect()
+            }
+            _ => {
+                return Err(Refusal::new(format!("reduction {:?}", op.reducer), "use a sum, mean, maximum or minimum"));
+            }
+        };
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    fn softmax(&mut self, _node: &TypedNode, value: Value, op: &Softmax) -> Outputs {
+        let Value::Symbolic(tensor) = value else { return Err(after_client_op()) };
+        match (op.axes.as_slice(), op.kind) {
+            (&[axis], SoftmaxKind::Softmax) => Ok(vec![Value::ForClient(tensor, vec![ClientOp::Softmax { axis }])]),
+            _ => Err(Refusal::new(
+                "only Softmax over one axis can be left to the client",
+                "end the model with its logits",
+            )),
+        }
+    }
+
+    /// Nodes behind Softmax or ArgMax: only such as change nothing the client would notice.
+    fn for_client(&mut self, node: &TypedNode, tensor: SymbolicTensor, mut ops: Vec<ClientOp>) -> Outputs {
+        if node.op_is::<Identity>() || node.op_is::<Cast>() {
+            return Ok(vec![Value::ForClient(tensor, ops)]);
+        }
+        if let (Some(AxisOp::Rm(removed)), Some(ClientOp::ArgMax { axis, keep_dims })) =
+            (node.op_as::<AxisOp>(), ops.last_mut())
+            && *removed == *axis
+            && *keep_dims
+        {
+            *keep_dims = false;
+            return Ok(vec![Value::ForClient(tensor, ops)]);
+        }
+        if let Some(op) = node.op_as::<Reduce>()
+            && let (Reducer::ArgMax(_), &[axis]) = (&op.reducer, op.axes.as_slice())
+        {
+            ops.push(ClientOp::ArgMax { axis, keep_dims: true });
+            return Ok(vec![Value::ForClient(tensor, ops)]);
+        }
+        Err(after_client_op())
+    }
+}
+
+fn after_client_op() -> Refusal {
+    Refusal::new(
+        "it comes after Softmax or ArgMax, which only the client can compute after decryption",
+        "end the model at Softmax, ArgMax or its logits",
+    )
+}
+
+fn unknown_function(name: &str) -> Refusal {
+    Refusal::new(format!("the function {name} is not known"), "replace it by supported functions")
+}
+
+fn quantised() -> Refusal {
+    Refusal::new(
+        "it is a quantised (integer) operator",
+        "export the model in floating point; heman quantises it itself",
+    )
+}
+
+/// `Less` with its operands, for comparisons that are spelled otherwise; inclusive ones are negations of their opposites.
+fn comparison(name: &str) -> Option<(Binary, bool)> {
+    match name {
+        "Less" | "LT" | "Lt" | "GreaterEq" | "GTE" | "Gte" => Some((Binary::Less, false)),
+        "Greater" | "GT" | "Gt" | "LessEq" | "LTE" | "Lte" => Some((Binary::Less, true)),
+        "Eq" | "EQ" | "Equals" | "NE" | "Ne" => Some((Binary::Equal, false)),
+        _ => None,
+    }
+}
+
+/// One element of a binary operator, if it stays linear or a function of one row.
+fn combine(kind: Binary, a: &Element, b: &Element) -> Option<Element> {
+    let constant = |e: &Element| match e {
+        Element::Row(row) if row.taps.is_empty() => Some(row.bias),
+        _ => None,
+    };
+    match (kind, constant(a), constant(b)) {
+        (Binary::Add, _, Some(c)) => return Some(a.affine(1.0, c)),
+        (Binary::Add, Some(c), _) => return Some(b.affine(1.0, c)),
+        (Binary::Sub, _, Some(c)) => return Some(a.affine(1.0, -c)),
+        (Binary::Sub, Some(c), _) => return Some(b.affine(-1.0, c)),
+        (Binary::Mul, _, Some(c)) => return Some(a.affine(c, 0.0)),
+        (Binary::Mul, Some(c), _) => return Some(b.affine(c, 0.0)),
+        (Binary::Div, _, Some(c)) if c != 0.0 => return Some(a.affine(1.0 / c, 0.0)),
+        _ => {}
+    }
+    if let (Element::Row(_), Element::Row(_), Binary::Add | Binary::Sub) = (a, b, kind) {
+        // Linear sums stay linear: no bootstrap.
+        return None;
+    }
+    a.fuse(kind, b)
+}
+
+/// Makes equal functions one allocation, so that they become one table.
+fn share_functions(mut elements: Vec<Element>) -> Vec<Element> {
+    let mut known: Vec<Arc<Function>> = Vec::new();
+    for element in &mut elements {
+        if let Element::Pending(pending) = element {
+            // Neighbours are alike most of the time; looking back a little keeps this linear.
+            match known.iter().rev().take(8).find(|f| **f == pending.function) {
+                Some(function) => pending.function = function.clone(),
+                None => known.push(pending.function.clone()),
+            }
+        }
+    }
+    elements
+}
+
+fn broadcast(value: &Value, shape: &[usize]) -> Result<SymbolicTensor, Refusal> {
+    let (from, elements, operators) = match value {
+        Value::Symbolic(tensor) => (tensor.shape.clone(), tensor.elements.clone(), tensor.operators.clone()),
+        Value::Constant(tensor) => {
+            (tensor.shape().to_vec(), floats(tensor)?.into_iter().map(Element::constant).collect(), Vec::new())
+        }
+        Value::ForClient(..) | Value::Unknown => return Err(after_client_op()),
+    };
+    if from == shape {
+        return Ok(SymbolicTensor { shape: from, elements, operators });
+    }
+    let padded: Vec<usize> = std::iter::repeat_n(1, shape.len().saturating_sub(from.len())).chain(from).collect();
+    let count: usize = shape.iter().product();
+    let mut wide = Vec::with_capacity(count);
+    for index in 0..count {
+        let (mut rest, mut at, mut stride) = (index, 0, 1);
+        for axis in (0..shape.len()).rev() {
+            let position = rest % shape[axis];
+            rest /= shape[axis];
+            at += if padded[axis] == 1 { 0 } else { position * stride };
+            stride *= padded[axis];
+        }
+        wide.push(
+            elements.get(at).cloned().ok_or_else(|| Refusal::new("its shapes do not broadcast", "check its shapes"))?,
+        );
+    }
+    Ok(SymbolicTensor { shape: shape.to_vec(), elements: wide, operators })
+}
+
+fn add_bias(elements: &mut [Element], bias: &[f64], layout: &window::Layout) {
+    for (index, element) in elements.iter_mut().enumerate() {
+        let value = if bias.len() == 1 { bias[0] } else { bias.get(layout.channel_of(index)).copied().unwrap_or(0.0) };
+        *element = element.affine(1.0, value);
+    }
+}
+
+fn constant(value: &Value, otherwise: &str) -> Result<Arc<Tensor>, Refusal> {
+    match value {
+        Value::Constant(tensor) => Ok(tensor.clone()),
+        _ => Err(Refusal::new(otherwise, "make it an initializer of the model")),
+    }
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f64>, Refusal> {
+    let cast = tensor.cast_to::<f64>()?;
+    Ok(cast.to_plain_array_view::<f64>()?.iter().copied().collect())
+}
