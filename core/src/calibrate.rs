@@ -19,6 +19,8 @@ pub struct Calibration {
     pub value_mean: Vec<f64>,
     /// Variance of every value as it will be encoded.
     pub value_variance: Vec<f64>,
+    /// Covariance of every value with the one before it.
+    pub neighbour_covariance: Vec<f64>,
     /// Table inputs of every stage and channel.
     pub channels: Vec<Vec<ChannelRange>>,
     /// Smallest and largest input element.
@@ -102,17 +104,24 @@ impl Calibration {
         let traces: Vec<Trace> =
             inputs.par_iter().enumerate().map(|(i, x)| Trace::of(network, folded, x, i % thin == 0)).collect();
         let values = network.value_count();
-        let (mut mean, mut square) = (vec![0.0; values], vec![0.0; values]);
+        let (mut mean, mut square, mut product) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
         for trace in &traces {
-            for ((m, s), &v) in mean.iter_mut().zip(&mut square).zip(&trace.values) {
-                *m += f64::from(v);
-                *s += f64::from(v) * f64::from(v);
+            let mut before = 0.0;
+            for (((m, s), p), &v) in mean.iter_mut().zip(&mut square).zip(&mut product).zip(&trace.values) {
+                let v = f64::from(v);
+                *m += v;
+                *s += v * v;
+                *p += v * before;
+                before = v;
             }
         }
         let count = traces.len() as f64;
-        for (m, s) in mean.iter_mut().zip(&mut square) {
+        let mut before = 0.0;
+        for ((m, s), p) in mean.iter_mut().zip(&mut square).zip(&mut product) {
             *m /= count;
             *s = (*s / count - *m * *m).max(0.0);
+            *p = *p / count - *m * before;
+            before = *m;
         }
         let first = network.input.len();
         let mut offset = 0;
@@ -140,7 +149,16 @@ impl Calibration {
             (0..network.output.len()).map(|o| range(Box::new(traces.iter().map(move |t| t.output[o])))).collect();
         debug_assert_eq!(first + activations.min(offset), values.min(first + offset));
         let outputs = traces.into_iter().map(|trace| trace.output).collect();
-        Self { inputs, outputs, value_mean: mean, value_variance: square, channels, input_range, output_range }
+        Self {
+            inputs,
+            outputs,
+            value_mean: mean,
+            value_variance: square,
+            neighbour_covariance: product,
+            channels,
+            input_range,
+            output_range,
+        }
     }
 }
 

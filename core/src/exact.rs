@@ -55,6 +55,7 @@ pub fn plan(network: &Network, statistics: &Calibration, options: &Options) -> R
         scales: &grids.table_inputs,
         outputs: &grids.outputs,
         groups: &grids.groups,
+        correlations: &[],
         step: Some(grids.message),
     };
     let mut plan: Plan = source.assemble(&candidate.params, &encoding, MAX_WEIGHT);

@@ -8,6 +8,10 @@
 //! rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
 //! `sum (W_j t)^2 sigma_j^2 / s^2 + s^2 sum Var(v_j) / 12`, least where both parts are equal: `s^4 = C / A`.
 //!
+//! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's rounding error is
+//! taken over by its right neighbour, as in error diffusion (Floyd and Steinberg, 1976): errors cancel where the values agree, and
+//! the error's variance falls by `1 - rho^2`.
+//!
 //! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias correction,
 //! Nagel et al., ICCV 2019).
 
@@ -77,6 +81,8 @@ pub(crate) struct Encoding<'a> {
     pub outputs: &'a [Scale],
     /// The inputs, then the values of every stage and channel.
     pub groups: &'a [Scale],
+    /// For each group the share of a rounding error that the next value's weight takes over; empty for none.
+    pub correlations: &'a [f64],
     /// Turns between neighbouring messages in exact mode.
     pub step: Option<f64>,
 }
@@ -118,6 +124,8 @@ struct Group {
     value_variance: f64,
     /// Largest `|W t|`.
     largest: f64,
+    /// Correlation of neighbouring values.
+    correlation: f64,
 }
 
 impl Source<'_> {
@@ -146,6 +154,7 @@ impl Source<'_> {
             self.calibration.output_range.iter().map(|&range| Scale::output(range)).collect();
         let group_of = self.group_of_value();
         let mut groups = self.groups(tfhe, &scales);
+        self.correlate(&group_of, &mut groups);
         for (stage, scales) in self.network.stages.iter().zip(&scales) {
             for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
                 self.account(row, scales[channel as usize].turns, &group_of, &mut groups);
@@ -158,9 +167,16 @@ impl Source<'_> {
         for group in &mut groups {
             group.choose_scale(limit);
         }
+        let correlations: Vec<f64> = groups.iter().map(|group| group.correlation).collect();
         let groups: Vec<Scale> =
             groups.iter().map(|group| Scale { origin: group.origin, turns: group.turns, leave: 0.0 }).collect();
-        let encoding = Encoding { scales: &scales, outputs: &output_scales, groups: &groups, step: None };
+        let encoding = Encoding {
+            scales: &scales,
+            outputs: &output_scales,
+            groups: &groups,
+            correlations: &correlations,
+            step: None,
+        };
         let plan = self.assemble(tfhe, &encoding, limit);
         let leave: f64 = self
             .network
@@ -177,7 +193,7 @@ impl Source<'_> {
     pub(crate) fn assemble(&self, tfhe: &TfheParams, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
         let stages = self.stages(encoding, &group_of, limit);
-        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding.groups, limit);
+        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding, limit);
         let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
         let mut plan = Plan {
             params: self.params(tfhe, encoding),
@@ -207,6 +223,7 @@ impl Source<'_> {
             squared_weights: 0.0,
             value_variance: 0.0,
             largest: 0.0,
+            correlation: 0.0,
         };
         let mut groups = vec![group(noise::input_variance(tfhe), 0.0)];
         let bootstrap = noise::bootstrap_variance(tfhe);
@@ -217,13 +234,34 @@ impl Source<'_> {
         groups
     }
 
+    /// Mean correlation of neighbours within each group, from sums of their covariances and variances.
+    fn correlate(&self, group_of: &[u32], groups: &mut [Group]) {
+        let mut sums = vec![(0.0, 0.0); groups.len()];
+        for value in 1..group_of.len() {
+            let group = group_of[value] as usize;
+            if group_of[value - 1] == group_of[value] {
+                let variance = &self.calibration.value_variance;
+                sums[group].0 += self.calibration.neighbour_covariance[value];
+                sums[group].1 += 0.5 * (variance[value] + variance[value - 1]);
+            }
+        }
+        for (group, (covariance, variance)) in groups.iter_mut().zip(sums) {
+            group.correlation = if variance > 0.0 { (covariance / variance).clamp(0.0, 0.99) } else { 0.0 };
+        }
+    }
+
     fn account(&self, row: &Row, turns: f64, group_of: &[u32], groups: &mut [Group]) {
+        let mut before = None;
         for tap in row.taps.iter() {
-            let group = &mut groups[group_of[tap.source as usize] as usize];
+            let index = group_of[tap.source as usize];
+            let group = &mut groups[index as usize];
             let weight = f64::from(tap.weight) * turns;
+            let diffused = before == Some((index, tap.source));
+            let share = if diffused { 1.0 - group.correlation * group.correlation } else { 1.0 };
             group.squared_weights += weight * weight;
-            group.value_variance += self.calibration.value_variance[tap.source as usize];
+            group.value_variance += share * self.calibration.value_variance[tap.source as usize];
             group.largest = group.largest.max(weight.abs());
+            before = Some((index, tap.source + 1));
         }
     }
 
@@ -232,8 +270,9 @@ impl Source<'_> {
         let mut first = 1;
         let mut stages = Vec::with_capacity(self.network.stages.len());
         for (stage, scales) in self.network.stages.iter().zip(encoding.scales) {
-            let encode =
-                |(row, &channel): (&Row, &u32)| self.encode_row(row, scales[channel as usize], group_of, groups, limit);
+            let encode = |(row, &channel): (&Row, &u32)| {
+                self.encode_row(row, scales[channel as usize], group_of, encoding, limit)
+            };
             let rows: Vec<QuantisedRow> = stage.rows.par_iter().zip(&stage.channel).map(encode).collect();
             let tables =
                 stage.functions.iter().zip(scales).zip(&groups[first..]).map(|((function, scale), group)| Table {
@@ -257,14 +296,28 @@ impl Source<'_> {
         stages
     }
 
-    fn encode_row(&self, row: &Row, scale: Scale, group_of: &[u32], groups: &[Scale], limit: f64) -> QuantisedRow {
+    fn encode_row(
+        &self,
+        row: &Row,
+        scale: Scale,
+        group_of: &[u32],
+        encoding: &Encoding<'_>,
+        limit: f64,
+    ) -> QuantisedRow {
         let mut constant = (row.bias - scale.origin) * scale.turns;
         let mut weights = Vec::with_capacity(row.taps.len());
+        let mut before = None;
+        let mut carried = 0.0;
         for tap in row.taps.iter() {
-            let group = &groups[group_of[tap.source as usize] as usize];
+            let index = group_of[tap.source as usize];
+            let group = &encoding.groups[index as usize];
             let weight = f64::from(tap.weight) * scale.turns;
             let exact = weight / group.turns;
-            let rounded = exact.round().clamp(-limit, limit);
+            let correlation = encoding.correlations.get(index as usize).copied().unwrap_or(0.0);
+            let wanted = if before == Some((index, tap.source)) { exact + correlation * carried } else { exact };
+            let rounded = wanted.round().clamp(-limit, limit);
+            carried = (wanted - rounded).clamp(-0.5, 0.5);
+            before = Some((index, tap.source + 1));
             let mean = (self.calibration.value_mean[tap.source as usize] - group.origin) * group.turns;
             constant += weight * group.origin + (exact - rounded) * mean;
             weights.push(rounded as i16);
