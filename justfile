@@ -1,0 +1,30 @@
+# Lists the recipes.
+default:
+    @just --list
+
+# Formatting and lints, nothing run.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All tests.
+test:
+    cargo test --workspace
+
+# All benches, or those whose id contains FILTER.
+bench FILTER="":
+    cargo bench --package heman-benches -- {{FILTER}}
+
+# Trains the demo model again and prints its accuracy.
+demo:
+    test -d demo/.venv || python3 -m venv demo/.venv
+    demo/.venv/bin/pip install --quiet --requirement demo/requirements.txt
+    demo/.venv/bin/python demo/train.py
+
+# Documentation of our crates, warnings as errors.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# What must pass before a merge.
+ci:
+    .ci/run
