@@ -7,6 +7,7 @@ pub mod backend;
 pub mod calibrate;
 pub mod ciphertext;
 pub mod cost;
+pub mod cpu;
 pub mod evaluation_key;
 pub mod exact;
 pub mod exec;

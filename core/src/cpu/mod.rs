@@ -1,0 +1,130 @@
+//! The CPU backend: SIMD chosen at run time, batches spread over a thread pool of its own.
+
+mod bootstrap;
+mod keyswitch;
+mod linear;
+mod product;
+pub mod reference;
+mod rotation;
+
+use pulp::Arch;
+
+use crate::backend::{BackendError, Device};
+
+pub use bootstrap::{CpuBootstrapKey, CpuTables};
+pub use keyswitch::CpuKeyswitchKey;
+
+/// Runs every step on the host's cores.
+pub struct CpuBackend {
+    pool: rayon::ThreadPool,
+    arch: Arch,
+}
+
+impl CpuBackend {
+    /// A backend on `threads` threads; 0 stands for all cores.
+    ///
+    /// The environment variable `HEMAN_CPU_SIMD` (`scalar`, `avx2`, `avx512`) forces an instruction set for tests; what the
+    /// processor lacks is not used.
+    ///
+    /// # Errors
+    /// [`BackendError::Device`] if the threads cannot be started.
+    pub fn new(threads: usize) -> Result<Self, BackendError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
+            BackendError::Device { step: "starting threads", device: "CPU".into(), message: error.to_string() }
+        })?;
+        Ok(Self { pool, arch: choose_arch(std::env::var("HEMAN_CPU_SIMD").ok().as_deref()) })
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+fn choose_arch(forced: Option<&str>) -> Arch {
+    let best = Arch::new();
+    match forced {
+        Some("scalar") => Arch::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        Some("avx2") => pulp::x86::V3::try_new().map_or(best, Arch::V3),
+        _ => best,
+    }
+}
+
+impl Device for CpuBackend {
+    type Buffer = Vec<u32>;
+
+    fn name(&self) -> String {
+        let simd = match self.arch {
+            Arch::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(_) => "AVX-512",
+            _ => "SIMD",
+        };
+        format!("CPU, {} threads, {simd}", self.threads())
+    }
+
+    fn allocate(&self, words: usize) -> Result<Vec<u32>, BackendError> {
+        allocate(words)
+    }
+
+    fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
+        let found = buffer.len();
+        let target = at.checked_add(words.len()).and_then(|end| buffer.get_mut(at..end));
+        target.ok_or_else(|| too_short("upload", at + words.len(), found))?.copy_from_slice(words);
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
+        let source = at.checked_add(words.len()).and_then(|end| buffer.get(at..end));
+        words.copy_from_slice(source.ok_or_else(|| too_short("download", at + words.len(), buffer.len()))?);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+/// A host buffer, or an error instead of an abort where memory is short.
+pub(crate) fn allocate(words: usize) -> Result<Vec<u32>, BackendError> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(words).map_err(|_| BackendError::OutOfMemory {
+        step: "allocate",
+        bytes: 4 * words as u64,
+        device: "the host".into(),
+    })?;
+    buffer.resize(words, 0);
+    Ok(buffer)
+}
+
+fn too_short(step: &'static str, expected: usize, found: usize) -> BackendError {
+    BackendError::Shape { step, expected: format!("a buffer of at least {expected} words"), found: format!("{found}") }
+}
+
+/// Fails unless a buffer holds at least `expected` words.
+pub(crate) fn require(step: &'static str, expected: usize, found: usize) -> Result<(), BackendError> {
+    if found < expected { Err(too_short(step, expected, found)) } else { Ok(()) }
+}
+
+/// A pointer that threads share while they write to different rows.
+#[derive(Clone, Copy)]
+struct SharedMut(*mut u32);
+
+// SAFETY: every user writes rows that no other thread touches, as its own comment says.
+unsafe impl Send for SharedMut {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMut {}
+
+impl SharedMut {
+    /// # Safety
+    /// `at + length` lies within the buffer that the pointer was made from, which outlives the slice, and no other thread
+    /// reads or writes these words meanwhile.
+    unsafe fn slice<'a>(self, at: usize, length: usize) -> &'a mut [u32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at), length) }
+    }
+}

@@ -1,0 +1,105 @@
+//! The external product in the Fourier domain: digits of several ciphertexts times one slice of the key.
+//!
+//! Layout: complex numbers in blocks of eight, eight real parts then eight imaginary parts. A block holds everything that one
+//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`, `key[block][column][row][re, im][8]` and
+//! `out[ciphertext][column][block][re, im][8]`. So a key block (3.2 KB at k = 4, l = 1) is read from the second-level cache once and
+//! meets all ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of
+//! eight lanes, the floor of the operation.
+
+use pulp::Simd;
+
+/// Complex numbers of a block.
+pub const LANES: usize = 8;
+/// Words of a block: real and imaginary parts.
+pub const BLOCK: usize = 2 * LANES;
+
+/// Shapes of one product.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Gadget rows, (k + 1) l.
+    pub rows: usize,
+    /// Columns, k + 1.
+    pub columns: usize,
+    /// Blocks of eight frequencies, N / 16.
+    pub blocks: usize,
+}
+
+/// Multiplies the digits of `count` ciphertexts by one key slice.
+pub struct Product<'a> {
+    pub shape: Shape,
+    pub count: usize,
+    pub key: &'a [f64],
+    pub digits: &'a [f64],
+    pub out: &'a mut [f64],
+}
+
+impl pulp::WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Shape { rows, columns, blocks } = self.shape;
+        let digit_stride = blocks * rows * BLOCK;
+        let out_stride = columns * blocks * BLOCK;
+        for block in 0..blocks {
+            let key = &self.key[block * columns * rows * BLOCK..][..columns * rows * BLOCK];
+            let mut c = 0;
+            while c + 4 <= self.count {
+                let digits: [&[f64]; 4] = std::array::from_fn(|q| {
+                    &self.digits[(c + q) * digit_stride + block * rows * BLOCK..][..rows * BLOCK]
+                });
+                for column in 0..columns {
+                    let key = &key[column * rows * BLOCK..][..rows * BLOCK];
+                    let sums = accumulate::<S, 4>(simd, key, &digits);
+                    for (q, sum) in sums.iter().enumerate() {
+                        let at = (c + q) * out_stride + (column * blocks + block) * BLOCK;
+                        self.out[at..][..BLOCK].copy_from_slice(sum);
+                    }
+                }
+                c += 4;
+            }
+            while c < self.count {
+                let digits = [&self.digits[c * digit_stride + block * rows * BLOCK..][..rows * BLOCK]];
+                for column in 0..columns {
+                    let key = &key[column * rows * BLOCK..][..rows * BLOCK];
+                    let [sum] = accumulate::<S, 1>(simd, key, &digits);
+                    let at = c * out_stride + (column * blocks + block) * BLOCK;
+                    self.out[at..][..BLOCK].copy_from_slice(&sum);
+                }
+                c += 1;
+            }
+        }
+    }
+}
+
+/// Sums over the rows for Q ciphertexts and one column.
+#[inline(always)]
+fn accumulate<S: Simd, const Q: usize>(simd: S, key: &[f64], digits: &[&[f64]; Q]) -> [[f64; BLOCK]; Q] {
+    let mut out = [[0.0; BLOCK]; Q];
+    let (key, _) = S::as_simd_f64s(key);
+    let digits: [&[S::f64s]; Q] = std::array::from_fn(|q| S::as_simd_f64s(digits[q]).0);
+    let lanes = size_of::<S::f64s>() / size_of::<f64>();
+    let vectors = LANES / lanes;
+    let zero = simd.splat_f64s(0.0);
+    for v in 0..vectors {
+        let mut re = [zero; Q];
+        let mut im = [zero; Q];
+        for row in 0..key.len() / (2 * vectors) {
+            let at = row * 2 * vectors + v;
+            let (k_re, k_im) = (key[at], key[at + vectors]);
+            for q in 0..Q {
+                let (d_re, d_im) = (digits[q][at], digits[q][at + vectors]);
+                re[q] = simd.mul_add_f64s(k_re, d_re, re[q]);
+                im[q] = simd.mul_add_f64s(k_re, d_im, im[q]);
+                re[q] = simd.negate_mul_add_f64s(k_im, d_im, re[q]);
+                im[q] = simd.mul_add_f64s(k_im, d_re, im[q]);
+            }
+        }
+        for q in 0..Q {
+            let (vectors_out, _) = S::as_mut_simd_f64s(&mut out[q]);
+            vectors_out[v] = re[q];
+            vectors_out[vectors + v] = im[q];
+        }
+    }
+    out
+}

@@ -1,0 +1,175 @@
+//! The slow, readable mirror of every step, over the `tfhe` crate's own functions: what fast backends are compared with.
+
+use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
+use tfhe::core_crypto::prelude::*;
+
+use super::bootstrap::check_step;
+use super::{allocate, require, rotation};
+use crate::affine::AffineMap;
+use crate::backend::{BackendError, BootstrapOps, BootstrapStep, Device, EvaluationKeys, KeyswitchOps, LinearOps};
+use crate::tfhe_params::TfheParams;
+
+/// One thread, one row at a time.
+pub struct ReferenceBackend;
+
+impl Device for ReferenceBackend {
+    type Buffer = Vec<u32>;
+
+    fn name(&self) -> String {
+        "reference".into()
+    }
+
+    fn allocate(&self, words: usize) -> Result<Vec<u32>, BackendError> {
+        allocate(words)
+    }
+
+    fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
+        require("upload", at + words.len(), buffer.len())?;
+        buffer[at..at + words.len()].copy_from_slice(words);
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
+        require("download", at + words.len(), buffer.len())?;
+        words.copy_from_slice(&buffer[at..at + words.len()]);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+impl LinearOps for ReferenceBackend {
+    type Affine = AffineMap;
+
+    fn load_affine(&self, map: &AffineMap) -> Result<AffineMap, BackendError> {
+        Ok(map.clone())
+    }
+
+    fn affine(
+        &self,
+        map: &AffineMap,
+        images: usize,
+        row_words: usize,
+        values: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let length = images * row_words;
+        require("linear map, output", map.rows * length, out.len())?;
+        for word in 0..length {
+            let column: Vec<u32> = values.chunks_exact(length).map(|row| row[word]).collect();
+            let mut map = map.clone();
+            if word % row_words != row_words - 1 {
+                map.bias.fill(0);
+            }
+            for (row, value) in crate::simulate::evaluate(&map, &column).into_iter().enumerate() {
+                out[row * length + word] = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeyswitchOps for ReferenceBackend {
+    type KeyswitchKey = (TfheParams, LweKeyswitchKeyOwned<u32>);
+
+    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<Self::KeyswitchKey, BackendError> {
+        Ok((keys.params, keys.keyswitch.clone()))
+    }
+
+    fn keyswitch(
+        &self,
+        (params, key): &Self::KeyswitchKey,
+        rows: usize,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let (big, small) = (params.big_row_words(), params.small_row_words());
+        require("keyswitch, input", rows * big, input.len())?;
+        require("keyswitch, output", rows * small, out.len())?;
+        for (row, out) in input.chunks_exact(big).zip(out.chunks_exact_mut(small)).take(rows) {
+            let from = LweCiphertext::from_container(row, CiphertextModulus::new_native());
+            let mut to = LweCiphertext::from_container(out, CiphertextModulus::new_native());
+            keyswitch_lwe_ciphertext(key, &from, &mut to);
+        }
+        Ok(())
+    }
+}
+
+/// The key in tfhe's Fourier form.
+pub struct ReferenceBootstrapKey {
+    params: TfheParams,
+    fourier: FourierLweBootstrapKeyOwned,
+}
+
+impl BootstrapOps for ReferenceBackend {
+    type BootstrapKey = ReferenceBootstrapKey;
+    type Tables = Vec<u32>;
+
+    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<ReferenceBootstrapKey, BackendError> {
+        let p = keys.params;
+        let mut fourier = FourierLweBootstrapKey::new(
+            LweDimension(p.lwe_dimension),
+            GlweDimension(p.glwe_dimension).to_glwe_size(),
+            PolynomialSize(p.polynomial_size),
+            DecompositionBaseLog(p.pbs_base_log),
+            DecompositionLevelCount(p.pbs_level),
+        );
+        convert_standard_lwe_bootstrap_key_to_fourier(&keys.bootstrap, &mut fourier);
+        Ok(ReferenceBootstrapKey { params: p, fourier })
+    }
+
+    fn load_tables(&self, _polynomial_size: usize, tables: &[u32]) -> Result<Vec<u32>, BackendError> {
+        Ok(tables.to_vec())
+    }
+
+    fn bootstrap(
+        &self,
+        key: &ReferenceBootstrapKey,
+        step: &BootstrapStep<'_, Vec<u32>>,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let p = &key.params;
+        let rows = check_step(p, step, step.tables.len(), input.len(), out.len())?;
+        let (size, small, big) = (p.polynomial_size, p.small_row_words(), p.big_row_words());
+        let fft = Fft::new(PolynomialSize(size));
+        let glwe_size = GlweDimension(p.glwe_dimension).to_glwe_size();
+        let scratch = programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement::<u64>(
+            glwe_size,
+            PolynomialSize(size),
+            fft.as_view(),
+        );
+        let mut buffers = ComputationBuffers::new();
+        buffers.resize(scratch.unaligned_bytes_required());
+        let shift = 64 - (2 * size).trailing_zeros();
+        for r in 0..rows {
+            // Switched to exponents first: tfhe's own switch finds nothing left to round.
+            let mut exponents = vec![0; small];
+            rotation::switch_modulus(&input[r * small..][..small], (2 * size).trailing_zeros(), &mut exponents);
+            let words: Vec<u64> = exponents.iter().map(|&e| u64::from(e) << shift).collect();
+            let from = LweCiphertext::from_container(words, CiphertextModulus::new_native());
+            let mut accumulator =
+                GlweCiphertext::new(0_u64, glwe_size, PolynomialSize(size), CiphertextModulus::new_native());
+            let table = &step.tables[step.table_of_value[r / step.images] as usize * size..][..size];
+            for (word, &entry) in accumulator.get_mut_body().as_mut().iter_mut().zip(table) {
+                *word = u64::from(entry) << 32;
+            }
+            let mut to = LweCiphertext::new(0_u64, LweSize(big), CiphertextModulus::new_native());
+            programmable_bootstrap_lwe_ciphertext_mem_optimized(
+                &from,
+                &mut to,
+                &accumulator,
+                &key.fourier,
+                fft.as_view(),
+                buffers.stack(),
+            );
+            let row = step.row_of_value[r / step.images] as usize * step.images + r % step.images;
+            for (word, &wide) in out[row * big..][..big].iter_mut().zip(to.as_ref()) {
+                *word = (wide.wrapping_add(1 << 31) >> 32) as u32;
+            }
+        }
+        Ok(())
+    }
+}
