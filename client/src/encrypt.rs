@@ -1,0 +1,61 @@
+//! Encryption of inputs.
+
+use heman_core::ciphertext::EncryptedInput;
+use heman_core::plan::to_word;
+use tfhe::core_crypto::commons::math::random::Seed;
+use tfhe::core_crypto::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::secret_key::{fresh_seed, os_seeder};
+use crate::{ClientError, SecretKey};
+
+impl SecretKey {
+    /// Encrypts a batch of inputs, one after the other in `values`.
+    ///
+    /// Each value x becomes an LWE body of phase `x * turns_per_unit` plus TUniform noise; masks come from a fresh seed a call.
+    ///
+    /// # Errors
+    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are not
+    /// finite or outside of the range that the parameters were made for.
+    pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
+        let encoding = &self.params().input;
+        let expected = encoding.tensor.len();
+        if values.is_empty() || !values.len().is_multiple_of(expected) {
+            return Err(ClientError::InputLength { found: values.len(), expected });
+        }
+        let (low, high) = (encoding.low, encoding.high);
+        let outside = |&x: &f32| !x.is_finite() || f64::from(x) < low || f64::from(x) > high;
+        if let Some(at) = values.iter().position(outside) {
+            return Err(ClientError::InputRange {
+                image: at / expected,
+                index: at % expected,
+                value: values[at],
+                low,
+                high,
+            });
+        }
+        let images = values.len() / expected;
+        let mut plaintexts = Zeroizing::new(Vec::with_capacity(values.len()));
+        for value in 0..expected {
+            let column = (0..images).map(|image| f64::from(values[image * expected + value]));
+            plaintexts.extend(column.map(|x| to_word(x * encoding.turns_per_unit)));
+        }
+        let mut seeder = os_seeder();
+        let seed = fresh_seed(&mut seeder);
+        let mut list = SeededLweCiphertextList::from_container(
+            vec![0_u32; values.len()],
+            LweSize(self.params().tfhe.big_row_words()),
+            Seed(u128::from_le_bytes(seed)).into(),
+            CiphertextModulus::new_native(),
+        );
+        let key = self.big_key();
+        par_encrypt_seeded_lwe_ciphertext_list(
+            &LweSecretKey::from_container(key.as_slice()),
+            &mut list,
+            &PlaintextList::from_container(plaintexts.as_slice()),
+            DynamicDistribution::<u32>::new_t_uniform(self.params().tfhe.input_noise_bound_log2),
+            &mut seeder,
+        );
+        Ok(EncryptedInput { images: images as u32, batched, seed, bodies: list.into_container() })
+    }
+}

@@ -1,0 +1,172 @@
+//! The secret key and the evaluation key made from it.
+
+use heman_core::evaluation_key::SeededEvaluationKey;
+use heman_core::format::{self, Binding, FormatError, Kind};
+use heman_core::params::Params;
+use heman_core::progress::Progress;
+use tfhe::core_crypto::commons::math::random::{Seed, Seeder};
+use tfhe::core_crypto::prelude::*;
+use tfhe::core_crypto::seeders::UnixSeeder;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::ClientError;
+
+/// Largest secret key file that is read, in bytes.
+pub(crate) const MAX_FILE_BYTES: u64 = 128 << 20;
+
+/// Binary keys of one client for one set of parameters.
+///
+/// The small key has n bits; the GLWE key has k N bits, and flattened it is the key of all ciphertexts that travel.
+pub struct SecretKey {
+    params: Params,
+    small: Zeroizing<Vec<u8>>,
+    glwe: Zeroizing<Vec<u8>>,
+}
+
+/// A seeder over the operating system's generator.
+pub(crate) fn os_seeder() -> UnixSeeder {
+    UnixSeeder::new(0)
+}
+
+pub(crate) fn fresh_seed(seeder: &mut UnixSeeder) -> [u8; 16] {
+    seeder.seed().0.to_le_bytes()
+}
+
+impl SecretKey {
+    /// Draws fresh keys.
+    ///
+    /// # Errors
+    /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
+    pub fn generate(params: &Params) -> Result<Self, ClientError> {
+        params.check()?;
+        let mut generator = SecretRandomGenerator::<DefaultRandomGenerator>::new(os_seeder().seed());
+        let mut bits = |count: usize| {
+            let key = allocate_and_generate_new_binary_lwe_secret_key::<u64, _>(LweDimension(count), &mut generator);
+            let mut words = key.into_container();
+            let bits = Zeroizing::new(words.iter().map(|&word| word as u8).collect::<Vec<u8>>());
+            words.zeroize();
+            bits
+        };
+        let (small, glwe) = (bits(params.tfhe.lwe_dimension), bits(params.tfhe.big_dimension()));
+        Ok(Self { params: params.clone(), small, glwe })
+    }
+
+    /// The public parameters.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Makes the evaluation key. The keyswitching key is quick; the bootstrapping key takes all cores for a second or two.
+    #[must_use]
+    pub fn evaluation_key(&self, progress: &dyn Progress) -> SeededEvaluationKey {
+        let p = self.params.tfhe;
+        progress.start("making the evaluation key", 2);
+        let mut seeder = os_seeder();
+        let (small64, glwe64) = (widen::<u64>(&self.small), widen::<u64>(&self.glwe));
+        let bootstrap_seed = fresh_seed(&mut seeder);
+        let mut bootstrap = SeededLweBootstrapKey::from_container(
+            vec![0_u64; SeededEvaluationKey::bootstrap_body_words(&p)],
+            GlweDimension(p.glwe_dimension).to_glwe_size(),
+            PolynomialSize(p.polynomial_size),
+            DecompositionBaseLog(p.pbs_base_log),
+            DecompositionLevelCount(p.pbs_level),
+            Seed(u128::from_le_bytes(bootstrap_seed)).into(),
+            CiphertextModulus::new_native(),
+        );
+        par_generate_seeded_lwe_bootstrap_key(
+            &LweSecretKey::from_container(small64.as_slice()),
+            &GlweSecretKey::from_container(glwe64.as_slice(), PolynomialSize(p.polynomial_size)),
+            &mut bootstrap,
+            DynamicDistribution::<u64>::new_t_uniform(p.pbs_noise_bound_log2),
+            &mut seeder,
+        );
+        progress.advance(1);
+        let (small32, glwe32) = (widen::<u32>(&self.small), widen::<u32>(&self.glwe));
+        let keyswitch_seed = fresh_seed(&mut seeder);
+        let mut keyswitch = SeededLweKeyswitchKey::from_container(
+            vec![0_u32; SeededEvaluationKey::keyswitch_body_words(&p)],
+            DecompositionBaseLog(p.ks_base_log),
+            DecompositionLevelCount(p.ks_level),
+            LweDimension(p.lwe_dimension).to_lwe_size(),
+            Seed(u128::from_le_bytes(keyswitch_seed)).into(),
+            CiphertextModulus::new_native(),
+        );
+        generate_seeded_lwe_keyswitch_key(
+            &LweSecretKey::from_container(glwe32.as_slice()),
+            &LweSecretKey::from_container(small32.as_slice()),
+            &mut keyswitch,
+            DynamicDistribution::<u32>::new_t_uniform(p.ks_noise_bound_log2),
+            &mut seeder,
+        );
+        progress.finish();
+        SeededEvaluationKey {
+            params: p,
+            bootstrap_seed,
+            bootstrap_bodies: bootstrap.into_container(),
+            keyswitch_seed,
+            keyswitch_bodies: keyswitch.into_container(),
+        }
+    }
+
+    /// The flattened GLWE key as words mod 2^32.
+    pub(crate) fn big_key(&self) -> Zeroizing<Vec<u32>> {
+        widen::<u32>(&self.glwe)
+    }
+
+    /// The small key as words mod 2^32, for tests that look into a bootstrap.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn small_key_for_tests(&self) -> Zeroizing<Vec<u32>> {
+        widen::<u32>(&self.small)
+    }
+
+    /// The flattened GLWE key as words mod 2^32, for tests that measure noise.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn big_key_for_tests(&self) -> Zeroizing<Vec<u32>> {
+        self.big_key()
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let json = self.params.to_json();
+        let mut body = Zeroizing::new(Vec::with_capacity(4 + json.len() + self.small.len() + self.glwe.len()));
+        body.extend_from_slice(&(json.len() as u32).to_le_bytes());
+        body.extend_from_slice(json.as_bytes());
+        body.extend_from_slice(&self.small);
+        body.extend_from_slice(&self.glwe);
+        Zeroizing::new(format::seal(Kind::SecretKey, &self.params.binding(), &body))
+    }
+
+    /// Reads and checks a secret key file.
+    ///
+    /// # Errors
+    /// [`ClientError::Format`] for anything that is not a sound secret key, [`ClientError::Params`] for its parameters.
+    pub fn read(path: &std::path::Path) -> Result<Self, ClientError> {
+        let (binding, body) = format::read_file(path, Kind::SecretKey, MAX_FILE_BYTES)?;
+        Self::from_body(&binding, &Zeroizing::new(body))
+    }
+
+    fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, ClientError> {
+        let bad = |what: &str| ClientError::Format(FormatError::Body(what.into()));
+        let (length, rest) = body.split_first_chunk::<4>().ok_or_else(|| bad("it is too short"))?;
+        let (json, bits) =
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| bad("it is too short"))?;
+        let params = Params::from_json(json)?;
+        let (n, big) = (params.tfhe.lwe_dimension, params.tfhe.big_dimension());
+        if bits.len() != n + big || bits.iter().any(|&bit| bit > 1) {
+            return Err(bad("its key bits disagree with its parameters"));
+        }
+        if params.binding() != *binding {
+            return Err(bad("its parameters do not belong to its header"));
+        }
+        let (small, glwe) = bits.split_at(n);
+        Ok(Self { params, small: Zeroizing::new(small.to_vec()), glwe: Zeroizing::new(glwe.to_vec()) })
+    }
+}
+
+fn widen<T: From<u8> + Zeroize>(bits: &[u8]) -> Zeroizing<Vec<T>> {
+    Zeroizing::new(bits.iter().map(|&bit| T::from(bit)).collect())
+}
