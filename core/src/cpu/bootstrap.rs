@@ -242,31 +242,16 @@ impl CpuBackend {
         let digits = &mut digits[at * rows * size..][..rows * size];
         for column in 0..columns {
             let poly = &accumulators[(c * columns + column) * size..][..size];
-            self.arch.dispatch(
-                #[inline(always)]
-                || {
-                    rotation::rotate_and_subtract(poly, degree, rotated);
-                    rotation::round_words(rotated, p.pbs_base_log * p.pbs_level);
-                },
-            );
+            rotation::difference(self.arch, poly, degree, p.pbs_base_log * p.pbs_level, rotated);
             for level in 0..p.pbs_level {
-                self.arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        if level + 1 < p.pbs_level {
-                            rotation::split_digit(rotated, digit, p.pbs_base_log);
-                            rotation::fold_integers(digit, &key.twists, points);
-                        } else {
-                            rotation::fold_integers(rotated, &key.twists, points);
-                        }
-                    },
-                );
+                let last = level + 1 == p.pbs_level;
+                if !last {
+                    rotation::split(self.arch, rotated, digit, p.pbs_base_log);
+                }
+                rotation::fold(self.arch, if last { rotated } else { digit }, &key.twists, points);
                 key.plan.fwd(points, stack);
                 let row = level * columns + column;
-                self.arch.dispatch(
-                    #[inline(always)]
-                    || rotation::to_blocks(points, &mut digits[row * BLOCK..], rows * BLOCK),
-                );
+                rotation::scatter(self.arch, points, &mut digits[row * BLOCK..], rows * BLOCK);
             }
         }
     }
@@ -278,16 +263,10 @@ impl CpuBackend {
         let stack = PodStack::new(stack);
         for column in 0..columns {
             let product = &products[(at * columns + column) * size..][..size];
-            self.arch.dispatch(
-                #[inline(always)]
-                || rotation::from_blocks(product, points),
-            );
+            rotation::gather(self.arch, product, points);
             key.plan.inv(points, stack);
             let poly = &mut accumulators[(c * columns + column) * size..][..size];
-            self.arch.dispatch(
-                #[inline(always)]
-                || rotation::unfold_and_add(points, &key.twists, poly),
-            );
+            rotation::unfold(self.arch, points, &key.twists, poly);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::simd::for_each_arch;
 use super::{CpuBackend, SharedMut, require};
 use crate::backend::{BackendError, EvaluationKeys, KeyswitchOps};
 use crate::tfhe_params::TfheParams;
@@ -43,10 +44,7 @@ impl KeyswitchOps for CpuBackend {
                 let count = per_task.min(rows - first);
                 // SAFETY: tasks own disjoint ranges of rows, and the buffer holds `rows * small` words.
                 let out = unsafe { shared.slice(first * small, count * small) };
-                self.arch.dispatch(
-                    #[inline(always)]
-                    || switch_rows(key, &input[first * big..][..count * big], out),
-                );
+                switch(self.arch, key, &input[first * big..][..count * big], out);
             });
         });
         Ok(())
@@ -74,6 +72,11 @@ fn digits(word: u32, base_log: usize, level: usize, mut put: impl FnMut(usize, u
     }
 }
 
+for_each_arch! {
+    fn switch = switch_rows,
+    (key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32])
+}
+
 #[inline(always)]
 fn switch_rows(key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32]) {
     let p = &key.params;
@@ -99,29 +102,13 @@ fn switch_rows(key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32]) {
         for column in (0..small).step_by(COLUMNS) {
             let width = COLUMNS.min(small - column);
             for four in (0..count).step_by(4) {
-                let mut sums = [[0_u32; COLUMNS]; 4];
-                if width == COLUMNS {
-                    for d in start..end {
-                        let words: &[u32; COLUMNS] =
-                            key.words[d * small + column..][..COLUMNS].try_into().expect("exactly as long");
-                        let factors: &[u32; 4] = digit_rows[d * padded + four..][..4].try_into().expect("padded");
-                        for (sum, &factor) in sums.iter_mut().zip(factors) {
-                            for (s, &w) in sum.iter_mut().zip(words) {
-                                *s = s.wrapping_add(w.wrapping_mul(factor));
-                            }
-                        }
-                    }
+                let words = &key.words[start * small..end * small];
+                let factors = &digit_rows[start * padded..end * padded];
+                let sums = if width == COLUMNS {
+                    multiply(words, small, column, factors, padded, four)
                 } else {
-                    for d in start..end {
-                        let words = &key.words[d * small + column..][..width];
-                        let factors = &digit_rows[d * padded + four..][..4];
-                        for (sum, &factor) in sums.iter_mut().zip(factors) {
-                            for (s, &w) in sum.iter_mut().zip(words) {
-                                *s = s.wrapping_add(w.wrapping_mul(factor));
-                            }
-                        }
-                    }
-                }
+                    multiply_edge(words, small, column, width, factors, padded, four)
+                };
                 for (r, sum) in sums.iter().enumerate().take(count - four) {
                     let row = &mut out[(four + r) * small + column..][..width];
                     for (o, s) in row.iter_mut().zip(sum) {
@@ -131,4 +118,53 @@ fn switch_rows(key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32]) {
             }
         }
     }
+}
+
+/// `sum_d words[d][column ..] * factors[d][row ..]` for four rows and [`COLUMNS`] columns, all sums in registers.
+#[inline(always)]
+fn multiply(
+    words: &[u32],
+    small: usize,
+    column: usize,
+    factors: &[u32],
+    padded: usize,
+    row: usize,
+) -> [[u32; COLUMNS]; 4] {
+    let mut a = [0_u32; COLUMNS];
+    let mut b = [0_u32; COLUMNS];
+    let mut c = [0_u32; COLUMNS];
+    let mut d = [0_u32; COLUMNS];
+    for (words, factors) in words.chunks_exact(small).zip(factors.chunks_exact(padded)) {
+        let words: &[u32; COLUMNS] = words[column..][..COLUMNS].try_into().expect("exactly as long");
+        let factors: &[u32; 4] = factors[row..][..4].try_into().expect("rows are padded to fours");
+        for j in 0..COLUMNS {
+            a[j] = a[j].wrapping_add(words[j].wrapping_mul(factors[0]));
+            b[j] = b[j].wrapping_add(words[j].wrapping_mul(factors[1]));
+            c[j] = c[j].wrapping_add(words[j].wrapping_mul(factors[2]));
+            d[j] = d[j].wrapping_add(words[j].wrapping_mul(factors[3]));
+        }
+    }
+    [a, b, c, d]
+}
+
+/// As [`multiply`] for the last, narrower columns.
+#[inline(always)]
+fn multiply_edge(
+    words: &[u32],
+    small: usize,
+    column: usize,
+    width: usize,
+    factors: &[u32],
+    padded: usize,
+    row: usize,
+) -> [[u32; COLUMNS]; 4] {
+    let mut sums = [[0_u32; COLUMNS]; 4];
+    for (words, factors) in words.chunks_exact(small).zip(factors.chunks_exact(padded)) {
+        for (sum, &factor) in sums.iter_mut().zip(&factors[row..][..4]) {
+            for (s, &w) in sum.iter_mut().zip(&words[column..][..width]) {
+                *s = s.wrapping_add(w.wrapping_mul(factor));
+            }
+        }
+    }
+    sums
 }

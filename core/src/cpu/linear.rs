@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::simd::for_each_arch;
 use super::{CpuBackend, SharedMut, require};
 use crate::affine::AffineMap;
 use crate::backend::{BackendError, LinearOps};
@@ -44,10 +45,7 @@ impl LinearOps for CpuBackend {
                             // SAFETY: rows are distinct (checked when the map was made), tiles do not overlap, and the
                             // buffer holds `rows * length` words.
                             let target = unsafe { shared.slice(row * length + start, width) };
-                            self.arch.dispatch(
-                                #[inline(always)]
-                                || accumulate(target, weights, picks, values, length, start),
-                            );
+                            accumulate(self.arch, target, weights, picks, values, length, start);
                             for image in 0..images {
                                 let body = image * row_words + row_words - 1;
                                 if (start..start + width).contains(&body) {
@@ -63,9 +61,14 @@ impl LinearOps for CpuBackend {
     }
 }
 
+for_each_arch! {
+    fn accumulate = accumulate_words,
+    (target: &mut [u32], weights: &[i16], picks: &[u32], values: &[u32], length: usize, start: usize)
+}
+
 /// `target = sum weight * values[pick]`, in steps of words that stay in registers.
 #[inline(always)]
-fn accumulate(target: &mut [u32], weights: &[i16], picks: &[u32], values: &[u32], length: usize, start: usize) {
+fn accumulate_words(target: &mut [u32], weights: &[i16], picks: &[u32], values: &[u32], length: usize, start: usize) {
     const STEP: usize = 128;
     for (chunk, out) in target.chunks_mut(STEP).enumerate() {
         let at = start + chunk * STEP;

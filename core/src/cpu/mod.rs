@@ -6,6 +6,7 @@ mod linear;
 mod product;
 pub mod reference;
 mod rotation;
+mod simd;
 
 use pulp::Arch;
 

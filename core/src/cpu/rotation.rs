@@ -6,11 +6,37 @@
 use tfhe_fft::c64;
 
 use super::product::{BLOCK, LANES};
+use super::simd::for_each_arch;
 
 /// Adding and subtracting it rounds to an integer; after adding it the low bits of the mantissa are that integer.
 /// Valid for magnitudes below 2^51.
 const MAGIC: f64 = 6_755_399_441_055_744.0;
 const TURN: f64 = 4_294_967_296.0;
+
+for_each_arch! {
+    /// See [`rotate_and_subtract`] and [`round_words`].
+    pub fn difference = rounded_difference, (poly: &[u32], degree: usize, kept: usize, out: &mut [u32])
+}
+for_each_arch! {
+    /// See [`split_digit`].
+    pub fn split = split_digit, (state: &mut [u32], digit: &mut [u32], base_log: usize)
+}
+for_each_arch! {
+    /// See [`fold_integers`].
+    pub fn fold = fold_integers, (words: &[u32], twists: &[c64], out: &mut [c64])
+}
+for_each_arch! {
+    /// See [`to_blocks`].
+    pub fn scatter = to_blocks, (from: &[c64], out: &mut [f64], stride: usize)
+}
+for_each_arch! {
+    /// See [`from_blocks`].
+    pub fn gather = from_blocks, (from: &[f64], out: &mut [c64])
+}
+for_each_arch! {
+    /// See [`unfold_and_add`].
+    pub fn unfold = unfold_and_add, (from: &[c64], twists: &[c64], words: &mut [u32])
+}
 
 /// `exp(i pi j / N)` for `j < N/2`.
 pub fn twists(polynomial_size: usize) -> Vec<c64> {
@@ -51,6 +77,12 @@ pub fn rotate_and_subtract(poly: &[u32], degree: usize, out: &mut [u32]) {
     for (o, &x) in out.iter_mut().zip(poly) {
         *o = o.wrapping_sub(x);
     }
+}
+
+#[inline(always)]
+fn rounded_difference(poly: &[u32], degree: usize, kept: usize, out: &mut [u32]) {
+    rotate_and_subtract(poly, degree, out);
+    round_words(out, kept);
 }
 
 /// Rounds words to their `kept` highest bits, as signed integers.
