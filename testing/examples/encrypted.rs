@@ -1,7 +1,9 @@
-use heman_core::{import::*, planner::*, progress::NoProgress, exec::Session, cpu::CpuBackend};
 use heman_client::SecretKey;
+use heman_core::{cpu::CpuBackend, exec::Session, import::*, planner::*, progress::NoProgress};
 use std::time::Instant;
-fn f32s(p: &str) -> Vec<f32> { bytemuck::pod_collect_to_vec(&std::fs::read(p).unwrap()) }
+fn f32s(p: &str) -> Vec<f32> {
+    bytemuck::pod_collect_to_vec(&std::fs::read(p).unwrap())
+}
 fn main() {
     let name = std::env::args().nth(1).unwrap();
     let n: usize = std::env::args().nth(2).map_or(1, |s| s.parse().unwrap());
@@ -12,9 +14,11 @@ fn main() {
     let t = Instant::now();
     let key = SecretKey::generate(&plan.params).unwrap();
     let seeded = key.evaluation_key(&NoProgress);
-    println!("keygen {:?}", t.elapsed()); let t = Instant::now();
+    println!("keygen {:?}", t.elapsed());
+    let t = Instant::now();
     let keys = seeded.expand();
-    println!("expand {:?}", t.elapsed()); let t = Instant::now();
+    println!("expand {:?}", t.elapsed());
+    let t = Instant::now();
     let backend = CpuBackend::new(0).unwrap();
     let session = Session::new(&backend, &plan, &keys).unwrap();
     println!("load {:?}", t.elapsed());
@@ -22,7 +26,8 @@ fn main() {
     let x = &test[..n * 1024];
     let t = Instant::now();
     let enc = key.encrypt(x, true).unwrap();
-    println!("encrypt {:?}", t.elapsed()); let t = Instant::now();
+    println!("encrypt {:?}", t.elapsed());
+    let t = Instant::now();
     let (out, timings) = session.run(&enc, &NoProgress).unwrap();
     println!("run {:?} {:?}", t.elapsed(), timings);
     for (v, x) in key.decrypt_values(&out).iter().zip(x.chunks(1024)) {

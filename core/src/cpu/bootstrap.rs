@@ -18,9 +18,9 @@ use crate::backend::{BackendError, BootstrapOps, BootstrapStep, EvaluationKeys};
 use crate::tfhe_params::TfheParams;
 
 /// Working memory of one batch, so that it stays in the second-level cache together with a key slice.
-const BATCH_BYTES: usize = 640 << 10;
+const BATCH_BYTES: usize = 768 << 10;
 /// Most ciphertexts of a batch.
-const MAX_BATCH: usize = 16;
+const MAX_BATCH: usize = 32;
 /// How long each FFT algorithm is tried when a key is loaded.
 const FFT_TRIAL: Duration = Duration::from_millis(5);
 
@@ -81,7 +81,6 @@ struct Batch {
     digit: Vec<u32>,
     points: Vec<c64>,
     digits: Vec<f64>,
-    products: Vec<f64>,
     active: Vec<usize>,
     stack: PodBuffer,
 }
@@ -97,7 +96,6 @@ impl Batch {
             digit: vec![0; size],
             points: vec![c64::new(0.0, 0.0); size / 2],
             digits: vec![0.0; count * key.shape.rows * size],
-            products: vec![0.0; count * columns * size],
             active: Vec::with_capacity(count),
             stack: PodBuffer::new(key.plan.fft_scratch()),
         }
@@ -106,7 +104,7 @@ impl Batch {
 
 fn batch_size(key: &CpuBootstrapKey, rows: usize, threads: usize) -> usize {
     let (size, columns) = (key.params.polynomial_size, key.shape.columns);
-    let bytes = columns * size * 4 + (key.shape.rows + columns) * size * 8;
+    let bytes = columns * size * 4 + key.shape.rows * size * 8;
     let most = (BATCH_BYTES / bytes).clamp(1, MAX_BATCH);
     let most = if most >= 4 { most / 4 * 4 } else { most };
     // Equal shares for all threads: no long tail when there are few rows.
@@ -219,13 +217,8 @@ impl CpuBackend {
                 let c = batch.active[at];
                 self.decompose(key, c, batch.exponents[c * small + bit] as usize, at, batch);
             }
-            let product = Product {
-                shape: key.shape,
-                count: batch.active.len(),
-                key: slice,
-                digits: &batch.digits,
-                out: &mut batch.products,
-            };
+            let product =
+                Product { shape: key.shape, count: batch.active.len(), key: slice, digits: &mut batch.digits };
             self.arch.dispatch(product);
             for at in 0..batch.active.len() {
                 self.accumulate(key, batch.active[at], at, batch);
@@ -258,12 +251,12 @@ impl CpuBackend {
 
     /// Adds product `at` to accumulator `c`.
     fn accumulate(&self, key: &CpuBootstrapKey, c: usize, at: usize, batch: &mut Batch) {
-        let (size, columns) = (key.params.polynomial_size, key.shape.columns);
-        let Batch { accumulators, points, products, stack, .. } = batch;
+        let (size, columns, rows) = (key.params.polynomial_size, key.shape.columns, key.shape.rows);
+        let Batch { accumulators, points, digits, stack, .. } = batch;
         let stack = PodStack::new(stack);
         for column in 0..columns {
-            let product = &products[(at * columns + column) * size..][..size];
-            rotation::gather(self.arch, product, points);
+            let product = &digits[at * rows * size + column * BLOCK..(at + 1) * rows * size];
+            rotation::gather(self.arch, product, rows * BLOCK, points);
             key.plan.inv(points, stack);
             let poly = &mut accumulators[(c * columns + column) * size..][..size];
             rotation::unfold(self.arch, points, &key.twists, poly);

@@ -1,10 +1,11 @@
 //! The external product in the Fourier domain: digits of several ciphertexts times one slice of the key.
 //!
 //! Layout: complex numbers in blocks of eight, eight real parts then eight imaginary parts. A block holds everything that one
-//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`, `key[block][column][row][re, im][8]` and
-//! `out[ciphertext][column][block][re, im][8]`. So a key block (3.2 KB at k = 4, l = 1) is read from the second-level cache once and
-//! meets all ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of
-//! eight lanes, the floor of the operation.
+//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`, `key[block][column][row][re, im][8]`; the result
+//! takes the place of the digits, column for row. So a key block (3.2 KB at k = 4, l = 1) is read from memory once and meets all
+//! ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of eight lanes,
+//! the floor of the operation; with C ciphertexts the key's traffic is 4/C bytes a lane and multiply-add, which is why batches are
+//! as large as the second-level cache allows.
 
 use pulp::Simd;
 
@@ -24,13 +25,15 @@ pub struct Shape {
     pub blocks: usize,
 }
 
-/// Multiplies the digits of `count` ciphertexts by one key slice.
+/// Most columns of a product, k + 1.
+const MAX_COLUMNS: usize = 9;
+
+/// Multiplies the digits of `count` ciphertexts by one key slice, in place.
 pub struct Product<'a> {
     pub shape: Shape,
     pub count: usize,
     pub key: &'a [f64],
-    pub digits: &'a [f64],
-    pub out: &'a mut [f64],
+    pub digits: &'a mut [f64],
 }
 
 impl pulp::WithSimd for Product<'_> {
@@ -39,34 +42,35 @@ impl pulp::WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Shape { rows, columns, blocks } = self.shape;
-        let digit_stride = blocks * rows * BLOCK;
-        let out_stride = columns * blocks * BLOCK;
         for block in 0..blocks {
             let key = &self.key[block * columns * rows * BLOCK..][..columns * rows * BLOCK];
             let mut c = 0;
             while c + 4 <= self.count {
-                let digits: [&[f64]; 4] = std::array::from_fn(|q| {
-                    &self.digits[(c + q) * digit_stride + block * rows * BLOCK..][..rows * BLOCK]
-                });
-                for column in 0..columns {
-                    let key = &key[column * rows * BLOCK..][..rows * BLOCK];
-                    let sums = accumulate::<S, 4>(simd, key, &digits);
-                    for (q, sum) in sums.iter().enumerate() {
-                        let at = (c + q) * out_stride + (column * blocks + block) * BLOCK;
-                        self.out[at..][..BLOCK].copy_from_slice(sum);
-                    }
-                }
+                self.shape.multiply::<S, 4>(simd, key, self.digits, c, block);
                 c += 4;
             }
             while c < self.count {
-                let digits = [&self.digits[c * digit_stride + block * rows * BLOCK..][..rows * BLOCK]];
-                for column in 0..columns {
-                    let key = &key[column * rows * BLOCK..][..rows * BLOCK];
-                    let [sum] = accumulate::<S, 1>(simd, key, &digits);
-                    let at = c * out_stride + (column * blocks + block) * BLOCK;
-                    self.out[at..][..BLOCK].copy_from_slice(&sum);
-                }
+                self.shape.multiply::<S, 1>(simd, key, self.digits, c, block);
                 c += 1;
+            }
+        }
+    }
+}
+
+impl Shape {
+    /// One block of Q ciphertexts from number `c` on.
+    #[inline(always)]
+    fn multiply<S: Simd, const Q: usize>(self, simd: S, key: &[f64], digits: &mut [f64], c: usize, block: usize) {
+        let length = self.rows * BLOCK;
+        let at = |q: usize| ((c + q) * self.blocks + block) * length;
+        let mut sums = [[[0.0; BLOCK]; Q]; MAX_COLUMNS];
+        let own: [&[f64]; Q] = std::array::from_fn(|q| &digits[at(q)..][..length]);
+        for (sums, key) in sums.iter_mut().zip(key.chunks_exact(length)) {
+            *sums = accumulate::<S, Q>(simd, key, &own);
+        }
+        for q in 0..Q {
+            for column in 0..self.columns {
+                digits[at(q) + column * BLOCK..][..BLOCK].copy_from_slice(&sums[column][q]);
             }
         }
     }

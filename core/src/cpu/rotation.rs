@@ -31,7 +31,7 @@ for_each_arch! {
 }
 for_each_arch! {
     /// See [`from_blocks`].
-    pub fn gather = from_blocks, (from: &[f64], out: &mut [c64])
+    pub fn gather = from_blocks, (from: &[f64], stride: usize, out: &mut [c64])
 }
 for_each_arch! {
     /// See [`unfold_and_add`].
@@ -138,10 +138,11 @@ pub fn to_blocks(from: &[c64], out: &mut [f64], stride: usize) {
     }
 }
 
-/// Reads complex numbers from contiguous blocks of eight.
+/// Reads complex numbers from blocks of eight, `stride` words apart.
 #[inline(always)]
-pub fn from_blocks(from: &[f64], out: &mut [c64]) {
-    for (block, numbers) in from.chunks_exact(BLOCK).zip(out.chunks_exact_mut(LANES)) {
+pub fn from_blocks(from: &[f64], stride: usize, out: &mut [c64]) {
+    for (block, numbers) in from.chunks(stride).zip(out.chunks_exact_mut(LANES)) {
+        let block = &block[..BLOCK];
         for lane in 0..LANES {
             numbers[lane] = c64::new(block[lane], block[LANES + lane]);
         }
