@@ -37,6 +37,15 @@ pub struct EncryptedOutput {
 }
 
 impl EncryptedInput {
+    /// Number of inputs that the body of a file holds.
+    ///
+    /// # Errors
+    /// [`FormatError::Body`].
+    pub fn images_of(body: &[u8]) -> Result<u32, FormatError> {
+        let own: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
+        Ok(own.images)
+    }
+
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
@@ -74,6 +83,15 @@ impl EncryptedInput {
 }
 
 impl EncryptedOutput {
+    /// Number of inputs that the body of a file holds.
+    ///
+    /// # Errors
+    /// [`FormatError::Body`].
+    pub fn images_of(body: &[u8]) -> Result<u32, FormatError> {
+        let own: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
+        Ok(own.images)
+    }
+
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {

@@ -17,7 +17,7 @@ pub struct CostModel {
 impl Default for CostModel {
     /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the search.
     fn default() -> Self {
-        Self { rotation_ns: 0.06, keyswitch_ns: 0.04, linear_ns: 0.05 }
+        Self { rotation_ns: 0.043, keyswitch_ns: 0.028, linear_ns: 0.09 }
     }
 }
 

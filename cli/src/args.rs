@@ -1,0 +1,309 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Runs ONNX models on homomorphically encrypted data: the server never sees the data, the client never sees the model.
+#[derive(Parser)]
+#[command(name = "heman", version, propagate_version = true)]
+pub struct Args {
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs; the first five are the workflow.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Model owner: derive parameters and plan from a model and calibration data
+    #[command(after_help = "Example: heman keyparams -m model.onnx -c calibration.zip -o params.json")]
+    Keyparams(Keyparams),
+    /// Client: make a secret key and an evaluation key
+    #[command(after_help = "Example: heman keygen -i params.json -o key    (writes key and key.pub)")]
+    Keygen(Keygen),
+    /// Client: encrypt one input or a batch
+    #[command(after_help = "Example: heman encrypt -k key -i input.npy -o input.enc")]
+    Encrypt(Encrypt),
+    /// Model owner: evaluate the model on encrypted inputs
+    #[command(after_help = "Example: heman inference -m model.plan -k key.pub -i input.enc -o output.enc")]
+    Inference(Inference),
+    /// Client: decrypt the result
+    #[command(after_help = "Example: heman decrypt -k key -i output.enc -o output.npy\n\n\
+        Never hand a decrypted result back to whoever evaluated it; see SECURITY.md.")]
+    Decrypt(Decrypt),
+    /// Describe a model, plan, parameter file, key or ciphertext
+    #[command(after_help = "Example: heman inspect model.plan --json")]
+    Inspect(Inspect),
+    /// All five steps in one process, against the plaintext model
+    #[command(after_help = "Example: heman evaluate -m model.onnx -c calibration.zip -d test.npz -n 20")]
+    Evaluate(Evaluate),
+    /// List the devices that could run an inference
+    Devices,
+    /// Classify handwritten digits under encryption
+    Demo(Demo),
+}
+
+/// How parameters are derived.
+#[derive(ClapArgs)]
+pub struct Planning {
+    /// ONNX model
+    #[arg(short, long)]
+    pub model: PathBuf,
+    /// Calibration inputs: .npy, .npz, .zip of .npy, or a folder of .npy
+    #[arg(short, long)]
+    pub calibration: PathBuf,
+    /// Encryption scheme
+    #[arg(long, value_enum, default_value = "auto")]
+    pub scheme: SchemeChoice,
+    /// Share of changed decisions (classifiers) or relative output error that is accepted
+    #[arg(long, default_value_t = 0.005)]
+    pub max_loss: f64,
+    /// How loss is measured
+    #[arg(long, value_enum, default_value = "auto")]
+    pub task: TaskChoice,
+    /// Integer messages with a failure probability per bootstrap, for models that are quantised already
+    #[arg(long)]
+    pub exact: bool,
+    /// Failure probability of one bootstrap in exact mode: a number, or 2^-40
+    #[arg(long, default_value = "2^-40", requires = "exact")]
+    pub p_fail: Probability,
+}
+
+/// Where an inference runs.
+#[derive(ClapArgs)]
+pub struct Running {
+    /// auto, cpu, cuda[:N] or wgpu[:N]
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Threads of the CPU backend; 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// `heman keyparams`
+#[derive(ClapArgs)]
+pub struct Keyparams {
+    /// How parameters are derived
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Public parameters, for the client
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// The model owner's plan; by default the output's name with the extension plan
+    #[arg(long)]
+    pub plan: Option<PathBuf>,
+}
+
+/// `heman keygen`
+#[derive(ClapArgs)]
+pub struct Keygen {
+    /// Public parameters
+    #[arg(short, long)]
+    pub input: PathBuf,
+    /// Secret key; the evaluation key gets the same name with .pub appended
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Replace existing keys
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `heman encrypt`
+#[derive(ClapArgs)]
+pub struct Encrypt {
+    /// Secret key
+    #[arg(short, long)]
+    pub key: PathBuf,
+    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder)
+    #[arg(short, long)]
+    pub input: PathBuf,
+    /// Encrypted input
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+/// `heman inference`
+#[derive(ClapArgs)]
+pub struct Inference {
+    /// Plan
+    #[arg(short, long)]
+    pub model: PathBuf,
+    /// Evaluation key (key.pub)
+    #[arg(short, long)]
+    pub key: PathBuf,
+    /// Encrypted input
+    #[arg(short, long)]
+    pub input: PathBuf,
+    /// Encrypted output
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Where it runs
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `heman decrypt`
+#[derive(ClapArgs)]
+pub struct Decrypt {
+    /// Secret key
+    #[arg(short, long)]
+    pub key: PathBuf,
+    /// Encrypted output
+    #[arg(short, long)]
+    pub input: PathBuf,
+    /// Result (.npy)
+    #[arg(short, long)]
+    pub output: PathBuf,
+}
+
+/// `heman inspect`
+#[derive(ClapArgs)]
+pub struct Inspect {
+    /// An ONNX model, plan, parameter file, key or ciphertext
+    pub file: PathBuf,
+    /// What to show of a plan
+    #[arg(long, value_enum, default_value = "layers")]
+    pub stage: InspectStage,
+}
+
+/// `heman evaluate`
+#[derive(ClapArgs)]
+pub struct Evaluate {
+    /// How parameters are derived
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Labelled data: .npz with images and labels, or a folder of .npy
+    #[arg(short, long)]
+    pub data: PathBuf,
+    /// Evaluate the first N inputs only
+    #[arg(short, long)]
+    pub number: Option<usize>,
+    /// Use the noise model in place of encryption
+    #[arg(long)]
+    pub simulate: bool,
+    /// Where it runs
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// `heman demo`
+#[derive(ClapArgs)]
+pub struct Demo {
+    /// Digits to classify, 1 to 48
+    #[arg(short, long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=48))]
+    pub number: u16,
+    /// Where it runs
+    #[command(flatten)]
+    pub running: Running,
+}
+
+/// Encryption schemes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemeChoice {
+    /// The cheaper one
+    Auto,
+    /// Chillotti, Gama, Georgieva, Izabachene
+    Tfhe,
+    /// Cheon, Kim, Kim, Song
+    Ckks,
+}
+
+/// How loss is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskChoice {
+    /// By the model's output
+    Auto,
+    /// Changed decisions
+    Classify,
+    /// Relative error
+    Regress,
+}
+
+/// What to show of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectStage {
+    /// Layer table
+    Layers,
+    /// Batched steps over slots
+    Schedule,
+}
+
+/// A device as named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The fastest that works.
+    Auto,
+    /// The host.
+    Cpu,
+    /// A CUDA device.
+    Cuda(usize),
+    /// A wgpu adapter.
+    Wgpu(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, index) = text.split_once(':').unwrap_or((text, "0"));
+        let index = index.parse().map_err(|_| format!("{index:?} is no device number"))?;
+        match kind {
+            "auto" if !text.contains(':') => Ok(Self::Auto),
+            "cpu" if !text.contains(':') => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(index)),
+            "wgpu" => Ok(Self::Wgpu(index)),
+            _ => Err("expected auto, cpu, cuda[:N] or wgpu[:N]".into()),
+        }
+    }
+}
+
+/// A probability, kept as its logarithm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probability {
+    /// log2.
+    pub log2: f64,
+}
+
+impl FromStr for Probability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let log2 = match text.strip_prefix("2^") {
+            Some(exponent) => exponent.parse().ok(),
+            None => text.parse().ok().map(f64::log2),
+        };
+        match log2 {
+            Some(log2) if (-128.0..0.0).contains(&log2) => Ok(Self { log2 }),
+            _ => Err("expected a probability of at least 2^-128 and below 1, like 1e-12 or 2^-40".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn devices_and_probabilities_parse() {
+        assert_eq!("cuda:2".parse(), Ok(DeviceChoice::Cuda(2)));
+        assert_eq!("cpu".parse(), Ok(DeviceChoice::Cpu));
+        assert!("cpu:1".parse::<DeviceChoice>().is_err() && "gpu".parse::<DeviceChoice>().is_err());
+        assert_eq!("2^-40".parse(), Ok(Probability { log2: -40.0 }));
+        assert_eq!("0.25".parse(), Ok(Probability { log2: -2.0 }));
+        assert!("2".parse::<Probability>().is_err() && "2^-200".parse::<Probability>().is_err());
+    }
+}

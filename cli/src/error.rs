@@ -1,0 +1,50 @@
+//! One error type at the top: a sentence for people, with the file it is about.
+
+use std::fmt;
+use std::path::Path;
+
+/// What ends a verb.
+#[derive(Debug)]
+pub struct CliError(String);
+
+impl CliError {
+    /// An error with its own sentence.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// An error about a file.
+    pub fn file(path: &Path, error: impl fmt::Display) -> Self {
+        let text = error.to_string();
+        let name = path.display().to_string();
+        Self(if text.contains(&name) { text } else { format!("{name}: {text}") })
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! from_errors {
+    ($($source:ty),* $(,)?) => {
+        $(impl From<$source> for CliError {
+            fn from(error: $source) -> Self {
+                Self(error.to_string())
+            }
+        })*
+    };
+}
+
+from_errors!(
+    heman_client::ClientError,
+    heman_core::backend::BackendError,
+    heman_core::exec::ExecError,
+    heman_core::format::FormatError,
+    heman_core::import::ImportError,
+    heman_core::params::ParamsError,
+    heman_core::planner::PlanError,
+    heman_cuda::CudaError,
+    heman_wgpu::WgpuError,
+);

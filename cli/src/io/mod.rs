@@ -1,0 +1,5 @@
+//! Files in and out.
+
+pub mod output;
+pub mod samples;
+pub mod sealed;

@@ -1,0 +1,223 @@
+//! Text for people and facts for machines.
+
+use std::io::Write;
+
+use heman_core::noise::tuniform_variance;
+use heman_core::params::Params;
+use heman_core::plan::Plan;
+use heman_core::security;
+use heman_core::tfhe_params::TfheParams;
+use serde_json::{Value, json};
+
+/// Prints to stdout; a reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+/// Prints the object if JSON was asked for, the text otherwise.
+pub fn print_either(json: bool, object: &Value, text: &str) {
+    if json { print(&object.to_string()) } else { print(text) }
+}
+
+/// Every parameter under its literature name.
+pub fn tfhe_json(p: &TfheParams) -> Value {
+    json!({
+        "scheme": "tfhe",
+        "lwe_dimension": p.lwe_dimension,
+        "glwe_dimension": p.glwe_dimension,
+        "polynomial_size": p.polynomial_size,
+        "pbs_base_log": p.pbs_base_log,
+        "pbs_level": p.pbs_level,
+        "ks_base_log": p.ks_base_log,
+        "ks_level": p.ks_level,
+        "lwe_noise_log2_std": 0.5 * tuniform_variance(p.ks_noise_bound_log2, 32.0).log2(),
+        "glwe_noise_log2_std": 0.5 * tuniform_variance(p.pbs_noise_bound_log2, 64.0).log2(),
+        "input_noise_log2_std": 0.5 * tuniform_variance(p.input_noise_bound_log2, 32.0).log2(),
+        "ciphertext_modulus_log2": 32,
+        "bootstrapping_key_modulus_log2": 64,
+        "security_bits": security::bits(p),
+    })
+}
+
+/// Parameters, encodings and promises.
+pub fn params_json(params: &Params) -> Value {
+    let mut object = tfhe_json(&params.tfhe);
+    let promised = &params.prediction;
+    merge(
+        &mut object,
+        json!({
+            "p_fail_log2": promised.p_fail_log2,
+            "predicted_disagreement": promised.disagreement,
+            "predicted_relative_error": promised.relative_error,
+            "predicted_thread_seconds_per_input": promised.thread_seconds_per_input,
+            "bootstraps_per_input": promised.bootstraps,
+            "evaluation_key_bytes": promised.evaluation_key_bytes,
+            "encrypted_input_bytes": promised.input_bytes,
+            "encrypted_output_bytes": promised.output_bytes,
+            "input": params.input.tensor,
+            "input_low": params.input.low,
+            "input_high": params.input.high,
+            "output": params.output.tensor,
+            "client_ops": params.output.client_ops,
+        }),
+    );
+    object
+}
+
+/// Adds the fields of one object to another.
+pub fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
+}
+
+/// Parameters, encodings and promises, for people.
+pub fn params_text(params: &Params) -> String {
+    let p = &params.tfhe;
+    let promised = &params.prediction;
+    let loss = match promised.disagreement {
+        Some(share) => format!(
+            "{:.2} % of decisions change, logits are off by {:.1} %",
+            100.0 * share,
+            100.0 * promised.relative_error
+        ),
+        None => format!("outputs are off by {:.3} %", 100.0 * promised.relative_error),
+    };
+    format!(
+        "scheme        TFHE, n = {}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
+         security      {:.0} bits\n\
+         input         {} {:?}, values {:.4} to {:.4}\n\
+         output        {} {:?}\n\
+         bootstraps    {} an input\n\
+         prediction    {loss}; {:.1} thread-seconds an input; a table input leaves its range with probability 2^{:.1}\n\
+         sizes         evaluation key {}, encrypted input {}, encrypted output {}",
+        p.lwe_dimension,
+        p.glwe_dimension,
+        p.polynomial_size,
+        p.pbs_base_log,
+        p.pbs_level,
+        p.ks_base_log,
+        p.ks_level,
+        promised.security_bits,
+        params.input.tensor.name,
+        params.input.tensor.shape,
+        params.input.low,
+        params.input.high,
+        params.output.tensor.name,
+        params.output.tensor.shape,
+        promised.bootstraps,
+        promised.thread_seconds_per_input,
+        promised.p_fail_log2,
+        bytes(promised.evaluation_key_bytes),
+        bytes(promised.input_bytes),
+        bytes(promised.output_bytes),
+    )
+}
+
+/// One line of the layer table.
+pub struct Layer {
+    /// Operators.
+    pub operator: String,
+    /// Name of the last node.
+    pub name: String,
+    /// Shape of its output.
+    pub shape: Vec<usize>,
+    /// Bootstraps an input.
+    pub activations: usize,
+    /// Terms of its linear map.
+    pub terms: usize,
+    /// Width of its weights in bits, if quantised.
+    pub bits: Option<u32>,
+    /// Predicted thread-seconds, if planned.
+    pub seconds: Option<f64>,
+}
+
+/// The layers of a plan.
+pub fn plan_layers(plan: &Plan) -> Vec<Layer> {
+    let model = heman_core::cost::CostModel::default();
+    let bits = |map: &heman_core::affine::AffineMap| {
+        let largest = map.blocks.iter().flat_map(|b| &b.weights).map(|w| w.unsigned_abs()).max().unwrap_or(0);
+        17 - largest.leading_zeros()
+    };
+    let tfhe = &plan.params.tfhe;
+    let mut layers: Vec<Layer> = plan
+        .stages
+        .iter()
+        .map(|stage| Layer {
+            operator: stage.operator.clone(),
+            name: stage.name.clone(),
+            shape: stage.shape.clone(),
+            activations: stage.affine.rows,
+            terms: stage.affine.term_count(),
+            bits: Some(bits(&stage.affine)),
+            seconds: Some(
+                model.linear_seconds(stage.affine.term_count(), tfhe)
+                    + stage.affine.rows as f64 * model.bootstrap_seconds(tfhe),
+            ),
+        })
+        .collect();
+    layers.push(Layer {
+        operator: plan.output_operator.clone(),
+        name: plan.params.output.tensor.name.clone(),
+        shape: plan.params.output.tensor.shape.clone(),
+        activations: 0,
+        terms: plan.output.term_count(),
+        bits: Some(bits(&plan.output)),
+        seconds: Some(model.linear_seconds(plan.output.term_count(), tfhe)),
+    });
+    layers
+}
+
+/// The layer table, for people.
+pub fn layers_text(layers: &[Layer]) -> String {
+    let width = layers.iter().map(|layer| layer.operator.len()).max().unwrap_or(8).max(8);
+    let mut text = format!(
+        "{:width$}  {:>11}  {:>9}  {:>4}  {:>8}  shape\n",
+        "operator", "activations", "terms", "bits", "thread-s"
+    );
+    for layer in layers {
+        let bits = layer.bits.map_or("-".into(), |bits| bits.to_string());
+        let seconds = layer.seconds.map_or("-".into(), |seconds| format!("{seconds:.3}"));
+        text += &format!(
+            "{:width$}  {:>11}  {:>9}  {bits:>4}  {seconds:>8}  {:?}\n",
+            layer.operator, layer.activations, layer.terms, layer.shape
+        );
+    }
+    text
+}
+
+/// The layer table, for machines.
+pub fn layers_json(layers: &[Layer]) -> Value {
+    layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "operator": layer.operator,
+                "name": layer.name,
+                "shape": layer.shape,
+                "activations": layer.activations,
+                "terms": layer.terms,
+                "weight_bits": layer.bits,
+                "predicted_thread_seconds": layer.seconds,
+            })
+        })
+        .collect()
+}
+
+/// A size in the unit that suits it.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..=9_999 => format!("{count} B"),
+        10_000..=9_999_999 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+    }
+}
+
+/// Largest resident set of this process so far, in bytes; 0 where the system does not tell.
+pub fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,50 @@
+//! `heman devices`: what could run an inference.
+
+use heman_core::backend::Device;
+use heman_core::cpu::CpuBackend;
+use serde_json::json;
+
+use super::Context;
+use crate::error::CliError;
+use crate::report;
+
+/// Runs the verb.
+pub fn run(context: &Context) -> Result<(), CliError> {
+    let mut text = format!("cpu      {}\n", CpuBackend::new(0)?.name());
+    let mut rows = vec![json!({ "device": "cpu", "name": CpuBackend::new(0)?.name(), "usable": true })];
+    match heman_cuda::devices() {
+        Ok(devices) => {
+            for device in devices {
+                let (major, minor) = device.compute_capability;
+                text += &format!(
+                    "cuda:{}   {} (sm_{major}{minor}, {}); the CUDA backend is not built yet\n",
+                    device.index,
+                    device.name,
+                    report::bytes(device.memory_bytes)
+                );
+                let name = format!("cuda:{}", device.index);
+                rows.push(json!({ "device": name, "name": device.name, "usable": false, "reason": "not built yet" }));
+            }
+        }
+        Err(error) => {
+            text += &format!("cuda     none: {error}\n");
+            rows.push(json!({ "device": "cuda", "usable": false, "reason": error.to_string() }));
+        }
+    }
+    let adapters = heman_wgpu::devices();
+    if adapters.is_empty() {
+        text += "wgpu     none: no Vulkan adapter\n";
+        rows.push(json!({ "device": "wgpu", "usable": false, "reason": "no Vulkan adapter" }));
+    }
+    for adapter in adapters {
+        let kind = if adapter.hardware { "hardware" } else { "software" };
+        text += &format!(
+            "wgpu:{}   {} ({}, {kind}); the wgpu backend is not built yet\n",
+            adapter.index, adapter.name, adapter.interface
+        );
+        let name = format!("wgpu:{}", adapter.index);
+        rows.push(json!({ "device": name, "name": adapter.name, "usable": false, "reason": "not built yet" }));
+    }
+    report::print_either(context.json, &json!({ "devices": rows }), &text);
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! `heman inference`: the server's part.
+
+use std::time::Instant;
+
+use heman_core::backend::Device;
+use heman_core::exec::Session;
+use serde_json::json;
+
+use super::{Context, backend};
+use crate::args::Inference;
+use crate::error::CliError;
+use crate::io::output::{Access, write};
+use crate::io::sealed::{read_evaluation_key, read_input, read_plan};
+use crate::progress::Bar;
+use crate::report;
+
+/// Runs the verb.
+pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
+    let start = Instant::now();
+    let backend = backend(&args.running)?;
+    let plan = read_plan(&args.model)?;
+    let keys = read_evaluation_key(&args.key, &plan)?;
+    let input = read_input(&args.input, &plan.params)?;
+    let session = Session::new(&backend, &plan, &keys.expand())?;
+    let loaded = start.elapsed().as_secs_f64();
+    let (output, timings) = session.run(&input, &Bar::new(context.verbose))?;
+    let bytes = output.to_bytes(&plan.params.binding());
+    write(&args.output, &bytes, Access::Everybody)?;
+    let total = timings.total().as_secs_f64();
+    let object = json!({
+        "output": args.output,
+        "device": backend.name(),
+        "inputs": input.images,
+        "seconds": total,
+        "seconds_per_input": total / f64::from(input.images),
+        "seconds_loading": loaded,
+        "seconds_linear": timings.linear.as_secs_f64(),
+        "seconds_keyswitch": timings.keyswitch.as_secs_f64(),
+        "seconds_bootstrap": timings.bootstrap.as_secs_f64(),
+        "seconds_transfer": timings.transfer.as_secs_f64(),
+        "bytes": bytes.len(),
+        "peak_rss_bytes": report::peak_rss_bytes(),
+    });
+    let text = format!(
+        "{}: {} input(s) in {total:.2} s (linear {:.2}, keyswitch {:.2}, bootstrap {:.2}); keys loaded in {loaded:.2} s\n\
+         wrote {} ({})",
+        backend.name(),
+        input.images,
+        timings.linear.as_secs_f64(),
+        timings.keyswitch.as_secs_f64(),
+        timings.bootstrap.as_secs_f64(),
+        args.output.display(),
+        report::bytes(bytes.len() as u64),
+    );
+    report::print_either(context.json, &object, &text);
+    Ok(())
+}

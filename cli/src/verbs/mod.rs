@@ -1,0 +1,72 @@
+//! One file a verb.
+
+mod decrypt;
+mod demo;
+mod devices;
+mod encrypt;
+mod evaluate;
+mod inference;
+mod inspect;
+mod keygen;
+mod keyparams;
+
+use heman_core::cpu::CpuBackend;
+use heman_core::planner::{Options, Task};
+
+use crate::args::{Args, DeviceChoice, Planning, Running, SchemeChoice, TaskChoice, Verb};
+use crate::error::CliError;
+
+/// What all verbs know.
+pub struct Context {
+    /// Print JSON.
+    pub json: bool,
+    /// Say more.
+    pub verbose: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let context = Context { json: args.json, verbose: args.verbose };
+    match &args.verb {
+        Verb::Keyparams(args) => keyparams::run(&context, args),
+        Verb::Keygen(args) => keygen::run(&context, args),
+        Verb::Encrypt(args) => encrypt::run(&context, args),
+        Verb::Inference(args) => inference::run(&context, args),
+        Verb::Decrypt(args) => decrypt::run(&context, args),
+        Verb::Inspect(args) => inspect::run(&context, args),
+        Verb::Evaluate(args) => evaluate::run(&context, args),
+        Verb::Devices => devices::run(&context),
+        Verb::Demo(args) => demo::run(&context, args),
+    }
+}
+
+/// The planner's options.
+fn options(planning: &Planning) -> Result<Options, CliError> {
+    if planning.scheme == SchemeChoice::Ckks {
+        return Err(CliError::new("CKKS is not built yet; use --scheme tfhe"));
+    }
+    if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
+        return Err(CliError::new(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));
+    }
+    let task = match planning.task {
+        TaskChoice::Auto => Task::Auto,
+        TaskChoice::Classify => Task::Classify,
+        TaskChoice::Regress => Task::Regress,
+    };
+    Ok(Options {
+        max_loss: planning.max_loss,
+        task,
+        exact: planning.exact,
+        p_fail_log2: planning.p_fail.log2,
+        ..Options::default()
+    })
+}
+
+/// The backend that was asked for; today the CPU is the only one that is built.
+fn backend(running: &Running) -> Result<CpuBackend, CliError> {
+    match running.device {
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(CpuBackend::new(running.threads)?),
+        DeviceChoice::Cuda(index) => match heman_cuda::open(index)? {},
+        DeviceChoice::Wgpu(index) => match heman_wgpu::open(index)? {},
+    }
+}
