@@ -1,1 +1,117 @@
-//! Placeholder.
+//! What the benches share: parameter sets, keys, batches.
+
+use heman_client::SecretKey;
+use heman_core::affine::{AffineBlock, AffineMap};
+use heman_core::backend::{Device, EvaluationKeys};
+use heman_core::cpu::CpuBackend;
+use heman_core::network::TensorInfo;
+use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
+use heman_core::progress::NoProgress;
+use heman_core::security::smallest_noise_bound;
+use heman_core::tfhe_params::TfheParams;
+
+/// A set with the noise of the security curves: `(n, k, N, (bootstrap b, l), (keyswitch b, l))`.
+#[must_use]
+pub fn set(n: usize, k: usize, size: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
+    TfheParams {
+        lwe_dimension: n,
+        glwe_dimension: k,
+        polynomial_size: size,
+        pbs_base_log: pbs.0,
+        pbs_level: pbs.1,
+        ks_base_log: ks.0,
+        ks_level: ks.1,
+        ks_noise_bound_log2: smallest_noise_bound(n, 32),
+        pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
+        input_noise_bound_log2: smallest_noise_bound(k * size, 32),
+    }
+}
+
+/// The sets that are measured: what the planner picks for LeNet-5 first, then the shapes it chooses among.
+#[must_use]
+pub fn sets() -> Vec<(String, TfheParams)> {
+    [
+        set(720, 4, 512, (23, 1), (2, 6)),
+        set(640, 7, 256, (20, 1), (2, 5)),
+        set(760, 2, 1024, (23, 1), (2, 7)),
+        set(800, 1, 2048, (23, 1), (2, 7)),
+        set(800, 2, 1024, (15, 2), (2, 7)),
+    ]
+    .into_iter()
+    .map(|p| (format!("n{}_k{}_N{}_l{}", p.lwe_dimension, p.glwe_dimension, p.polynomial_size, p.pbs_level), p))
+    .collect()
+}
+
+/// Public parameters around a set, for one input and one output value.
+#[must_use]
+pub fn identity(tfhe: TfheParams) -> Params {
+    let tensor = |name: &str| TensorInfo { name: name.into(), shape: vec![1] };
+    Params {
+        format: params::FORMAT.into(),
+        version: params::VERSION,
+        scheme: Scheme::Tfhe,
+        tfhe,
+        input: InputEncoding { tensor: tensor("x"), turns_per_unit: 1.0, low: -0.5, high: 0.5 },
+        output: OutputEncoding {
+            tensor: tensor("y"),
+            turns_per_unit: vec![1.0],
+            offset: vec![0.0],
+            steps: None,
+            client_ops: vec![],
+        },
+        plan_digest: String::new(),
+        prediction: Prediction {
+            security_bits: 128.0,
+            disagreement: None,
+            relative_error: 0.0,
+            p_fail_log2: 0.0,
+            bootstraps: 0,
+            thread_seconds_per_input: 0.0,
+            evaluation_key_bytes: 0,
+            input_bytes: 0,
+            output_bytes: 0,
+        },
+    }
+}
+
+/// Fresh keys of a set.
+///
+/// # Panics
+/// If the set is not secure: benches measure what can be emitted.
+#[must_use]
+pub fn keys(tfhe: TfheParams) -> EvaluationKeys {
+    let key = SecretKey::generate(&identity(tfhe)).expect("secure sets only");
+    key.evaluation_key(&NoProgress).expand()
+}
+
+/// A buffer of arbitrary words: time does not depend on them.
+///
+/// # Panics
+/// If memory is short.
+#[must_use]
+pub fn filled(backend: &CpuBackend, words: usize) -> Vec<u32> {
+    let mut buffer = backend.allocate(words).expect("memory for the batch");
+    let mut state = 0x9e37_79b9_u32;
+    for word in &mut buffer {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *word = state;
+    }
+    buffer
+}
+
+/// A dense map: every output reads every value.
+#[must_use]
+pub fn dense(outputs: usize, values: usize) -> AffineMap {
+    AffineMap {
+        rows: outputs,
+        blocks: vec![AffineBlock {
+            terms: values,
+            weights: (0..outputs * values).map(|i| (i % 15) as i16 - 7).collect(),
+            picks: (0..values as u32).collect(),
+            targets: (0..outputs as u32).collect(),
+            kernels: outputs,
+            positions: 1,
+        }],
+        bias: vec![0; outputs],
+    }
+}

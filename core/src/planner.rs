@@ -105,7 +105,7 @@ pub enum PlanError {
 /// Widths of weights that are tried, in bits.
 const WEIGHT_BITS: [u32; 3] = [8, 12, 16];
 /// At most so many simulated inferences judge one candidate.
-const MAX_RUNS: usize = 1000;
+const MAX_RUNS: usize = 2000;
 /// At most so many terms are simulated for one candidate.
 const MAX_SIMULATED_TERMS: usize = 1 << 34;
 
@@ -281,15 +281,17 @@ pub(crate) fn fill_sizes(plan: &mut Plan) {
 pub struct Loss {
     /// Share of inputs whose argmax differs, for classifiers.
     pub disagreement: Option<f64>,
+    /// Standard error of that share as an estimate for other inputs of the same kind.
+    pub standard_error: f64,
     /// Root mean square error over the root mean square of the centred output.
     pub relative_error: f64,
 }
 
 impl Loss {
-    /// The number that the budget bounds.
+    /// The number that the budget bounds: the share with its standard error, so that new inputs stay within it too.
     #[must_use]
     pub fn decisive(&self) -> f64 {
-        self.disagreement.unwrap_or(self.relative_error)
+        self.disagreement.map_or(self.relative_error, |share| share + self.standard_error)
     }
 }
 
@@ -322,7 +324,7 @@ impl<'a> Judge<'a> {
         let inputs = &self.statistics.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.class_axis.is_some() {
-            affordable.min(2 * inputs.len())
+            affordable.min(4 * inputs.len())
         } else {
             affordable.min(inputs.len()).min(200)
         };
@@ -346,8 +348,11 @@ impl<'a> Judge<'a> {
         let total: usize = results.iter().map(|r| r.1).sum();
         let error = results.iter().map(|r| r.2).sum::<f64>() / runs as f64;
         let power = centred_power(&self.statistics.outputs).max(f64::MIN_POSITIVE);
+        let share = differ as f64 / total as f64;
+        let decisions = (total / runs.max(1) * runs.min(inputs.len())).max(1) as f64;
         Loss {
-            disagreement: self.class_axis.map(|_| differ as f64 / total as f64),
+            disagreement: self.class_axis.map(|_| share),
+            standard_error: (share * (1.0 - share) / decisions).sqrt(),
             relative_error: (error / power).sqrt(),
         }
     }
