@@ -85,12 +85,16 @@ fn rounded_difference(poly: &[u32], degree: usize, kept: usize, out: &mut [u32])
     round_words(out, kept);
 }
 
-/// Rounds words to their `kept` highest bits, as signed integers.
+/// Rounds words to their `kept` highest bits, as signed integers, halves to even.
+///
+/// With few bits dropped, halves are frequent: rounding them up would leave a mean error that the key sums coherently.
 #[inline(always)]
 pub fn round_words(words: &mut [u32], kept: usize) {
-    let half = 1_u32 << (31 - kept);
+    let dropped = 32 - kept;
+    let below_half = (1_u32 << (dropped - 1)) - 1;
     for word in words {
-        *word = (word.wrapping_add(half).cast_signed() >> (32 - kept)).cast_unsigned();
+        let odd = (*word >> dropped) & 1;
+        *word = (word.wrapping_add(below_half + odd).cast_signed() >> dropped).cast_unsigned();
     }
 }
 

@@ -1,0 +1,127 @@
+//! Keys and ciphertexts for tests, straight from tfhe.
+
+use heman_core::backend::EvaluationKeys;
+use heman_core::tfhe_params::TfheParams;
+use tfhe::core_crypto::commons::math::random::Seed;
+use tfhe::core_crypto::prelude::*;
+use tfhe::core_crypto::seeders::UnixSeeder;
+
+/// Small and insecure: quick tests of shapes and exact steps.
+pub const TOY_INSECURE_K2: TfheParams = TfheParams {
+    lwe_dimension: 37,
+    glwe_dimension: 2,
+    polynomial_size: 256,
+    pbs_base_log: 10,
+    pbs_level: 2,
+    ks_base_log: 3,
+    ks_level: 4,
+    ks_noise_bound_log2: 4,
+    pbs_noise_bound_log2: 10,
+    input_noise_bound_log2: 4,
+};
+
+/// Another shape: one mask polynomial, three levels.
+pub const TOY_INSECURE_K1: TfheParams = TfheParams {
+    lwe_dimension: 20,
+    glwe_dimension: 1,
+    polynomial_size: 512,
+    pbs_base_log: 7,
+    pbs_level: 3,
+    ks_base_log: 5,
+    ks_level: 2,
+    ks_noise_bound_log2: 4,
+    pbs_noise_bound_log2: 10,
+    input_noise_bound_log2: 4,
+};
+
+/// Secret and evaluation keys of one set.
+pub struct TestKeys {
+    /// Bits of the small key.
+    pub small: Vec<u32>,
+    /// Bits of the flattened GLWE key.
+    pub big: Vec<u32>,
+    /// Evaluation keys.
+    pub evaluation: EvaluationKeys,
+}
+
+impl TestKeys {
+    /// Reproducible keys, secure or not.
+    #[must_use]
+    pub fn new(p: TfheParams, seed: u128) -> Self {
+        let mut seeder = UnixSeeder::new(0);
+        let mut secrets = SecretRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed));
+        let mut noise = EncryptionRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed + 1), &mut seeder);
+        let size = PolynomialSize(p.polynomial_size);
+        let small =
+            allocate_and_generate_new_binary_lwe_secret_key::<u64, _>(LweDimension(p.lwe_dimension), &mut secrets);
+        let glwe = allocate_and_generate_new_binary_glwe_secret_key::<u64, _>(
+            GlweDimension(p.glwe_dimension),
+            size,
+            &mut secrets,
+        );
+        let bootstrap = par_allocate_and_generate_new_lwe_bootstrap_key(
+            &small,
+            &glwe,
+            DecompositionBaseLog(p.pbs_base_log),
+            DecompositionLevelCount(p.pbs_level),
+            DynamicDistribution::<u64>::new_t_uniform(p.pbs_noise_bound_log2),
+            CiphertextModulus::new_native(),
+            &mut noise,
+        );
+        let narrow = |words: &[u64]| words.iter().map(|&word| word as u32).collect::<Vec<u32>>();
+        let (small, big) = (narrow(small.as_ref()), narrow(glwe.into_lwe_secret_key().as_ref()));
+        let keyswitch = allocate_and_generate_new_lwe_keyswitch_key(
+            &LweSecretKey::from_container(big.as_slice()),
+            &LweSecretKey::from_container(small.as_slice()),
+            DecompositionBaseLog(p.ks_base_log),
+            DecompositionLevelCount(p.ks_level),
+            DynamicDistribution::<u32>::new_t_uniform(p.ks_noise_bound_log2),
+            CiphertextModulus::new_native(),
+            &mut noise,
+        );
+        Self { small, big, evaluation: EvaluationKeys { params: p, bootstrap, keyswitch } }
+    }
+
+    /// Fresh rows under `key` for the given phases.
+    #[must_use]
+    pub fn encrypt(&self, key: &[u32], phases: &[u32], noise_bound_log2: u32, seed: u128) -> Vec<u32> {
+        let mut seeder = UnixSeeder::new(0);
+        let mut noise = EncryptionRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed), &mut seeder);
+        let modulus = CiphertextModulus::new_native();
+        let count = LweCiphertextCount(phases.len());
+        let mut list = LweCiphertextList::new(0_u32, LweSize(key.len() + 1), count, modulus);
+        encrypt_lwe_ciphertext_list(
+            &LweSecretKey::from_container(key),
+            &mut list,
+            &PlaintextList::from_container(phases),
+            DynamicDistribution::<u32>::new_t_uniform(noise_bound_log2),
+            &mut noise,
+        );
+        list.into_container()
+    }
+}
+
+/// Phases of rows under a key.
+#[must_use]
+pub fn phases(key: &[u32], rows: &[u32]) -> Vec<u32> {
+    rows.chunks_exact(key.len() + 1)
+        .map(|row| {
+            let (mask, body) = row.split_at(key.len());
+            mask.iter().zip(key).fold(body[0], |sum, (&a, &s)| sum.wrapping_sub(a.wrapping_mul(s)))
+        })
+        .collect()
+}
+
+/// Reproducible arbitrary words.
+#[must_use]
+pub fn words(count: usize, seed: u32) -> Vec<u32> {
+    let mut state = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 16) as u32
+        })
+        .collect()
+}

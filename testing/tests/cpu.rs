@@ -1,0 +1,84 @@
+//! The suite on the CPU backend and on the reference itself.
+
+use heman_core::cpu::CpuBackend;
+use heman_core::cpu::reference::ReferenceBackend;
+use heman_core::security::smallest_noise_bound;
+use heman_core::tfhe_params::TfheParams;
+use heman_testing::keys::{TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
+use heman_testing::{noise, suite};
+
+fn backend() -> CpuBackend {
+    CpuBackend::new(2).expect("threads")
+}
+
+#[test]
+fn linear_maps_equal_the_reference() {
+    suite::linear(&backend());
+}
+
+#[test]
+fn keyswitches_equal_the_reference() {
+    for params in [TOY_INSECURE_K1, TOY_INSECURE_K2] {
+        suite::keyswitch(&backend(), &TestKeys::new(params, 1));
+    }
+}
+
+#[test]
+fn bootstraps_decrypt_to_the_table() {
+    for params in [TOY_INSECURE_K1, TOY_INSECURE_K2] {
+        suite::bootstrap(&backend(), &TestKeys::new(params, 2));
+    }
+}
+
+#[test]
+fn the_reference_decrypts_to_the_table_too() {
+    suite::bootstrap(&ReferenceBackend, &TestKeys::new(TOY_INSECURE_K2, 3));
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch() {
+    suite::batch_independence(&backend(), &TestKeys::new(TOY_INSECURE_K2, 4));
+}
+
+fn secure(n: usize, k: usize, size: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
+    TfheParams {
+        lwe_dimension: n,
+        glwe_dimension: k,
+        polynomial_size: size,
+        pbs_base_log: pbs.0,
+        pbs_level: pbs.1,
+        ks_base_log: ks.0,
+        ks_level: ks.1,
+        ks_noise_bound_log2: smallest_noise_bound(n, 32),
+        pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
+        input_noise_bound_log2: smallest_noise_bound(k * size, 32),
+    }
+}
+
+/// The sets that the planner picks for the evaluation models, and neighbours in which other terms dominate.
+#[test]
+fn measured_noise_is_as_predicted() {
+    const SAMPLES: usize = 1024;
+    // Four standard deviations of a variance estimated from so many samples, and some room for the model itself.
+    let tolerance = 4.0 * (2.0 / SAMPLES as f64).sqrt() + 0.05;
+    for params in [
+        secure(800, 4, 512, (23, 1), (2, 7)),
+        secure(640, 7, 256, (20, 1), (2, 5)),
+        secure(760, 2, 1024, (23, 1), (2, 7)),
+        secure(880, 2, 1024, (15, 2), (2, 8)),
+        secure(700, 1, 2048, (23, 1), (3, 4)),
+    ] {
+        let ratios = noise::measure(&backend(), &TestKeys::new(params, 5), SAMPLES);
+        println!("{params:?}: {ratios:?}");
+        for (what, ratio) in [
+            ("keyswitch", ratios.keyswitch),
+            ("modulus switch", ratios.modulus_switch),
+            ("bootstrap", ratios.bootstrap),
+        ] {
+            assert!(
+                (ratio - 1.0).abs() < tolerance,
+                "{what}: measured {ratio:.3} of the predicted variance, {params:?}"
+            );
+        }
+    }
+}
