@@ -1,0 +1,163 @@
+//! Files that are wrong in every way: a clear error, status 1, nothing written, nothing lost.
+
+mod common;
+
+use common::{Work, npy};
+
+/// Every verb with its file arguments; the second element names the file that will be spoilt.
+const STEPS: [(&[&str], &str); 8] = [
+    (&["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "x.json"], "digits.onnx"),
+    (&["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "x.json"], "calibration.npz"),
+    (&["keygen", "-i", "params.json", "-o", "x"], "params.json"),
+    (&["encrypt", "-k", "key", "-i", "one.npy", "-o", "x"], "key"),
+    (&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x"], "params.plan"),
+    (&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x"], "key.pub"),
+    (&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x"], "one.enc"),
+    (&["decrypt", "-k", "key", "-i", "out.enc", "-o", "x"], "out.enc"),
+];
+
+fn complete() -> Work {
+    let work = Work::with_keys();
+    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+    work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "one.enc"]);
+    work.ok(&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "out.enc"]);
+    work
+}
+
+#[test]
+fn truncated_flipped_swapped_and_missing_files_are_refused() {
+    let work = complete();
+    let others = ["params.json", "key", "key.pub", "params.plan", "one.enc", "out.enc", "one.npy"];
+    for (args, file) in STEPS {
+        let sound = work.read(file);
+        for cut in [0, 7, sound.len() / 2, sound.len() - 1] {
+            work.write(file, &sound[..cut]);
+            work.fails(args);
+        }
+        if ![".onnx", ".npz", ".json"].iter().any(|e| file.ends_with(e)) {
+            for at in [3, 6, 7, 20, 45, 60, 90, sound.len() - 1] {
+                let mut bad = sound.clone();
+                bad[at] ^= 0x40;
+                work.write(file, &bad);
+                work.fails(args);
+            }
+            let mut long = sound.clone();
+            long.extend([0; 100]);
+            work.write(file, &long);
+            work.fails(args);
+        }
+        // One input alone is calibration data too.
+        let sound_too = |other: &str| other == file || (file == "calibration.npz" && other == "one.npy");
+        for other in others.iter().filter(|other| !sound_too(other)) {
+            work.write(file, &work.read(other));
+            work.fails(args);
+            work.write(file, &sound);
+        }
+        std::fs::remove_file(work.path(file)).expect("it was there");
+        assert!(work.fails(args).contains(file), "the message names {file}");
+        work.write(file, &sound);
+    }
+}
+
+#[test]
+fn the_wrong_kind_of_file_is_named() {
+    let work = complete();
+    let message = work.fails(&["inference", "-m", "params.plan", "-k", "key", "-i", "one.enc", "-o", "x"]);
+    assert!(message.contains("this is a secret key; inference takes key.pub"), "{message}");
+    let message = work.fails(&["decrypt", "-k", "key.pub", "-i", "out.enc", "-o", "x"]);
+    assert!(message.contains("this is an evaluation key"), "{message}");
+    let mut newer = work.read("params.plan");
+    newer[7] = 9;
+    work.write("newer.plan", &newer);
+    let message = work.fails(&["inference", "-m", "newer.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x"]);
+    assert!(message.contains("version 9"), "{message}");
+}
+
+#[test]
+fn keys_and_inputs_of_another_plan_are_refused() {
+    let work = complete();
+    let plan = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "other.json", "--max-loss", "0.3"];
+    work.ok(&plan);
+    work.ok(&["keygen", "-i", "other.json", "-o", "other"]);
+    let message = work.fails(&["inference", "-m", "params.plan", "-k", "other.pub", "-i", "one.enc", "-o", "x"]);
+    assert!(message.contains("other parameters"), "{message}");
+    work.ok(&["encrypt", "-k", "other", "-i", "one.npy", "-o", "other.enc"]);
+    let message = work.fails(&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "other.enc", "-o", "x"]);
+    assert!(message.contains("other parameters"), "{message}");
+    assert!(work.fails(&["decrypt", "-k", "other", "-i", "out.enc", "-o", "x"]).contains("other parameters"));
+}
+
+#[test]
+fn values_that_do_not_belong_are_refused() {
+    let work = Work::with_keys();
+    let encrypt = ["encrypt", "-k", "key", "-i", "bad.npy", "-o", "x"];
+    for bad in [f32::NAN, f32::INFINITY, -1e30, 40.0] {
+        let mut values = [0.5; 64];
+        values[17] = bad;
+        work.write("bad.npy", &npy("(1, 8, 8)", &values));
+        assert!(work.fails(&encrypt).contains("value 17"), "{bad}");
+    }
+    work.write("bad.npy", &npy("(1, 8, 9)", &[0.5; 72]));
+    assert!(work.fails(&encrypt).contains("does not fit"));
+    work.write("bad.npy", &npy("(99999999999, 1, 8, 8)", &[0.5; 64]));
+    assert!(work.fails(&encrypt).contains("promises"));
+    work.write("bad.npy", &npy("(2, 1, 8, 8)", &[0.5; 64]));
+    work.fails(&encrypt);
+    let mut calibration = [0.5; 128];
+    calibration[70] = f32::NAN;
+    work.write("bad.npy", &npy("(2, 1, 8, 8)", &calibration));
+    let message = work.fails(&["keyparams", "-m", "digits.onnx", "-c", "bad.npy", "-o", "x.json"]);
+    assert!(message.contains("calibration input 1"), "{message}");
+}
+
+#[test]
+fn weak_or_absurd_parameters_are_refused_by_the_client() {
+    let work = Work::with_keys();
+    let text = String::from_utf8(work.read("params.json")).expect("text");
+    let with = |name: &str, value: &str| {
+        let mut object: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        object["tfhe"][name] = value.parse::<u64>().expect("a number").into();
+        object.to_string()
+    };
+    for (name, value, why) in [
+        ("lwe_dimension", "400", "security"),
+        ("ks_noise_bound_log2", "5", "security"),
+        ("pbs_noise_bound_log2", "4", "security"),
+        ("lwe_dimension", "4000000000", "lwe_dimension"),
+        ("polynomial_size", "300", "power of two"),
+        ("pbs_base_log", "60", "pbs_base_log"),
+    ] {
+        work.write("weak.json", with(name, value).as_bytes());
+        let message = work.fails(&["keygen", "-i", "weak.json", "-o", "x"]);
+        assert!(message.contains(why), "{name} = {value}: {message}");
+    }
+}
+
+#[test]
+fn what_is_on_disk_survives() {
+    let work = complete();
+    let (key, public) = (work.read("key"), work.read("key.pub"));
+    assert!(work.fails(&["keygen", "-i", "params.json", "-o", "key"]).contains("--force"));
+    assert_eq!((work.read("key"), work.read("key.pub")), (key, public));
+    let output = work.read("out.enc");
+    work.fails(&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.npy", "-o", "out.enc"]);
+    assert_eq!(work.read("out.enc"), output);
+    for target in ["no/such/folder/x", "/dev/full/x", "/proc/x", "."] {
+        work.fails(&["encrypt", "-k", "key", "-i", "one.npy", "-o", target]);
+        work.fails(&["decrypt", "-k", "key", "-i", "out.enc", "-o", target]);
+    }
+}
+
+#[test]
+fn what_is_not_built_says_so() {
+    let work = complete();
+    let inference = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x", "--device"];
+    for device in ["cuda", "cuda:1", "wgpu"] {
+        assert!(work.fails(&[&inference[..], &[device]].concat()).contains("not built yet"));
+    }
+    let keyparams = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "x.json"];
+    assert!(work.fails(&[&keyparams[..], &["--scheme", "ckks"]].concat()).contains("not built yet"));
+    assert!(work.fails(&[&keyparams[..], &["--max-loss", "0"]].concat()).contains("--max-loss"));
+    assert!(work.fails(&[&keyparams[..], &["--exact"]].concat()).contains("--exact"));
+    assert_eq!(work.run(&["inference", "--device", "toaster"]).status.code(), Some(2));
+}

@@ -1,0 +1,95 @@
+//! Running the binary in a folder of its own.
+
+#![allow(dead_code, reason = "each test file uses its share")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder with the demo model's files, removed at the end.
+pub struct Work {
+    folder: tempfile::TempDir,
+}
+
+impl Work {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo");
+        for file in ["digits.onnx", "calibration.npz", "samples.npz"] {
+            std::fs::copy(demo.join(file), folder.path().join(file)).expect("the demo's files");
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).expect("a file that was written")
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path(name), bytes).expect("writable folder");
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        let binary = env!("CARGO_BIN_EXE_heman");
+        Command::new(binary).args(args).current_dir(self.folder.path()).output().expect("the binary starts")
+    }
+
+    /// Runs and expects success; returns stdout.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "heman {args:?}: {stderr}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs and expects a clear error: status 1, one `error:` on stderr, no panic, no file left behind; returns stderr.
+    pub fn fails(&self, args: &[&str]) -> String {
+        let before = self.files();
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "heman {args:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && !stderr.contains("panicked"), "heman {args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "heman {args:?} printed a result");
+        assert_eq!(self.files(), before, "heman {args:?} left files behind");
+        stderr
+    }
+
+    pub fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).expect("a folder");
+        let mut names: Vec<String> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The workflow up to keys, for model `digits.onnx`.
+    pub fn with_keys() -> Self {
+        let work = Self::new();
+        work.ok(&["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "params.json"]);
+        work.ok(&["keygen", "-i", "params.json", "-o", "key"]);
+        work
+    }
+}
+
+/// A `.npy` of f32.
+pub fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+/// The numbers of a `.npy` of f32.
+pub fn npy_values(bytes: &[u8]) -> Vec<f32> {
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
