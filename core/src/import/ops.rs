@@ -11,6 +11,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
@@ -40,6 +41,7 @@ impl Lowering<'_> {
             || node.op_is::<TypedConcat>()
             || node.op_is::<MultiBroadcastTo>()
             || node.op_is::<Tile>()
+            || node.op_is::<Downsample>()
         {
             return self.movement(node, &inputs, inputs.len(), node.op.as_ref());
         }
@@ -296,10 +298,10 @@ impl Lowering<'_> {
             }
             Binary::Max | Binary::Min => {
                 let (a, b) = if kind == Binary::Max { (a, b) } else { (b, a) };
-                // max(a, b) = a + relu(b - a), min(a, b) = b - relu(b - a)
+                // max(a, b) = a + relu(b - a), and with a and b exchanged min(b, a) = b - relu(b - a)
                 let mut rest = tensor(self.relu_of_difference(b, a));
                 self.materialise(node, &mut rest);
-                if kind == Binary::Max { tensor(self.add(a, &rest, 1.0)) } else { tensor(self.add(a, &rest, -1.0)) }
+                if kind == Binary::Max { tensor(self.add(a, &rest, 1.0)) } else { tensor(self.add(b, &rest, -1.0)) }
             }
             _ => {
                 return Err(Refusal::new(
