@@ -174,7 +174,9 @@ impl Grid {
     fn of(values: &[f64]) -> Option<Self> {
         let base = *values.first()?;
         let (low, high) = values.iter().fold((base, base), |(l, h), &x| (l.min(x), h.max(x)));
-        let step = divisor(values.iter().map(|x| x - base))?;
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let step = divisor(sorted.windows(2).map(|pair| pair[1] - pair[0]))?;
         let grid = Self { base, step, low, high };
         (grid.messages() <= 16.0 * MAX_MESSAGES).then_some(grid)
     }
@@ -232,15 +234,28 @@ fn table_input_grid<'a>(
     range: &ChannelRange,
 ) -> Result<Grid, String> {
     let step = common_step(rows.clone(), of_value)?;
-    let bases: Vec<f64> = rows.map(|row| base_of(row, of_value)).collect();
+    let bases: Vec<f64> = rows.clone().map(|row| base_of(row, of_value)).collect();
     let base = bases[0];
     let off = |b: &f64| ((b - base) / step - ((b - base) / step).round()).abs() > TOLERANCE;
     if bases.iter().any(off) {
         return Err("the constants of its rows lie on different grids".into());
     }
-    let (low, high) = (-range.lower.quantile(TAIL), range.upper.quantile(TAIL));
+    // No wider than what the sources' grids allow at all.
+    let bounds = rows.map(|row| reachable(row, of_value));
+    let (least, most) =
+        bounds.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (low, high)| (l.min(low), h.max(high)));
+    let (low, high) = (least.max(-range.lower.quantile(TAIL)), most.min(range.upper.quantile(TAIL)));
     let snap = |x: f64| base + ((x - base) / step).round() * step;
     Ok(Grid { base, step, low: snap(low), high: snap(high) })
+}
+
+/// Smallest and largest value of a row over the grids of its sources.
+fn reachable(row: &Row, of_value: &[Grid]) -> (f64, f64) {
+    row.taps.iter().fold((row.bias, row.bias), |(low, high), tap| {
+        let grid = &of_value[tap.source as usize];
+        let (a, b) = (f64::from(tap.weight) * grid.low, f64::from(tap.weight) * grid.high);
+        (low + a.min(b), high + a.max(b))
+    })
 }
 
 /// Largest number that all values are multiples of, within [`TOLERANCE`]; 1 if all are zero, none if there is no plausible one.

@@ -45,8 +45,11 @@ pub fn factor(rows: Vec<QuantisedRow>) -> AffineMap {
         .map(|(kernel_ids, position_ids)| {
             let terms = kernels.items[kernel_ids[0] as usize].len();
             let mut targets = Vec::with_capacity(kernel_ids.len() * position_ids.len());
-            for k in 0..kernel_ids.len() {
-                targets.extend(position_ids.iter().map(|&p| rows_of_position[p][k].1));
+            for kernel in 0..kernel_ids.len() {
+                targets.extend(position_ids.iter().map(|&position| {
+                    let rows: &[(u32, u32)] = &rows_of_position[position];
+                    rows[kernel].1
+                }));
             }
             AffineBlock {
                 terms,

@@ -199,7 +199,7 @@ pub mod words {
     /// If the byte string's length is no multiple of the word size.
     pub fn deserialize<'de, T: Pod, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
         let bytes: Vec<u8> = Bytes::deserialize(deserializer)?.0;
-        if bytes.len() % size_of::<T>() != 0 {
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
             return Err(D::Error::custom("a word array's length is no multiple of its word size"));
         }
         Ok(bytemuck::pod_collect_to_vec(&bytes))

@@ -32,7 +32,7 @@ pub struct Params {
     pub input: InputEncoding,
     /// How torus elements become outputs.
     pub output: OutputEncoding,
-    /// Digest of the plan that these parameters were made for; tells plans apart, says nothing about weights.
+    /// Digest of the plan that these parameters were made for. It tells plans apart; who has a candidate model can check a guess with it.
     pub plan_digest: String,
     /// What the planner promises.
     pub prediction: Prediction,
@@ -197,10 +197,9 @@ impl Params {
         if !self.output.turns_per_unit.iter().copied().all(turns) || !self.output.offset.iter().all(|o| o.is_finite()) {
             return invalid("the output encoding is not finite");
         }
-        if let Some(steps) = &self.output.steps {
-            if steps.len() != outputs || !steps.iter().copied().all(turns) {
-                return invalid("the output grid is not finite or has the wrong length");
-            }
+        let grid_fits = |steps: &Vec<f64>| steps.len() == outputs && steps.iter().copied().all(turns);
+        if !self.output.steps.as_ref().is_none_or(grid_fits) {
+            return invalid("the output grid is not finite or has the wrong length");
         }
         let rank = self.output.tensor.shape.len();
         let axis_fits = |op: &ClientOp| match *op {

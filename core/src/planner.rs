@@ -40,7 +40,8 @@ impl Default for Options {
 /// What the model's output is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Classification if the model ends in Softmax or ArgMax, or has activations and one vector of 2 to 1,000 outputs.
+    /// Classification if the model ends in Softmax or ArgMax, or has activations and ends in a linear layer with one vector of 2
+    /// to 1,000 outputs.
     Auto,
     /// The loss is the share of inputs whose argmax changes.
     Classify,
@@ -305,12 +306,13 @@ pub(crate) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub(crate) fn new(network: &'a Network, statistics: &'a Calibration, task: Task) -> Self {
         let shape = &network.output.shape;
-        let ends = network.client_ops.iter().find_map(|op| match *op {
-            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => Some(axis),
+        let ends = network.client_ops.first().map(|op| match *op {
+            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
         });
         let vector = shape.iter().rposition(|&d| d > 1);
         let only_axis = shape.iter().filter(|&&d| d > 1).count() == 1;
-        let looks_like_classes = only_axis && network.output.len() <= 1000 && !network.stages.is_empty();
+        let mixes = network.output_rows.iter().all(|row| row.taps.len() > 1);
+        let looks_like_classes = only_axis && mixes && network.output.len() <= 1000 && !network.stages.is_empty();
         let class_axis = match task {
             Task::Regress => None,
             Task::Classify => ends.or(vector),

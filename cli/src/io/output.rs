@@ -81,7 +81,7 @@ fn widen(file: &std::fs::File) -> std::io::Result<()> {
         libc::umask(mask);
         mask
     };
-    file.set_permissions(std::fs::Permissions::from_mode(0o666 & !u32::from(mask)))
+    file.set_permissions(std::fs::Permissions::from_mode(0o666 & !mask))
 }
 
 #[cfg(not(unix))]

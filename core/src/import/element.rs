@@ -138,7 +138,7 @@ fn affine_relation(a: &Row, b: &Row) -> Option<(f64, f64)> {
         a.taps.iter().zip(b.taps.iter()).all(|(x, y)| {
             x.source == y.source && (f64::from(x.weight) * scale - f64::from(y.weight)).abs() <= tolerance
         });
-    proportional.then(|| (scale, b.bias - scale * a.bias))
+    proportional.then_some((scale, b.bias - scale * a.bias))
 }
 
 /// A symbolic tensor in row-major order, and the ONNX operators that made it since the last bootstrap.

@@ -1,0 +1,77 @@
+//! HE-MAN's own operator models and face embeddings under encryption, where the evaluation data are at hand.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Work, npy, npy_values};
+use heman_core::import::{PlainModel, import_file};
+
+fn evaluation_data() -> Option<PathBuf> {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/he-man");
+    let folder = std::env::var_os("HEMAN_EVAL_DATA").map_or_else(default, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: evaluation data not found");
+    None
+}
+
+/// Reproducible values in -1..1, a multiple of `step` each.
+fn values(count: usize, seed: usize, step: f32) -> Vec<f32> {
+    (0..count).map(|i| ((((i * 37 + seed * 101) % 97) as f32 / 48.0 - 1.0) / step).round() * step).collect()
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    format!("({},)", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// All five steps for one model; returns the encrypted result and the plaintext one.
+fn five_steps(work: &Work, model: &std::path::Path, extra: &[&str], step: f32) -> (Vec<f32>, Vec<f32>) {
+    let network = import_file(model).expect("imports");
+    let (len, shape) = (network.input.len(), &network.input.shape);
+    let count = 40;
+    let mut batch = vec![count];
+    batch.extend(shape.iter().skip(usize::from(shape.first() == Some(&1))));
+    let calibration: Vec<f32> = (0..count).flat_map(|seed| values(len, seed + 2, step)).collect();
+    work.write("calibration.npy", &npy(&shape_text(&batch), &calibration));
+    let model_name = model.to_str().expect("a path in UTF-8");
+    let keyparams = ["keyparams", "-m", model_name, "-c", "calibration.npy", "-o", "p.json", "--max-loss", "0.02"];
+    work.ok(&[&keyparams[..], extra].concat());
+    work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
+    let input = values(len, 5, step);
+    work.write("i.npy", &npy(&shape_text(shape), &input));
+    work.ok(&["encrypt", "-k", "k", "-i", "i.npy", "-o", "i.enc"]);
+    work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
+    work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
+    let plain = PlainModel::from_file(model).expect("runs in plaintext");
+    (npy_values(&work.read("o.npy")), plain.run(&input).expect("runs in plaintext"))
+}
+
+#[test]
+fn operator_models_run_encrypted() {
+    let Some(folder) = evaluation_data() else { return };
+    let work = Work::new();
+    for entry in std::fs::read_dir(folder.join("operators")).expect("a folder") {
+        let model = entry.expect("an entry").path();
+        let (got, want) = five_steps(&work, &model, &[], 1e-6);
+        assert_eq!(got.len(), want.len());
+        let power = want.iter().map(|w| w * w).sum::<f32>().sqrt();
+        let error = got.iter().zip(&want).map(|(g, w)| (g - w) * (g - w)).sum::<f32>().sqrt();
+        println!("{}: relative error {:.5}", model.display(), error / power);
+        assert!(error <= 0.05 * power, "{}: relative error {}", model.display(), error / power);
+    }
+}
+
+#[test]
+fn exact_mode_gives_exact_integers() {
+    let Some(folder) = evaluation_data() else { return };
+    let work = Work::new();
+    for name in ["3-bit-int-model.onnx", "relu.onnx", "add.onnx", "avgpool2d.onnx"] {
+        let (got, want) =
+            five_steps(&work, &folder.join("operators").join(name), &["--exact", "--p-fail", "2^-30"], 0.25);
+        for (g, w) in got.iter().zip(&want) {
+            assert!((g - w).abs() < 1e-4 * (1.0 + w.abs()), "{name}: {g} instead of {w}");
+        }
+    }
+}
