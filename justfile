@@ -15,8 +15,16 @@ test:
 bench FILTER="":
     cargo bench --package heman-benches -- {{FILTER}}
 
-# Trains the demo model again and prints its accuracy.
+# Classifies handwritten digits under encryption.
 demo:
+    cargo run --release -- demo
+
+# Keyswitch and bootstrap beside tfhe-rs in one run.
+ratio:
+    cargo run --release --package heman-benches --bin pbs_ratio
+
+# Trains the demo model again and prints its accuracy.
+train:
     test -d demo/.venv || python3 -m venv demo/.venv
     demo/.venv/bin/pip install --quiet --requirement demo/requirements.txt
     demo/.venv/bin/python demo/train.py

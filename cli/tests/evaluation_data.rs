@@ -67,7 +67,7 @@ fn operator_models_run_encrypted() {
 fn exact_mode_gives_exact_integers() {
     let Some(folder) = evaluation_data() else { return };
     let work = Work::new();
-    for name in ["3-bit-int-model.onnx", "relu.onnx", "add.onnx", "avgpool2d.onnx"] {
+    for name in ["3-bit-int-model.onnx", "relu.onnx", "add.onnx", "avgpool2d.onnx", "power2-plus-power4.onnx"] {
         let (got, want) =
             five_steps(&work, &folder.join("operators").join(name), &["--exact", "--p-fail", "2^-30"], 0.25);
         for (g, w) in got.iter().zip(&want) {

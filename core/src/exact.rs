@@ -2,8 +2,9 @@
 //!
 //! Every value of the network must lie on a grid `base + m * step` with an integer m: inputs because the calibration data say so,
 //! table inputs because weights times input steps have a common divisor, table outputs because the function maps grid points to
-//! multiples of something. One message is `u` turns everywhere, so that weights become integers without rounding; u is half a
-//! turn over the widest range of messages, and a bootstrap fails when noise exceeds `u / 2`.
+//! multiples of something. One message of a value is `u` turns everywhere, so that weights become integers without rounding; u is
+//! half a turn over the widest range of messages. Narrower table inputs have all their weights multiplied by an integer that fills
+//! the half turn, so that a message is `m u` turns there; a bootstrap fails when noise exceeds half of that.
 
 use crate::calibrate::{Calibration, ChannelRange};
 use crate::network::{Network, Row};
@@ -42,8 +43,8 @@ pub fn plan(network: &Network, statistics: &Calibration, options: &Options) -> R
     let folded = vec![false; network.stages.len()];
     let source = Source { network, folded: &folded, calibration: statistics };
     let words_seconds = 1e-9 * options.cost.linear_ns;
-    let candidates = frontier(&options.cost, words_seconds, |p| grids.variance(p));
-    let fails = |candidate: &Candidate| noise::tail_log2(grids.message / 2.0, grids.variance(&candidate.params));
+    let candidates = frontier(&options.cost, words_seconds, |p| (-grids.fail_log2(p).max(-1e6)).recip());
+    let fails = |candidate: &Candidate| grids.fail_log2(&candidate.params);
     let Some(candidate) = candidates.iter().find(|candidate| fails(candidate) <= options.p_fail_log2) else {
         let best = candidates.last().map_or(0.0, fails);
         return Err(PlanError::Exact(format!(
@@ -51,13 +52,8 @@ pub fn plan(network: &Network, statistics: &Calibration, options: &Options) -> R
             options.p_fail_log2
         )));
     };
-    let encoding = Encoding {
-        scales: &grids.table_inputs,
-        outputs: &grids.outputs,
-        groups: &grids.groups,
-        correlations: &[],
-        step: Some(grids.message),
-    };
+    let encoding =
+        Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = source.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     let loss = Judge::new(network, statistics, options.task).measure(&plan);
     let seconds = options.cost.plan_seconds(&plan);
@@ -74,14 +70,21 @@ pub fn plan(network: &Network, statistics: &Calibration, options: &Options) -> R
 
 /// The grids of a network, as encodings.
 struct Grids {
-    /// u: turns a message.
-    message: f64,
     table_inputs: Vec<Vec<Scale>>,
     outputs: Vec<Scale>,
     groups: Vec<Scale>,
-    /// Largest squared norm of a row's weights on inputs, and on bootstrapped values.
+    /// What noise may do to each kind of row, without repetitions.
+    budgets: Vec<Budget>,
+}
+
+/// Half a message, and what multiplies the noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Budget {
+    half_message: f64,
     input_norm: f64,
     value_norm: f64,
+    /// Whether a keyswitch and a modulus switch come before the rounding.
+    is_table_input: bool,
 }
 
 impl Grids {
@@ -127,45 +130,53 @@ impl Grids {
             ));
         }
         let message = 0.5 / widest;
-        let table_inputs =
+        let table_inputs: Vec<Vec<Scale>> =
             table_grids.iter().map(|grids| grids.iter().map(|g| g.table_scale(message)).collect()).collect();
         let outputs: Vec<Scale> = output_grids.iter().map(|g| g.output_scale(message)).collect();
-        let groups: Vec<Scale> =
-            groups.iter().map(|g| Scale { origin: g.base, turns: message / g.step, leave: 0.0 }).collect();
-        let mut found = Self { message, table_inputs, outputs, groups, input_norm: 0.0, value_norm: 0.0 };
-        found.measure_norms(network, &of_value)?;
+        let scale = |g: &Grid| Scale { origin: g.base, turns: message / g.step, leave: 0.0, step: Some(g.step) };
+        let groups: Vec<Scale> = groups.iter().map(scale).collect();
+        let mut found = Self { table_inputs, outputs, groups, budgets: Vec::new() };
+        found.measure_norms(network, &of_value, message)?;
         Ok(found)
     }
 
-    fn measure_norms(&mut self, network: &Network, of_value: &[Grid]) -> Result<(), String> {
+    fn measure_norms(&mut self, network: &Network, of_value: &[Grid], message: f64) -> Result<(), String> {
         let inputs = network.input.len();
         let tables = network.stages.iter().zip(&self.table_inputs);
         let rows = tables
             .flat_map(|(stage, scales)| {
-                stage.rows.iter().zip(&stage.channel).map(|(row, &c)| (row, scales[c as usize]))
+                stage.rows.iter().zip(&stage.channel).map(|(row, &c)| (row, scales[c as usize], true))
             })
-            .chain(network.output_rows.iter().zip(self.outputs.iter().copied()));
-        for (row, scale) in rows {
-            let (mut input, mut value) = (0.0, 0.0);
+            .chain(network.output_rows.iter().zip(&self.outputs).map(|(row, &scale)| (row, scale, false)));
+        for (row, scale, is_table_input) in rows {
+            let (mut input_norm, mut value_norm) = (0.0, 0.0);
             for tap in row.taps.iter() {
                 let source = tap.source as usize;
-                let weight = f64::from(tap.weight) * of_value[source].step * scale.turns / self.message;
+                let weight = (f64::from(tap.weight) * of_value[source].step * scale.turns / message).round();
                 if weight.abs() > MAX_WEIGHT {
                     return Err(format!("a weight is {weight:.0} messages, more than {MAX_WEIGHT:.0}"));
                 }
-                *(if source < inputs { &mut input } else { &mut value }) += weight * weight;
+                *(if source < inputs { &mut input_norm } else { &mut value_norm }) += weight * weight;
             }
-            self.input_norm = self.input_norm.max(input);
-            self.value_norm = self.value_norm.max(value);
+            let half_message = 0.5 * scale.turns * scale.step.unwrap_or(0.0);
+            let budget = Budget { half_message, input_norm, value_norm, is_table_input };
+            if !self.budgets.contains(&budget) {
+                self.budgets.push(budget);
+            }
         }
         Ok(())
     }
 
-    fn variance(&self, params: &TfheParams) -> f64 {
-        self.input_norm * noise::input_variance(params)
-            + self.value_norm * noise::bootstrap_variance(params)
-            + noise::keyswitch_variance(params)
-            + noise::modulus_switch_variance(params)
+    /// log2 of the largest failure probability of a rounding.
+    fn fail_log2(&self, params: &TfheParams) -> f64 {
+        let (input, value) = (noise::input_variance(params), noise::bootstrap_variance(params));
+        let table = noise::keyswitch_variance(params) + noise::modulus_switch_variance(params);
+        let fails = |budget: &Budget| {
+            let linear = budget.input_norm * input + budget.value_norm * value;
+            let variance = linear + if budget.is_table_input { table } else { 0.0 };
+            noise::tail_log2(budget.half_message, variance.max(f64::MIN_POSITIVE))
+        };
+        self.budgets.iter().map(fails).fold(-1e6, f64::max)
     }
 }
 
@@ -194,15 +205,18 @@ impl Grid {
         (0..self.messages() as usize).map(move |i| first + i as f64 * self.step)
     }
 
-    /// The first point lies half a message into the half turn.
+    /// The first point lies half a message into the half turn; messages are as wide as an integer factor allows.
     fn table_scale(&self, message: f64) -> Scale {
-        Scale { origin: self.first_point() - self.step / 2.0, turns: message / self.step, leave: 0.0 }
+        let factor = (0.5 / (message * self.messages())).floor().max(1.0);
+        let turns = factor * message / self.step;
+        Scale { origin: self.first_point() - self.step / 2.0, turns, leave: 0.0, step: Some(self.step) }
     }
 
-    /// The middle point lies at phase 0.
+    /// The middle point lies at phase 0, on the whole turn.
     fn output_scale(&self, message: f64) -> Scale {
         let middle = self.base + ((0.5 * (self.low + self.high) - self.base) / self.step).round() * self.step;
-        Scale { origin: middle, turns: message / self.step, leave: 0.0 }
+        let factor = (1.0 / (message * (self.messages() + 1.0))).floor().max(1.0);
+        Scale { origin: middle, turns: factor * message / self.step, leave: 0.0, step: Some(self.step) }
     }
 }
 
@@ -296,5 +310,7 @@ mod tests {
         assert_eq!(grid.messages(), 8.0);
         let scale = grid.table_scale(1.0 / 16.0);
         assert_eq!((grid.first_point() - scale.origin) * scale.turns, 1.0 / 32.0);
+        let narrow = Grid { high: -0.5, ..grid }.table_scale(1.0 / 16.0);
+        assert_eq!(narrow.turns, 2.0 / 16.0, "three messages have room for two sixteenths of a turn each");
     }
 }

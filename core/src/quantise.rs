@@ -71,6 +71,8 @@ pub(crate) struct Scale {
     pub turns: f64,
     /// Probability that a value leaves its interval.
     pub leave: f64,
+    /// In exact mode the spacing of the values.
+    pub step: Option<f64>,
 }
 
 /// All scales of a plan.
@@ -83,8 +85,6 @@ pub(crate) struct Encoding<'a> {
     pub groups: &'a [Scale],
     /// For each group the share of a rounding error that the next value's weight takes over; empty for none.
     pub correlations: &'a [f64],
-    /// Turns between neighbouring messages in exact mode.
-    pub step: Option<f64>,
 }
 
 impl Scale {
@@ -92,7 +92,7 @@ impl Scale {
         let bound =
             range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL)).max(f64::MIN_POSITIVE.sqrt());
         let leave = range.upper.probability(bound) + range.lower.probability(bound);
-        Self { origin: 0.0, turns: 0.5 / bound, leave }
+        Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
 
     fn half_turn(range: &ChannelRange, guard: f64, tail: f64) -> Self {
@@ -100,12 +100,12 @@ impl Scale {
         let span = (high - low).max(1e-9 * high.abs().max(low.abs())).max(1e-30);
         let turns = (0.5 - 2.0 * guard) / span;
         let leave = range.upper.probability(high) + range.lower.probability(-low);
-        Self { origin: low - guard / turns, turns, leave }
+        Self { origin: low - guard / turns, turns, leave, step: None }
     }
 
     fn output((low, high): (f64, f64)) -> Self {
         let half = 0.5 * (high - low).max(1e-3 * high.abs().max(low.abs())).max(1e-30);
-        Self { origin: 0.5 * (low + high), turns: 0.5 / (OUTPUT_MARGIN * half), leave: 0.0 }
+        Self { origin: 0.5 * (low + high), turns: 0.5 / (OUTPUT_MARGIN * half), leave: 0.0, step: None }
     }
 }
 
@@ -168,15 +168,12 @@ impl Source<'_> {
             group.choose_scale(limit);
         }
         let correlations: Vec<f64> = groups.iter().map(|group| group.correlation).collect();
-        let groups: Vec<Scale> =
-            groups.iter().map(|group| Scale { origin: group.origin, turns: group.turns, leave: 0.0 }).collect();
-        let encoding = Encoding {
-            scales: &scales,
-            outputs: &output_scales,
-            groups: &groups,
-            correlations: &correlations,
-            step: None,
-        };
+        let groups: Vec<Scale> = groups
+            .iter()
+            .map(|group| Scale { origin: group.origin, turns: group.turns, leave: 0.0, step: None })
+            .collect();
+        let encoding =
+            Encoding { scales: &scales, outputs: &output_scales, groups: &groups, correlations: &correlations };
         let plan = self.assemble(tfhe, &encoding, limit);
         let leave: f64 = self
             .network
@@ -279,7 +276,7 @@ impl Source<'_> {
                     function: function.clone(),
                     origin: scale.origin,
                     turns_per_unit: scale.turns,
-                    step: None,
+                    step: scale.step,
                     output_origin: group.origin,
                     output_turns_per_unit: group.turns,
                 });
@@ -344,7 +341,7 @@ impl Source<'_> {
                 tensor: self.network.output.clone(),
                 turns_per_unit: outputs.iter().map(|scale| scale.turns).collect(),
                 offset: outputs.iter().map(|scale| scale.origin).collect(),
-                steps: encoding.step.map(|turns| outputs.iter().map(|scale| turns / scale.turns).collect()),
+                steps: outputs.iter().map(|scale| scale.step).collect(),
                 client_ops: self.network.client_ops.clone(),
             },
             plan_digest: String::new(),

@@ -7,6 +7,9 @@ use heman_core::network::{ClientOp, Network};
 use onnx::Attr::{Float, Int, Ints, Text};
 use onnx::Onnx;
 
+/// Name, input shape, kernel shape, attributes.
+type ConvCase<'a> = (&'a str, Vec<i64>, Vec<i64>, Vec<(&'a str, onnx::Attr)>);
+
 /// Compares the lowered model with tract on inputs in (0.05, 1) and, unless `positive`, around zero.
 fn check(name: &str, model: &Onnx, positive: bool) -> Network {
     let bytes = model.build();
@@ -40,7 +43,7 @@ fn activations(network: &Network) -> Vec<usize> {
 #[test]
 fn convolutions_of_every_kind() {
     let ints = |v: &[i64]| Ints(v.to_vec());
-    let cases: Vec<(&str, Vec<i64>, Vec<i64>, Vec<(&str, onnx::Attr)>)> = vec![
+    let cases: Vec<ConvCase<'_>> = vec![
         ("1d", vec![1, 2, 9], vec![3, 2, 3], vec![]),
         ("1d stride pad", vec![1, 2, 9], vec![3, 2, 3], vec![("strides", ints(&[2])), ("pads", ints(&[2, 1]))]),
         (
