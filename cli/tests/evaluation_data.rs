@@ -75,3 +75,44 @@ fn exact_mode_gives_exact_integers() {
         }
     }
 }
+
+fn entry(archive: &std::path::Path, name: &str) -> Vec<u8> {
+    let file = std::fs::File::open(archive).expect("evaluation data");
+    let mut archive = zip::ZipArchive::new(file).expect("an archive");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut archive.by_name(name).expect("an array"), &mut bytes).expect("readable");
+    bytes
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn face_pairs_get_the_decisions_of_plaintext() {
+    let Some(folder) = evaluation_data() else { return };
+    let work = Work::new();
+    let model = folder.join("models/mobilefacenets.onnx");
+    let calibration = folder.join("lfw_calibration.npz");
+    let (model_name, calibration) = (model.to_str().expect("UTF-8"), calibration.to_str().expect("UTF-8"));
+    let pairs = folder.join("lfw_pairs.npz");
+    work.write("left.npy", &entry(&pairs, "left.npy"));
+    work.ok(&["keyparams", "-m", model_name, "-c", calibration, "-o", "p.json"]);
+    work.ok(&["keygen", "-i", "p.json", "-o", "k"]);
+    work.ok(&["encrypt", "-k", "k", "-i", "left.npy", "-o", "i.enc"]);
+    work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
+    work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
+    let (got, right) = (npy_values(&work.read("o.npy")), npy_values(&entry(&pairs, "right_embedding.npy")));
+    let left = npy_values(&work.read("left.npy"));
+    let plain = PlainModel::from_file(&model).expect("runs in plaintext");
+    let mut largest: f32 = 0.0;
+    for ((input, got), right) in left.chunks(320 * 49).zip(got.chunks(128)).zip(right.chunks(128)) {
+        let want = plain.run(input).expect("runs in plaintext");
+        let (encrypted, exact) = (cosine(got, right), cosine(&want, right));
+        assert_eq!(encrypted > 0.3, exact > 0.3, "cosine {encrypted} instead of {exact}");
+        largest = largest.max((encrypted - exact).abs());
+    }
+    println!("largest cosine error {largest:.6}");
+    assert!(largest < 0.01);
+}

@@ -90,7 +90,11 @@ fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
     Ok(Some(array.values.into_iter().map(|v| v as i64).collect()))
 }
 
-fn collect(arrays: Vec<(String, Array)>, shape: &[usize], batched: bool) -> Result<Samples, CliError> {
+fn collect(mut arrays: Vec<(String, Array)>, shape: &[usize], batched: bool) -> Result<Samples, CliError> {
+    // Where one array is called images, the others are something else.
+    if arrays.iter().any(|(name, _)| stem(name) == "images") {
+        arrays.retain(|(name, _)| stem(name) == "images");
+    }
     let several = arrays.len() > 1;
     let mut samples = Samples { values: Vec::new(), count: 0, batched: batched || several };
     for (name, array) in arrays {
@@ -137,7 +141,7 @@ fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String
 }
 
 fn stem(name: &str) -> &str {
-    let file = name.rsplit('/').next().unwrap_or(name);
+    let file = name.rsplit(['/', ' ']).next().unwrap_or(name);
     file.strip_suffix(".npy").unwrap_or(file)
 }
 
