@@ -84,13 +84,19 @@ pub fn params_text(params: &Params) -> String {
         ),
         None => format!("outputs are off by {:.3} %", 100.0 * promised.relative_error),
     };
+    let risk = if promised.bootstraps == 0 {
+        String::new()
+    } else {
+        let what = if params.output.steps.is_some() { "a bootstrap fails" } else { "a table input leaves its range" };
+        format!("; {what} with probability 2^{:.1}", promised.p_fail_log2)
+    };
     format!(
         "scheme        TFHE, n = {}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
          security      {:.0} bits\n\
          input         {} {:?}, values {:.4} to {:.4}\n\
          output        {} {:?}\n\
          bootstraps    {} an input\n\
-         prediction    {loss}; {:.1} thread-seconds an input; a table input leaves its range with probability 2^{:.1}\n\
+         prediction    {loss}; {:.1} thread-seconds an input{risk}\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {}",
         p.lwe_dimension,
         p.glwe_dimension,
@@ -108,7 +114,6 @@ pub fn params_text(params: &Params) -> String {
         params.output.tensor.shape,
         promised.bootstraps,
         promised.thread_seconds_per_input,
-        promised.p_fail_log2,
         bytes(promised.evaluation_key_bytes),
         bytes(promised.input_bytes),
         bytes(promised.output_bytes),

@@ -12,7 +12,7 @@ use crate::{ClientError, SecretKey};
 impl SecretKey {
     /// Encrypts a batch of inputs, one after the other in `values`.
     ///
-    /// Each value x becomes an LWE body of phase `x * turns_per_unit` plus TUniform noise; masks come from a fresh seed a call.
+    /// Each value x becomes an LWE body of phase `x * turns_per_unit` plus TUniform noise; masks come from a fresh seed an input.
     ///
     /// # Errors
     /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are not
@@ -34,28 +34,29 @@ impl SecretKey {
                 high,
             });
         }
-        let images = values.len() / expected;
-        let mut plaintexts = Zeroizing::new(Vec::with_capacity(values.len()));
-        for value in 0..expected {
-            let column = (0..images).map(|image| f64::from(values[image * expected + value]));
-            plaintexts.extend(column.map(|x| to_word(x * encoding.turns_per_unit)));
-        }
         let mut seeder = os_seeder();
-        let seed = fresh_seed(&mut seeder);
-        let mut list = SeededLweCiphertextList::from_container(
-            vec![0_u32; values.len()],
-            LweSize(self.params().tfhe.big_row_words()),
-            Seed(u128::from_le_bytes(seed)).into(),
-            CiphertextModulus::new_native(),
-        );
         let key = self.big_key();
-        par_encrypt_seeded_lwe_ciphertext_list(
-            &LweSecretKey::from_container(key.as_slice()),
-            &mut list,
-            &PlaintextList::from_container(plaintexts.as_slice()),
-            DynamicDistribution::<u32>::new_t_uniform(self.params().tfhe.input_noise_bound_log2),
-            &mut seeder,
-        );
-        Ok(EncryptedInput { images: images as u32, batched, seed, bodies: list.into_container() })
+        let (mut seeds, mut bodies) = (Vec::new(), Vec::with_capacity(values.len()));
+        for image in values.chunks_exact(expected) {
+            let words = image.iter().map(|&x| to_word(f64::from(x) * encoding.turns_per_unit));
+            let plaintexts = Zeroizing::new(words.collect::<Vec<u32>>());
+            let seed = fresh_seed(&mut seeder);
+            let mut list = SeededLweCiphertextList::from_container(
+                vec![0_u32; expected],
+                LweSize(self.params().tfhe.big_row_words()),
+                Seed(u128::from_le_bytes(seed)).into(),
+                CiphertextModulus::new_native(),
+            );
+            par_encrypt_seeded_lwe_ciphertext_list(
+                &LweSecretKey::from_container(key.as_slice()),
+                &mut list,
+                &PlaintextList::from_container(plaintexts.as_slice()),
+                DynamicDistribution::<u32>::new_t_uniform(self.params().tfhe.input_noise_bound_log2),
+                &mut seeder,
+            );
+            seeds.push(seed);
+            bodies.extend(list.into_container());
+        }
+        Ok(EncryptedInput { images: seeds.len() as u32, batched, seeds, bodies })
     }
 }

@@ -121,13 +121,6 @@ impl SecretKey {
         widen::<u32>(&self.small)
     }
 
-    /// The flattened GLWE key as words mod 2^32, for tests that measure noise.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn big_key_for_tests(&self) -> Zeroizing<Vec<u32>> {
-        self.big_key()
-    }
-
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {

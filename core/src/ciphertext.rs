@@ -10,16 +10,16 @@ use crate::params::Params;
 /// Largest ciphertext file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 30;
 
-/// A batch of encrypted inputs: one body a value and image, value-major, and the seed of the masks.
+/// A batch of encrypted inputs: one body a value, image after image, and a seed of masks for each image.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct EncryptedInput {
     /// Number of inputs in the batch.
     pub images: u32,
     /// Whether the client's file had a batch axis, so that the result gets one too.
     pub batched: bool,
-    /// Seed of the masks: LWE number `value * images + image` of a list expanded in order.
-    pub seed: [u8; 16],
-    /// Bodies, `value x image`, words mod 2^32.
+    /// Seeds of the masks, one an image: its values are the LWE ciphertexts of a list expanded in order.
+    pub seeds: Vec<[u8; 16]>,
+    /// Bodies, `image x value`, words mod 2^32.
     #[serde(with = "words")]
     pub bodies: Vec<u32>,
 }
@@ -60,25 +60,36 @@ impl EncryptedInput {
     pub fn from_body(body: &[u8], params: &Params) -> Result<Self, FormatError> {
         let input: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
         let want = params.input.tensor.len().checked_mul(input.images as usize);
-        if input.images == 0 || want != Some(input.bodies.len()) {
+        if input.images == 0 || want != Some(input.bodies.len()) || input.seeds.len() != input.images as usize {
             return Err(FormatError::Body("the number of ciphertexts disagrees with the batch".into()));
         }
         Ok(input)
     }
 
-    /// Expands the masks to rows of `k N + 1` words, value-major.
+    /// Expands the masks of `count` images from `first` on to rows of `k N + 1` words, `value x image`.
+    ///
+    /// # Panics
+    /// If there are not so many images; [`EncryptedInput::from_body`] has checked the rest.
     #[must_use]
-    pub fn expand(&self, row_words: usize) -> Vec<u32> {
-        let seeded = SeededLweCiphertextList::from_container(
-            self.bodies.as_slice(),
-            LweSize(row_words),
-            Seed(u128::from_le_bytes(self.seed)).into(),
-            CiphertextModulus::new_native(),
-        );
-        let count = LweCiphertextCount(self.bodies.len());
-        let mut list = LweCiphertextList::new(0_u32, LweSize(row_words), count, CiphertextModulus::new_native());
-        par_decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(&mut list, &seeded);
-        list.into_container()
+    pub fn expand(&self, row_words: usize, first: usize, count: usize) -> Vec<u32> {
+        let values = self.bodies.len() / self.images as usize;
+        let mut rows = vec![0; values * count * row_words];
+        for image in 0..count {
+            let seeded = SeededLweCiphertextList::from_container(
+                &self.bodies[(first + image) * values..][..values],
+                LweSize(row_words),
+                Seed(u128::from_le_bytes(self.seeds[first + image])).into(),
+                CiphertextModulus::new_native(),
+            );
+            let modulus = CiphertextModulus::new_native();
+            let mut list = LweCiphertextList::new(0_u32, LweSize(row_words), LweCiphertextCount(values), modulus);
+            par_decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(&mut list, &seeded);
+            let own = list.into_container();
+            for (value, row) in own.chunks_exact(row_words).enumerate() {
+                rows[(value * count + image) * row_words..][..row_words].copy_from_slice(row);
+            }
+        }
+        rows
     }
 }
 

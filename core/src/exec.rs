@@ -160,9 +160,6 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let words = tfhe.big_row_words();
         let rows = self.plan.output.rows;
         let mut timings = Timings::default();
-        let start = Instant::now();
-        let masked = input.expand(words);
-        timings.transfer += start.elapsed();
         let mut output = vec![0; rows * images * words];
         progress.start("inference", (images * self.plan.activation_count().max(1)) as u64);
         let mut buffers: Option<Buffers<B>> = None;
@@ -174,11 +171,11 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                 _ => self.allocate(now)?,
             };
             let start = Instant::now();
-            for value in 0..values {
-                let from = &masked[(value * images + done) * words..][..now * words];
-                let slot = self.schedule.slot_of_value[value] as usize;
-                self.backend.upload(from, &mut pass.values, slot * now * words)?;
-            }
+            // The inputs are the first block of values: their slots follow one another.
+            let first_slot = self.schedule.slot_of_value[0] as usize;
+            let masked = input.expand(words, done, now);
+            self.backend.upload(&masked, &mut pass.values, first_slot * now * words)?;
+            drop(masked);
             timings.transfer += start.elapsed();
             self.pass(&mut pass, &mut timings, progress)?;
             let start = Instant::now();

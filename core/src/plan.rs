@@ -166,3 +166,43 @@ impl Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::Unary;
+    use proptest::prelude::*;
+
+    fn table(function: Function, step: Option<f64>) -> Table {
+        Table { function, origin: -1.0, turns_per_unit: 0.25, step, output_origin: 0.0, output_turns_per_unit: 0.125 }
+    }
+
+    proptest! {
+        #[test]
+        fn words_and_turns_are_inverse(word: u32, whole in -1000_i32..1000) {
+            prop_assert_eq!(to_word(to_turns(word)), word);
+            prop_assert_eq!(to_word(to_turns(word) + f64::from(whole)), word);
+        }
+
+        #[test]
+        fn hostile_plan_bodies_are_errors(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Plan::from_body(&[0; 32], &body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_table_covers_half_a_turn() {
+        let words = table(Function::unary(Unary::Relu), None).polynomial(256);
+        assert_eq!((words[0], words[64], words[128]), (0, 0, 0));
+        // Entry 192 stands for -1 + (192 / 512) / 0.25 = 0.5, an eighth of a turn a unit.
+        assert_eq!(words[192], 1 << 28);
+    }
+
+    #[test]
+    fn exact_tables_are_constant_in_a_box_and_undefined_values_have_a_neighbour() {
+        let words = table(Function::X, Some(0.5)).polynomial(256);
+        assert!(words[..64].iter().all(|w| *w == words[0]) && words[64] != words[0]);
+        let words = table(Function::unary(Unary::Ln), None).polynomial(256);
+        assert!(words[..128].iter().all(|w| *w == words[129]), "logarithms of what is not positive");
+    }
+}

@@ -31,6 +31,17 @@ fn bootstraps_decrypt_to_the_table() {
 }
 
 #[test]
+fn every_instruction_set_passes_the_suite() {
+    for simd in ["scalar", "avx2"] {
+        let backend = CpuBackend::with_simd(2, Some(simd)).expect("threads");
+        println!("{}", heman_core::backend::Device::name(&backend));
+        suite::linear(&backend);
+        suite::keyswitch(&backend, &TestKeys::new(TOY_INSECURE_K1, 6));
+        suite::bootstrap(&backend, &TestKeys::new(TOY_INSECURE_K2, 6));
+    }
+}
+
+#[test]
 fn the_reference_decrypts_to_the_table_too() {
     suite::bootstrap(&ReferenceBackend, &TestKeys::new(TOY_INSECURE_K2, 3));
 }

@@ -30,10 +30,18 @@ impl CpuBackend {
     /// # Errors
     /// [`BackendError::Device`] if the threads cannot be started.
     pub fn new(threads: usize) -> Result<Self, BackendError> {
+        Self::with_simd(threads, std::env::var("HEMAN_CPU_SIMD").ok().as_deref())
+    }
+
+    /// As [`CpuBackend::new`] with the instruction set named in the code instead of the environment.
+    ///
+    /// # Errors
+    /// [`BackendError::Device`] if the threads cannot be started.
+    pub fn with_simd(threads: usize, forced: Option<&str>) -> Result<Self, BackendError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
             BackendError::Device { step: "starting threads", device: "CPU".into(), message: error.to_string() }
         })?;
-        Ok(Self { pool, arch: choose_arch(std::env::var("HEMAN_CPU_SIMD").ok().as_deref()) })
+        Ok(Self { pool, arch: choose_arch(forced) })
     }
 
     /// Number of threads.
