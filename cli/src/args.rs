@@ -80,7 +80,7 @@ pub struct Planning {
 /// Where an inference runs.
 #[derive(ClapArgs)]
 pub struct Running {
-    /// auto, cpu, cuda[:N] or wgpu[:N]
+    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads of the CPU backend; 0 for all cores

@@ -24,7 +24,7 @@ const MAX_BATCH: usize = 32;
 /// How long each FFT algorithm is tried when a key is loaded.
 const FFT_TRIAL: Duration = Duration::from_millis(5);
 
-/// The bootstrapping key in the Fourier domain, blocked as [`super::product`] reads it, scaled to turns over N/2.
+/// The bootstrapping key in the Fourier domain, blocked as the external product reads it, scaled to turns over N/2.
 pub struct CpuBootstrapKey {
     params: TfheParams,
     plan: Plan,
@@ -81,6 +81,7 @@ struct Batch {
     digit: Vec<u32>,
     points: Vec<c64>,
     digits: Vec<f64>,
+    scratch: Vec<f64>,
     active: Vec<usize>,
     stack: PodBuffer,
 }
@@ -96,6 +97,7 @@ impl Batch {
             digit: vec![0; size],
             points: vec![c64::new(0.0, 0.0); size / 2],
             digits: vec![0.0; count * key.shape.rows * size],
+            scratch: vec![0.0; 4 * key.shape.rows * BLOCK],
             active: Vec::with_capacity(count),
             stack: PodBuffer::new(key.plan.fft_scratch()),
         }
@@ -217,8 +219,13 @@ impl CpuBackend {
                 let c = batch.active[at];
                 self.decompose(key, c, batch.exponents[c * small + bit] as usize, at, batch);
             }
-            let product =
-                Product { shape: key.shape, count: batch.active.len(), key: slice, digits: &mut batch.digits };
+            let product = Product {
+                shape: key.shape,
+                count: batch.active.len(),
+                key: slice,
+                digits: &mut batch.digits,
+                scratch: &mut batch.scratch,
+            };
             self.arch.dispatch(product);
             for at in 0..batch.active.len() {
                 self.accumulate(key, batch.active[at], at, batch);

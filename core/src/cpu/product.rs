@@ -25,15 +25,14 @@ pub struct Shape {
     pub blocks: usize,
 }
 
-/// Most columns of a product, k + 1.
-const MAX_COLUMNS: usize = 9;
-
 /// Multiplies the digits of `count` ciphertexts by one key slice, in place.
 pub struct Product<'a> {
     pub shape: Shape,
     pub count: usize,
     pub key: &'a [f64],
     pub digits: &'a mut [f64],
+    /// Digits of four ciphertexts and one block: `4 * rows * BLOCK` words.
+    pub scratch: &'a mut [f64],
 }
 
 impl pulp::WithSimd for Product<'_> {
@@ -46,11 +45,11 @@ impl pulp::WithSimd for Product<'_> {
             let key = &self.key[block * columns * rows * BLOCK..][..columns * rows * BLOCK];
             let mut c = 0;
             while c + 4 <= self.count {
-                self.shape.multiply::<S, 4>(simd, key, self.digits, c, block);
+                self.shape.multiply::<S, 4>(simd, key, self.digits, self.scratch, c, block);
                 c += 4;
             }
             while c < self.count {
-                self.shape.multiply::<S, 1>(simd, key, self.digits, c, block);
+                self.shape.multiply::<S, 1>(simd, key, self.digits, self.scratch, c, block);
                 c += 1;
             }
         }
@@ -60,17 +59,25 @@ impl pulp::WithSimd for Product<'_> {
 impl Shape {
     /// One block of Q ciphertexts from number `c` on.
     #[inline(always)]
-    fn multiply<S: Simd, const Q: usize>(self, simd: S, key: &[f64], digits: &mut [f64], c: usize, block: usize) {
+    fn multiply<S: Simd, const Q: usize>(
+        self,
+        simd: S,
+        key: &[f64],
+        digits: &mut [f64],
+        scratch: &mut [f64],
+        c: usize,
+        block: usize,
+    ) {
         let length = self.rows * BLOCK;
         let at = |q: usize| ((c + q) * self.blocks + block) * length;
-        let mut sums = [[[0.0; BLOCK]; Q]; MAX_COLUMNS];
-        let own: [&[f64]; Q] = std::array::from_fn(|q| &digits[at(q)..][..length]);
-        for (sums, key) in sums.iter_mut().zip(key.chunks_exact(length)) {
-            *sums = accumulate::<S, Q>(simd, key, &own);
+        for (q, own) in scratch.chunks_exact_mut(length).take(Q).enumerate() {
+            own.copy_from_slice(&digits[at(q)..][..length]);
         }
-        for q in 0..Q {
-            for column in 0..self.columns {
-                digits[at(q) + column * BLOCK..][..BLOCK].copy_from_slice(&sums[column][q]);
+        let own: [&[f64]; Q] = std::array::from_fn(|q| &scratch[q * length..][..length]);
+        for (column, key) in key.chunks_exact(length).enumerate() {
+            let sums = accumulate::<S, Q>(simd, key, &own);
+            for (q, sum) in sums.iter().enumerate() {
+                digits[at(q) + column * BLOCK..][..BLOCK].copy_from_slice(sum);
             }
         }
     }

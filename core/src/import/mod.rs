@@ -1,4 +1,4 @@
-//! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, [`lower`] turns it into affine rows and
+//! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows and
 //! functions.
 
 mod element;
