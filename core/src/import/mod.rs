@@ -6,6 +6,7 @@ mod error;
 mod lower;
 mod ops;
 mod plain;
+mod pointwise;
 mod window;
 
 use std::io::Read;
