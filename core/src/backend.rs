@@ -3,6 +3,7 @@
 use tfhe::core_crypto::prelude::{LweBootstrapKeyOwned, LweKeyswitchKeyOwned};
 
 use crate::affine::AffineMap;
+use crate::table_set::TableSet;
 use crate::tfhe_params::TfheParams;
 
 /// What a backend can fail with.
@@ -143,7 +144,7 @@ pub trait KeyswitchOps: Device {
 pub trait BootstrapOps: Device {
     /// The bootstrapping key in the backend's own layout (mostly the Fourier domain).
     type BootstrapKey: Send + Sync;
-    /// Test polynomials in the backend's own layout.
+    /// Test polynomials and the places of their results in the backend's own layout.
     type Tables: Send + Sync;
 
     /// Prepares the key.
@@ -152,44 +153,32 @@ pub trait BootstrapOps: Device {
     /// [`BackendError::OutOfMemory`].
     fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<Self::BootstrapKey, BackendError>;
 
-    /// Prepares tables: `tables.len() / N` test polynomials of `N` words. Entry `j` of a table is the output's phase for
-    /// rotations `j` of `0 .. N`; rotation `j + N` gives its negation.
+    /// Prepares tables and the places of their results.
     ///
     /// # Errors
     /// [`BackendError::OutOfMemory`].
-    fn load_tables(&self, polynomial_size: usize, tables: &[u32]) -> Result<Self::Tables, BackendError>;
+    fn load_tables(&self, tables: TableSet) -> Result<Self::Tables, BackendError>;
 
     /// Bootstraps `values * images` small rows and writes each value's rows to its place in `out`.
     ///
     /// The modulus switch to 2N is the centred one (Bernard et al., ePrint 2025/809): the sum of the mask's rounding errors,
     /// halved, is moved into the body before it is rounded.
     ///
-    /// Shapes: `input` holds `table_of_value.len() * images` rows of `n + 1` words; value `v` is rotated by table
-    /// `table_of_value[v]` and written to rows `row_of_value[v] * images ..` of `out`, rows of `k N + 1` words.
+    /// Shapes: `input` holds `images` rows of `n + 1` words for each value of the tables; those of value `v` are written to
+    /// rows `row_of_value[v] * images ..` of `out`, rows of `k N + 1` words.
     /// Noise: the output's is [`crate::noise::bootstrap_variance`], whatever the input's was.
     /// Source: Chillotti et al. 2020, algorithms 3, 4 and 9.
     ///
     /// # Errors
-    /// [`BackendError::Shape`] if a buffer is too short or a table does not exist.
+    /// [`BackendError::Shape`] if a buffer is too short or the tables are of another ring.
     fn bootstrap(
         &self,
         key: &Self::BootstrapKey,
-        step: &BootstrapStep<'_, Self::Tables>,
+        tables: &Self::Tables,
+        images: usize,
         input: &Self::Buffer,
         out: &mut Self::Buffer,
     ) -> Result<(), BackendError>;
-}
-
-/// Which tables go where in one batch of bootstraps.
-pub struct BootstrapStep<'a, T> {
-    /// Prepared tables.
-    pub tables: &'a T,
-    /// For each value its table.
-    pub table_of_value: &'a [u32],
-    /// For each value its row in the output buffer.
-    pub row_of_value: &'a [u32],
-    /// Images a value.
-    pub images: usize,
 }
 
 /// Everything that an encrypted TFHE inference needs.

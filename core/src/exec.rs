@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, BootstrapStep, EvaluationKeys, TfheBackend};
+use crate::backend::{BackendError, EvaluationKeys, TfheBackend};
 use crate::ciphertext::{EncryptedInput, EncryptedOutput};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::schedule::{Schedule, Step};
+use crate::table_set::TableSet;
 
 /// Default budget for the buffers of one pass, in bytes.
 pub const DEFAULT_BUFFER_BYTES: usize = 1 << 30;
@@ -66,8 +67,6 @@ pub struct Session<'a, B: TfheBackend> {
 struct LoadedStage<B: TfheBackend> {
     affine: B::Affine,
     tables: B::Tables,
-    table_of_value: Vec<u32>,
-    slot_of_row: Vec<u32>,
 }
 
 /// Buffers of one pass.
@@ -100,12 +99,9 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let mut stages = Vec::with_capacity(plan.stages.len());
         for stage in &plan.stages {
             let words: Vec<u32> = stage.tables.iter().flat_map(|table| table.polynomial(size)).collect();
-            stages.push(LoadedStage {
-                affine: load(&stage.affine)?,
-                tables: backend.load_tables(size, &words)?,
-                table_of_value: stage.table_of_value.clone(),
-                slot_of_row: schedule.slot_of_value[first..first + stage.affine.rows].to_vec(),
-            });
+            let slots = schedule.slot_of_value[first..first + stage.affine.rows].to_vec();
+            let tables = TableSet::new(size, words, stage.table_of_value.clone(), slots)?;
+            stages.push(LoadedStage { affine: load(&stage.affine)?, tables: backend.load_tables(tables)? });
             first += stage.affine.rows;
         }
         let output = load(&plan.output)?;
@@ -216,14 +212,8 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                     &mut timings.keyswitch
                 }
                 Step::Bootstrap { stage, rows, .. } => {
-                    let loaded = &self.stages[stage];
-                    let step = BootstrapStep {
-                        tables: &loaded.tables,
-                        table_of_value: &loaded.table_of_value,
-                        row_of_value: &loaded.slot_of_row,
-                        images,
-                    };
-                    self.backend.bootstrap(&self.bootstrap_key, &step, &pass.small, &mut pass.values)?;
+                    let tables = &self.stages[stage].tables;
+                    self.backend.bootstrap(&self.bootstrap_key, tables, images, &pass.small, &mut pass.values)?;
                     progress.advance((rows * images) as u64);
                     &mut timings.bootstrap
                 }

@@ -28,4 +28,5 @@ pub mod schedule;
 pub mod search;
 pub mod security;
 pub mod simulate;
+pub mod table_set;
 pub mod tfhe_params;

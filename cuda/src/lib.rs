@@ -1,94 +1,17 @@
-//! CUDA devices: what is there. Kernels come with the CUDA backend, which is not built yet; asking for it says so.
+//! The CUDA backend: everything that a TFHE inference needs, resident on one NVIDIA device.
+//!
+//! Kernels come from [`heman_kernels`] as machine code; building needs no CUDA, running needs the NVIDIA driver only. All steps are
+//! queued on one stream, so that only downloads and [`heman_core::backend::Device::sync`] wait.
 
-use cudarc::driver::{result, sys};
+mod backend;
+mod bootstrap;
+mod devices;
+mod keyswitch;
+mod linear;
+mod modules;
 
-/// A CUDA device that the driver reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CudaDevice {
-    /// Ordinal.
-    pub index: usize,
-    /// The driver's name for it.
-    pub name: String,
-    /// Compute capability, major and minor.
-    pub compute_capability: (i32, i32),
-    /// Memory in bytes.
-    pub memory_bytes: u64,
-}
-
-/// Why CUDA cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CudaError {
-    /// The driver library is not there.
-    #[error("no NVIDIA driver (libcuda) on this machine")]
-    NoDriver,
-    /// The driver answers with an error.
-    #[error("the NVIDIA driver reports {0}")]
-    Driver(String),
-    /// The backend itself.
-    #[error("the CUDA backend is not built yet; use --device cpu")]
-    NotBuilt,
-}
-
-impl From<result::DriverError> for CudaError {
-    fn from(error: result::DriverError) -> Self {
-        Self::Driver(format!("{error:?}"))
-    }
-}
-
-/// Lists the devices; never panics, whatever is or is not installed.
-///
-/// # Errors
-/// [`CudaError::NoDriver`] without a driver library, [`CudaError::Driver`] if it cannot be initialised.
-pub fn devices() -> Result<Vec<CudaDevice>, CudaError> {
-    // SAFETY: only asks the dynamic loader whether the library opens; cudarc panics later if it does not, hence the check.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(CudaError::NoDriver);
-    }
-    result::init()?;
-    let count = result::device::get_count()?;
-    (0..count).map(describe).collect()
-}
-
-fn describe(index: i32) -> Result<CudaDevice, CudaError> {
-    let device = result::device::get(index)?;
-    // SAFETY: `device` was returned by the driver for an ordinal below its count.
-    unsafe {
-        let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-        let minor = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR;
-        Ok(CudaDevice {
-            index: index as usize,
-            name: result::device::get_name(device)?,
-            compute_capability: (
-                result::device::get_attribute(device, major)?,
-                result::device::get_attribute(device, minor)?,
-            ),
-            memory_bytes: result::device::total_mem(device)? as u64,
-        })
-    }
-}
-
-/// Opens device `index` as a backend.
-///
-/// # Errors
-/// Always [`CudaError::NotBuilt`] in this version.
-pub fn open(_index: usize) -> Result<std::convert::Infallible, CudaError> {
-    Err(CudaError::NotBuilt)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listing_devices_is_an_answer_on_any_machine() {
-        match devices() {
-            Ok(devices) => assert!(devices.iter().all(|d| !d.name.is_empty())),
-            Err(error) => println!("skipped: no CUDA device ({error})"),
-        }
-    }
-
-    #[test]
-    fn the_backend_says_that_it_is_not_built() {
-        assert!(matches!(open(0), Err(CudaError::NotBuilt)));
-    }
-}
+pub use backend::CudaBackend;
+pub use bootstrap::{CudaBootstrapKey, CudaTables, operations};
+pub use devices::{CudaDevice, CudaError, devices};
+pub use keyswitch::CudaKeyswitchKey;
+pub use linear::CudaAffine;

@@ -1,44 +1,12 @@
-//! Parameter blocks that GPU kernels and their hosts share, one a kernel family; sources of the kernels will stand beside them.
+//! Kernel sources, the images compiled from them, and the parameter blocks that kernels and hosts share.
 //!
-//! Every block is plain words in declaration order; its size is asserted here and in the kernel sources.
+//! `kernels/cuda` holds CUDA C++, `kernels/images` what `kernels/compile` makes of it: machine code for sm_80, sm_90, sm_100 and
+//! sm_120, and PTX that newer drivers compile for everything else.
 
-use bytemuck::{Pod, Zeroable};
+mod images;
+mod parameters;
+mod shapes;
 
-/// Parameters of the batched keyswitch, stem `lwe_keyswitch`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct LweKeyswitchParams {
-    /// Rows of the batch.
-    pub rows: u32,
-    /// Mask words of an input row, k N.
-    pub input_dimension: u32,
-    /// Mask words of an output row, n.
-    pub output_dimension: u32,
-    /// log2 of the decomposition base.
-    pub base_log: u32,
-    /// Decomposition levels.
-    pub level: u32,
-}
-
-/// Parameters of the batched bootstrap, stem `lwe_bootstrap`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct LweBootstrapParams {
-    /// Rows of the batch.
-    pub rows: u32,
-    /// Images a value: rows of one value share table and place.
-    pub images: u32,
-    /// Mask words of an input row, n.
-    pub lwe_dimension: u32,
-    /// Mask polynomials, k.
-    pub glwe_dimension: u32,
-    /// Coefficients of a polynomial, N.
-    pub polynomial_size: u32,
-    /// log2 of the decomposition base.
-    pub base_log: u32,
-    /// Decomposition levels.
-    pub level: u32,
-}
-
-const _: () = assert!(size_of::<LweKeyswitchParams>() == 20);
-const _: () = assert!(size_of::<LweBootstrapParams>() == 28);
+pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR};
+pub use parameters::{BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams};
+pub use shapes::{BOOTSTRAP_SHAPES, BootstrapShape};

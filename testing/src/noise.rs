@@ -1,8 +1,9 @@
 //! Noise measured against noise predicted.
 
-use heman_core::backend::{BootstrapStep, TfheBackend};
+use heman_core::backend::TfheBackend;
 use heman_core::noise;
 use heman_core::plan::to_turns;
+use heman_core::table_set::TableSet;
 
 use crate::keys::{TestKeys, phases, words};
 
@@ -51,13 +52,10 @@ pub fn measure<B: TfheBackend>(backend: &B, keys: &TestKeys, samples: usize) -> 
     let constant = vec![1_u32 << 30; size];
     let key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");
     let bootstrap_with = |table: &[u32], rows: &[u32]| {
-        let tables = backend.load_tables(size, table).expect("loads");
         let input = upload(rows);
         let mut out = backend.allocate(samples * p.big_row_words()).expect("allocates");
-        let (table_of_value, row_of_value): (Vec<u32>, Vec<u32>) = (0..samples as u32).map(|v| (0, v)).unzip();
-        let step =
-            BootstrapStep { tables: &tables, table_of_value: &table_of_value, row_of_value: &row_of_value, images: 1 };
-        backend.bootstrap(&key, &step, &input, &mut out).expect("runs");
+        let tables = backend.load_tables(TableSet::shared(table.to_vec(), samples)).expect("loads");
+        backend.bootstrap(&key, &tables, 1, &input, &mut out).expect("runs");
         phases(&keys.big, &download(&out, samples * p.big_row_words()))
     };
     // Phases in the middle of the half turn, masks arbitrary, no noise: only the modulus switch moves them.

@@ -1,8 +1,9 @@
 //! The steps of a backend against the reference.
 
 use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{BootstrapStep, Device, KeyswitchOps, LinearOps, TfheBackend};
+use heman_core::backend::{Device, KeyswitchOps, LinearOps, TfheBackend};
 use heman_core::cpu::reference::ReferenceBackend;
+use heman_core::table_set::TableSet;
 
 use crate::keys::{TestKeys, phases, words};
 
@@ -96,7 +97,6 @@ pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     // Steps of an eighth of the half turn, wide enough for the noise of small parameters; the second table falls.
     let up: Vec<u32> = (0..size).map(|j| ((8 * j / size) as u32) << 28).collect();
     let down: Vec<u32> = (0..size).map(|j| (7 - (8 * j / size) as u32) << 28).collect();
-    let tables = backend.load_tables(size, &[up.clone(), down.clone()].concat()).expect("loads");
     for values in ROWS {
         let images = if values % 2 == 1 { 1 } else { 3 };
         let rows = values * images;
@@ -106,12 +106,13 @@ pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
         let input = keys.encrypt(&keys.small, &inputs, p.ks_noise_bound_log2, 99);
         let table_of_value: Vec<u32> = (0..values as u32).map(|v| v % 2).collect();
         let row_of_value: Vec<u32> = (0..values as u32).rev().map(|v| v + 1).collect();
-        let step =
-            BootstrapStep { tables: &tables, table_of_value: &table_of_value, row_of_value: &row_of_value, images };
+        let both = [up.clone(), down.clone()].concat();
+        let tables = TableSet::new(size, both, table_of_value, row_of_value.clone()).expect("sound places");
+        let tables = backend.load_tables(tables).expect("loads");
         let buffer = uploaded(backend, &input);
         let junk = words((values + 1) * images * p.big_row_words(), 17);
         let mut out = uploaded(backend, &junk);
-        backend.bootstrap(&key, &step, &buffer, &mut out).expect("runs");
+        backend.bootstrap(&key, &tables, images, &buffer, &mut out).expect("runs");
         let got = download(backend, &out, junk.len());
         assert_eq!(download(backend, &buffer, input.len()), input, "inputs are left alone");
         let untouched = images * p.big_row_words();
@@ -131,8 +132,12 @@ pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     }
     let short = uploaded(backend, &[0; 1]);
     let mut out = uploaded(backend, &[0; 1]);
-    let bad = BootstrapStep { tables: &tables, table_of_value: &[2], row_of_value: &[0], images: 1 };
-    assert!(backend.bootstrap(&key, &bad, &short, &mut out).is_err(), "tables that do not exist are refused");
+    let tables = backend.load_tables(TableSet::shared(up, 1)).expect("loads");
+    assert!(backend.bootstrap(&key, &tables, 1, &short, &mut out).is_err(), "short buffers are refused");
+    let tables = backend.load_tables(TableSet::shared(down.repeat(2), 1)).expect("loads");
+    let input = uploaded(backend, &vec![0; p.small_row_words()]);
+    let mut out = uploaded(backend, &vec![0; p.big_row_words()]);
+    assert!(backend.bootstrap(&key, &tables, 1, &input, &mut out).is_err(), "tables of another ring are refused");
 }
 
 /// The same batch gives the same words whatever else runs beside it, up to the rounding of the FFT (compared by phase).
@@ -140,16 +145,13 @@ pub fn batch_independence<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     let p = keys.evaluation.params;
     let key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");
     let table = words(p.polynomial_size, 3);
-    let tables = backend.load_tables(p.polynomial_size, &table).expect("loads");
     let input = words(40 * p.small_row_words(), 5);
     let run_rows = |first: usize, count: usize| {
         let rows = &input[first * p.small_row_words()..][..count * p.small_row_words()];
         let buffer = uploaded(backend, rows);
         let mut out = uploaded(backend, &vec![0; count * p.big_row_words()]);
-        let (table_of_value, row_of_value): (Vec<u32>, Vec<u32>) = (0..count as u32).map(|v| (0, v)).unzip();
-        let step =
-            BootstrapStep { tables: &tables, table_of_value: &table_of_value, row_of_value: &row_of_value, images: 1 };
-        backend.bootstrap(&key, &step, &buffer, &mut out).expect("runs");
+        let tables = backend.load_tables(TableSet::shared(table.clone(), count)).expect("loads");
+        backend.bootstrap(&key, &tables, 1, &buffer, &mut out).expect("runs");
         download(backend, &out, count * p.big_row_words())
     };
     let whole = run_rows(0, 40);

@@ -8,8 +8,9 @@
 use std::time::Instant;
 
 use heman_benches::{filled, keys, sets};
-use heman_core::backend::{BootstrapOps, BootstrapStep, Device, KeyswitchOps};
+use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
 use heman_core::cpu::CpuBackend;
+use heman_core::table_set::TableSet;
 use tfhe::core_crypto::commons::math::random::Seeder;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
@@ -128,12 +129,11 @@ fn main() {
         let keyswitch_key = backend.load_keyswitch_key(&keys).expect("loads");
         let bootstrap_key = backend.load_bootstrap_key(&keys).expect("loads");
         let size = params.polynomial_size;
-        let tables = backend.load_tables(size, &filled(&backend, size)).expect("loads");
         let rows = ROWS * threads;
+        let tables = backend.load_tables(TableSet::shared(filled(&backend, size), rows)).expect("loads");
         let input = filled(&backend, rows * params.big_row_words());
         let mut small = filled(&backend, rows * params.small_row_words());
         let mut out = filled(&backend, rows * params.big_row_words());
-        let (table_of_value, row_of_value): (Vec<u32>, Vec<u32>) = (0..rows as u32).map(|row| (0, row)).unzip();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             theirs.push(reference.measure(threads));
@@ -141,13 +141,7 @@ fn main() {
             backend.keyswitch(&keyswitch_key, rows, &input, &mut small).expect("runs");
             let keyswitch = start.elapsed().as_secs_f64();
             let start = Instant::now();
-            let step = BootstrapStep {
-                tables: &tables,
-                table_of_value: &table_of_value,
-                row_of_value: &row_of_value,
-                images: 1,
-            };
-            backend.bootstrap(&bootstrap_key, &step, &small, &mut out).expect("runs");
+            backend.bootstrap(&bootstrap_key, &tables, 1, &small, &mut out).expect("runs");
             let bootstrap = start.elapsed().as_secs_f64();
             let per_row = threads as f64 / rows as f64;
             ours.push((keyswitch * per_row, bootstrap * per_row));

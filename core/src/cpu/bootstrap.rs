@@ -13,8 +13,9 @@ use tfhe_fft::c64;
 use tfhe_fft::unordered::{Method, Plan};
 
 use super::product::{BLOCK, Product, Shape};
-use super::{CpuBackend, SharedMut, require, rotation};
-use crate::backend::{BackendError, BootstrapOps, BootstrapStep, EvaluationKeys};
+use super::{CpuBackend, SharedMut, rotation};
+use crate::backend::{BackendError, BootstrapOps, EvaluationKeys};
+use crate::table_set::TableSet;
 use crate::tfhe_params::TfheParams;
 
 /// Working memory of one batch, so that it stays in the second-level cache together with a key slice.
@@ -31,12 +32,6 @@ pub struct CpuBootstrapKey {
     twists: Vec<c64>,
     shape: Shape,
     slices: Vec<f64>,
-}
-
-/// Test polynomials.
-pub struct CpuTables {
-    polynomial_size: usize,
-    words: Vec<u32>,
 }
 
 impl CpuBootstrapKey {
@@ -71,6 +66,15 @@ impl CpuBootstrapKey {
         });
         Self { params, plan, twists, shape, slices }
     }
+}
+
+/// Rows `first .. first + count` of a step.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    tables: &'a TableSet,
+    images: usize,
+    first: usize,
+    count: usize,
 }
 
 /// Memory of one thread's batch.
@@ -116,31 +120,25 @@ fn batch_size(key: &CpuBootstrapKey, rows: usize, threads: usize) -> usize {
 
 impl BootstrapOps for CpuBackend {
     type BootstrapKey = CpuBootstrapKey;
-    type Tables = CpuTables;
+    type Tables = TableSet;
 
     fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CpuBootstrapKey, BackendError> {
         Ok(CpuBootstrapKey::new(keys, &self.pool))
     }
 
-    fn load_tables(&self, polynomial_size: usize, tables: &[u32]) -> Result<CpuTables, BackendError> {
-        Ok(CpuTables { polynomial_size, words: tables.to_vec() })
+    fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
+        Ok(tables)
     }
 
     fn bootstrap(
         &self,
         key: &CpuBootstrapKey,
-        step: &BootstrapStep<'_, CpuTables>,
+        tables: &TableSet,
+        images: usize,
         input: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let rows = check_step(&key.params, step, step.tables.words.len(), input.len(), out.len())?;
-        if step.tables.polynomial_size != key.params.polynomial_size {
-            return Err(BackendError::Shape {
-                step: "bootstrap",
-                expected: format!("tables of {} words", key.params.polynomial_size),
-                found: format!("{}", step.tables.polynomial_size),
-            });
-        }
+        let rows = tables.check_batch(&key.params, images, input.len(), out.len())?;
         let shared = SharedMut(out.as_mut_ptr());
         let per_batch = batch_size(key, rows, self.threads());
         self.pool.install(|| {
@@ -149,8 +147,9 @@ impl BootstrapOps for CpuBackend {
                 |batch, task| {
                     let first = task * per_batch;
                     let count = per_batch.min(rows - first);
-                    self.rotate_batch(key, step, &input[first * key.params.small_row_words()..], first, count, batch);
-                    self.extract(key, step, first, count, batch, shared);
+                    let batch_tables = Places { tables, images, first, count };
+                    self.rotate_batch(key, &batch_tables, &input[first * key.params.small_row_words()..], batch);
+                    self.extract(key, &batch_tables, batch, shared);
                 },
             );
         });
@@ -158,45 +157,10 @@ impl BootstrapOps for CpuBackend {
     }
 }
 
-/// Checks a step's lengths; returns the number of rows.
-pub(super) fn check_step<T>(
-    params: &TfheParams,
-    step: &BootstrapStep<'_, T>,
-    table_words: usize,
-    input_words: usize,
-    out_words: usize,
-) -> Result<usize, BackendError> {
-    let values = step.table_of_value.len();
-    let shape = |expected: String, found: String| BackendError::Shape { step: "bootstrap", expected, found };
-    if step.row_of_value.len() != values {
-        return Err(shape(format!("{values} rows"), format!("{}", step.row_of_value.len())));
-    }
-    let tables = table_words / params.polynomial_size;
-    if let Some(&table) = step.table_of_value.iter().find(|&&table| table as usize >= tables) {
-        return Err(shape(format!("a table below {tables}"), format!("{table}")));
-    }
-    let mut sorted = step.row_of_value.to_vec();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(shape("distinct output rows".into(), "one row twice".into()));
-    }
-    let highest = sorted.last().map_or(0, |&row| row as usize + 1);
-    require("bootstrap, input", values * step.images * params.small_row_words(), input_words)?;
-    require("bootstrap, output", highest * step.images * params.big_row_words(), out_words)?;
-    Ok(values * step.images)
-}
-
 impl CpuBackend {
-    /// Blind rotation of `count` rows; `first` is the number of the first.
-    fn rotate_batch(
-        &self,
-        key: &CpuBootstrapKey,
-        step: &BootstrapStep<'_, CpuTables>,
-        input: &[u32],
-        first: usize,
-        count: usize,
-        batch: &mut Batch,
-    ) {
+    /// Blind rotation of the rows of one batch.
+    fn rotate_batch(&self, key: &CpuBootstrapKey, places: &Places<'_>, input: &[u32], batch: &mut Batch) {
+        let Places { tables, images, first, count } = *places;
         let p = &key.params;
         let (size, columns, small) = (p.polynomial_size, key.shape.columns, p.small_row_words());
         let log2_steps = 2 * size as u32;
@@ -206,8 +170,7 @@ impl CpuBackend {
             let accumulator = &mut batch.accumulators[c * columns * size..][..columns * size];
             let (mask, body) = accumulator.split_at_mut((columns - 1) * size);
             mask.fill(0);
-            let table = step.table_of_value[(first + c) / step.images] as usize;
-            let table = &step.tables.words[table * size..][..size];
+            let table = tables.table(tables.table_of_value()[(first + c) / images]);
             let back = (2 * size - exponents[small - 1] as usize) % (2 * size);
             rotation::rotate(table, back, body);
         }
@@ -271,22 +234,15 @@ impl CpuBackend {
     }
 
     /// Writes the constant coefficients to their rows.
-    fn extract(
-        &self,
-        key: &CpuBootstrapKey,
-        step: &BootstrapStep<'_, CpuTables>,
-        first: usize,
-        count: usize,
-        batch: &Batch,
-        out: SharedMut,
-    ) {
+    fn extract(&self, key: &CpuBootstrapKey, places: &Places<'_>, batch: &Batch, out: SharedMut) {
+        let Places { tables, images, first, count } = *places;
         let (size, columns) = (key.params.polynomial_size, key.shape.columns);
         let big = key.params.big_row_words();
         for c in 0..count {
-            let (value, image) = ((first + c) / step.images, (first + c) % step.images);
-            let row = step.row_of_value[value] as usize * step.images + image;
-            // SAFETY: rows of different values are distinct and inside the buffer (`check_step`), tasks own different values
-            // and images.
+            let (value, image) = ((first + c) / images, (first + c) % images);
+            let row = tables.row_of_value()[value] as usize * images + image;
+            // SAFETY: rows of different values are distinct (`TableSet::new`) and inside the buffer (`check_batch`), tasks own
+            // different values and images.
             let row = unsafe { out.slice(row * big, big) };
             rotation::extract_constant(&batch.accumulators[c * columns * size..][..columns * size], size, row);
         }

@@ -12,7 +12,7 @@ use pulp::Arch;
 
 use crate::backend::{BackendError, Device};
 
-pub use bootstrap::{CpuBootstrapKey, CpuTables};
+pub use bootstrap::CpuBootstrapKey;
 pub use keyswitch::CpuKeyswitchKey;
 
 /// Runs every step on the host's cores.

@@ -3,10 +3,10 @@
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
 
-use super::bootstrap::check_step;
 use super::{allocate, require, rotation};
 use crate::affine::AffineMap;
-use crate::backend::{BackendError, BootstrapOps, BootstrapStep, Device, EvaluationKeys, KeyswitchOps, LinearOps};
+use crate::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps};
+use crate::table_set::TableSet;
 use crate::tfhe_params::TfheParams;
 
 /// One thread, one row at a time.
@@ -105,7 +105,7 @@ pub struct ReferenceBootstrapKey {
 
 impl BootstrapOps for ReferenceBackend {
     type BootstrapKey = ReferenceBootstrapKey;
-    type Tables = Vec<u32>;
+    type Tables = TableSet;
 
     fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<ReferenceBootstrapKey, BackendError> {
         let p = keys.params;
@@ -120,19 +120,20 @@ impl BootstrapOps for ReferenceBackend {
         Ok(ReferenceBootstrapKey { params: p, fourier })
     }
 
-    fn load_tables(&self, _polynomial_size: usize, tables: &[u32]) -> Result<Vec<u32>, BackendError> {
-        Ok(tables.to_vec())
+    fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
+        Ok(tables)
     }
 
     fn bootstrap(
         &self,
         key: &ReferenceBootstrapKey,
-        step: &BootstrapStep<'_, Vec<u32>>,
+        tables: &TableSet,
+        images: usize,
         input: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
         let p = &key.params;
-        let rows = check_step(p, step, step.tables.len(), input.len(), out.len())?;
+        let rows = tables.check_batch(p, images, input.len(), out.len())?;
         let (size, small, big) = (p.polynomial_size, p.small_row_words(), p.big_row_words());
         let fft = Fft::new(PolynomialSize(size));
         let glwe_size = GlweDimension(p.glwe_dimension).to_glwe_size();
@@ -152,7 +153,7 @@ impl BootstrapOps for ReferenceBackend {
             let from = LweCiphertext::from_container(words, CiphertextModulus::new_native());
             let mut accumulator =
                 GlweCiphertext::new(0_u64, glwe_size, PolynomialSize(size), CiphertextModulus::new_native());
-            let table = &step.tables[step.table_of_value[r / step.images] as usize * size..][..size];
+            let table = tables.table(tables.table_of_value()[r / images]);
             for (word, &entry) in accumulator.get_mut_body().as_mut().iter_mut().zip(table) {
                 *word = u64::from(entry) << 32;
             }
@@ -165,7 +166,7 @@ impl BootstrapOps for ReferenceBackend {
                 fft.as_view(),
                 buffers.stack(),
             );
-            let row = step.row_of_value[r / step.images] as usize * step.images + r % step.images;
+            let row = tables.row_of_value()[r / images] as usize * images + r % images;
             for (word, &wide) in out[row * big..][..big].iter_mut().zip(to.as_ref()) {
                 *word = (wide.wrapping_add(1 << 31) >> 32) as u32;
             }

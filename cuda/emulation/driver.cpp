@@ -1,0 +1,232 @@
+// A stand-in for libcuda, for tests: modules hold the kernels compiled into this library, memory is the host's, streams run at
+// once. Host code written for the driver runs on it unchanged. Every allocation is counted, bounded and checked for leaks of
+// range: copies outside an allocation abort.
+//
+// HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33).
+#include "cuda_emulation.h"
+
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace {
+
+enum Result {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NO_DEVICE = 100,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    NOT_FOUND = 500,
+};
+
+unsigned long long setting(const char* name, unsigned long long otherwise) {
+    const char* text = std::getenv(name);
+    return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+int device_count() { return static_cast<int>(setting("HEMAN_EMULATION_DEVICES", 1)); }
+size_t memory_bytes() { return setting("HEMAN_EMULATION_MEMORY", 1ull << 33); }
+
+std::mutex memory_lock;
+std::map<uintptr_t, size_t> allocations;
+size_t allocated = 0;
+
+void check_range(const void* at, size_t bytes, const char* what) {
+    std::lock_guard guard(memory_lock);
+    auto after = allocations.upper_bound(reinterpret_cast<uintptr_t>(at));
+    if (after != allocations.begin()) {
+        auto [start, size] = *std::prev(after);
+        if (reinterpret_cast<uintptr_t>(at) + bytes <= start + size) return;
+    }
+    emulation::fail(what);
+}
+
+thread_local void* current_context = nullptr;
+
+}  // namespace
+
+using Handle = void*;
+#define API extern "C" __attribute__((visibility("default"))) int
+
+API cuInit(unsigned) { return device_count() > 0 ? SUCCESS : NO_DEVICE; }
+API cuDriverGetVersion(int* version) {
+    *version = 13000;
+    return SUCCESS;
+}
+API cuDeviceGetCount(int* count) {
+    *count = device_count();
+    return SUCCESS;
+}
+API cuDeviceGet(int* device, int ordinal) {
+    *device = ordinal;
+    return ordinal < device_count() ? SUCCESS : INVALID_DEVICE;
+}
+API cuDeviceGetName(char* name, int length, int) {
+    std::snprintf(name, length, "CUDA emulation");
+    return SUCCESS;
+}
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+    switch (attribute) {
+        case 10: *value = 32; break;            // warp size
+        case 16: *value = 2; break;             // multiprocessors
+        case 75: *value = 9; break;             // compute capability
+        case 76: *value = 0; break;
+        case 97: *value = 227 << 10; break;     // shared memory a block, opt-in
+        case 13: *value = 1000000; break;       // clock, kHz
+        case 36: *value = 1000000; break;       // memory clock, kHz
+        case 38: *value = 1 << 20; break;       // L2
+        default: *value = 0; break;             // memory pools too: plain allocations
+    }
+    return SUCCESS;
+}
+API cuDeviceTotalMem_v2(size_t* bytes, int) {
+    *bytes = memory_bytes();
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRetain(Handle* context, int device) {
+    *context = reinterpret_cast<Handle>(static_cast<intptr_t>(device + 1));
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+API cuCtxSetCurrent(Handle context) {
+    current_context = context;
+    return SUCCESS;
+}
+API cuCtxGetCurrent(Handle* context) {
+    *context = current_context;
+    return SUCCESS;
+}
+API cuCtxSynchronize() { return SUCCESS; }
+API cuStreamCreate(Handle* stream, unsigned) {
+    *stream = reinterpret_cast<Handle>(new int(0));
+    return SUCCESS;
+}
+API cuStreamDestroy_v2(Handle stream) {
+    delete static_cast<int*>(stream);
+    return SUCCESS;
+}
+API cuStreamSynchronize(Handle) { return SUCCESS; }
+API cuStreamWaitEvent(Handle, Handle, unsigned) { return SUCCESS; }
+API cuStreamIsCapturing(Handle, int* status) {
+    *status = 0;
+    return SUCCESS;
+}
+API cuEventCreate(Handle* event, unsigned) {
+    *event = new std::chrono::steady_clock::time_point();
+    return SUCCESS;
+}
+API cuEventDestroy_v2(Handle event) {
+    delete static_cast<std::chrono::steady_clock::time_point*>(event);
+    return SUCCESS;
+}
+API cuEventRecord(Handle event, Handle) {
+    *static_cast<std::chrono::steady_clock::time_point*>(event) = std::chrono::steady_clock::now();
+    return SUCCESS;
+}
+API cuEventSynchronize(Handle) { return SUCCESS; }
+API cuEventQuery(Handle) { return SUCCESS; }
+API cuEventElapsedTime_v2(float* milliseconds, Handle from, Handle to) {
+    using Time = std::chrono::steady_clock::time_point;
+    *milliseconds = std::chrono::duration<float, std::milli>(*static_cast<Time*>(to) - *static_cast<Time*>(from)).count();
+    return SUCCESS;
+}
+API cuEventElapsedTime(float* milliseconds, Handle from, Handle to) { return cuEventElapsedTime_v2(milliseconds, from, to); }
+API cuMemAlloc_v2(void** pointer, size_t bytes) {
+    std::lock_guard guard(memory_lock);
+    if (bytes > memory_bytes() - allocated) return OUT_OF_MEMORY;
+    *pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+    if (!*pointer) return OUT_OF_MEMORY;
+    std::memset(*pointer, 0xa5, bytes);
+    allocations[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
+    allocated += bytes;
+    return SUCCESS;
+}
+API cuMemFree_v2(void* pointer) {
+    std::lock_guard guard(memory_lock);
+    auto at = allocations.find(reinterpret_cast<uintptr_t>(pointer));
+    if (at == allocations.end()) return INVALID_VALUE;
+    allocated -= at->second;
+    allocations.erase(at);
+    std::free(pointer);
+    return SUCCESS;
+}
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+    std::lock_guard guard(memory_lock);
+    *total = memory_bytes();
+    *free = *total - allocated;
+    return SUCCESS;
+}
+API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle) {
+    check_range(to, bytes, "copy to the device out of range");
+    std::memcpy(to, from, bytes);
+    return SUCCESS;
+}
+API cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, Handle) {
+    check_range(from, bytes, "copy from the device out of range");
+    std::memcpy(to, from, bytes);
+    return SUCCESS;
+}
+API cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t bytes, Handle) {
+    check_range(to, bytes, "copy on the device out of range");
+    check_range(from, bytes, "copy on the device out of range");
+    std::memmove(to, from, bytes);
+    return SUCCESS;
+}
+API cuMemsetD8Async(void* to, unsigned char value, size_t bytes, Handle) {
+    check_range(to, bytes, "fill out of range");
+    std::memset(to, value, bytes);
+    return SUCCESS;
+}
+API cuModuleLoadData(Handle* module, const void* image) {
+    *module = reinterpret_cast<Handle>(new int(0));
+    return image ? SUCCESS : INVALID_IMAGE;
+}
+API cuModuleUnload(Handle module) {
+    delete static_cast<int*>(module);
+    return SUCCESS;
+}
+API cuModuleGetFunction(Handle* function, Handle, const char* name) {
+    auto at = emulation::kernels().find(name);
+    if (at == emulation::kernels().end()) return NOT_FOUND;
+    *function = &at->second;
+    return SUCCESS;
+}
+API cuFuncSetAttribute(Handle function, int attribute, int value) {
+    if (attribute == 8) static_cast<emulation::Kernel*>(function)->shared_limit = value;
+    return value <= 227 << 10 ? SUCCESS : INVALID_VALUE;
+}
+API cuFuncGetAttribute(int* value, int, Handle) {
+    *value = 0;
+    return SUCCESS;
+}
+API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                   Handle, void** args, void**) {
+    auto* kernel = static_cast<emulation::Kernel*>(function);
+    const bool sound = gx && gy && gz && bx && by && bz && bx * by * bz <= 1024 && gy <= 65535 && gz <= 65535;
+    if (!sound || static_cast<int>(shared) > kernel->shared_limit) return INVALID_VALUE;
+    emulation::launch({gx, gy, gz}, {bx, by, bz}, shared, static_cast<unsigned>(setting("HEMAN_EMULATION_WORKERS", 2)),
+                      [&] { kernel->call(args); });
+    return SUCCESS;
+}
+
+static const char* describe(int error) {
+    switch (error) {
+        case INVALID_VALUE: return "CUDA_ERROR_INVALID_VALUE";
+        case OUT_OF_MEMORY: return "CUDA_ERROR_OUT_OF_MEMORY";
+        case NO_DEVICE: return "CUDA_ERROR_NO_DEVICE";
+        case INVALID_DEVICE: return "CUDA_ERROR_INVALID_DEVICE";
+        case INVALID_IMAGE: return "CUDA_ERROR_INVALID_IMAGE";
+        case NOT_FOUND: return "CUDA_ERROR_NOT_FOUND";
+        default: return "unknown error";
+    }
+}
+API cuGetErrorName(int error, const char** text) {
+    *text = describe(error);
+    return SUCCESS;
+}
+API cuGetErrorString(int error, const char** text) {
+    *text = describe(error);
+    return SUCCESS;
+}

@@ -1,0 +1,200 @@
+//! The whole blind rotation of a batch in one launch.
+//!
+//! **Bound.** Per key bit and ciphertext, with M = N/2 points: a forward transform takes `3 M log2 M` fused multiply-adds, an inverse
+//! `4 M log2 M`, the products `4 (k+1)^2 l M`, conversions `2 M` forward and `8 M` back. Bytes from the second-level cache:
+//! `16 (k+1)^2 l M` a block, for all its ciphertexts. [`operations`] is what a benchmark divides by the device's rate.
+
+use std::f64::consts::TAU;
+
+use cudarc::driver::CudaSlice;
+use heman_core::backend::{BackendError, BootstrapOps, Device, EvaluationKeys};
+use heman_core::table_set::TableSet;
+use heman_core::tfhe_params::TfheParams;
+use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootstrapParams};
+
+use crate::backend::{Block, CudaBackend, config, launch};
+
+/// Words of the standard key that are on the device at a time while the key is prepared.
+const STAGED_WORDS: usize = 8 << 20;
+/// Threads that transform one polynomial of the key.
+const KEY_THREADS: usize = 128;
+
+const STEP: &str = "bootstrap";
+
+/// The bootstrapping key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
+pub struct CudaBootstrapKey {
+    params: TfheParams,
+    shape: BootstrapShape,
+    points: CudaSlice<f64>,
+    roots: CudaSlice<f64>,
+}
+
+/// Tables and places on the device.
+pub struct CudaTables {
+    set: TableSet,
+    words: CudaSlice<u32>,
+    table_of_value: CudaSlice<u32>,
+    row_of_value: CudaSlice<u32>,
+}
+
+/// Double-precision instructions of one bootstrap.
+#[must_use]
+pub fn operations(params: &TfheParams) -> f64 {
+    let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
+    let points = params.polynomial_size as f64 / 2.0;
+    let (forward, inverse) = (3.0 * points * points.log2(), 4.0 * points * points.log2());
+    let transforms = columns * (level * (forward + 2.0 * points) + inverse + 8.0 * points);
+    params.lwe_dimension as f64 * (transforms + 4.0 * columns * columns * level * points)
+}
+
+/// `exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1))` at index `2^d + p`, for `log2_points` depths; real and imaginary parts alternate.
+fn roots(log2_points: u32) -> Vec<f64> {
+    let mut table = vec![0.0, 0.0];
+    for depth in 0..log2_points {
+        for node in 0..1_u32 << depth {
+            let reversed = if depth == 0 { 0 } else { node.reverse_bits() >> (32 - depth) };
+            let (cos, sin) = unit_root((0.25 + f64::from(reversed)) / f64::from(2_u32 << depth));
+            table.extend([cos, sin]);
+        }
+    }
+    table
+}
+
+/// Cosine and sine of a fraction of a turn, `0 <= turns < 1`, reduced to the first octant before it is rounded to radians:
+/// errors of the roots are errors of every bootstrap.
+fn unit_root(turns: f64) -> (f64, f64) {
+    if turns >= 0.5 {
+        let (cos, sin) = unit_root(turns - 0.5);
+        (-cos, -sin)
+    } else if turns >= 0.25 {
+        let (cos, sin) = unit_root(turns - 0.25);
+        (-sin, cos)
+    } else if turns > 0.125 {
+        let (cos, sin) = unit_root(0.25 - turns);
+        (sin, cos)
+    } else {
+        let (sin, cos) = (TAU * turns).sin_cos();
+        (cos, sin)
+    }
+}
+
+impl CudaBackend {
+    /// Ciphertexts a block: as many as share the key in the memory there is, but no fewer blocks than keep the device busy.
+    fn ciphertexts(&self, key: &CudaBootstrapKey, rows: usize) -> usize {
+        let busy = rows.div_ceil(2 * self.multiprocessors()).max(1);
+        let mut ciphertexts = key.shape.ciphertexts;
+        while ciphertexts > 1 && (ciphertexts >= 2 * busy || self.shared(key, ciphertexts) > self.shared_bytes()) {
+            ciphertexts /= 2;
+        }
+        ciphertexts
+    }
+
+    fn shared(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> usize {
+        key.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level)
+    }
+}
+
+impl BootstrapOps for CudaBackend {
+    type BootstrapKey = CudaBootstrapKey;
+    type Tables = CudaTables;
+
+    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CudaBootstrapKey, BackendError> {
+        let params = keys.params;
+        let size = params.polynomial_size;
+        let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
+        let shape = BootstrapShape::find(size, params.glwe_dimension).ok_or_else(|| {
+            let found = format!("N = {size}, k = {}", params.glwe_dimension);
+            unsupported("a ring that has a CUDA kernel (N up to 4096; --device cpu takes every ring)".into(), found)
+        })?;
+        let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level);
+        if needed > self.shared_bytes() {
+            let expected = format!("at most {} bytes of shared memory a ciphertext", self.shared_bytes());
+            return Err(unsupported(expected, format!("{needed}")));
+        }
+        let roots = self.load(STEP, &roots((size / 2).trailing_zeros()))?;
+        let words = keys.bootstrap.as_view().into_container();
+        let mut points = self.reserve(STEP, words.len())?;
+        let shared = size / 2 * 32;
+        let function = self.function(STEP, &BOOTSTRAP_KEY, "bootstrap_key_u64", shared)?;
+        let block = Block(BootstrapKeyParams { log2_points: (size / 2).trailing_zeros() });
+        let staged_words = STAGED_WORDS / size * size;
+        for (chunk, words) in words.chunks(staged_words).enumerate() {
+            let staged = self.load(STEP, words)?;
+            let first = chunk * staged_words;
+            let mut target = points.slice_mut(first..first + words.len());
+            let config = config((words.len() / size, 1), KEY_THREADS, shared);
+            launch!(self, STEP, &function, config, &block, &staged, &roots, &mut target)?;
+        }
+        self.sync()?;
+        Ok(CudaBootstrapKey { params, shape, points, roots })
+    }
+
+    fn load_tables(&self, tables: TableSet) -> Result<CudaTables, BackendError> {
+        Ok(CudaTables {
+            words: self.load(STEP, tables.words())?,
+            table_of_value: self.load(STEP, tables.table_of_value())?,
+            row_of_value: self.load(STEP, tables.row_of_value())?,
+            set: tables,
+        })
+    }
+
+    fn bootstrap(
+        &self,
+        key: &CudaBootstrapKey,
+        tables: &CudaTables,
+        images: usize,
+        input: &CudaSlice<u32>,
+        out: &mut CudaSlice<u32>,
+    ) -> Result<(), BackendError> {
+        let rows = tables.set.check_batch(&key.params, images, input.len(), out.len())?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let params = &key.params;
+        let ciphertexts = self.ciphertexts(key, rows);
+        let shared = self.shared(key, ciphertexts);
+        let name = format!("lwe_bootstrap_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
+        let function = self.function(STEP, &key.shape.image(), &name, shared)?;
+        let block = Block(LweBootstrapParams {
+            rows: rows as u32,
+            images: images as u32,
+            lwe_dimension: params.lwe_dimension as u32,
+            base_log: params.pbs_base_log as u32,
+            level: params.pbs_level as u32,
+            ciphertexts: ciphertexts as u32,
+        });
+        launch!(
+            self,
+            STEP,
+            &function,
+            config((rows.div_ceil(ciphertexts), 1), key.shape.threads(ciphertexts), shared),
+            &block,
+            input,
+            &key.points,
+            &key.roots,
+            &tables.words,
+            &tables.table_of_value,
+            &tables.row_of_value,
+            out,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_root_squares_to_its_parent() {
+        let table = roots(8);
+        let root = |index: usize| (table[2 * index], table[2 * index + 1]);
+        for index in 1..256 {
+            // The parent's subtree is X^2m - r^2, with r or -r as the child's square.
+            let (re, im) = root(index);
+            let square = (re * re - im * im, 2.0 * re * im);
+            let want = if index == 1 { (0.0, 1.0) } else { root(index / 2) };
+            let sign = if index == 1 || index % 2 == 0 { 1.0 } else { -1.0 };
+            assert!((square.0 - sign * want.0).abs() < 1e-15 && (square.1 - sign * want.1).abs() < 1e-15, "{index}");
+        }
+    }
+}

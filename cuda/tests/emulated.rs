@@ -1,0 +1,166 @@
+//! The suite on the CUDA backend, kernels and host code alike, with a stand-in for the driver that runs the kernels' own source
+//! on the host (`cuda/emulation`). Needs g++; with `HEMAN_REQUIRE=emulation` its absence is a failure.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use heman_core::cpu::CpuBackend;
+use heman_core::security::smallest_noise_bound;
+use heman_core::tfhe_params::TfheParams;
+use heman_cuda::CudaBackend;
+use heman_testing::keys::TestKeys;
+use heman_testing::{noise, suite};
+
+/// Sources with the ring that each is compiled for.
+const UNITS: [(&str, Option<u32>); 9] = [
+    ("kernels/cuda/lwe_linear.cu", None),
+    ("kernels/cuda/lwe_keyswitch.cu", None),
+    ("kernels/cuda/bootstrap_key.cu", None),
+    ("kernels/cuda/lwe_bootstrap.cu", Some(8)),
+    ("kernels/cuda/lwe_bootstrap.cu", Some(9)),
+    ("kernels/cuda/lwe_bootstrap.cu", Some(10)),
+    ("kernels/cuda/lwe_bootstrap.cu", Some(11)),
+    ("kernels/cuda/lwe_bootstrap.cu", Some(12)),
+    ("cuda/emulation/driver.cpp", None),
+];
+
+fn compile(folder: &Path) -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    std::fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    let mut children = Vec::new();
+    let mut objects = Vec::new();
+    for (source, log2) in UNITS {
+        let stem = Path::new(source).file_stem().expect("a file").to_string_lossy().into_owned();
+        let object = folder.join(format!("{stem}{}.o", log2.unwrap_or(0)));
+        let mut command = Command::new("g++");
+        command.args(["-std=c++20", "-O2", "-fPIC", "-ffp-contract=off", "-DHEMAN_EMULATION", "-x", "c++", "-c"]);
+        if has_x86_fma() {
+            command.arg("-mfma");
+        }
+        command.args(log2.map(|log2| format!("-DHEMAN_LOG2_N={log2}")));
+        command.arg(format!("-I{}", root.join("cuda/emulation").display()));
+        command.arg(format!("-I{}", root.join("kernels/cuda").display()));
+        command.arg(root.join(source)).arg("-o").arg(&object);
+        children.push(command.spawn().map_err(|error| format!("g++: {error}"))?);
+        objects.push(object);
+    }
+    for mut child in children {
+        if !child.wait().map_err(|e| e.to_string())?.success() {
+            return Err("g++ failed".into());
+        }
+    }
+    let library = folder.join("libcuda.so");
+    let mut link = Command::new("g++");
+    link.args(["-shared", "-Wl,-soname,libcuda.so", "-pthread", "-o"]).arg(&library).args(&objects);
+    let linked = link.status().map_err(|error| format!("g++: {error}"))?;
+    if linked.success() { Ok(library) } else { Err("g++ failed to link".into()) }
+}
+
+fn has_x86_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The backend on the emulated driver, or nothing where it cannot be built.
+fn backend() -> Option<CudaBackend> {
+    static READY: OnceLock<Result<(), String>> = OnceLock::new();
+    let ready = READY.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-emulation");
+        if Command::new("g++").arg("--version").output().is_err() {
+            return Err("no g++".into());
+        }
+        let library = compile(&folder).unwrap_or_else(|error| panic!("the emulation does not build: {error}"));
+        // Its soname is libcuda.so: whoever opens that name later, cudarc, is given this copy.
+        // SAFETY: the library's constructors only fill a table of kernels.
+        let library = unsafe { libloading::Library::new(library) }.expect("loads");
+        std::mem::forget(library);
+        Ok(())
+    });
+    if let Err(reason) = ready {
+        assert_ne!(std::env::var("HEMAN_REQUIRE").as_deref(), Ok("emulation"), "{reason}");
+        println!("skipped: {reason}");
+        return None;
+    }
+    Some(CudaBackend::open(0).expect("opens"))
+}
+
+/// A toy set in a ring that has a kernel.
+const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
+    TfheParams {
+        lwe_dimension: n,
+        glwe_dimension: k,
+        polynomial_size: size,
+        pbs_base_log: pbs.0,
+        pbs_level: pbs.1,
+        ks_base_log: ks.0,
+        ks_level: ks.1,
+        ks_noise_bound_log2: 4,
+        pbs_noise_bound_log2: 10,
+        input_noise_bound_log2: 4,
+    }
+}
+
+const TOY_INSECURE_256: TfheParams = toy_insecure(256, 5, 21, (10, 2), (3, 4));
+const TOY_INSECURE_512: TfheParams = toy_insecure(512, 3, 17, (7, 3), (5, 2));
+const TOY_INSECURE_1024: TfheParams = toy_insecure(1024, 2, 9, (23, 1), (2, 7));
+const TOY_INSECURE_2048: TfheParams = toy_insecure(2048, 1, 9, (15, 2), (7, 3));
+const TOY_INSECURE_4096: TfheParams = toy_insecure(4096, 1, 5, (10, 3), (10, 2));
+
+#[test]
+fn linear_maps_equal_the_reference() {
+    let Some(backend) = backend() else { return };
+    suite::linear(&backend);
+}
+
+#[test]
+fn keyswitches_equal_the_reference() {
+    let Some(backend) = backend() else { return };
+    for params in [TOY_INSECURE_256, TOY_INSECURE_512, TOY_INSECURE_2048, TOY_INSECURE_4096] {
+        suite::keyswitch(&backend, &TestKeys::new(params, 1));
+    }
+}
+
+#[test]
+fn bootstraps_decrypt_to_the_table() {
+    let Some(backend) = backend() else { return };
+    for params in [TOY_INSECURE_256, TOY_INSECURE_512, TOY_INSECURE_1024, TOY_INSECURE_2048, TOY_INSECURE_4096] {
+        suite::bootstrap(&backend, &TestKeys::new(params, 2));
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_batch() {
+    let Some(backend) = backend() else { return };
+    for params in [TOY_INSECURE_256, TOY_INSECURE_2048] {
+        suite::batch_independence(&backend, &TestKeys::new(params, 4));
+    }
+}
+
+/// Rings, bases and key noise as in use, but few key bits: what one key's errors do to a short rotation differs from key to
+/// key, so the CPU backend with the same keys and rows is the measure. Only the rounding of the FFT differs.
+#[test]
+fn noise_is_that_of_the_cpu() {
+    const SAMPLES: usize = 1000;
+    let Some(backend) = backend() else { return };
+    let cpu = CpuBackend::new(0).expect("threads");
+    for (size, k, pbs) in [(512, 4, (23, 1)), (2048, 1, (23, 1)), (1024, 2, (15, 2))] {
+        let params = TfheParams {
+            ks_noise_bound_log2: smallest_noise_bound(800, 32),
+            pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
+            ..toy_insecure(size, k, 40, pbs, (2, 7))
+        };
+        let keys = TestKeys::new(params, 5);
+        let (ours, theirs) = (noise::measure(&backend, &keys, SAMPLES), noise::measure(&cpu, &keys, SAMPLES));
+        println!("{params:?}: {ours:?} against {theirs:?}");
+        for (what, ours, theirs) in [
+            ("keyswitch", ours.keyswitch, theirs.keyswitch),
+            ("modulus switch", ours.modulus_switch, theirs.modulus_switch),
+            ("bootstrap", ours.bootstrap, theirs.bootstrap),
+        ] {
+            assert!((ours / theirs - 1.0).abs() < 0.2, "{what}: {ours:.3} of the prediction, on the CPU {theirs:.3}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+// Negacyclic FFT of one polynomial over 2^(LOG_M - LOG_P) threads, 2^LOG_P complex points a thread.
+//
+// A real polynomial a of N = 2M coefficients mod X^N + 1 is z_j = a_j + i a_(j+M) mod X^M - i. The tree of factorisations
+// X^2m - r^2 = (X^m - r)(X^m + r) ends in M roots; its butterflies (x + r y, x - r y) take six fused multiply-adds, and no twist
+// is left over. Node p at depth d has r = exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1)), kept at index 2^d + p of the table of roots.
+//
+// Phases of LOG_P depths stay in a thread's registers; between two phases the points change hands through shared memory.
+// In every phase a thread reads and writes the same positions, so one barrier a change is enough.
+// Positions are swizzled so that eight neighbours' 16-byte accesses meet all 32 banks in both phases.
+// Mirror: core/src/cpu/rotation.rs (another order of points; only products of both transforms are comparable).
+#pragma once
+
+#include "heman.cuh"
+#include "negacyclic_roots.cuh"
+
+template <int LOG_M, int LOG_P>
+struct Negacyclic {
+    static constexpr int M = 1 << LOG_M;
+    static constexpr int P = 1 << LOG_P;
+    static constexpr int THREADS = M / P;
+    static constexpr int PHASES = (LOG_M + LOG_P - 1) / LOG_P;
+
+    template <int PHASE>
+    struct Shape {
+        static constexpr int FIRST_DEPTH = PHASE * LOG_P;
+        static constexpr int DEPTHS = LOG_M - FIRST_DEPTH < LOG_P ? LOG_M - FIRST_DEPTH : LOG_P;
+        static constexpr int STRIDE = M >> (FIRST_DEPTH + DEPTHS);
+        static constexpr int GROUPS = P >> DEPTHS;
+    };
+
+    static __device__ __forceinline__ int swizzle(int position) { return position ^ ((position >> LOG_P) & 7); }
+
+    // Node at the phase's first depth that holds group `g` of thread `t`.
+    template <int PHASE>
+    static __device__ __forceinline__ int node(int t, int g) {
+        return (t * Shape<PHASE>::GROUPS + g) / Shape<PHASE>::STRIDE;
+    }
+
+    // Position of point `i` of thread `t`.
+    template <int PHASE>
+    static __device__ __forceinline__ int position(int t, int i) {
+        using S = Shape<PHASE>;
+        const int group = t * S::GROUPS + (i >> S::DEPTHS);
+        const int within = i & ((1 << S::DEPTHS) - 1);
+        return (group / S::STRIDE) * (S::STRIDE << S::DEPTHS) + group % S::STRIDE + S::STRIDE * within;
+    }
+
+    template <int PHASE>
+    static __device__ __forceinline__ void load(double2 (&x)[P], const double2* points, int t) {
+#pragma unroll
+        for (int i = 0; i < P; i++) x[i] = points[swizzle(position<PHASE>(t, i))];
+    }
+
+    template <int PHASE>
+    static __device__ __forceinline__ void store(const double2 (&x)[P], double2* points, int t, bool active) {
+        if (active) {
+#pragma unroll
+            for (int i = 0; i < P; i++) points[swizzle(position<PHASE>(t, i))] = x[i];
+        }
+    }
+
+    // Root of node q of the depth; an odd node's is i times its even neighbour's.
+    template <int PHASE>
+    static __device__ __forceinline__ double2 root(const double2* roots, int t, int g, int depth, int q) {
+        double2 w;
+        if constexpr (PHASE == 0) {
+            w = FIRST_ROOTS[(1 << depth) + (q & ~1)];
+        } else {
+            w = __ldg(&roots[(1 << (Shape<PHASE>::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + (q & ~1)]);
+        }
+        return q & 1 ? double2{-w.y, w.x} : w;
+    }
+
+    template <int PHASE, int DEPTH = 0>
+    static __device__ __forceinline__ void forward_phase(double2 (&x)[P], const double2* roots, int t) {
+        using S = Shape<PHASE>;
+        constexpr int HALF = 1 << (S::DEPTHS - 1 - DEPTH);
+#pragma unroll
+        for (int node = 0; node < P / (2 * HALF); node++) {
+            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1 << DEPTH) - 1));
+#pragma unroll
+            for (int h = 0; h < HALF; h++) {
+                double2& a = x[2 * HALF * node + h];
+                double2& b = x[2 * HALF * node + h + HALF];
+                const double re = fma(-w.y, b.y, fma(w.x, b.x, a.x));
+                const double im = fma(w.y, b.x, fma(w.x, b.y, a.y));
+                b = {fma(2.0, a.x, -re), fma(2.0, a.y, -im)};
+                a = {re, im};
+            }
+        }
+        if constexpr (DEPTH + 1 < S::DEPTHS) forward_phase<PHASE, DEPTH + 1>(x, roots, t);
+    }
+
+    // All phases together: M times the inverse.
+    template <int PHASE, int DEPTH = Shape<PHASE>::DEPTHS - 1>
+    static __device__ __forceinline__ void inverse_phase(double2 (&x)[P], const double2* roots, int t) {
+        using S = Shape<PHASE>;
+        constexpr int HALF = 1 << (S::DEPTHS - 1 - DEPTH);
+#pragma unroll
+        for (int node = 0; node < P / (2 * HALF); node++) {
+            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1 << DEPTH) - 1));
+#pragma unroll
+            for (int h = 0; h < HALF; h++) {
+                double2& a = x[2 * HALF * node + h];
+                double2& b = x[2 * HALF * node + h + HALF];
+                const double re = a.x - b.x, im = a.y - b.y;
+                a = {a.x + b.x, a.y + b.y};
+                b = {fma(im, w.y, re * w.x), fma(im, w.x, -(re * w.y))};
+            }
+        }
+        if constexpr (DEPTH > 0) inverse_phase<PHASE, DEPTH - 1>(x, roots, t);
+    }
+
+    static __device__ __forceinline__ void barrier() {
+        if constexpr (THREADS <= 32) {
+            __syncwarp();
+        } else {
+            __syncthreads();
+        }
+    }
+
+    // From points of phase 0 in registers to all M values in `points`; threads that are not active write nothing.
+    template <int PHASE = 0>
+    static __device__ __forceinline__ void forward(double2 (&x)[P], double2* points, const double2* roots, int t, bool active) {
+        forward_phase<PHASE>(x, roots, t);
+        store<PHASE>(x, points, t, active);
+        if constexpr (PHASE + 1 < PHASES) {
+            barrier();
+            load<PHASE + 1>(x, points, t);
+            forward<PHASE + 1>(x, points, roots, t, active);
+        }
+    }
+
+    // From all M values in `points` to points of phase 0 in registers, times M.
+    template <int PHASE = PHASES - 1>
+    static __device__ __forceinline__ void inverse(double2 (&x)[P], double2* points, const double2* roots, int t, bool active) {
+        load<PHASE>(x, points, t);
+        inverse_phase<PHASE>(x, roots, t);
+        if constexpr (PHASE > 0) {
+            store<PHASE>(x, points, t, active);
+            barrier();
+            inverse<PHASE - 1>(x, points, roots, t, active);
+        }
+    }
+};
+
+// Points a thread: small rings fit one change of hands with 16, larger ones need 32.
+template <int LOG_N>
+using Ring = Negacyclic<LOG_N - 1, (LOG_N <= 9 ? 4 : 5)>;

@@ -1,0 +1,35 @@
+// Parameter blocks, word for word those of kernels/src/lib.rs.
+#pragma once
+
+#include "heman.cuh"
+
+struct LweLinearParams {
+    u32 length;      // words of all images of one value
+    u32 row_words;   // words of a row
+    u32 items;       // work items
+};
+static_assert(sizeof(LweLinearParams) == 12, "kernels/src/lib.rs");
+
+struct LweKeyswitchParams {
+    u32 rows;
+    u32 input_dimension;   // k N
+    u32 output_dimension;  // n
+    u32 base_log;
+    u32 level;
+};
+static_assert(sizeof(LweKeyswitchParams) == 20, "kernels/src/lib.rs");
+
+struct LweBootstrapParams {
+    u32 rows;           // of the batch
+    u32 images;         // a value
+    u32 lwe_dimension;  // n
+    u32 base_log;
+    u32 level;
+    u32 ciphertexts;    // a block: 1, 2 or 4
+};
+static_assert(sizeof(LweBootstrapParams) == 24, "kernels/src/lib.rs");
+
+struct BootstrapKeyParams {
+    u32 log2_points;  // log2 of N / 2
+};
+static_assert(sizeof(BootstrapKeyParams) == 4, "kernels/src/lib.rs");

@@ -1,0 +1,79 @@
+//! Parameter blocks: plain words in declaration order, sizes asserted here and in `parameters.cuh`.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Parameters of the batched affine map, stem `lwe_linear`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct LweLinearParams {
+    /// Words of all images of one value.
+    pub length: u32,
+    /// Words of a row.
+    pub row_words: u32,
+    /// Work items.
+    pub items: u32,
+}
+
+/// Up to eight kernels at one position of a map's block.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct LweLinearItem {
+    /// Terms of each sum.
+    pub terms: u32,
+    /// Kernels, 1 to 8.
+    pub kernels: u32,
+    /// First pick.
+    pub picks: u32,
+    /// First weight of `terms x 8`.
+    pub weights: u32,
+    /// First target row.
+    pub targets: u32,
+}
+
+/// Parameters of the batched keyswitch, stem `lwe_keyswitch`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct LweKeyswitchParams {
+    /// Rows of the batch.
+    pub rows: u32,
+    /// Mask words of an input row, k N.
+    pub input_dimension: u32,
+    /// Mask words of an output row, n.
+    pub output_dimension: u32,
+    /// log2 of the decomposition base.
+    pub base_log: u32,
+    /// Decomposition levels.
+    pub level: u32,
+}
+
+/// Parameters of the batched bootstrap, stem `lwe_bootstrap`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct LweBootstrapParams {
+    /// Rows of the batch.
+    pub rows: u32,
+    /// Images a value: rows of one value share table and place.
+    pub images: u32,
+    /// Mask words of an input row, n.
+    pub lwe_dimension: u32,
+    /// log2 of the decomposition base.
+    pub base_log: u32,
+    /// Decomposition levels.
+    pub level: u32,
+    /// Ciphertexts that one block rotates together.
+    pub ciphertexts: u32,
+}
+
+/// Parameters of the transform of a bootstrapping key, stem `bootstrap_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct BootstrapKeyParams {
+    /// log2 of N / 2.
+    pub log2_points: u32,
+}
+
+const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
+const _: () = assert!(size_of::<LweLinearParams>() == 12);
+const _: () = assert!(size_of::<LweLinearItem>() == 20);
+const _: () = assert!(size_of::<LweKeyswitchParams>() == 20);
+const _: () = assert!(size_of::<LweBootstrapParams>() == 24);

@@ -1,0 +1,130 @@
+//! Rings that have a bootstrap kernel, and how each is launched.
+
+use crate::images::{Image, LWE_BOOTSTRAP};
+
+/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block (`Block` in `lwe_bootstrap.cu`).
+pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
+    shape(256, 5),
+    shape(256, 6),
+    shape(256, 7),
+    shape(256, 8),
+    shape(512, 3),
+    shape(512, 4),
+    shape(512, 5),
+    shape(512, 6),
+    shape(512, 7),
+    shape(512, 8),
+    shape(1024, 2),
+    shape(1024, 3),
+    shape(1024, 4),
+    shape(2048, 1),
+    shape(2048, 2),
+    shape(4096, 1),
+];
+
+/// How the bootstrap kernel of one (N, k) is launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootstrapShape {
+    /// N.
+    pub polynomial_size: usize,
+    /// k.
+    pub glwe_dimension: usize,
+    /// Threads that transform one polynomial.
+    pub threads_a_polynomial: usize,
+    /// Most ciphertexts a block.
+    pub ciphertexts: usize,
+}
+
+const fn shape(polynomial_size: usize, glwe_dimension: usize) -> BootstrapShape {
+    let points_a_thread = if polynomial_size <= 512 { 16 } else { 32 };
+    let most_threads = if polynomial_size <= 512 { 384 } else { 256 };
+    let threads = polynomial_size / 2 / points_a_thread;
+    let columns = glwe_dimension + 1;
+    let ciphertexts = if columns * threads * 4 <= most_threads && columns <= 8 { 4 } else { 2 };
+    BootstrapShape { polynomial_size, glwe_dimension, threads_a_polynomial: threads, ciphertexts }
+}
+
+impl BootstrapShape {
+    /// The shape's entry, if it has a kernel.
+    #[must_use]
+    pub fn find(polynomial_size: usize, glwe_dimension: usize) -> Option<Self> {
+        let fits = |s: &&Self| s.polynomial_size == polynomial_size && s.glwe_dimension == glwe_dimension;
+        BOOTSTRAP_SHAPES.iter().find(fits).copied()
+    }
+
+    /// The image with the kernel.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        LWE_BOOTSTRAP[self.polynomial_size.trailing_zeros() as usize - 8]
+    }
+
+    /// Threads of a block for so many ciphertexts.
+    #[must_use]
+    pub fn threads(&self, ciphertexts: usize) -> usize {
+        (ciphertexts * (self.glwe_dimension + 1) * self.threads_a_polynomial).next_multiple_of(32)
+    }
+
+    /// Dynamic shared memory of a block: points, sums of rounding errors, accumulators, exponents.
+    #[must_use]
+    pub fn shared_bytes(&self, ciphertexts: usize, lwe_dimension: usize, level: usize) -> usize {
+        let columns = self.glwe_dimension + 1;
+        let points = ciphertexts * columns * level * self.polynomial_size / 2 * 16;
+        let accumulators = ciphertexts * columns * self.polynomial_size * 4;
+        points + 32 + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spilled bytes that are allowed: the transforms of 32 points a thread leave hardly a register.
+    fn spill_budget(kernel: &str) -> u32 {
+        let wide = ["_1024_", "_2048_"].iter().any(|part| kernel.contains(part));
+        if wide { 32 } else { 0 }
+    }
+
+    #[test]
+    fn every_kernel_stays_in_its_budget_of_registers() {
+        let report = include_str!("../images/resources.txt");
+        let mut bootstraps = 0;
+        for line in report.lines() {
+            let mut fields = line.split(' ');
+            let (_, kernel) = (fields.next(), fields.next().expect("image and kernel"));
+            let value = |field: Option<&str>, name: &str| -> u32 {
+                let text = field.and_then(|f| f.strip_prefix(name)).expect("the report's fields stand in order");
+                text.parse().expect("a number")
+            };
+            let registers = value(fields.next(), "registers=");
+            let _stack = value(fields.next(), "stack=");
+            let (stores, loads) = (value(fields.next(), "spill_stores="), value(fields.next(), "spill_loads="));
+            assert!(stores <= spill_budget(kernel) && loads <= spill_budget(kernel), "{kernel} spills: {line}");
+            let threads = if let Some(place) = kernel.strip_prefix("lwe_bootstrap_u32_") {
+                bootstraps += 1;
+                let (n, k) = place.split_once('_').expect("N and k");
+                let shape = BootstrapShape::find(n.parse().expect("N"), k.parse().expect("k")).expect("a listed shape");
+                shape.threads(shape.ciphertexts)
+            } else {
+                match kernel {
+                    "lwe_keyswitch_u32" => 512,
+                    "bootstrap_key_u64" => 128,
+                    _ => 256,
+                }
+            };
+            // A multiprocessor has 65,536 registers, given out to its four parts by warps, eight a thread at a time.
+            let warps_a_part = threads.div_ceil(32).div_ceil(4) as u32;
+            assert!(warps_a_part * 32 * registers.next_multiple_of(8) <= 65_536 / 4, "{kernel} does not start: {line}");
+        }
+        assert_eq!(bootstraps, BOOTSTRAP_SHAPES.len(), "every shape has a kernel");
+    }
+
+    #[test]
+    fn one_ciphertext_of_every_shape_fits_the_shared_memory_of_sm_90() {
+        for shape in BOOTSTRAP_SHAPES {
+            for level in 1..=3 {
+                let bytes = shape.shared_bytes(1, 1100, level);
+                assert!(bytes <= 227 << 10, "{shape:?}, {level} levels: {bytes} bytes");
+            }
+        }
+    }
+}
