@@ -1,6 +1,7 @@
 //! The `heman` command: encrypted inference for ONNX models.
 
 mod args;
+mod device;
 mod error;
 mod io;
 mod progress;

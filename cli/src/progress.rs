@@ -46,6 +46,13 @@ impl Progress for Bar {
         });
     }
 
+    fn note(&self, text: &str) {
+        self.with(|current| match current {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        });
+    }
+
     fn finish(&self) {
         self.with(|current| {
             if let Some(bar) = current.take() {

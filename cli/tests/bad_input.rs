@@ -152,9 +152,7 @@ fn what_is_on_disk_survives() {
 fn what_is_not_built_says_so() {
     let work = complete();
     let inference = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x", "--device"];
-    for device in ["cuda", "cuda:1", "wgpu"] {
-        assert!(work.fails(&[&inference[..], &[device]].concat()).contains("not built yet"));
-    }
+    assert!(work.fails(&[&inference[..], &["wgpu"]].concat()).contains("not built yet"));
     let keyparams = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "x.json"];
     assert!(work.fails(&[&keyparams[..], &["--scheme", "ckks"]].concat()).contains("not built yet"));
     assert!(work.fails(&[&keyparams[..], &["--max-loss", "0"]].concat()).contains("--max-loss"));

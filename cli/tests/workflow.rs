@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Work, npy, npy_values};
+use common::{Work, demo_images, npy, npy_values};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("one JSON object")
@@ -36,7 +36,7 @@ fn five_steps_classify_a_batch_as_plaintext_does() {
     let logits = npy_values(&work.read("output.npy"));
     assert_eq!(logits.len(), 480);
     let network = heman_core::import::import_file(&work.path("digits.onnx")).expect("the demo model");
-    let images = npyz_images(&work);
+    let images = demo_images(&work);
     let mut same = 0;
     for (got, image) in logits.chunks(10).zip(images.chunks(64)) {
         let (_, want) = network.evaluate(&image.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
@@ -45,13 +45,6 @@ fn five_steps_classify_a_batch_as_plaintext_does() {
     }
     assert!(same >= 46, "{same} of 48 as in plaintext");
     assert!(work.files().iter().all(|name| !name.starts_with(".heman")), "no temporary file is left");
-}
-
-fn npyz_images(work: &Work) -> Vec<f32> {
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(work.read("samples.npz"))).expect("an archive");
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut archive.by_name("images.npy").expect("images"), &mut bytes).expect("readable");
-    npy_values(&bytes)
 }
 
 #[test]

@@ -1,14 +1,20 @@
 //! Encryption and decryption with real parameters, and the noise of fresh inputs.
 
+use std::sync::Mutex;
+
 use heman_client::{ClientError, SecretKey, TensorData};
-use heman_core::backend::KeyswitchOps;
+use heman_core::affine::{AffineBlock, AffineMap};
+use heman_core::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps};
 use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
+use heman_core::cpu::{CpuBackend, CpuBootstrapKey, CpuKeyswitchKey};
+use heman_core::exec::Session;
 use heman_core::network::TensorInfo;
 use heman_core::noise;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
-use heman_core::plan::{to_turns, to_word};
-use heman_core::progress::NoProgress;
+use heman_core::plan::{Plan, to_turns, to_word};
+use heman_core::progress::{NoProgress, Progress};
 use heman_core::security::smallest_noise_bound;
+use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
 
 const VALUES: usize = 64;
@@ -146,4 +152,147 @@ fn inputs_and_parameters_that_do_not_fit_are_refused() {
     assert!(matches!(key.encrypt(&[2.0; VALUES], false), Err(ClientError::InputRange { image: 0, index: 0, .. })));
     let weak = Params { tfhe: TfheParams { pbs_noise_bound_log2: 4, ..params.tfhe }, ..params };
     assert!(matches!(SecretKey::generate(&weak), Err(ClientError::Params(_))));
+}
+
+/// The CPU backend with room for so many words a buffer.
+struct Cramped {
+    backend: CpuBackend,
+    words: usize,
+}
+
+impl Device for Cramped {
+    type Buffer = Vec<u32>;
+
+    fn name(&self) -> String {
+        "a cramped device".into()
+    }
+
+    fn allocate(&self, words: usize) -> Result<Vec<u32>, BackendError> {
+        if words > self.words {
+            return Err(BackendError::OutOfMemory { step: "allocate", bytes: 4 * words as u64, device: self.name() });
+        }
+        self.backend.allocate(words)
+    }
+
+    fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
+        self.backend.upload(words, buffer, at)
+    }
+
+    fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
+        self.backend.download(buffer, at, words)
+    }
+
+    fn sync(&self) -> Result<(), BackendError> {
+        self.backend.sync()
+    }
+}
+
+impl LinearOps for Cramped {
+    type Affine = AffineMap;
+
+    fn load_affine(&self, map: &AffineMap) -> Result<AffineMap, BackendError> {
+        self.backend.load_affine(map)
+    }
+
+    fn affine(
+        &self,
+        map: &AffineMap,
+        images: usize,
+        row_words: usize,
+        values: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        self.backend.affine(map, images, row_words, values, out)
+    }
+}
+
+impl KeyswitchOps for Cramped {
+    type KeyswitchKey = CpuKeyswitchKey;
+
+    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<CpuKeyswitchKey, BackendError> {
+        self.backend.load_keyswitch_key(keys)
+    }
+
+    fn keyswitch(
+        &self,
+        key: &CpuKeyswitchKey,
+        rows: usize,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        self.backend.keyswitch(key, rows, input, out)
+    }
+}
+
+impl BootstrapOps for Cramped {
+    type BootstrapKey = CpuBootstrapKey;
+    type Tables = TableSet;
+
+    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CpuBootstrapKey, BackendError> {
+        self.backend.load_bootstrap_key(keys)
+    }
+
+    fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
+        self.backend.load_tables(tables)
+    }
+
+    fn bootstrap(
+        &self,
+        key: &CpuBootstrapKey,
+        tables: &TableSet,
+        images: usize,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        self.backend.bootstrap(key, tables, images, input, out)
+    }
+}
+
+/// Keeps what the user was told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn start(&self, _what: &str, _total: u64) {}
+    fn advance(&self, _done: u64) {}
+    fn finish(&self) {}
+    fn note(&self, text: &str) {
+        self.0.lock().expect("nobody panicked").push(text.into());
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_the_device_is_split_and_the_user_told() {
+    let params = identity();
+    let rows = VALUES as u32;
+    let block = AffineBlock {
+        terms: 1,
+        weights: vec![1],
+        picks: (0..rows).collect(),
+        targets: (0..rows).collect(),
+        kernels: 1,
+        positions: VALUES,
+    };
+    let output = AffineMap { rows: VALUES, blocks: vec![block], bias: vec![0; VALUES] };
+    let plan = Plan { params, stages: vec![], output, output_operator: "Identity".into() };
+    let key = SecretKey::generate(&plan.params).expect("secure parameters");
+    let keys = key.evaluation_key(&NoProgress).expand();
+    let inputs = values(7 * VALUES);
+    let encrypted = key.encrypt(&inputs, true).expect("in range");
+    let one_image = VALUES * plan.params.tfhe.big_row_words();
+    let run_with = |images: usize| {
+        let backend = Cramped { backend: CpuBackend::new(2).expect("threads"), words: images * one_image };
+        let session = Session::new(&backend, &plan, &keys).expect("loads");
+        let notes = Notes::default();
+        let result = session.run(&encrypted, &notes).map(|(output, _)| key.decrypt_values(&output));
+        (result, notes.0.into_inner().expect("nobody panicked"))
+    };
+    for (room, told) in [(7, 0), (3, 1), (1, 2)] {
+        let (result, notes) = run_with(room);
+        let got: Vec<f64> = result.expect("runs in parts").concat();
+        assert!(got.iter().zip(&inputs).all(|(g, &x)| (g - f64::from(x)).abs() < 1e-6), "room for {room}");
+        assert_eq!(notes.len(), told, "{notes:?}");
+        assert!(notes.iter().all(|note| note.contains("do not fit into the memory of a cramped device")));
+    }
+    assert!(run_with(0).0.is_err(), "one input must fit");
 }

@@ -51,6 +51,9 @@ pub struct EvaluationKeys {
     pub keyswitch: LweKeyswitchKeyOwned<u32>,
 }
 
+/// Bytes for the buffers of one pass where a backend knows no better.
+pub const DEFAULT_BUFFER_BYTES: usize = 1 << 30;
+
 /// Memory of a device and the way in and out.
 pub trait Device {
     /// Words on the device.
@@ -76,6 +79,11 @@ pub trait Device {
     /// # Errors
     /// [`BackendError::Shape`] past the buffer's end; any error of the steps before.
     fn download(&self, buffer: &Self::Buffer, at: usize, words: &mut [u32]) -> Result<(), BackendError>;
+
+    /// Bytes that the buffers of one pass should stay within.
+    fn buffer_bytes(&self) -> usize {
+        DEFAULT_BUFFER_BYTES
+    }
 
     /// Waits for all steps before it.
     ///

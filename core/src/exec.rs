@@ -9,9 +9,6 @@ use crate::progress::Progress;
 use crate::schedule::{Schedule, Step};
 use crate::table_set::TableSet;
 
-/// Default budget for the buffers of one pass, in bytes.
-pub const DEFAULT_BUFFER_BYTES: usize = 1 << 30;
-
 /// Why an inference did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
@@ -113,7 +110,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
             stages,
             output,
             schedule,
-            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            buffer_bytes: backend.buffer_bytes(),
         })
     }
 
@@ -159,12 +156,20 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let mut output = vec![0; rows * images * words];
         progress.start("inference", (images * self.plan.activation_count().max(1)) as u64);
         let mut buffers: Option<Buffers<B>> = None;
-        let mut done = 0;
+        let (mut done, mut together) = (0, self.images_per_pass());
         while done < images {
-            let now = self.images_per_pass().min(images - done);
-            let mut pass = match buffers.take() {
-                Some(pass) if pass.images == now => pass,
-                _ => self.allocate(now)?,
+            let now = together.min(images - done);
+            let pass = match buffers.take() {
+                Some(pass) if pass.images == now => Ok(pass),
+                _ => self.allocate(now),
+            };
+            let mut pass = match pass {
+                Err(error @ BackendError::OutOfMemory { .. }) if now > 1 => {
+                    together = now / 2;
+                    progress.note(&format!("{error}; going on with {together} inputs at a time"));
+                    continue;
+                }
+                other => other?,
             };
             let start = Instant::now();
             // The inputs are the first block of values: their slots follow one another.
@@ -211,10 +216,9 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                     self.backend.keyswitch(&self.keyswitch_key, rows * images, &pass.big, &mut pass.small)?;
                     &mut timings.keyswitch
                 }
-                Step::Bootstrap { stage, rows, .. } => {
+                Step::Bootstrap { stage, .. } => {
                     let tables = &self.stages[stage].tables;
                     self.backend.bootstrap(&self.bootstrap_key, tables, images, &pass.small, &mut pass.values)?;
-                    progress.advance((rows * images) as u64);
                     &mut timings.bootstrap
                 }
                 Step::Output { .. } => {
@@ -223,7 +227,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                 }
             };
             self.backend.sync()?;
+            self.backend.sync()?;
+            self.backend.sync()?;
             *spent += start.elapsed();
+            if let Step::Bootstrap { rows, .. } = *step {
+                progress.advance((rows * images) as u64);
+            }
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ pub trait Progress: Sync {
     fn advance(&self, done: u64);
     /// The current step is over.
     fn finish(&self);
+    /// Something that the user should know happened.
+    fn note(&self, text: &str);
 }
 
 /// Tells nobody.
@@ -17,4 +19,5 @@ impl Progress for NoProgress {
     fn start(&self, _what: &str, _total: u64) {}
     fn advance(&self, _done: u64) {}
     fn finish(&self) {}
+    fn note(&self, _text: &str) {}
 }

@@ -7,8 +7,8 @@ use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchConfig, result, sys,
 };
-use heman_core::backend::{BackendError, Device};
-use heman_kernels::Image;
+use heman_core::backend::{BackendError, DEFAULT_BUFFER_BYTES, Device};
+use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
 use crate::modules::Modules;
@@ -66,6 +66,14 @@ impl CudaBackend {
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
         self.shared_bytes
+    }
+
+    /// How the kernels come to this device.
+    ///
+    /// # Errors
+    /// [`CudaError::NoImage`] if they do not.
+    pub fn image(&self) -> Result<String, CudaError> {
+        self.modules.origin(&LWE_LINEAR)
     }
 
     /// A kernel of an image.
@@ -162,6 +170,11 @@ impl Device for CudaBackend {
         let source = buffer.slice(at..at + words.len());
         self.stream.memcpy_dtoh(&source, words).map_err(|error| self.error("download", error, 0))?;
         self.sync()
+    }
+
+    fn buffer_bytes(&self) -> usize {
+        // Most of what keys, maps and tables have left; scratch of the driver and other processes take the rest.
+        self.stream.context().mem_get_info().map_or(DEFAULT_BUFFER_BYTES, |(free, _)| free / 10 * 7)
     }
 
     fn sync(&self) -> Result<(), BackendError> {

@@ -15,7 +15,7 @@ use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootst
 use crate::backend::{Block, CudaBackend, config, launch};
 
 /// Words of the standard key that are on the device at a time while the key is prepared.
-const STAGED_WORDS: usize = 8 << 20;
+const STAGED_WORDS: usize = 1 << 20;
 /// Threads that transform one polynomial of the key.
 const KEY_THREADS: usize = 128;
 
@@ -79,6 +79,28 @@ fn unit_root(turns: f64) -> (f64, f64) {
 }
 
 impl CudaBackend {
+    /// Whether there is a kernel for a set, and the device has the shared memory for it.
+    ///
+    /// # Errors
+    /// [`BackendError::Shape`] says what is missing.
+    pub fn supports(&self, params: &TfheParams) -> Result<(), BackendError> {
+        self.shape(params).map(|_| ())
+    }
+
+    fn shape(&self, params: &TfheParams) -> Result<BootstrapShape, BackendError> {
+        let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
+        let shape = BootstrapShape::find(params.polynomial_size, params.glwe_dimension).ok_or_else(|| {
+            let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);
+            unsupported("a ring that has a CUDA kernel (N up to 4096; --device cpu takes every ring)".into(), found)
+        })?;
+        let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level);
+        if needed > self.shared_bytes() {
+            let expected = format!("at most {} bytes of shared memory a ciphertext", self.shared_bytes());
+            return Err(unsupported(expected, format!("{needed}")));
+        }
+        Ok(shape)
+    }
+
     /// Ciphertexts a block: as many as share the key in the memory there is, but no fewer blocks than keep the device busy.
     fn ciphertexts(&self, key: &CudaBootstrapKey, rows: usize) -> usize {
         let busy = rows.div_ceil(2 * self.multiprocessors()).max(1);
@@ -101,16 +123,7 @@ impl BootstrapOps for CudaBackend {
     fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CudaBootstrapKey, BackendError> {
         let params = keys.params;
         let size = params.polynomial_size;
-        let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
-        let shape = BootstrapShape::find(size, params.glwe_dimension).ok_or_else(|| {
-            let found = format!("N = {size}, k = {}", params.glwe_dimension);
-            unsupported("a ring that has a CUDA kernel (N up to 4096; --device cpu takes every ring)".into(), found)
-        })?;
-        let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level);
-        if needed > self.shared_bytes() {
-            let expected = format!("at most {} bytes of shared memory a ciphertext", self.shared_bytes());
-            return Err(unsupported(expected, format!("{needed}")));
-        }
+        let shape = self.shape(&params)?;
         let roots = self.load(STEP, &roots((size / 2).trailing_zeros()))?;
         let words = keys.bootstrap.as_view().into_container();
         let mut points = self.reserve(STEP, words.len())?;

@@ -11,10 +11,20 @@ use heman_kernels::Image;
 
 use crate::devices::CudaError;
 
+/// Major and minor compute capabilities of the machine code in every image.
+const ARCHITECTURES: [(i32, i32); 4] = [(8, 0), (9, 0), (10, 0), (12, 0)];
+
 /// Modules of one context, loaded when first asked for.
 pub struct Modules {
     context: Arc<CudaContext>,
-    loaded: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
+    loaded: Mutex<HashMap<&'static str, Loaded>>,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    module: Arc<CudaModule>,
+    /// Whether the run-time compiler made it.
+    compiled: bool,
 }
 
 impl Modules {
@@ -24,18 +34,7 @@ impl Modules {
 
     /// Function `name` of an image, allowed to use `shared_bytes` of dynamic shared memory.
     pub fn function(&self, image: &Image, name: &str, shared_bytes: usize) -> Result<CudaFunction, CudaError> {
-        let module = {
-            let mut loaded = self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match loaded.get(image.name) {
-                Some(module) => module.clone(),
-                None => {
-                    let module = self.load(image)?;
-                    loaded.insert(image.name, module.clone());
-                    module
-                }
-            }
-        };
-        let function = module.load_function(name)?;
+        let function = self.loaded(image)?.module.load_function(name)?;
         if shared_bytes > 48 << 10 {
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             function.set_attribute(attribute, shared_bytes as i32)?;
@@ -43,16 +42,41 @@ impl Modules {
         Ok(function)
     }
 
-    fn load(&self, image: &Image) -> Result<Arc<CudaModule>, CudaError> {
+    /// Where the code that runs comes from, for people.
+    pub fn origin(&self, image: &Image) -> Result<String, CudaError> {
+        if self.loaded(image)?.compiled {
+            return Ok("kernels compiled for it by NVRTC".into());
+        }
+        // Machine code runs on later devices of its own major generation.
+        let (major, minor) = self.context.compute_capability()?;
+        let own = ARCHITECTURES.iter().rfind(|(own, from)| *own == major && *from <= minor);
+        Ok(own.map_or("embedded PTX, compiled for it by the driver".into(), |(major, minor)| {
+            format!("embedded machine code for sm_{major}{minor}")
+        }))
+    }
+
+    fn loaded(&self, image: &Image) -> Result<Loaded, CudaError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(found) = loaded.get(image.name) {
+            return Ok(found.clone());
+        }
+        let new = self.load(image)?;
+        loaded.insert(image.name, new.clone());
+        Ok(new)
+    }
+
+    fn load(&self, image: &Image) -> Result<Loaded, CudaError> {
         match self.context.load_module(Ptx::from_binary(image.bytes.to_vec())) {
-            Ok(module) => Ok(module),
+            Ok(module) => Ok(Loaded { module, compiled: false }),
             Err(load) => {
                 let failed = |compile: String| -> CudaError {
                     let device = self.context.name().unwrap_or_else(|_| "the device".into());
                     CudaError::NoImage { device, load: CudaError::from(load).to_string(), compile }
                 };
                 let ptx = self.compile(image).map_err(failed)?;
-                self.context.load_module(ptx).map_err(|error| failed(CudaError::from(error).to_string()))
+                let module =
+                    self.context.load_module(ptx).map_err(|error| failed(CudaError::from(error).to_string()))?;
+                Ok(Loaded { module, compiled: true })
             }
         }
     }
@@ -119,13 +143,10 @@ mod tests {
 
     #[test]
     fn sources_are_whole_without_their_headers() {
-        for image in
-            heman_kernels::LWE_BOOTSTRAP.iter().chain([&heman_kernels::LWE_LINEAR, &heman_kernels::LWE_KEYSWITCH])
-        {
+        for image in &ALL_IMAGES {
             let source = single_source(image);
-            // Only the emulation's header is left, inside its own condition.
-            assert!(!source.contains("#include \"") || !source.contains("#pragma once"));
-            assert!(source.contains("__global__"));
+            assert!(!source.contains("#include"), "{}", image.name);
+            assert!(source.contains("__global__"), "{}", image.name);
         }
     }
 
@@ -137,15 +158,11 @@ mod tests {
             println!("skipped: no NVRTC");
             return;
         }
-        for image in
-            heman_kernels::LWE_BOOTSTRAP.iter().chain([&heman_kernels::LWE_LINEAR, &heman_kernels::LWE_KEYSWITCH])
-        {
+        for image in &ALL_IMAGES {
             let mut options = vec!["--gpu-architecture=compute_80".to_string(), "--std=c++17".to_string()];
             options.extend(image.log2_polynomial_size.map(|log2| format!("-DHEMAN_LOG2_N={log2}")));
-            let compiled = nvrtc::compile_ptx_with_opts(
-                single_source(image),
-                CompileOptions { options, ..CompileOptions::default() },
-            );
+            let options = CompileOptions { options, ..CompileOptions::default() };
+            let compiled = nvrtc::compile_ptx_with_opts(single_source(image), options);
             assert!(compiled.is_ok(), "{}: {compiled:?}", image.name);
         }
     }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "a suite panics when it fails: that is its result")]
 
+pub mod cuda_emulation;
 pub mod keys;
 pub mod noise;
 pub mod suite;

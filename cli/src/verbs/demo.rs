@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use heman_client::SecretKey;
-use heman_core::backend::Device;
+use heman_core::backend::TfheBackend;
 use heman_core::exec::Session;
 use heman_core::import::import_bytes;
+use heman_core::network::Network;
+use heman_core::plan::Plan;
 use heman_core::planner::{Options, argmax, plan};
 use serde_json::json;
 
-use super::{Context, backend};
+use super::Context;
 use crate::args::Demo;
+use crate::device::{on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -28,7 +31,6 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
         }
     };
     let bar = Bar::new(context.verbose);
-    let backend = backend(&args.running)?;
     let start = Instant::now();
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
@@ -38,7 +40,23 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
     say(&format!("{}\n", report::params_text(&plan.params)));
+    on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| classify(context, args, &network, plan, &backend))
+}
 
+/// The client's part and the model owner's, in turns.
+fn classify<B: TfheBackend>(
+    context: &Context,
+    args: &Demo,
+    network: &Network,
+    plan: &Plan,
+    backend: &B,
+) -> Result<(), CliError> {
+    let say = |text: &str| {
+        if !context.json {
+            report::print(text);
+        }
+    };
+    let bar = Bar::new(context.verbose);
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params)?;
     let evaluation_key = key.evaluation_key(&bar);
@@ -51,7 +69,7 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let mut samples = samples_from_npz(SAMPLES, &network.input.shape)?;
     let labels = labels_from_npz(SAMPLES)?.unwrap_or_default();
     samples.truncate(usize::from(args.number));
-    let session = Session::new(&backend, plan, &evaluation_key.expand())?;
+    let session = Session::new(backend, plan, &evaluation_key.expand())?;
     say(&format!("model owner: {}\n", backend.name()));
 
     let mut rows = Vec::with_capacity(samples.count);

@@ -2,6 +2,7 @@
 
 use heman_core::backend::Device;
 use heman_core::cpu::CpuBackend;
+use heman_cuda::CudaBackend;
 use serde_json::json;
 
 use super::Context;
@@ -16,14 +17,23 @@ pub fn run(context: &Context) -> Result<(), CliError> {
         Ok(devices) => {
             for device in devices {
                 let (major, minor) = device.compute_capability;
-                text += &format!(
-                    "cuda:{}   {} (sm_{major}{minor}, {}); the CUDA backend is not built yet\n",
-                    device.index,
-                    device.name,
-                    report::bytes(device.memory_bytes)
-                );
+                let memory = report::bytes(device.memory_bytes);
                 let name = format!("cuda:{}", device.index);
-                rows.push(json!({ "device": name, "name": device.name, "usable": false, "reason": "not built yet" }));
+                let image = CudaBackend::open(device.index).and_then(|backend| backend.image());
+                let (image, reason) = match image {
+                    Ok(image) => (Some(image), None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                let note = image.as_ref().or(reason.as_ref()).map_or("", String::as_str);
+                text += &format!("{name}   {} (sm_{major}{minor}, {memory}); {note}\n", device.name);
+                rows.push(json!({
+                    "device": name,
+                    "name": device.name,
+                    "memory_bytes": device.memory_bytes,
+                    "usable": reason.is_none(),
+                    "image": image,
+                    "reason": reason,
+                }));
             }
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use heman_client::SecretKey;
-use heman_core::backend::Device;
+use heman_core::backend::TfheBackend;
 use heman_core::exec::{Session, Timings};
 use heman_core::import::import_file;
 use heman_core::network::Network;
@@ -14,15 +14,16 @@ use heman_core::simulate::Simulator;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Context, backend, keyparams};
+use super::{Context, keyparams};
 use crate::args::Evaluate;
+use crate::device::{on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{Samples, read_labels, read_samples};
 use crate::progress::Bar;
 use crate::report;
 
-/// Inputs that are encrypted and evaluated together.
-const BATCH: usize = 8;
+/// Most inputs that are encrypted and evaluated together.
+const BATCH: usize = 64;
 
 /// Outputs before the client's operators, and what it took to get them.
 struct Run {
@@ -68,7 +69,11 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
     let bar = Bar::new(context.verbose);
-    let run = if args.simulate { simulated(plan, &samples) } else { encrypted(args, plan, &samples, &bar)? };
+    let run = if args.simulate {
+        simulated(plan, &samples)
+    } else {
+        on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, &samples, &bar))?
+    };
     let compared = compare(plan, &run.outputs, &plain, labels.as_deref());
     let mut object = report::params_json(&plan.params);
     let count = samples.count as f64;
@@ -129,19 +134,19 @@ fn simulated(plan: &Plan, samples: &Samples) -> Run {
     Run { outputs, seconds, device: "noise model".into(), details: json!({}) }
 }
 
-fn encrypted(args: &Evaluate, plan: &Plan, samples: &Samples, bar: &dyn Progress) -> Result<Run, CliError> {
-    let backend = backend(&args.running)?;
+fn encrypted<B: TfheBackend>(backend: &B, plan: &Plan, samples: &Samples, bar: &dyn Progress) -> Result<Run, CliError> {
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params)?;
     let evaluation = key.evaluation_key(bar);
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.to_bytes(&plan.params.binding()).len();
-    let session = Session::new(&backend, plan, &evaluation.expand())?;
+    let session = Session::new(backend, plan, &evaluation.expand())?;
     let mut outputs = Vec::with_capacity(samples.count);
     let mut sum = Timings::default();
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let mut input_bytes = 0;
-    for (at, batch) in inputs.chunks(BATCH).enumerate() {
+    let together = session.images_per_pass().min(BATCH);
+    for (at, batch) in inputs.chunks(together).enumerate() {
         let ciphertext = key.encrypt(&batch.concat(), true)?;
         input_bytes += 4 * ciphertext.bodies.len();
         let (result, timings) = session.run(&ciphertext, bar)?;
@@ -150,7 +155,7 @@ fn encrypted(args: &Evaluate, plan: &Plan, samples: &Samples, bar: &dyn Progress
         sum.linear += timings.linear;
         sum.keyswitch += timings.keyswitch;
         sum.bootstrap += timings.bootstrap;
-        eprint_progress(at * BATCH + batch.len(), samples.count);
+        eprint_progress(at * together + batch.len(), samples.count);
     }
     let details = json!({
         "seconds_keygen": keygen,
@@ -166,7 +171,7 @@ fn encrypted(args: &Evaluate, plan: &Plan, samples: &Samples, bar: &dyn Progress
 
 fn eprint_progress(done: usize, of: usize) {
     use std::io::IsTerminal;
-    if std::io::stderr().is_terminal() && of > BATCH {
+    if std::io::stderr().is_terminal() && of > done {
         eprintln!("{done} of {of} inputs");
     }
 }

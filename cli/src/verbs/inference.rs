@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use heman_core::backend::Device;
+use heman_core::backend::TfheBackend;
 use heman_core::exec::Session;
+use heman_core::plan::Plan;
 use serde_json::json;
 
-use super::{Context, backend};
+use super::Context;
 use crate::args::Inference;
+use crate::device::{on_backend, open};
 use crate::error::CliError;
 use crate::io::output::{Access, write};
 use crate::io::sealed::{read_evaluation_key, read_input, read_plan};
@@ -16,12 +18,15 @@ use crate::report;
 
 /// Runs the verb.
 pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
-    let start = Instant::now();
-    let backend = backend(&args.running)?;
     let plan = read_plan(&args.model)?;
-    let keys = read_evaluation_key(&args.key, &plan)?;
+    on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| run_on(context, args, &plan, &backend))
+}
+
+fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, backend: &B) -> Result<(), CliError> {
+    let start = Instant::now();
+    let keys = read_evaluation_key(&args.key, plan)?;
     let input = read_input(&args.input, &plan.params)?;
-    let session = Session::new(&backend, &plan, &keys.expand())?;
+    let session = Session::new(backend, plan, &keys.expand())?;
     let loaded = start.elapsed().as_secs_f64();
     let (output, timings) = session.run(&input, &Bar::new(context.verbose))?;
     let bytes = output.to_bytes(&plan.params.binding());

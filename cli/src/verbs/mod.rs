@@ -10,10 +10,9 @@ mod inspect;
 mod keygen;
 mod keyparams;
 
-use heman_core::cpu::CpuBackend;
 use heman_core::planner::{Options, Task};
 
-use crate::args::{Args, DeviceChoice, Planning, Running, SchemeChoice, TaskChoice, Verb};
+use crate::args::{Args, Planning, SchemeChoice, TaskChoice, Verb};
 use crate::error::CliError;
 
 /// What all verbs know.
@@ -60,13 +59,4 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
         p_fail_log2: planning.p_fail.log2,
         ..Options::default()
     })
-}
-
-/// The backend that was asked for; today the CPU is the only one that is built.
-fn backend(running: &Running) -> Result<CpuBackend, CliError> {
-    match running.device {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(CpuBackend::new(running.threads)?),
-        DeviceChoice::Cuda(index) => match heman_cuda::open(index)? {},
-        DeviceChoice::Wgpu(index) => match heman_wgpu::open(index)? {},
-    }
 }

@@ -33,8 +33,14 @@ impl Work {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        let binary = env!("CARGO_BIN_EXE_heman");
-        Command::new(binary).args(args).current_dir(self.folder.path()).output().expect("the binary starts")
+        self.run_with(args, &[])
+    }
+
+    /// Runs with environment variables set.
+    pub fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
+        command.args(args).envs(variables.iter().copied()).current_dir(self.folder.path());
+        command.output().expect("the binary starts")
     }
 
     /// Runs and expects success; returns stdout.
@@ -92,4 +98,12 @@ pub fn npy(shape: &str, values: &[f32]) -> Vec<u8> {
 pub fn npy_values(bytes: &[u8]) -> Vec<f32> {
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Pixels of the demo's samples, 64 an image.
+pub fn demo_images(work: &Work) -> Vec<f32> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(work.read("samples.npz"))).expect("an archive");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut archive.by_name("images.npy").expect("images"), &mut bytes).expect("readable");
+    npy_values(&bytes)
 }

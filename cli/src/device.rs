@@ -1,0 +1,50 @@
+//! The backend that was asked for.
+
+use heman_core::cpu::CpuBackend;
+use heman_core::tfhe_params::TfheParams;
+use heman_cuda::{CudaBackend, CudaError};
+
+use crate::args::{DeviceChoice, Running};
+use crate::error::CliError;
+
+/// A backend, opened.
+pub enum Opened {
+    /// The host.
+    Cpu(CpuBackend),
+    /// A CUDA device.
+    Cuda(CudaBackend),
+}
+
+/// Opens the backend for plans of these parameters. `auto` says on stderr why a CUDA device that is there is not used.
+pub fn open(running: &Running, params: &TfheParams) -> Result<Opened, CliError> {
+    match running.device {
+        DeviceChoice::Cpu => Ok(Opened::Cpu(CpuBackend::new(running.threads)?)),
+        DeviceChoice::Cuda(index) => Ok(Opened::Cuda(CudaBackend::open(index)?)),
+        DeviceChoice::Wgpu(index) => match heman_wgpu::open(index)? {},
+        DeviceChoice::Auto => {
+            let refused = match CudaBackend::open(0) {
+                Ok(backend) => match backend.supports(params) {
+                    Ok(()) => return Ok(Opened::Cuda(backend)),
+                    Err(error) => Some(error.to_string()),
+                },
+                Err(CudaError::NoDriver | CudaError::NoDevice { .. }) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(reason) = refused {
+                eprintln!("the CUDA device is not used, the CPU is: {reason}");
+            }
+            Ok(Opened::Cpu(CpuBackend::new(running.threads)?))
+        }
+    }
+}
+
+/// Evaluates an expression with a name bound to the opened backend, whichever it is.
+macro_rules! on_backend {
+    ($opened:expr, |$backend:ident| $body:expr) => {
+        match $opened {
+            $crate::device::Opened::Cpu($backend) => $body,
+            $crate::device::Opened::Cuda($backend) => $body,
+        }
+    };
+}
+pub(crate) use on_backend;

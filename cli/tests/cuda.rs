@@ -1,0 +1,95 @@
+//! `--device cuda` through the binary, on the emulated driver: kernels, host code and executor are the real ones.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Work, demo_images, npy_values};
+use heman_testing::cuda_emulation;
+
+/// The folder to put on the library path, or nothing where the emulation cannot be built.
+fn library_path() -> Option<String> {
+    match cuda_emulation::library(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli")) {
+        Ok(library) => Some(library.parent().expect("a folder").display().to_string()),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
+    let Some(library_path) = library_path() else { return };
+    let emulated = ("LD_LIBRARY_PATH", library_path.as_str());
+    let work = Work::with_keys();
+    let images: Vec<f32> = demo_images(&work)[..2 * 64].to_vec();
+    work.write("two.npy", &common::npy("(2, 1, 8, 8)", &images));
+    work.ok(&["encrypt", "-k", "key", "-i", "two.npy", "-o", "input.enc"]);
+    let inference = |device: &str, output: &str, variables: &[(&str, &str)]| {
+        let args = [
+            "inference",
+            "-m",
+            "params.plan",
+            "-k",
+            "key.pub",
+            "-i",
+            "input.enc",
+            "--json",
+            "--device",
+            device,
+            "-o",
+            output,
+        ];
+        let run = work.run_with(&args, variables);
+        let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{device}: {stderr}");
+        work.ok(&["decrypt", "-k", "key", "-i", output, "-o", "output.npy"]);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+        (npy_values(&work.read("output.npy")), report["device"].as_str().unwrap_or_default().to_string(), stderr)
+    };
+    let (want, _, _) = inference("cpu", "cpu.enc", &[]);
+    let close = |got: &[f32]| {
+        let best = |v: &[f32]| (0..10).fold(0, |b, i| if v[i] > v[b] { i } else { b });
+        let largest = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        let scale = want.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+        assert!(largest < 0.2 * scale, "largest difference {largest} of {scale}");
+        assert!(got.chunks(10).zip(want.chunks(10)).all(|(g, w)| best(g) == best(w)), "{got:?} {want:?}");
+    };
+    // Memory for the keys and a few inputs; `auto` finds the device.
+    let memory = ("HEMAN_EMULATION_MEMORY", "160000000");
+    let (got, device, stderr) = inference("auto", "cuda.enc", &[emulated, memory]);
+    assert!(device.starts_with("CUDA 0, CUDA emulation (sm_90)"), "{device}");
+    assert_eq!(stderr, "");
+    close(&got);
+
+    let fails = |device: &str, variables: &[(&str, &str)]| {
+        let args = [
+            "inference",
+            "-m",
+            "params.plan",
+            "-k",
+            "key.pub",
+            "-i",
+            "input.enc",
+            "--device",
+            device,
+            "-o",
+            "none.enc",
+        ];
+        let run = work.run_with(&args, &[&[emulated], variables].concat());
+        assert_eq!(run.status.code(), Some(1));
+        assert!(!work.files().contains(&"none.enc".to_string()));
+        String::from_utf8_lossy(&run.stderr).into_owned()
+    };
+    assert!(fails("cuda:1", &[]).contains("there is no CUDA device 1; 1 found"));
+    assert!(fails("cuda", &[("HEMAN_EMULATION_DEVICES", "0")]).contains("CUDA_ERROR_NO_DEVICE"));
+    let cramped = fails("cuda", &[("HEMAN_EMULATION_MEMORY", "10000000")]);
+    assert!(cramped.contains("do not fit into the memory of CUDA 0"), "{cramped}");
+    let listed = work.run_with(&["devices"], &[emulated]);
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        text.contains("cuda:0   CUDA emulation (sm_90") && text.contains("embedded machine code for sm_90"),
+        "{text}"
+    );
+}
