@@ -29,6 +29,18 @@ train:
     demo/.venv/bin/pip install --quiet --requirement demo/requirements.txt
     demo/.venv/bin/python demo/train.py
 
+# Compiles the CUDA kernels to kernels/images; with --check, fails if they are stale.
+kernels *FLAGS:
+    kernels/compile {{FLAGS}}
+
+# Everything that a GPU host without Rust needs, in .gpu-bundle; DATA is a folder with HE-MAN's models and data.
+gpu-bundle DATA="":
+    cuda/bundle {{DATA}}
+
+# The emulated CUDA kernels under the address sanitizer, then with real threads under the thread sanitizer.
+sanitize:
+    cuda/sanitize
+
 # Documentation of our crates, warnings as errors.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

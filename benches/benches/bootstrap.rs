@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macros define undocumented items")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use heman_benches::{filled, keys, sets};
+use heman_benches::{keys, sets, words};
 use heman_core::backend::BootstrapOps;
 use heman_core::cpu::CpuBackend;
 use heman_core::table_set::TableSet;
@@ -15,9 +15,9 @@ fn bootstrap(criterion: &mut Criterion) {
         let key = backend.load_bootstrap_key(&keys(params)).expect("loads");
         let size = params.polynomial_size;
         for rows in [1, 128] {
-            let input = filled(&backend, rows * params.small_row_words());
-            let mut out = filled(&backend, rows * params.big_row_words());
-            let tables = backend.load_tables(TableSet::shared(filled(&backend, size), rows)).expect("loads");
+            let input = words(rows * params.small_row_words());
+            let mut out = words(rows * params.big_row_words());
+            let tables = backend.load_tables(TableSet::shared(words(size), rows)).expect("loads");
             group.throughput(Throughput::Elements(rows as u64));
             group.bench_function(format!("{name}/{rows}"), |bencher| {
                 bencher.iter(|| backend.bootstrap(&key, &tables, 1, &input, &mut out).expect("runs"));

@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macros define undocumented items")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use heman_benches::{filled, keys, sets};
+use heman_benches::{keys, sets, words};
 use heman_core::backend::KeyswitchOps;
 use heman_core::cpu::CpuBackend;
 
@@ -13,8 +13,8 @@ fn keyswitch(criterion: &mut Criterion) {
     for (name, params) in sets() {
         let key = backend.load_keyswitch_key(&keys(params)).expect("loads");
         for rows in [1, 256] {
-            let input = filled(&backend, rows * params.big_row_words());
-            let mut out = filled(&backend, rows * params.small_row_words());
+            let input = words(rows * params.big_row_words());
+            let mut out = words(rows * params.small_row_words());
             group.throughput(Throughput::Elements(rows as u64));
             group.bench_function(format!("{name}/{rows}"), |bencher| {
                 bencher.iter(|| backend.keyswitch(&key, rows, &input, &mut out).expect("runs"));

@@ -2,8 +2,7 @@
 
 use heman_client::SecretKey;
 use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{Device, EvaluationKeys};
-use heman_core::cpu::CpuBackend;
+use heman_core::backend::EvaluationKeys;
 use heman_core::network::TensorInfo;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
 use heman_core::progress::NoProgress;
@@ -31,6 +30,7 @@ pub fn set(n: usize, k: usize, size: usize, pbs: (usize, usize), ks: (usize, usi
 #[must_use]
 pub fn sets() -> Vec<(String, TfheParams)> {
     [
+        set(800, 4, 512, (23, 1), (2, 7)),
         set(720, 4, 512, (23, 1), (2, 6)),
         set(640, 7, 256, (20, 1), (2, 5)),
         set(760, 2, 1024, (23, 1), (2, 7)),
@@ -84,19 +84,15 @@ pub fn keys(tfhe: TfheParams) -> EvaluationKeys {
     key.evaluation_key(&NoProgress).expand()
 }
 
-/// A buffer of arbitrary words: time does not depend on them.
-///
-/// # Panics
-/// If memory is short.
+/// Arbitrary words: time does not depend on them.
 #[must_use]
-pub fn filled(backend: &CpuBackend, words: usize) -> Vec<u32> {
-    let mut buffer = backend.allocate(words).expect("memory for the batch");
+pub fn words(count: usize) -> Vec<u32> {
     let mut state = 0x9e37_79b9_u32;
-    for word in &mut buffer {
+    let next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        *word = state;
-    }
-    buffer
+        state
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }
 
 /// A dense map: every output reads every value.

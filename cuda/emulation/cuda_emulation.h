@@ -232,9 +232,10 @@ inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned worke
         block.kernel = &kernel;
         block.lanes.resize(size.x * size.y * size.z);
         // Exactly as long as asked for, so that the address sanitizer sees the first byte beyond.
-        std::unique_ptr<unsigned char[], void (*)(void*)> shared(
-            static_cast<unsigned char*>(std::aligned_alloc(128, (shared_bytes + 127) / 128 * 128 + 128)), std::free);
-        block.shared = shared.get();
+        void* memory = nullptr;
+        if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes, 1))) fail("no memory for a block");
+        std::unique_ptr<void, void (*)(void*)> shared(memory, std::free);
+        block.shared = static_cast<unsigned char*>(memory);
         for (uint64_t at; (at = next++) < blocks;) {
             block.index = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
                            static_cast<unsigned>(at / grid.x / grid.y)};
@@ -298,16 +299,6 @@ inline T atomicAdd(T* to, T value) {
     return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
 }
 inline int __ffs(int word) { return __builtin_ffs(word); }
-inline double __hiloint2double(int high, int low) {
-    const uint64_t bits = static_cast<uint64_t>(static_cast<uint32_t>(high)) << 32 | static_cast<uint32_t>(low);
-    double value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-inline int __double2loint(double value) {
-    uint64_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return static_cast<int>(static_cast<uint32_t>(bits));
-}
+inline long long __double2ll_rn(double value) { return std::llrint(value); }
 using std::fma;
 using std::min;

@@ -20,6 +20,32 @@ pub struct CudaBackend {
     name: String,
     multiprocessors: usize,
     shared_bytes: usize,
+    rates: Rates,
+}
+
+/// What the device can do at most, from its data sheet's counts a clock and the clock that the driver reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Double-precision instructions a second, a fused multiply-add being one.
+    pub doubles: f64,
+    /// 32-bit integer multiply-adds a second.
+    pub words: f64,
+    /// 8-bit integer multiply-adds a second on the tensor cores.
+    pub bytes: f64,
+}
+
+impl Rates {
+    /// Source: CUDA C++ programming guide, throughput of arithmetic instructions; tensor core rates of NVIDIA's data sheets.
+    fn new(multiprocessors: usize, clock_hz: f64, compute_capability: (i32, i32)) -> Self {
+        let clocks = multiprocessors as f64 * clock_hz;
+        let (doubles, bytes) = match compute_capability {
+            (8, 0) => (32.0, 2048.0),
+            (9, 0) => (64.0, 4096.0),
+            (10, 0) => (64.0, 8192.0),
+            _ => (2.0, 1024.0),
+        };
+        Self { doubles: clocks * doubles, words: clocks * 64.0, bytes: clocks * bytes }
+    }
 }
 
 /// A parameter block as a kernel argument.
@@ -51,9 +77,17 @@ impl CudaBackend {
         let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
         let shared_bytes = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let (major, minor) = context.compute_capability()?;
+        let clock_hz = 1e3 * attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)? as f64;
+        let rates = Rates::new(multiprocessors, clock_hz, (major, minor));
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
         let modules = Modules::new(context.clone());
-        Ok(Self { stream: context.default_stream(), modules, name, multiprocessors, shared_bytes })
+        Ok(Self { stream: context.default_stream(), modules, name, multiprocessors, shared_bytes, rates })
+    }
+
+    /// The device's ceilings.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.rates
     }
 
     /// Multiprocessors of the device.

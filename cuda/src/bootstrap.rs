@@ -1,8 +1,9 @@
 //! The whole blind rotation of a batch in one launch.
 //!
 //! **Bound.** Per key bit and ciphertext, with M = N/2 points: a forward transform takes `3 M log2 M` fused multiply-adds, an inverse
-//! `4 M log2 M`, the products `4 (k+1)^2 l M`, conversions `2 M` forward and `8 M` back. Bytes from the second-level cache:
-//! `16 (k+1)^2 l M` a block, for all its ciphertexts. [`operations`] is what a benchmark divides by the device's rate.
+//! `4 M log2 M`, the products `4 (k+1)^2 l M`; conversions between integers and doubles have a unit of their own. Bytes from the
+//! second-level cache: `16 (k+1)^2 l M` a block, for all its ciphertexts. [`operations`] is what a benchmark divides by the
+//! device's rate.
 
 use std::f64::consts::TAU;
 
@@ -18,6 +19,9 @@ use crate::backend::{Block, CudaBackend, config, launch};
 const STAGED_WORDS: usize = 1 << 20;
 /// Threads that transform one polynomial of the key.
 const KEY_THREADS: usize = 128;
+
+/// Largest base: products of N (k + 1) digits and key words stay below 2^31 turns, fourteen standard deviations away.
+const MOST_BASE_LOG: usize = 24;
 
 const STEP: &str = "bootstrap";
 
@@ -43,7 +47,7 @@ pub fn operations(params: &TfheParams) -> f64 {
     let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
     let points = params.polynomial_size as f64 / 2.0;
     let (forward, inverse) = (3.0 * points * points.log2(), 4.0 * points * points.log2());
-    let transforms = columns * (level * (forward + 2.0 * points) + inverse + 8.0 * points);
+    let transforms = columns * (level * forward + inverse);
     params.lwe_dimension as f64 * (transforms + 4.0 * columns * columns * level * points)
 }
 
@@ -93,6 +97,12 @@ impl CudaBackend {
             let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);
             unsupported("a ring that has a CUDA kernel (N up to 4096; --device cpu takes every ring)".into(), found)
         })?;
+        if params.pbs_base_log > MOST_BASE_LOG {
+            return Err(unsupported(
+                format!("a base of at most 2^{MOST_BASE_LOG}"),
+                format!("2^{}", params.pbs_base_log),
+            ));
+        }
         let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level);
         if needed > self.shared_bytes() {
             let expected = format!("at most {} bytes of shared memory a ciphertext", self.shared_bytes());
@@ -175,6 +185,9 @@ impl BootstrapOps for CudaBackend {
             base_log: params.pbs_base_log as u32,
             level: params.pbs_level as u32,
             ciphertexts: ciphertexts as u32,
+            digit_offset: (0..params.pbs_level as u32 - 1)
+                .map(|at| 1 << ((at + 1) * params.pbs_base_log as u32 - 1))
+                .sum(),
         });
         launch!(
             self,

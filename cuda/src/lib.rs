@@ -10,7 +10,7 @@ mod keyswitch;
 mod linear;
 mod modules;
 
-pub use backend::CudaBackend;
+pub use backend::{CudaBackend, Rates};
 pub use bootstrap::{CudaBootstrapKey, CudaTables, operations};
 pub use devices::{CudaDevice, CudaError, devices};
 pub use keyswitch::CudaKeyswitchKey;

@@ -8,7 +8,7 @@ use heman_core::cpu::CpuBackend;
 use heman_core::security::smallest_noise_bound;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::CudaBackend;
-use heman_testing::keys::TestKeys;
+use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure};
 use heman_testing::{cuda_emulation, noise, suite};
 
 /// The backend on the emulated driver, or nothing where it cannot be built.
@@ -29,28 +29,6 @@ fn backend() -> Option<CudaBackend> {
     Some(CudaBackend::open(0).expect("opens"))
 }
 
-/// A toy set in a ring that has a kernel.
-const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
-    TfheParams {
-        lwe_dimension: n,
-        glwe_dimension: k,
-        polynomial_size: size,
-        pbs_base_log: pbs.0,
-        pbs_level: pbs.1,
-        ks_base_log: ks.0,
-        ks_level: ks.1,
-        ks_noise_bound_log2: 4,
-        pbs_noise_bound_log2: 10,
-        input_noise_bound_log2: 4,
-    }
-}
-
-const TOY_INSECURE_256: TfheParams = toy_insecure(256, 5, 21, (10, 2), (3, 4));
-const TOY_INSECURE_512: TfheParams = toy_insecure(512, 3, 17, (7, 3), (5, 2));
-const TOY_INSECURE_1024: TfheParams = toy_insecure(1024, 2, 9, (23, 1), (2, 7));
-const TOY_INSECURE_2048: TfheParams = toy_insecure(2048, 1, 9, (15, 2), (7, 3));
-const TOY_INSECURE_4096: TfheParams = toy_insecure(4096, 1, 5, (10, 3), (10, 2));
-
 #[test]
 fn linear_maps_equal_the_reference() {
     let Some(backend) = backend() else { return };
@@ -60,7 +38,7 @@ fn linear_maps_equal_the_reference() {
 #[test]
 fn keyswitches_equal_the_reference() {
     let Some(backend) = backend() else { return };
-    for params in [TOY_INSECURE_256, TOY_INSECURE_512, TOY_INSECURE_2048, TOY_INSECURE_4096] {
+    for params in TOY_INSECURE_RINGS {
         suite::keyswitch(&backend, &TestKeys::new(params, 1));
     }
 }
@@ -68,7 +46,7 @@ fn keyswitches_equal_the_reference() {
 #[test]
 fn bootstraps_decrypt_to_the_table() {
     let Some(backend) = backend() else { return };
-    for params in [TOY_INSECURE_256, TOY_INSECURE_512, TOY_INSECURE_1024, TOY_INSECURE_2048, TOY_INSECURE_4096] {
+    for params in TOY_INSECURE_RINGS {
         suite::bootstrap(&backend, &TestKeys::new(params, 2));
     }
 }
@@ -76,7 +54,7 @@ fn bootstraps_decrypt_to_the_table() {
 #[test]
 fn results_do_not_depend_on_the_batch() {
     let Some(backend) = backend() else { return };
-    for params in [TOY_INSECURE_256, TOY_INSECURE_2048] {
+    for params in [TOY_INSECURE_RINGS[0], TOY_INSECURE_RINGS[4]] {
         suite::batch_independence(&backend, &TestKeys::new(params, 4));
     }
 }

@@ -1,4 +1,4 @@
-// bootstrap_key_u64: polynomials mod 2^64 in the Fourier domain of negacyclic_fft.cuh, in turns over M.
+// bootstrap_key_u64: polynomials mod 2^64 in the Fourier domain of negacyclic_fft.cuh, in 2^-32 turns over M.
 //
 // One key serves many bootstraps, so its transform is exact but for the roots and the last rounding: all stages run on pairs of
 // doubles, and a third of the rounding that every external product would see is gone.
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(128)
         }
     }
     __syncthreads();
-    const double scale = 1.0 / (18446744073709551616.0 * m);
+    const double scale = 1.0 / (4294967296.0 * m);
     for (u32 f = threadIdx.x; f < m; f += blockDim.x) {
         out[static_cast<u64>(blockIdx.x) * m + f] = {points[f].re.high * scale, points[f].im.high * scale};
     }

@@ -14,48 +14,58 @@
 
 namespace {
 
-constexpr double ROUND_TO_INTEGER = 6755399441055744.0;  // 1.5 * 2^52
-constexpr double TURN = 4294967296.0;
+// 2^-32 turns, magnitude below 2^63, to a torus word. Conversions have a unit of their own beside the double-precision one.
+__device__ __forceinline__ u32 to_word(double units) { return static_cast<u32>(__double2ll_rn(units)); }
 
-// Exact, without the slow conversion unit: 2^52 + 2^31 + x has x in its low word.
-__device__ __forceinline__ double to_double(i32 x) {
-    return __hiloint2double(0x43300000, static_cast<i32>(static_cast<u32>(x) ^ 0x80000000u)) - 4503601774854144.0;
+// Coefficient `j` of X^degree * polynomial, less `own`; `from` is j - degree, degree below 2N.
+template <u32 N>
+__device__ __forceinline__ u32 rotated(const u32* polynomial, u32 from, u32 own) {
+    // Counted in bytes: one addition and one mask an address.
+    const u32 bytes = from * 4;
+    const u32 word = *reinterpret_cast<const u32*>(reinterpret_cast<const u8*>(polynomial) + (bytes & (4 * N - 4)));
+    return bytes & 4 * N ? 0u - word - own : word - own;
 }
 
-// Turns, magnitude below 2^51, to a torus word.
-__device__ __forceinline__ u32 to_word(double turns) {
-    const double fraction = turns - ((turns + ROUND_TO_INTEGER) - ROUND_TO_INTEGER);
-    return static_cast<u32>(__double2loint(fma(fraction, TURN, ROUND_TO_INTEGER)));
+// The highest bits as a signed integer, halves to even: `dropped` bits go, `below_half` is just below half of what they stand for.
+__device__ __forceinline__ i32 round_word(u32 word, u32 dropped, u32 below_half) {
+    return static_cast<i32>(word + below_half + (word >> dropped & 1)) >> dropped;
 }
 
-// Coefficient `j` of X^degree * polynomial, degree below 2N.
-template <int N>
-__device__ __forceinline__ u32 rotated(const u32* polynomial, u32 degree, u32 j) {
-    const u32 from = j - degree;
-    const u32 word = polynomial[from & (N - 1)];
-    return from & N ? 0u - word : word;
-}
+// How digits of one level are cut out of a rounded word. With half a base added at every place below the highest (`offset`),
+// digits have no carries: digit = (sum >> shift & mask) - half, in [-B/2, B/2); the highest takes the rest.
+struct Cut {
+    u32 offset, shift, mask, half;
 
-// The `kept` highest bits as a signed integer, halves to even.
-__device__ __forceinline__ i32 round_word(u32 word, u32 kept) {
-    const u32 dropped = 32 - kept;
-    const u32 odd = (word >> dropped) & 1;
-    return static_cast<i32>(word + (1u << (dropped - 1)) - 1 + odd) >> dropped;
-}
+    __device__ __forceinline__ Cut(const LweBootstrapParams& params, u32 level) {
+        const bool highest = level + 1 == params.level;
+        offset = params.digit_offset;
+        shift = params.base_log * level;
+        mask = highest ? 0xffffffffu : (1u << params.base_log) - 1;
+        half = highest ? 0 : 1u << (params.base_log - 1);
+    }
 
-// Digit `level`, lowest first, of coefficient `j` of (X^degree - 1) * polynomial; all but the highest lie in [-B/2, B/2).
-template <int N>
-__device__ __forceinline__ i32 digit(const u32* polynomial, u32 degree, u32 j, u32 level, const LweBootstrapParams& params) {
-    i32 state = round_word(rotated<N>(polynomial, degree, j) - polynomial[j], params.base_log * params.level);
-    const u32 half = 1u << (params.base_log - 1);
-    for (u32 at = 0; at < level; at++) state = static_cast<i32>(static_cast<u32>(state) + half) >> params.base_log;
-    if (level + 1 == params.level) return state;
-    const i32 rest = static_cast<i32>(static_cast<u32>(state) + half) >> params.base_log;
-    return static_cast<i32>(static_cast<u32>(state) - (static_cast<u32>(rest) << params.base_log));
+    __device__ __forceinline__ i32 digit(i32 rounded) const {
+        const i32 places = static_cast<i32>(static_cast<u32>(rounded) + offset) >> shift;
+        return static_cast<i32>((static_cast<u32>(places) & mask) - half);
+    }
+};
+
+// Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, through `cut`, as a transform's input.
+template <int LOG_N, typename Digit>
+__device__ __forceinline__ void decompose(double2 (&x)[Ring<LOG_N>::P], const u32* polynomial, u32 degree, u32 t, u32 dropped, Digit cut) {
+    using Fft = Ring<LOG_N>;
+    constexpr u32 N = 1u << LOG_N;
+    const u32 below_half = (1u << (dropped - 1)) - 1;
+#pragma unroll
+    for (u32 p = 0; p < Fft::P; p++) {
+        const u32 re = Fft::template position<0>(t, p), im = re + N / 2;
+        x[p].x = static_cast<double>(cut(round_word(rotated<N>(polynomial, re - degree, polynomial[re]), dropped, below_half)));
+        x[p].y = static_cast<double>(cut(round_word(rotated<N>(polynomial, im - degree, polynomial[im]), dropped, below_half)));
+    }
 }
 
 // Exponents of the centred modulus switch for one row: half the sum of the mask's rounding errors goes into the body.
-template <int N>
+template <u32 N>
 __device__ __forceinline__ void switch_modulus(const u32* row, u32 n, u16* exponents, u64* error) {
     const u32 drop = 32 - __ffs(2 * N) + 1;
     const u32 half = 1u << (drop - 1);
@@ -73,32 +83,54 @@ __device__ __forceinline__ void switch_modulus(const u32* row, u32 n, u16* expon
     }
 }
 
+// Key words of one row at one point, all columns.
+template <int LOG_N, int COLUMNS>
+__device__ __forceinline__ void load_key(double2 (&key)[COLUMNS], const double2* __restrict__ row) {
+    constexpr u32 M = 1u << (LOG_N - 1);
+#pragma unroll
+    for (u32 column = 0; column < COLUMNS; column++) key[column] = __ldg(row + column * M);
+}
+
 // Multiplies the digits of `TILE` ciphertexts at one point with the key slice; products take the place of the first digits.
-template <int LOG_N, int COLUMNS, int TILE>
-__device__ __forceinline__ void multiply(double2* points, const double2* __restrict__ slice, u32 rows) {
-    constexpr int M = 1 << (LOG_N - 1);
+// With AHEAD, `key` holds the first row at the thread's first point: it was asked for before the barrier, and the next row always
+// is before the products of this one.
+// ROWS is 0 where the number of rows is not known to the compiler.
+template <int LOG_N, int COLUMNS, int TILE, bool AHEAD, u32 ROWS>
+__device__ __forceinline__ void multiply(double2* points, const double2* __restrict__ slice, u32 rows, double2 (&key)[COLUMNS]) {
+    constexpr u32 M = 1u << (LOG_N - 1);
+    if constexpr (ROWS != 0) rows = ROWS;
+    const u32 stride = rows * M;
     for (u32 f = threadIdx.x; f < M; f += blockDim.x) {
-        const int at = Ring<LOG_N>::swizzle(f);
+        const double2* next_key = slice + f;
+        double2* const first = points + Ring<LOG_N>::swizzle(f);
+        const double2* digits = first;
         double2 sum[TILE][COLUMNS] = {};
+        if (AHEAD && f != threadIdx.x) load_key<LOG_N>(key, next_key);
+#pragma unroll ROWS ? ROWS : 1
         for (u32 row = 0; row < rows; row++) {
+            double2 next[COLUMNS];
+            if (!AHEAD) load_key<LOG_N>(key, next_key);
+            next_key += COLUMNS * M;
+            if (AHEAD && row + 1 < rows) load_key<LOG_N>(next, next_key);
             double2 digit[TILE];
 #pragma unroll
-            for (int c = 0; c < TILE; c++) digit[c] = points[(c * rows + row) * M + at];
+            for (u32 c = 0; c < TILE; c++) digit[c] = digits[c * stride];
+            digits += M;
 #pragma unroll
-            for (int column = 0; column < COLUMNS; column++) {
-                const double2 key = __ldg(&slice[(row * COLUMNS + column) * M + f]);
+            for (u32 column = 0; column < COLUMNS; column++) {
 #pragma unroll
-                for (int c = 0; c < TILE; c++) {
+                for (u32 c = 0; c < TILE; c++) {
                     double2& s = sum[c][column];
-                    s.x = fma(-digit[c].y, key.y, fma(digit[c].x, key.x, s.x));
-                    s.y = fma(digit[c].y, key.x, fma(digit[c].x, key.y, s.y));
+                    s.x = fma(-digit[c].y, key[column].y, fma(digit[c].x, key[column].x, s.x));
+                    s.y = fma(digit[c].y, key[column].x, fma(digit[c].x, key[column].y, s.y));
                 }
+                if (AHEAD) key[column] = next[column];
             }
         }
 #pragma unroll
-        for (int c = 0; c < TILE; c++) {
+        for (u32 c = 0; c < TILE; c++) {
 #pragma unroll
-            for (int column = 0; column < COLUMNS; column++) points[(c * rows + column) * M + at] = sum[c][column];
+            for (u32 column = 0; column < COLUMNS; column++) first[c * stride + column * M] = sum[c][column];
         }
     }
 }
@@ -106,17 +138,33 @@ __device__ __forceinline__ void multiply(double2* points, const double2* __restr
 template <int LOG_N, int COLUMNS>
 struct Block {
     // Most ciphertexts a block, so that points and sums stay in registers: 256 threads with 32 points each, 384 with 16.
-    static constexpr int MOST_THREADS = LOG_N <= 9 ? 384 : 256;
-    static constexpr int EACH = COLUMNS * Ring<LOG_N>::THREADS;
-    static constexpr int CIPHERTEXTS = EACH * 4 <= MOST_THREADS && COLUMNS <= 8 ? 4 : 2;
-    static constexpr int THREADS = (EACH * CIPHERTEXTS + 31) / 32 * 32;
+    static constexpr u32 MOST_THREADS = LOG_N <= 9 ? 384 : 256;
+    static constexpr u32 EACH = COLUMNS * Ring<LOG_N>::THREADS;
+    static constexpr u32 CIPHERTEXTS = EACH * 4 <= MOST_THREADS && COLUMNS <= 8 ? 4 : 2;
+    static constexpr u32 THREADS = (EACH * CIPHERTEXTS + 31) / 32 * 32;
+    // Whether the sums, the digits, and two rows of the key fit a thread's registers.
+    static constexpr u32 REGISTERS = THREADS <= 256 ? 255 : 168;
+    static constexpr bool AHEAD = COLUMNS * (4 * CIPHERTEXTS + 8) + 4 * CIPHERTEXTS + 24 <= REGISTERS;
 };
+
+// Products of all ciphertexts of a block.
+template <int LOG_N, int COLUMNS, bool AHEAD, u32 ROWS>
+__device__ __forceinline__ void multiply_block(u32 ciphertexts, double2* points, const double2* slice, u32 rows, double2 (&key)[COLUMNS]) {
+    if (ciphertexts == 1) {
+        multiply<LOG_N, COLUMNS, 1, AHEAD, ROWS>(points, slice, rows, key);
+    } else if (ciphertexts == 2) {
+        multiply<LOG_N, COLUMNS, 2, AHEAD, ROWS>(points, slice, rows, key);
+    } else if constexpr (Block<LOG_N, COLUMNS>::CIPHERTEXTS == 4) {
+        multiply<LOG_N, COLUMNS, 4, AHEAD, ROWS>(points, slice, rows, key);
+    }
+}
 
 template <int LOG_N, int COLUMNS>
 __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* input, const double2* key, const double2* roots,
                                           const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {
     using Fft = Ring<LOG_N>;
-    constexpr int N = 1 << LOG_N, M = N / 2, P = Fft::P, T = Fft::THREADS;
+    constexpr u32 N = 1u << LOG_N, M = N / 2, P = Fft::P, T = Fft::THREADS;
+    constexpr bool AHEAD = Block<LOG_N, COLUMNS>::AHEAD;
     const u32 n = params.lwe_dimension, rows = COLUMNS * params.level, ciphertexts = params.ciphertexts;
     const u32 exponent_words = (n + 2) & ~1u;
 
@@ -146,38 +194,41 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         const u32 value = min(first + c, params.rows - 1) / params.images;
         const u32* table = tables + static_cast<u64>(table_of_value[value]) * N;
         const u32 degree = 2 * N - exponents[n];
-        for (u32 j = t; j < N; j += T) accumulator[j] = column + 1 == COLUMNS ? rotated<N>(table, degree, j) : 0;
+        for (u32 j = t; j < N; j += T) accumulator[j] = column + 1 == COLUMNS ? rotated<N>(table, j - degree, 0) : 0;
     }
     Fft::barrier();
 
+    const u32 dropped = 32 - params.base_log * params.level;
     for (u32 i = 0; i < n; i++) {
         const u32 degree = exponents[i];
         double2 x[P];
-        for (u32 level = 0; level < params.level; level++) {
-#pragma unroll
-            for (int p = 0; p < P; p++) {
-                const u32 j = Fft::template position<0>(t, p);
-                x[p].x = to_double(digit<N>(accumulator, degree, j, level, params));
-                x[p].y = to_double(digit<N>(accumulator, degree, j + M, level, params));
+        if (params.level == 1) {
+            decompose<LOG_N>(x, accumulator, degree, t, dropped, [](i32 rounded) { return rounded; });
+            Fft::forward(x, points + column * M, roots, t, active);
+        } else {
+#pragma unroll 1
+            for (u32 level = 0; level < params.level; level++) {
+                const Cut cut(params, level);
+                decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](i32 rounded) { return cut.digit(rounded); });
+                Fft::forward(x, points + (level * COLUMNS + column) * M, roots, t, active);
             }
-            Fft::forward(x, points + (level * COLUMNS + column) * M, roots, t, active);
         }
 
-        __syncthreads();
         const double2* slice = key + static_cast<u64>(i) * rows * COLUMNS * M;
-        if (ciphertexts == 1) {
-            multiply<LOG_N, COLUMNS, 1>(all_points, slice, rows);
-        } else if (ciphertexts == 2) {
-            multiply<LOG_N, COLUMNS, 2>(all_points, slice, rows);
-        } else if constexpr (Block<LOG_N, COLUMNS>::CIPHERTEXTS == 4) {
-            multiply<LOG_N, COLUMNS, 4>(all_points, slice, rows);
+        double2 first_key[COLUMNS];
+        if (AHEAD && threadIdx.x < M) load_key<LOG_N>(first_key, slice + threadIdx.x);
+        __syncthreads();
+        if (params.level == 1) {
+            multiply_block<LOG_N, COLUMNS, AHEAD, COLUMNS>(ciphertexts, all_points, slice, rows, first_key);
+        } else {
+            multiply_block<LOG_N, COLUMNS, AHEAD, 0>(ciphertexts, all_points, slice, rows, first_key);
         }
         __syncthreads();
 
         Fft::inverse(x, points + column * M, roots, t, active);
         if (active) {
 #pragma unroll
-            for (int p = 0; p < P; p++) {
+            for (u32 p = 0; p < P; p++) {
                 const u32 j = Fft::template position<0>(t, p);
                 accumulator[j] += to_word(x[p].x);
                 accumulator[j + M] += to_word(x[p].y);

@@ -15,71 +15,71 @@
 
 template <int LOG_M, int LOG_P>
 struct Negacyclic {
-    static constexpr int M = 1 << LOG_M;
-    static constexpr int P = 1 << LOG_P;
-    static constexpr int THREADS = M / P;
+    static constexpr u32 M = 1u << LOG_M;
+    static constexpr u32 P = 1u << LOG_P;
+    static constexpr u32 THREADS = M / P;
     static constexpr int PHASES = (LOG_M + LOG_P - 1) / LOG_P;
 
     template <int PHASE>
     struct Shape {
         static constexpr int FIRST_DEPTH = PHASE * LOG_P;
         static constexpr int DEPTHS = LOG_M - FIRST_DEPTH < LOG_P ? LOG_M - FIRST_DEPTH : LOG_P;
-        static constexpr int STRIDE = M >> (FIRST_DEPTH + DEPTHS);
-        static constexpr int GROUPS = P >> DEPTHS;
+        static constexpr u32 STRIDE = M >> (FIRST_DEPTH + DEPTHS);
+        static constexpr u32 GROUPS = P >> DEPTHS;
     };
 
-    static __device__ __forceinline__ int swizzle(int position) { return position ^ ((position >> LOG_P) & 7); }
+    static __device__ __forceinline__ u32 swizzle(u32 position) { return position ^ ((position >> LOG_P) & 7); }
 
     // Node at the phase's first depth that holds group `g` of thread `t`.
     template <int PHASE>
-    static __device__ __forceinline__ int node(int t, int g) {
+    static __device__ __forceinline__ u32 node(u32 t, u32 g) {
         return (t * Shape<PHASE>::GROUPS + g) / Shape<PHASE>::STRIDE;
     }
 
     // Position of point `i` of thread `t`.
     template <int PHASE>
-    static __device__ __forceinline__ int position(int t, int i) {
+    static __device__ __forceinline__ u32 position(u32 t, u32 i) {
         using S = Shape<PHASE>;
-        const int group = t * S::GROUPS + (i >> S::DEPTHS);
-        const int within = i & ((1 << S::DEPTHS) - 1);
+        const u32 group = t * S::GROUPS + (i >> S::DEPTHS);
+        const u32 within = i & ((1u << S::DEPTHS) - 1);
         return (group / S::STRIDE) * (S::STRIDE << S::DEPTHS) + group % S::STRIDE + S::STRIDE * within;
     }
 
     template <int PHASE>
-    static __device__ __forceinline__ void load(double2 (&x)[P], const double2* points, int t) {
+    static __device__ __forceinline__ void load(double2 (&x)[P], const double2* points, u32 t) {
 #pragma unroll
-        for (int i = 0; i < P; i++) x[i] = points[swizzle(position<PHASE>(t, i))];
+        for (u32 i = 0; i < P; i++) x[i] = points[swizzle(position<PHASE>(t, i))];
     }
 
     template <int PHASE>
-    static __device__ __forceinline__ void store(const double2 (&x)[P], double2* points, int t, bool active) {
+    static __device__ __forceinline__ void store(const double2 (&x)[P], double2* points, u32 t, bool active) {
         if (active) {
 #pragma unroll
-            for (int i = 0; i < P; i++) points[swizzle(position<PHASE>(t, i))] = x[i];
+            for (u32 i = 0; i < P; i++) points[swizzle(position<PHASE>(t, i))] = x[i];
         }
     }
 
     // Root of node q of the depth; an odd node's is i times its even neighbour's.
     template <int PHASE>
-    static __device__ __forceinline__ double2 root(const double2* roots, int t, int g, int depth, int q) {
+    static __device__ __forceinline__ double2 root(const double2* roots, u32 t, u32 g, u32 depth, u32 q) {
         double2 w;
         if constexpr (PHASE == 0) {
-            w = FIRST_ROOTS[(1 << depth) + (q & ~1)];
+            w = FIRST_ROOTS[(1u << depth) + (q & ~1u)];
         } else {
-            w = __ldg(&roots[(1 << (Shape<PHASE>::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + (q & ~1)]);
+            w = __ldg(&roots[(1u << (Shape<PHASE>::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + (q & ~1u)]);
         }
         return q & 1 ? double2{-w.y, w.x} : w;
     }
 
     template <int PHASE, int DEPTH = 0>
-    static __device__ __forceinline__ void forward_phase(double2 (&x)[P], const double2* roots, int t) {
+    static __device__ __forceinline__ void forward_phase(double2 (&x)[P], const double2* roots, u32 t) {
         using S = Shape<PHASE>;
-        constexpr int HALF = 1 << (S::DEPTHS - 1 - DEPTH);
+        constexpr u32 HALF = 1u << (S::DEPTHS - 1 - DEPTH);
 #pragma unroll
-        for (int node = 0; node < P / (2 * HALF); node++) {
-            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1 << DEPTH) - 1));
+        for (u32 node = 0; node < P / (2 * HALF); node++) {
+            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1u << DEPTH) - 1));
 #pragma unroll
-            for (int h = 0; h < HALF; h++) {
+            for (u32 h = 0; h < HALF; h++) {
                 double2& a = x[2 * HALF * node + h];
                 double2& b = x[2 * HALF * node + h + HALF];
                 const double re = fma(-w.y, b.y, fma(w.x, b.x, a.x));
@@ -93,14 +93,14 @@ struct Negacyclic {
 
     // All phases together: M times the inverse.
     template <int PHASE, int DEPTH = Shape<PHASE>::DEPTHS - 1>
-    static __device__ __forceinline__ void inverse_phase(double2 (&x)[P], const double2* roots, int t) {
+    static __device__ __forceinline__ void inverse_phase(double2 (&x)[P], const double2* roots, u32 t) {
         using S = Shape<PHASE>;
-        constexpr int HALF = 1 << (S::DEPTHS - 1 - DEPTH);
+        constexpr u32 HALF = 1u << (S::DEPTHS - 1 - DEPTH);
 #pragma unroll
-        for (int node = 0; node < P / (2 * HALF); node++) {
-            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1 << DEPTH) - 1));
+        for (u32 node = 0; node < P / (2 * HALF); node++) {
+            const double2 w = root<PHASE>(roots, t, node >> DEPTH, DEPTH, node & ((1u << DEPTH) - 1));
 #pragma unroll
-            for (int h = 0; h < HALF; h++) {
+            for (u32 h = 0; h < HALF; h++) {
                 double2& a = x[2 * HALF * node + h];
                 double2& b = x[2 * HALF * node + h + HALF];
                 const double re = a.x - b.x, im = a.y - b.y;
@@ -121,7 +121,7 @@ struct Negacyclic {
 
     // From points of phase 0 in registers to all M values in `points`; threads that are not active write nothing.
     template <int PHASE = 0>
-    static __device__ __forceinline__ void forward(double2 (&x)[P], double2* points, const double2* roots, int t, bool active) {
+    static __device__ __forceinline__ void forward(double2 (&x)[P], double2* points, const double2* roots, u32 t, bool active) {
         forward_phase<PHASE>(x, roots, t);
         store<PHASE>(x, points, t, active);
         if constexpr (PHASE + 1 < PHASES) {
@@ -133,7 +133,7 @@ struct Negacyclic {
 
     // From all M values in `points` to points of phase 0 in registers, times M.
     template <int PHASE = PHASES - 1>
-    static __device__ __forceinline__ void inverse(double2 (&x)[P], double2* points, const double2* roots, int t, bool active) {
+    static __device__ __forceinline__ void inverse(double2 (&x)[P], double2* points, const double2* roots, u32 t, bool active) {
         load<PHASE>(x, points, t);
         inverse_phase<PHASE>(x, roots, t);
         if constexpr (PHASE > 0) {

@@ -2,7 +2,8 @@
 // Written by kernels/roots.
 #pragma once
 
-__constant__ const double2 FIRST_ROOTS[32] = {
+// Not const: the compiler would load constants to registers first; from constant memory they are operands as they are.
+__constant__ double2 FIRST_ROOTS[32] = {
     {0.0, 0.0},
     {0.7071067811865476, 0.7071067811865476},
     {0.9238795325112867, 0.3826834323650898},

@@ -60,8 +60,10 @@ pub struct LweBootstrapParams {
     pub base_log: u32,
     /// Decomposition levels.
     pub level: u32,
-    /// Ciphertexts that one block rotates together.
+    /// Ciphertexts that one block rotates together: 1, 2 or 4.
     pub ciphertexts: u32,
+    /// Half a base at every place below the highest.
+    pub digit_offset: u32,
 }
 
 /// Parameters of the transform of a bootstrapping key, stem `bootstrap_key`.
@@ -76,4 +78,4 @@ const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);
 const _: () = assert!(size_of::<LweLinearItem>() == 20);
 const _: () = assert!(size_of::<LweKeyswitchParams>() == 20);
-const _: () = assert!(size_of::<LweBootstrapParams>() == 24);
+const _: () = assert!(size_of::<LweBootstrapParams>() == 28);

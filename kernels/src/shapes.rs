@@ -78,10 +78,9 @@ impl BootstrapShape {
 mod tests {
     use super::*;
 
-    /// Spilled bytes that are allowed: the transforms of 32 points a thread leave hardly a register.
+    /// Spilled bytes that are allowed: a few loop-invariant words, where transforms or sums take all the registers there are.
     fn spill_budget(kernel: &str) -> u32 {
-        let wide = ["_1024_", "_2048_"].iter().any(|part| kernel.contains(part));
-        if wide { 32 } else { 0 }
+        if kernel.starts_with("lwe_bootstrap") { 96 } else { 0 }
     }
 
     #[test]

@@ -34,6 +34,33 @@ pub const TOY_INSECURE_K1: TfheParams = TfheParams {
     input_noise_bound_log2: 4,
 };
 
+/// A toy set in a ring that GPUs have kernels for: `(N, k, n, (bootstrap b, l), (keyswitch b, l))`.
+#[must_use]
+pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
+    TfheParams {
+        lwe_dimension: n,
+        glwe_dimension: k,
+        polynomial_size: size,
+        pbs_base_log: pbs.0,
+        pbs_level: pbs.1,
+        ks_base_log: ks.0,
+        ks_level: ks.1,
+        ks_noise_bound_log2: 4,
+        pbs_noise_bound_log2: 10,
+        input_noise_bound_log2: 4,
+    }
+}
+
+/// One toy set for every ring size of the GPU kernels, with all numbers of levels, narrow and wide keyswitch digits.
+pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [
+    toy_insecure(256, 5, 21, (10, 2), (3, 4)),
+    toy_insecure(512, 3, 17, (7, 3), (5, 2)),
+    toy_insecure(512, 4, 11, (23, 1), (2, 7)),
+    toy_insecure(1024, 2, 9, (23, 1), (2, 7)),
+    toy_insecure(2048, 1, 9, (15, 2), (7, 3)),
+    toy_insecure(4096, 1, 5, (10, 3), (10, 2)),
+];
+
 /// Secret and evaluation keys of one set.
 pub struct TestKeys {
     /// Bits of the small key.

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use heman_benches::{filled, keys, sets};
+use heman_benches::{keys, sets, words};
 use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
 use heman_core::cpu::CpuBackend;
 use heman_core::table_set::TableSet;
@@ -130,10 +130,10 @@ fn main() {
         let bootstrap_key = backend.load_bootstrap_key(&keys).expect("loads");
         let size = params.polynomial_size;
         let rows = ROWS * threads;
-        let tables = backend.load_tables(TableSet::shared(filled(&backend, size), rows)).expect("loads");
-        let input = filled(&backend, rows * params.big_row_words());
-        let mut small = filled(&backend, rows * params.small_row_words());
-        let mut out = filled(&backend, rows * params.big_row_words());
+        let tables = backend.load_tables(TableSet::shared(words(size), rows)).expect("loads");
+        let input = words(rows * params.big_row_words());
+        let mut small = words(rows * params.small_row_words());
+        let mut out = words(rows * params.big_row_words());
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             theirs.push(reference.measure(threads));

@@ -1,0 +1,100 @@
+// Launches every kernel once on small random data, for the sanitizers; results are compared elsewhere.
+#include "cuda_emulation.h"
+#include "parameters.cuh"
+
+namespace {
+
+std::mt19937_64 random_words(1);
+
+// Exactly as long as the kernel may touch: the address sanitizer sees the next byte.
+template <typename T>
+std::unique_ptr<T[]> filled(size_t count) {
+    std::unique_ptr<T[]> data(new T[count]);
+    for (size_t i = 0; i < count; i++) data[i] = static_cast<T>(random_words());
+    return data;
+}
+
+template <typename... Args>
+void launch(const char* name, unsigned gx, unsigned gy, unsigned threads, size_t shared, Args... args) {
+    void* pointers[] = {static_cast<void*>(&args)...};
+    auto found = emulation::kernels().find(name);
+    if (found == emulation::kernels().end()) emulation::fail(name);
+    emulation::launch({gx, gy, 1}, {threads, 1, 1}, shared, 2, [&] { found->second.call(pointers); });
+    std::printf("%s\n", name);
+}
+
+struct Item {
+    u32 terms, kernels, picks, weights, targets;
+};
+
+void linear() {
+    const u32 terms = 130, values = 9, row_words = 1030;
+    auto picks = filled<u32>(terms);
+    for (u32 i = 0; i < terms; i++) picks[i] %= values;
+    auto weights = filled<i16>(terms * 8);
+    Item items[] = {{terms, 3, 0, 0, 0}, {0, 1, 0, 0, 3}};
+    u32 targets[] = {2, 0, 1, 3}, bias[] = {1, 2, 3, 4};
+    auto input = filled<u32>(values * row_words), out = filled<u32>(4 * row_words);
+    launch("lwe_linear_u32", 2, 2, 256, 128 * 4 * 9, LweLinearParams{row_words, row_words, 2}, static_cast<const Item*>(items),
+           static_cast<const u32*>(picks.get()), static_cast<const i16*>(weights.get()), static_cast<const u32*>(targets),
+           static_cast<const u32*>(bias), static_cast<const u32*>(input.get()), out.get());
+}
+
+void keyswitch() {
+    const u32 rows = 70, dimension = 256, n = 100, small = n + 1, groups = (small + 7) / 8;
+    for (LweKeyswitchParams p : {LweKeyswitchParams{rows, dimension, n, 2, 3}, LweKeyswitchParams{3, dimension, n, 10, 2}}) {
+        auto input = filled<u32>(p.rows * (dimension + 1)), words = filled<u32>(dimension * p.level * small);
+        auto out = filled<u32>(p.rows * small);
+        if (p.base_log <= 7) {
+            auto bytes = filled<u32>(dimension / 32 * p.level * groups * 256 + 4);
+            auto* aligned = reinterpret_cast<u32*>((reinterpret_cast<uintptr_t>(bytes.get()) + 15) / 16 * 16);
+            launch("keyswitch_key_u32", dimension / 32 * p.level * groups, 1, 256, 0, p, static_cast<const u32*>(words.get()), aligned);
+            launch("lwe_keyswitch_u32", (small + 63) / 64, (p.rows + 63) / 64, 512, p.level * 64 * 48, p,
+                   static_cast<const u32*>(input.get()), reinterpret_cast<const uint4*>(aligned), out.get());
+        } else {
+            launch("lwe_keyswitch_wide_u32", (small + 255) / 256, p.rows, 256, 256 * p.level * 4, p,
+                   static_cast<const u32*>(input.get()), static_cast<const u32*>(words.get()), out.get());
+        }
+    }
+}
+
+void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level) {
+    const u32 n = 2, rows = ciphertexts + 1, images = 1, columns = k + 1, m = size / 2;
+    u32 log2_points = 0;
+    while ((1u << log2_points) < m) log2_points++;
+    const size_t polynomials = static_cast<size_t>(n) * level * columns * columns;
+    auto words = filled<u64>(polynomials * size);
+    auto roots = std::make_unique<double2[]>(m);
+    for (u32 i = 1; i < m; i++) roots[i] = {std::cos(i), std::sin(i)};
+    auto key = std::make_unique<double2[]>(polynomials * m);
+    launch("bootstrap_key_u64", polynomials, 1, 128, m * 32, BootstrapKeyParams{log2_points}, static_cast<const u64*>(words.get()),
+           static_cast<const double2*>(roots.get()), key.get());
+    auto input = filled<u32>(rows * (n + 1)), tables = filled<u32>(2 * size), out = filled<u32>(rows * (k * size + 1));
+    auto table_of_value = filled<u32>(rows), row_of_value = filled<u32>(rows);
+    for (u32 i = 0; i < rows; i++) {
+        table_of_value[i] = i % 2;
+        row_of_value[i] = rows - 1 - i;
+    }
+    const u32 threads = (ciphertexts * columns * threads_a_polynomial + 31) / 32 * 32;
+    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 32 + ciphertexts * columns * size * 4 +
+                          ciphertexts * ((n + 2) & ~1u) * 2;
+    char name[64];
+    std::snprintf(name, sizeof name, "lwe_bootstrap_u32_%u_%u", size, k);
+    launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared, LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u},
+           static_cast<const u32*>(input.get()), static_cast<const double2*>(key.get()), static_cast<const double2*>(roots.get()),
+           static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
+           static_cast<const u32*>(row_of_value.get()), out.get());
+}
+
+}  // namespace
+
+int main() {
+    linear();
+    keyswitch();
+    bootstrap(256, 5, 8, 4, 2);
+    bootstrap(512, 4, 16, 4, 1);
+    bootstrap(512, 3, 16, 1, 3);
+    bootstrap(1024, 2, 16, 2, 1);
+    bootstrap(2048, 1, 32, 4, 1);
+    bootstrap(4096, 1, 64, 1, 2);
+}
