@@ -50,17 +50,18 @@ struct Cut {
     }
 };
 
-// Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, through `cut`, as a transform's input.
-template <int LOG_N, typename Digit>
-__device__ __forceinline__ void decompose(double2 (&x)[Ring<LOG_N>::P], const u32* polynomial, u32 degree, u32 t, u32 dropped, Digit cut) {
+// Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, through `cut`, as a transform's input; `own` gives the
+// polynomial's own words at the thread's positions, real parts then imaginary ones.
+template <int LOG_N, typename Own, typename Digit>
+__device__ __forceinline__ void decompose(double2 (&x)[Ring<LOG_N>::P], const u32* polynomial, u32 degree, u32 t, u32 dropped, Own own, Digit cut) {
     using Fft = Ring<LOG_N>;
     constexpr u32 N = 1u << LOG_N;
     const u32 below_half = (1u << (dropped - 1)) - 1;
 #pragma unroll
     for (u32 p = 0; p < Fft::P; p++) {
         const u32 re = Fft::template position<0>(t, p), im = re + N / 2;
-        x[p].x = static_cast<double>(cut(round_word(rotated<N>(polynomial, re - degree, polynomial[re]), dropped, below_half)));
-        x[p].y = static_cast<double>(cut(round_word(rotated<N>(polynomial, im - degree, polynomial[im]), dropped, below_half)));
+        x[p].x = static_cast<double>(cut(round_word(rotated<N>(polynomial, re - degree, own(p)), dropped, below_half)));
+        x[p].y = static_cast<double>(cut(round_word(rotated<N>(polynomial, im - degree, own(p + Fft::P)), dropped, below_half)));
     }
 }
 
@@ -199,17 +200,24 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     Fft::barrier();
 
     const u32 dropped = 32 - params.base_log * params.level;
+    // Position of own word `p`: real parts then imaginary ones.
+    auto place = [&](u32 p) { return Fft::template position<0>(t, p % P) + p / P * M; };
+    // Kept from one key bit's end to the next one's start only: products and transforms need the registers.
+    u32 own[2 * P];
+#pragma unroll
+    for (u32 p = 0; p < 2 * P; p++) own[p] = accumulator[place(p)];
     for (u32 i = 0; i < n; i++) {
         const u32 degree = exponents[i];
         double2 x[P];
         if (params.level == 1) {
-            decompose<LOG_N>(x, accumulator, degree, t, dropped, [](i32 rounded) { return rounded; });
+            decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](u32 p) { return own[p]; }, [](i32 rounded) { return rounded; });
             Fft::forward(x, points + column * M, roots, t, active);
         } else {
 #pragma unroll 1
             for (u32 level = 0; level < params.level; level++) {
                 const Cut cut(params, level);
-                decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](i32 rounded) { return cut.digit(rounded); });
+                decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](u32 p) { return accumulator[place(p)]; },
+                                 [&](i32 rounded) { return cut.digit(rounded); });
                 Fft::forward(x, points + (level * COLUMNS + column) * M, roots, t, active);
             }
         }
@@ -226,13 +234,10 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         __syncthreads();
 
         Fft::inverse(x, points + column * M, roots, t, active);
-        if (active) {
 #pragma unroll
-            for (u32 p = 0; p < P; p++) {
-                const u32 j = Fft::template position<0>(t, p);
-                accumulator[j] += to_word(x[p].x);
-                accumulator[j + M] += to_word(x[p].y);
-            }
+        for (u32 p = 0; p < 2 * P; p++) {
+            own[p] = accumulator[place(p)] + to_word(p < P ? x[p % P].x : x[p % P].y);
+            if (active) accumulator[place(p)] = own[p];
         }
         Fft::barrier();
     }
