@@ -3,6 +3,7 @@
 //! This is the one crate that can name a secret key. Secrets have no `Debug`, no `Clone` and no `Serialize`, live in memory that is
 //! wiped when it is freed, and are seeded by the operating system.
 
+pub mod ckks;
 mod decrypt;
 mod encrypt;
 mod error;

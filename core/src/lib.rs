@@ -6,6 +6,7 @@ pub mod affine;
 pub mod backend;
 pub mod calibrate;
 pub mod ciphertext;
+pub mod ckks;
 pub mod cost;
 pub mod cpu;
 pub mod evaluation_key;

@@ -6,7 +6,7 @@ mod linear;
 mod product;
 pub mod reference;
 mod rotation;
-mod simd;
+pub(crate) mod simd;
 
 use pulp::Arch;
 

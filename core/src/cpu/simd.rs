@@ -31,4 +31,4 @@ macro_rules! for_each_arch {
     };
 }
 
-pub(super) use for_each_arch;
+pub(crate) use for_each_arch;

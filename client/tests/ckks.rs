@@ -1,0 +1,163 @@
+//! CKKS operations on real key sets: results against plaintext, noise against prediction.
+
+use heman_client::ckks::{CkksSecretKey, plaintext};
+use heman_core::ckks::context::{CkksParams, Context};
+use heman_core::ckks::encode::Encoder;
+use heman_core::ckks::evaluator::{Ciphertext, CkksError};
+use heman_core::ckks::noise;
+use tfhe_fft::c64;
+
+struct Setting {
+    context: Context,
+    encoder: Encoder,
+    key: CkksSecretKey,
+    scale: f64,
+}
+
+impl Setting {
+    fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Self {
+        let params = CkksParams::new(log2_degree, levels, scale_log2, special).expect("a secure set");
+        let context = Context::new(params).expect("a secure set");
+        let key = CkksSecretKey::generate(&context);
+        Self { encoder: Encoder::new(log2_degree), key, scale: f64::from(scale_log2).exp2(), context }
+    }
+
+    fn encrypt(&self, slots: &[c64]) -> Ciphertext {
+        self.key.encrypt(&self.context, &self.encoder.coefficients(slots, self.scale), self.scale)
+    }
+
+    fn decrypt(&self, ciphertext: &Ciphertext) -> Vec<c64> {
+        self.encoder.slots(&self.key.decrypt(&self.context, ciphertext), ciphertext.scale)
+    }
+
+    /// Largest error of a slot.
+    fn error(&self, ciphertext: &Ciphertext, want: &[c64]) -> f64 {
+        let got = self.decrypt(ciphertext);
+        got.iter().zip(want).map(|(g, w)| (g - w).norm_sqr().sqrt()).fold(0.0, f64::max)
+    }
+
+    /// Deviation of the coefficients from those of the wanted slots, in units of 1 / scale.
+    fn deviation(&self, ciphertext: &Ciphertext, want: &[c64]) -> f64 {
+        let got = self.key.decrypt(&self.context, ciphertext);
+        let want = self.encoder.coefficients(want, ciphertext.scale);
+        let squares: f64 = got.iter().zip(&want).map(|(g, w)| (g - w) * (g - w)).sum();
+        (squares / got.len() as f64).sqrt()
+    }
+}
+
+fn slots(count: usize, seed: u64) -> Vec<c64> {
+    let mut state = seed | 1;
+    let mut unit = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Magnitudes stay below 1, so that powers stay bounded.
+        ((state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0) / std::f64::consts::SQRT_2
+    };
+    (0..count).map(|_| c64::new(unit(), unit())).collect()
+}
+
+fn zip(a: &[c64], b: &[c64], f: impl Fn(c64, c64) -> c64) -> Vec<c64> {
+    a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
+}
+
+#[test]
+fn sums_products_and_rotations_are_those_of_the_slots() {
+    // One digit a limb, and digits of two limbs of which the last is short.
+    for (log2_degree, levels, special) in [(13, 4, 1), (13, 4, 2), (14, 8, 3)] {
+        let s = Setting::new(log2_degree, levels, 28, special);
+        let count = s.context.params.slots();
+        let (x, y) = (slots(count, 1), slots(count, 2));
+        let (cx, cy) = (s.encrypt(&x), s.encrypt(&y));
+        assert!(s.error(&cx, &x) < 1e-4);
+        assert!(s.error(&s.context.add(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a + b)) < 1e-4);
+        assert!(s.error(&s.context.subtract(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a - b)) < 1e-4);
+
+        let relinearise = s.key.relinearisation_key(&s.context);
+        let product = s.context.multiply(&cx, &cy, &relinearise).expect("alike");
+        let product = s.context.rescale(product).expect("a level is left");
+        let want = zip(&x, &y, |a, b| a * b);
+        assert!(s.error(&product, &want) < 1e-3, "{}", s.error(&product, &want));
+        // Down to the last level, products of a product.
+        let mut power = product;
+        let mut want = want;
+        while s.context.limbs_of(&power) > 1 {
+            power =
+                s.context.rescale(s.context.multiply(&power, &power, &relinearise).expect("alike")).expect("a level");
+            want = zip(&want, &want, |a, b| a * b);
+        }
+        assert!(s.error(&power, &want) < 1e-2, "{}", s.error(&power, &want));
+        assert_eq!(s.context.rescale(power), Err(CkksError::Depth));
+
+        let plain = plaintext(&s.context, &s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
+        let product = s.context.multiply_plain(&cx, &plain).expect("enough limbs");
+        let product = s.context.rescale(product).expect("a level is left");
+        assert!(s.error(&product, &zip(&x, &y, |a, b| a * b)) < 1e-3);
+
+        for steps in [1, 5, count - 3] {
+            let element = (0..steps).fold(1, |x, _| x * 5 % (4 * count));
+            let rotated = s.context.automorphism(&cx, element, &s.key.galois_key(&s.context, element));
+            let want: Vec<c64> = (0..count).map(|j| x[(j + steps) % count]).collect();
+            assert!(s.error(&rotated, &want) < 1e-3, "{steps}: {}", s.error(&rotated, &want));
+        }
+        let element = 4 * count - 1;
+        let conjugate = s.context.automorphism(&cx, element, &s.key.galois_key(&s.context, element));
+        assert!(s.error(&conjugate, &zip(&x, &x, |a, _| a.conj())) < 1e-3);
+    }
+}
+
+#[test]
+fn linear_combinations_take_one_number_a_term() {
+    let s = Setting::new(13, 3, 28, 1);
+    let count = s.context.params.slots();
+    let inputs: Vec<Vec<c64>> = (0..30).map(|i| slots(count, 10 + i)).collect();
+    let ciphertexts: Vec<Ciphertext> = inputs.iter().map(|x| s.encrypt(x)).collect();
+    let weights: Vec<f64> = (0..30).map(|i| f64::from(i) / 15.0 - 0.9).collect();
+    let terms: Vec<(&Ciphertext, f64)> = ciphertexts.iter().zip(weights.iter().copied()).collect();
+    let last = f64::from(*s.context.params.primes.last().expect("primes"));
+    let sum = s.context.linear_combination(&terms, last).expect("alike");
+    let mut sum = s.context.rescale(sum).expect("a level is left");
+    assert!((sum.scale / s.scale - 1.0).abs() < 1e-12, "a weight at the scale of the prime keeps the scale");
+    s.context.add_constant(&mut sum, -1.5);
+    let want: Vec<c64> = (0..count)
+        .map(|j| inputs.iter().zip(&weights).fold(c64::new(-1.5, 0.0), |sum, (x, &w)| sum + x[j] * w))
+        .collect();
+    assert!(s.error(&sum, &want) < 1e-3, "{}", s.error(&sum, &want));
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let s = Setting::new(13, 2, 28, 1);
+    let x = s.encrypt(&slots(4, 1));
+    let lower = s.context.drop_to(x.clone(), 2).expect("fewer limbs");
+    assert_eq!(s.context.add(&x, &lower), Err(CkksError::Level { left: 3, right: 2 }));
+    let mut scaled = x.clone();
+    scaled.scale *= 2.0;
+    assert!(matches!(s.context.add(&x, &scaled), Err(CkksError::Scale { .. })));
+    assert_eq!(s.context.linear_combination(&[], 1.0), Err(CkksError::Depth));
+    assert_eq!(s.context.drop_to(x, 0), Err(CkksError::Depth));
+}
+
+#[test]
+fn measured_noise_is_as_predicted() {
+    for (log2_degree, levels, special) in [(13, 4, 1), (13, 4, 2), (14, 8, 3)] {
+        let s = Setting::new(log2_degree, levels, 28, special);
+        let count = s.context.params.slots();
+        let zero = vec![c64::new(0.0, 0.0); count];
+        let fresh = s.encrypt(&zero);
+        let close = |what: &str, measured: f64, predicted: f64| {
+            println!("N = 2^{log2_degree}, {special} special: {what} {:.3} of {predicted:.2}", measured / predicted);
+            assert!((measured / predicted - 1.0).abs() < 0.15, "{what}: {measured} for {predicted}");
+        };
+        // N coefficients: a deviation estimated from 8,192 samples is itself right to 1 %.
+        close("fresh", s.deviation(&fresh, &zero), noise::FRESH_DEVIATION);
+        let rescaled = s.context.rescale(fresh.clone()).expect("a level is left");
+        close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.context.params));
+        let element = 5;
+        let key = s.key.galois_key(&s.context, element);
+        let rotated = s.context.automorphism(&fresh, element, &key);
+        let switch = noise::key_switch(&s.context.params, s.context.limbs());
+        let predicted = (switch * switch + noise::FRESH_DEVIATION * noise::FRESH_DEVIATION).sqrt();
+        close("key switch", s.deviation(&rotated, &zero), predicted);
+    }
+}

@@ -1,0 +1,271 @@
+//! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
+
+use super::context::Context;
+use super::keyswitch::{SwitchKey, permute};
+use super::words;
+
+/// An encryption of N/2 numbers times `scale`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ciphertext {
+    /// Body and mask: body + mask s is the message. `u32[limb][N]`, values in Montgomery form.
+    pub parts: [Vec<u32>; 2],
+    /// What the numbers are multiplied by.
+    pub scale: f64,
+}
+
+/// A polynomial of N/2 numbers times `scale`, ready for products.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plaintext {
+    /// `u32[limb][N]`, values in Montgomery form.
+    pub words: Vec<u32>,
+    /// What the numbers are multiplied by.
+    pub scale: f64,
+}
+
+/// Why an operation was refused.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum CkksError {
+    /// No prime is left to divide by.
+    #[error("no level is left: the circuit is deeper than the parameters")]
+    Depth,
+    /// Sums of different scales mean nothing.
+    #[error("scales 2^{left:.3} and 2^{right:.3} differ")]
+    Scale {
+        /// log2 of one scale.
+        left: f64,
+        /// log2 of the other.
+        right: f64,
+    },
+    /// Operands of different levels.
+    #[error("operands of {left} and {right} limbs")]
+    Level {
+        /// Limbs of one.
+        left: usize,
+        /// Limbs of the other.
+        right: usize,
+    },
+}
+
+/// Scales that differ by less are one: sums of them lose no more than rescaling does.
+const SCALE_TOLERANCE: f64 = 1e-9;
+
+fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
+    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
+        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
+    }
+    Ok(())
+}
+
+impl Context {
+    /// Limbs of a ciphertext.
+    #[must_use]
+    pub fn limbs_of(&self, ciphertext: &Ciphertext) -> usize {
+        ciphertext.parts[0].len() / self.degree()
+    }
+
+    fn check_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
+        let (left, right) = (self.limbs_of(a), self.limbs_of(b));
+        if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+    }
+
+    /// `a + b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.check_pair(a, b)?;
+        same_scale(a.scale, b.scale)?;
+        let mut sum = a.clone();
+        for (sum, b) in sum.parts.iter_mut().zip(&b.parts) {
+            for (limb, (x, y)) in sum.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
+                words::add(self.arch, self.modulus(limb), x, y);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// `a - b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn subtract(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.check_pair(a, b)?;
+        same_scale(a.scale, b.scale)?;
+        let mut difference = a.clone();
+        for (difference, b) in difference.parts.iter_mut().zip(&b.parts) {
+            let limbs = difference.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree()));
+            for (limb, (x, y)) in limbs.enumerate() {
+                words::subtract(self.arch, self.modulus(limb), x, y);
+            }
+        }
+        Ok(difference)
+    }
+
+    /// Adds one number to all slots. Exact but for rounding it to 1 / scale.
+    pub fn add_constant(&self, ciphertext: &mut Ciphertext, constant: f64) {
+        let value = constant * ciphertext.scale;
+        for (limb, words) in ciphertext.parts[0].chunks_exact_mut(self.degree()).enumerate() {
+            // A constant polynomial has the same value everywhere.
+            let modulus = self.modulus(limb);
+            let residue = modulus.montgomery(modulus.residue_of_double(value));
+            for word in words {
+                *word = modulus.add(*word, residue);
+            }
+        }
+    }
+
+    /// `sum_i weights[i] terms[i]`, one number for all slots of a term, times `weight_scale`; rescale afterwards.
+    ///
+    /// Noise: that of the terms times their weights, and `1 / (2 weight_scale)` of each term from rounding its weight.
+    ///
+    /// # Errors
+    /// No terms, or terms of different levels or scales.
+    pub fn linear_combination(&self, terms: &[(&Ciphertext, f64)], weight_scale: f64) -> Result<Ciphertext, CkksError> {
+        let (first, _) = terms.first().ok_or(CkksError::Depth)?;
+        for (term, _) in terms {
+            self.check_pair(first, term)?;
+            same_scale(first.scale, term.scale)?;
+        }
+        let degree = self.degree();
+        let mut sums = vec![0; degree];
+        let parts = std::array::from_fn(|part| {
+            let mut out = vec![0; first.parts[part].len()];
+            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
+                let modulus = self.modulus(limb);
+                for chunk in terms.chunks(words::LAZY_SUMS) {
+                    for (term, weight) in chunk {
+                        let weight = modulus.montgomery(modulus.residue_of_double(weight * weight_scale));
+                        words::accumulate(self.arch, &mut sums, &term.parts[part][limb * degree..][..degree], weight);
+                    }
+                    words::reduce(self.arch, modulus, out, &mut sums);
+                }
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale: first.scale * weight_scale })
+    }
+
+    /// `a p` slot by slot; rescale afterwards. Noise: a's times the size of p, and vice versa.
+    ///
+    /// # Errors
+    /// A plaintext of fewer limbs.
+    pub fn multiply_plain(&self, a: &Ciphertext, plaintext: &Plaintext) -> Result<Ciphertext, CkksError> {
+        let (left, right) = (self.limbs_of(a), plaintext.words.len() / self.degree());
+        if right < left {
+            return Err(CkksError::Level { left, right });
+        }
+        let degree = self.degree();
+        let parts = std::array::from_fn(|part| {
+            let mut out = vec![0; a.parts[part].len()];
+            let operands = a.parts[part].chunks_exact(degree).zip(plaintext.words.chunks_exact(degree));
+            for (limb, (out, (a, p))) in out.chunks_exact_mut(degree).zip(operands).enumerate() {
+                words::multiply(self.arch, self.modulus(limb), out, a, p);
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale: a.scale * plaintext.scale })
+    }
+
+    /// `a b` slot by slot, back under s with the relinearisation key (s^2 to s); rescale afterwards.
+    ///
+    /// Noise: a's times the size of b and vice versa, plus [`super::noise::key_switch`].
+    ///
+    /// # Errors
+    /// Different levels.
+    pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
+        self.check_pair(a, b)?;
+        let degree = self.degree();
+        let words = a.parts[0].len();
+        let (mut low, mut middle, mut high) = (vec![0; words], vec![0; words], vec![0; words]);
+        for limb in 0..words / degree {
+            let range = limb * degree..(limb + 1) * degree;
+            let out = [&mut low[range.clone()], &mut middle[range.clone()], &mut high[range.clone()]];
+            let a = [&a.parts[0][range.clone()], &a.parts[1][range.clone()]];
+            let b = [&b.parts[0][range.clone()], &b.parts[1][range]];
+            words::tensor(self.arch, self.modulus(limb), out, a, b);
+        }
+        let [body, mask] = self.inner_product(&self.decompose(&high), key, None);
+        for limb in 0..words / degree {
+            let range = limb * degree..(limb + 1) * degree;
+            words::add(self.arch, self.modulus(limb), &mut low[range.clone()], &body[range.clone()]);
+            words::add(self.arch, self.modulus(limb), &mut middle[range.clone()], &mask[range]);
+        }
+        Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
+    }
+
+    /// Divides by the last prime and drops its limb; the numbers stay, the scale shrinks by that prime.
+    ///
+    /// Noise: [`super::noise::rescale`].
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] with one limb.
+    pub fn rescale(&self, mut ciphertext: Ciphertext) -> Result<Ciphertext, CkksError> {
+        let degree = self.degree();
+        let last = self.limbs_of(&ciphertext) - 1;
+        if last == 0 {
+            return Err(CkksError::Depth);
+        }
+        let modulus = self.modulus(last);
+        // Half a prime is added first, so that dropping the remainder rounds to nearest.
+        let half = modulus.p / 2;
+        let mut residues = vec![0; degree];
+        for part in &mut ciphertext.parts {
+            let mut remainder = part.split_off(last * degree);
+            self.rings[last].inverse(self.arch, &mut remainder);
+            words::leave_montgomery(self.arch, modulus, &mut remainder, half);
+            for (limb, words) in part.chunks_exact_mut(degree).enumerate() {
+                let target = self.modulus(limb);
+                words::recenter(self.arch, target, &mut residues, &remainder, target.montgomery_of_word(half));
+                self.rings[limb].forward(self.arch, &mut residues);
+                words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
+            }
+        }
+        ciphertext.scale /= f64::from(modulus.p);
+        Ok(ciphertext)
+    }
+
+    /// Drops limbs down to `limbs`; numbers, scale and noise stay.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if there are fewer.
+    pub fn drop_to(&self, mut ciphertext: Ciphertext, limbs: usize) -> Result<Ciphertext, CkksError> {
+        if limbs == 0 || limbs > self.limbs_of(&ciphertext) {
+            return Err(CkksError::Depth);
+        }
+        for part in &mut ciphertext.parts {
+            part.truncate(limbs * self.degree());
+        }
+        Ok(ciphertext)
+    }
+
+    /// Applies the automorphism X -> X^element, with a key from s(X^element) to s. Element `5^r` rotates slots by r to the left,
+    /// 2N - 1 conjugates.
+    ///
+    /// Noise: adds [`super::noise::key_switch`].
+    #[must_use]
+    pub fn automorphism(&self, ciphertext: &Ciphertext, element: usize, key: &SwitchKey) -> Ciphertext {
+        let order = self.automorphism_order(element);
+        let [mut body, mask] = self.inner_product(&self.decompose(&ciphertext.parts[1]), key, Some(&order));
+        let permuted = permute(&ciphertext.parts[0], &order);
+        for (limb, (x, y)) in body.chunks_exact_mut(self.degree()).zip(permuted.chunks_exact(self.degree())).enumerate()
+        {
+            words::add(self.arch, self.modulus(limb), x, y);
+        }
+        Ciphertext { parts: [body, mask], scale: ciphertext.scale }
+    }
+
+    /// For each place of the transform's order the place whose value X -> X^element brings there.
+    #[must_use]
+    pub fn automorphism_order(&self, element: usize) -> Vec<u32> {
+        let (degree, bits) = (self.degree(), self.params.log2_degree);
+        // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i, the point psi^(2 rev(leaf) + 1); the map is its own inverse.
+        let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;
+        let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
+        (0..degree)
+            .map(|place| {
+                let exponent = (2 * reverse(swap(place)) + 1) * element % (2 * degree);
+                swap(reverse((exponent - 1) / 2)) as u32
+            })
+            .collect()
+    }
+}

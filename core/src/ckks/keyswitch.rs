@@ -1,0 +1,141 @@
+//! Hybrid key switching: digits of several limbs, special primes, and the same digits for many rotations (hoisting).
+//!
+//! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`super::noise::key_switch`].
+
+use super::context::{Context, Conversion, Digit};
+use super::modulus::{Factor, Modulus};
+use super::words;
+
+/// Encryptions of `P (Q/D_j) [(Q/D_j)^-1] s'` under s, one pair of polynomials mod QP a digit.
+#[derive(Clone)]
+pub struct SwitchKey {
+    /// For each digit body and mask, `u32[key limb][N]`, values in Montgomery form.
+    pub digits: Vec<[Vec<u32>; 2]>,
+}
+
+/// A polynomial's digits, extended to all primes in use.
+pub struct Decomposed {
+    limbs: usize,
+    /// For each digit `u32[limbs + special][N]`, values in Montgomery form.
+    digits: Vec<Vec<u32>>,
+}
+
+impl Context {
+    /// Limb of QP at place `at` of an extended polynomial that has `limbs` limbs of Q.
+    fn extended_limb(&self, limbs: usize, at: usize) -> usize {
+        if at < limbs { at } else { self.limbs() + at - limbs }
+    }
+
+    fn active_digits(&self, limbs: usize) -> impl Iterator<Item = &Digit> {
+        let alpha = self.params.special_primes.len();
+        (0..limbs.div_ceil(alpha)).map(move |j| &self.digits[j][alpha.min(limbs - j * alpha) - 1])
+    }
+
+    /// Converts parts (coefficients, each with half its prime added) to one prime.
+    fn convert(&self, modulus: Modulus, parts: &[u32], conversion: &Conversion, sums: &mut [u64], out: &mut [u32]) {
+        sums.fill(conversion.offset);
+        for (part, &weight) in parts.chunks_exact(self.degree()).zip(&conversion.weights) {
+            words::accumulate(self.arch, sums, part, weight);
+        }
+        words::reduce_to(self.arch, modulus, out, sums);
+    }
+
+    /// A part for [`Context::convert`]: times `factor`, half the prime added.
+    fn prepare(&self, modulus: Modulus, words: &mut [u32], factor: Factor) {
+        words::scale(self.arch, modulus, words, factor);
+        words::shift(self.arch, modulus, words, modulus.p / 2);
+    }
+
+    /// Digits of a polynomial (values, `limbs` limbs), for any number of inner products.
+    ///
+    /// # Panics
+    /// If there are more limbs than primes.
+    #[must_use]
+    pub fn decompose(&self, polynomial: &[u32]) -> Decomposed {
+        let degree = self.degree();
+        let limbs = polynomial.len() / degree;
+        let extended = limbs + self.params.special_primes.len();
+        let mut coefficients = polynomial.to_vec();
+        self.inverse(0, &mut coefficients);
+        let mut sums = vec![0; degree];
+        let digits = self
+            .active_digits(limbs)
+            .map(|digit| {
+                let own = digit.first..digit.first + digit.inverse.len();
+                for (limb, &factor) in own.clone().zip(&digit.inverse) {
+                    let words = &mut coefficients[limb * degree..][..degree];
+                    self.prepare(self.modulus(limb), words, factor);
+                }
+                let sources = &coefficients[own.start * degree..own.end * degree];
+                let mut out = vec![0; extended * degree];
+                for (at, out) in out.chunks_exact_mut(degree).enumerate() {
+                    if own.contains(&at) {
+                        out.copy_from_slice(&polynomial[at * degree..][..degree]);
+                        continue;
+                    }
+                    let limb = self.extended_limb(limbs, at);
+                    self.convert(self.modulus(limb), sources, &digit.conversions[limb], &mut sums, out);
+                    self.rings[limb].forward(self.arch, out);
+                }
+                out
+            })
+            .collect();
+        Decomposed { limbs, digits }
+    }
+
+    /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
+    ///
+    /// `order` permutes the digits' values first: the automorphism of a rotation.
+    #[must_use]
+    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey, order: Option<&[u32]>) -> [Vec<u32>; 2] {
+        let (degree, limbs) = (self.degree(), decomposed.limbs);
+        let extended = limbs + self.params.special_primes.len();
+        let permuted: Vec<Vec<u32>>;
+        let digits = match order {
+            None => &decomposed.digits,
+            Some(order) => {
+                permuted = decomposed.digits.iter().map(|digit| permute(digit, order)).collect();
+                &permuted
+            }
+        };
+        let mut sums = vec![0; degree];
+        std::array::from_fn(|part| {
+            let mut product = vec![0; extended * degree];
+            for (at, out) in product.chunks_exact_mut(degree).enumerate() {
+                let limb = self.extended_limb(limbs, at);
+                for (digits, keys) in digits.chunks(words::LAZY_SUMS).zip(key.digits.chunks(words::LAZY_SUMS)) {
+                    for (digit, key) in digits.iter().zip(keys) {
+                        let (digit, key) = (&digit[at * degree..][..degree], &key[part][limb * degree..][..degree]);
+                        words::accumulate_products(self.arch, &mut sums, digit, key);
+                    }
+                    words::reduce(self.arch, self.modulus(limb), out, &mut sums);
+                }
+            }
+            self.divide_by_special(product, limbs)
+        })
+    }
+
+    /// Divides an extended polynomial (values) by P and drops the special limbs.
+    fn divide_by_special(&self, mut polynomial: Vec<u32>, limbs: usize) -> Vec<u32> {
+        let degree = self.degree();
+        let (kept, special) = polynomial.split_at_mut(limbs * degree);
+        self.inverse(self.limbs(), special);
+        for (at, words) in special.chunks_exact_mut(degree).enumerate() {
+            self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
+        }
+        let (mut sums, mut remainder) = (vec![0; degree], vec![0; degree]);
+        for (limb, words) in kept.chunks_exact_mut(degree).enumerate() {
+            let modulus = self.modulus(limb);
+            self.convert(modulus, special, &self.special_conversions[limb], &mut sums, &mut remainder);
+            self.rings[limb].forward(self.arch, &mut remainder);
+            words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
+        }
+        polynomial.truncate(limbs * degree);
+        polynomial
+    }
+}
+
+/// Values in another order, every limb alike.
+pub(super) fn permute(values: &[u32], order: &[u32]) -> Vec<u32> {
+    values.chunks_exact(order.len()).flat_map(|limb| order.iter().map(|&from| limb[from as usize])).collect()
+}

@@ -1,0 +1,38 @@
+//! Noise of every operation, as the standard deviation of one coefficient's error, in units of 1 / scale.
+//!
+//! Errors are treated as independent and Gaussian, secrets as uniform ternary (2N/3 non-zero coefficients on average). A slot's
+//! error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim, Papadimitriou, Polyakov,
+//! CT-RSA 2022 (section 3, RNS variant).
+
+use super::context::CkksParams;
+
+/// Standard deviation of fresh errors.
+pub const FRESH_DEVIATION: f64 = 3.2;
+
+fn degree(params: &CkksParams) -> f64 {
+    f64::from(params.log2_degree).exp2()
+}
+
+/// A rescale's rounding of body and mask: `sqrt((1 + 2N/3) / 12)`.
+#[must_use]
+pub fn rescale(params: &CkksParams) -> f64 {
+    ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
+}
+
+/// A key switch at `limbs` limbs: the digits' products with the key's errors, divided by P, and the rounding of that division.
+///
+/// Digits come from the approximate base conversion: the sum of as many centred uniform parts below D as there are limbs.
+#[must_use]
+pub fn key_switch(params: &CkksParams, limbs: usize) -> f64 {
+    let alpha = params.special_primes.len();
+    let special: f64 = params.special_primes.iter().map(|&p| f64::from(p)).product();
+    let digit_variance = |primes: &[u32]| {
+        let digit: f64 = primes.iter().map(|&p| f64::from(p)).product();
+        digit * digit * primes.len() as f64 / 12.0
+    };
+    let digits: f64 = params.primes[..limbs].chunks(alpha).map(digit_variance).sum();
+    let products = degree(params) * digits * FRESH_DEVIATION * FRESH_DEVIATION / (special * special);
+    // The division's remainder likewise, with the special primes.
+    let rounding = (1.0 + 2.0 * degree(params) / 3.0) * alpha as f64 / 12.0;
+    (products + rounding).sqrt()
+}
