@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::modulus::{Factor, Modulus, PRIME_BITS, primes_below};
 use super::ntt::Ntt;
+use super::pool::Pool;
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
@@ -131,6 +132,7 @@ pub struct Context {
     /// The parameters.
     pub params: CkksParams,
     pub(super) arch: pulp::Arch,
+    pub(super) pool: Pool,
     /// Transforms of the primes of Q, then of P.
     pub(super) rings: Vec<Ntt>,
     /// `digits[j][c - 1]`: digit j with c limbs.
@@ -184,6 +186,7 @@ impl Context {
         let special = &params.special_primes;
         Ok(Self {
             arch: pulp::Arch::new(),
+            pool: Pool::default(),
             rings: all.iter().map(|&modulus| Ntt::new(modulus, params.log2_degree)).collect(),
             digits,
             special_inverse: (0..alpha).map(|at| inverse_of(special, at)).collect(),

@@ -1,7 +1,7 @@
 //! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
 
 use super::context::Context;
-use super::keyswitch::{SwitchKey, permute};
+use super::keyswitch::SwitchKey;
 use super::words;
 
 /// An encryption of N/2 numbers times `scale`.
@@ -127,18 +127,20 @@ impl Context {
             same_scale(first.scale, term.scale)?;
         }
         let degree = self.degree();
-        let mut sums = vec![0; degree];
-        let parts = std::array::from_fn(|part| {
-            let mut out = vec![0; first.parts[part].len()];
-            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
+        let limbs = self.limbs_of(first);
+        let weights: Vec<Vec<u32>> = (0..limbs)
+            .map(|limb| {
                 let modulus = self.modulus(limb);
-                for chunk in terms.chunks(words::LAZY_SUMS) {
-                    for (term, weight) in chunk {
-                        let weight = modulus.montgomery(modulus.residue_of_double(weight * weight_scale));
-                        words::accumulate(self.arch, &mut sums, &term.parts[part][limb * degree..][..degree], weight);
-                    }
-                    words::reduce(self.arch, modulus, out, &mut sums);
-                }
+                let weight = |weight: f64| modulus.montgomery(modulus.residue_of_double(weight * weight_scale));
+                terms.iter().map(|&(_, w)| weight(w)).collect()
+            })
+            .collect();
+        let parts = std::array::from_fn(|part| {
+            let mut out = self.pool.take(first.parts[part].len());
+            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
+                let words: Vec<&[u32]> =
+                    terms.iter().map(|(term, _)| &term.parts[part][limb * degree..][..degree]).collect();
+                words::combine(self.arch, self.modulus(limb), out, &words, &weights[limb], 0);
             }
             out
         });
@@ -156,7 +158,7 @@ impl Context {
         }
         let degree = self.degree();
         let parts = std::array::from_fn(|part| {
-            let mut out = vec![0; a.parts[part].len()];
+            let mut out = self.pool.take(a.parts[part].len());
             let operands = a.parts[part].chunks_exact(degree).zip(plaintext.words.chunks_exact(degree));
             for (limb, (out, (a, p))) in out.chunks_exact_mut(degree).zip(operands).enumerate() {
                 words::multiply(self.arch, self.modulus(limb), out, a, p);
@@ -176,7 +178,7 @@ impl Context {
         self.check_pair(a, b)?;
         let degree = self.degree();
         let words = a.parts[0].len();
-        let (mut low, mut middle, mut high) = (vec![0; words], vec![0; words], vec![0; words]);
+        let (mut low, mut middle, mut high) = (self.pool.take(words), self.pool.take(words), self.pool.take(words));
         for limb in 0..words / degree {
             let range = limb * degree..(limb + 1) * degree;
             let out = [&mut low[range.clone()], &mut middle[range.clone()], &mut high[range.clone()]];
@@ -184,12 +186,15 @@ impl Context {
             let b = [&b.parts[0][range.clone()], &b.parts[1][range]];
             words::tensor(self.arch, self.modulus(limb), out, a, b);
         }
-        let [body, mask] = self.inner_product(&self.decompose(&high), key, None);
+        let decomposed = self.decompose(&high);
+        let [body, mask] = self.inner_product(&decomposed, key, None);
+        self.recycle_decomposed(decomposed);
         for limb in 0..words / degree {
             let range = limb * degree..(limb + 1) * degree;
             words::add(self.arch, self.modulus(limb), &mut low[range.clone()], &body[range.clone()]);
             words::add(self.arch, self.modulus(limb), &mut middle[range.clone()], &mask[range]);
         }
+        [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
         Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
     }
 
@@ -208,7 +213,7 @@ impl Context {
         let modulus = self.modulus(last);
         // Half a prime is added first, so that dropping the remainder rounds to nearest.
         let half = modulus.p / 2;
-        let mut residues = vec![0; degree];
+        let mut residues = self.pool.take(degree);
         for part in &mut ciphertext.parts {
             let mut remainder = part.split_off(last * degree);
             self.rings[last].inverse(self.arch, &mut remainder);
@@ -220,6 +225,7 @@ impl Context {
                 words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
             }
         }
+        self.pool.give(residues);
         ciphertext.scale /= f64::from(modulus.p);
         Ok(ciphertext)
     }
@@ -245,13 +251,23 @@ impl Context {
     #[must_use]
     pub fn automorphism(&self, ciphertext: &Ciphertext, element: usize, key: &SwitchKey) -> Ciphertext {
         let order = self.automorphism_order(element);
-        let [mut body, mask] = self.inner_product(&self.decompose(&ciphertext.parts[1]), key, Some(&order));
-        let permuted = permute(&ciphertext.parts[0], &order);
+        let permuted = self.permute(&ciphertext.parts[1], &order);
+        let decomposed = self.decompose(&permuted);
+        self.pool.give(permuted);
+        let [mut body, mask] = self.inner_product(&decomposed, key, None);
+        self.recycle_decomposed(decomposed);
+        let permuted = self.permute(&ciphertext.parts[0], &order);
         for (limb, (x, y)) in body.chunks_exact_mut(self.degree()).zip(permuted.chunks_exact(self.degree())).enumerate()
         {
             words::add(self.arch, self.modulus(limb), x, y);
         }
+        self.pool.give(permuted);
         Ciphertext { parts: [body, mask], scale: ciphertext.scale }
+    }
+
+    /// Gives a ciphertext's memory back for later operations.
+    pub fn recycle(&self, ciphertext: Ciphertext) {
+        ciphertext.parts.into_iter().for_each(|part| self.pool.give(part));
     }
 
     /// For each place of the transform's order the place whose value X -> X^element brings there.

@@ -32,12 +32,9 @@ impl Context {
     }
 
     /// Converts parts (coefficients, each with half its prime added) to one prime.
-    fn convert(&self, modulus: Modulus, parts: &[u32], conversion: &Conversion, sums: &mut [u64], out: &mut [u32]) {
-        sums.fill(conversion.offset);
-        for (part, &weight) in parts.chunks_exact(self.degree()).zip(&conversion.weights) {
-            words::accumulate(self.arch, sums, part, weight);
-        }
-        words::reduce_to(self.arch, modulus, out, sums);
+    fn convert(&self, modulus: Modulus, parts: &[u32], conversion: &Conversion, out: &mut [u32]) {
+        let parts: Vec<&[u32]> = parts.chunks_exact(self.degree()).collect();
+        words::combine(self.arch, modulus, out, &parts, &conversion.weights, conversion.offset);
     }
 
     /// A part for [`Context::convert`]: times `factor`, half the prime added.
@@ -55,9 +52,9 @@ impl Context {
         let degree = self.degree();
         let limbs = polynomial.len() / degree;
         let extended = limbs + self.params.special_primes.len();
-        let mut coefficients = polynomial.to_vec();
+        let mut coefficients = self.pool.take(polynomial.len());
+        coefficients.copy_from_slice(polynomial);
         self.inverse(0, &mut coefficients);
-        let mut sums = vec![0; degree];
         let digits = self
             .active_digits(limbs)
             .map(|digit| {
@@ -67,19 +64,20 @@ impl Context {
                     self.prepare(self.modulus(limb), words, factor);
                 }
                 let sources = &coefficients[own.start * degree..own.end * degree];
-                let mut out = vec![0; extended * degree];
+                let mut out = self.pool.take(extended * degree);
                 for (at, out) in out.chunks_exact_mut(degree).enumerate() {
                     if own.contains(&at) {
                         out.copy_from_slice(&polynomial[at * degree..][..degree]);
                         continue;
                     }
                     let limb = self.extended_limb(limbs, at);
-                    self.convert(self.modulus(limb), sources, &digit.conversions[limb], &mut sums, out);
+                    self.convert(self.modulus(limb), sources, &digit.conversions[limb], out);
                     self.rings[limb].forward(self.arch, out);
                 }
                 out
             })
             .collect();
+        self.pool.give(coefficients);
         Decomposed { limbs, digits }
     }
 
@@ -94,22 +92,18 @@ impl Context {
         let digits = match order {
             None => &decomposed.digits,
             Some(order) => {
-                permuted = decomposed.digits.iter().map(|digit| permute(digit, order)).collect();
+                permuted = decomposed.digits.iter().map(|digit| self.permute(digit, order)).collect();
                 &permuted
             }
         };
-        let mut sums = vec![0; degree];
         std::array::from_fn(|part| {
-            let mut product = vec![0; extended * degree];
+            let mut product = self.pool.take(extended * degree);
             for (at, out) in product.chunks_exact_mut(degree).enumerate() {
                 let limb = self.extended_limb(limbs, at);
-                for (digits, keys) in digits.chunks(words::LAZY_SUMS).zip(key.digits.chunks(words::LAZY_SUMS)) {
-                    for (digit, key) in digits.iter().zip(keys) {
-                        let (digit, key) = (&digit[at * degree..][..degree], &key[part][limb * degree..][..degree]);
-                        words::accumulate_products(self.arch, &mut sums, digit, key);
-                    }
-                    words::reduce(self.arch, self.modulus(limb), out, &mut sums);
-                }
+                let ours: Vec<&[u32]> = digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
+                let keys: Vec<&[u32]> =
+                    key.digits[..ours.len()].iter().map(|key| &key[part][limb * degree..][..degree]).collect();
+                words::inner_product(self.arch, self.modulus(limb), out, &ours, &keys);
             }
             self.divide_by_special(product, limbs)
         })
@@ -123,19 +117,33 @@ impl Context {
         for (at, words) in special.chunks_exact_mut(degree).enumerate() {
             self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
         }
-        let (mut sums, mut remainder) = (vec![0; degree], vec![0; degree]);
+        let mut remainder = self.pool.take(degree);
         for (limb, words) in kept.chunks_exact_mut(degree).enumerate() {
             let modulus = self.modulus(limb);
-            self.convert(modulus, special, &self.special_conversions[limb], &mut sums, &mut remainder);
+            self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
             self.rings[limb].forward(self.arch, &mut remainder);
             words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
         }
+        self.pool.give(remainder);
         polynomial.truncate(limbs * degree);
         polynomial
     }
 }
 
-/// Values in another order, every limb alike.
-pub(super) fn permute(values: &[u32], order: &[u32]) -> Vec<u32> {
-    values.chunks_exact(order.len()).flat_map(|limb| order.iter().map(|&from| limb[from as usize])).collect()
+impl Context {
+    /// Values in another order, every limb alike.
+    pub(super) fn permute(&self, values: &[u32], order: &[u32]) -> Vec<u32> {
+        let mut out = self.pool.take(values.len());
+        for (out, limb) in out.chunks_exact_mut(order.len()).zip(values.chunks_exact(order.len())) {
+            for (out, &from) in out.iter_mut().zip(order) {
+                *out = limb[from as usize];
+            }
+        }
+        out
+    }
+
+    /// Gives a decomposition's memory back for later operations.
+    pub fn recycle_decomposed(&self, decomposed: Decomposed) {
+        decomposed.digits.into_iter().for_each(|digit| self.pool.give(digit));
+    }
 }

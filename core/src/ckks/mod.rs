@@ -11,4 +11,5 @@ pub mod keyswitch;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
+mod pool;
 pub mod words;

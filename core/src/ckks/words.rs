@@ -33,20 +33,12 @@ for_each_arch! {
     (modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2])
 }
 for_each_arch! {
-    /// `sums += a * weight`, without reduction: at most [`LAZY_SUMS`] times for residues.
-    pub fn accumulate = accumulate_words, (sums: &mut [u64], a: &[u32], weight: u32)
+    /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it is not 0.
+    pub fn combine = combine_words, (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
 }
 for_each_arch! {
-    /// `out += sums / 2^32`, and clears the sums: at most [`LAZY_SUMS`] products of residues.
-    pub fn reduce = reduce_words, (modulus: Modulus, out: &mut [u32], sums: &mut [u64])
-}
-for_each_arch! {
-    /// `out = sums / 2^32` of at most [`LAZY_SUMS`] products of residues.
-    pub fn reduce_to = reduce_to_words, (modulus: Modulus, out: &mut [u32], sums: &[u64])
-}
-for_each_arch! {
-    /// `sums += a * b`, without reduction: at most [`LAZY_SUMS`] products of residues.
-    pub fn accumulate_products = accumulate_products_words, (sums: &mut [u64], a: &[u32], b: &[u32])
+    /// `out = sum_i a[i] * b[i] / 2^32`, residues.
+    pub fn inner_product = inner_product_words, (modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u32]])
 }
 for_each_arch! {
     /// `out = (a - center) 2^32 mod p` for any words; `center` is a residue times 2^32.
@@ -62,7 +54,9 @@ for_each_arch! {
 }
 
 /// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
-pub const LAZY_SUMS: usize = 12;
+const LAZY_SUMS: usize = 12;
+/// Words whose 64-bit sums stay in the first-level cache.
+const BLOCK: usize = 256;
 
 #[inline(always)]
 fn add_words(modulus: Modulus, a: &mut [u32], b: &[u32]) {
@@ -121,31 +115,51 @@ fn tensor_words(modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u3
 }
 
 #[inline(always)]
-fn accumulate_words(sums: &mut [u64], a: &[u32], weight: u32) {
-    for (sum, &a) in sums.iter_mut().zip(a) {
-        *sum += u64::from(a) * u64::from(weight);
+fn combine_words(modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64) {
+    for (at, out) in out.chunks_mut(BLOCK).enumerate() {
+        let block = at * BLOCK..at * BLOCK + out.len();
+        let mut first = true;
+        for (terms, weights) in terms.chunks(LAZY_SUMS).zip(weights.chunks(LAZY_SUMS)) {
+            let mut sums = [if first { offset } else { 0 }; BLOCK];
+            for (term, &weight) in terms.iter().zip(weights) {
+                for (sum, &x) in sums.iter_mut().zip(&term[block.clone()]) {
+                    *sum += u64::from(x) * u64::from(weight);
+                }
+            }
+            store_sums(modulus, out, &sums, first);
+            first = false;
+        }
     }
 }
 
 #[inline(always)]
-fn reduce_words(modulus: Modulus, out: &mut [u32], sums: &mut [u64]) {
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = modulus.add(*out, modulus.reduce_sum(*sum));
-        *sum = 0;
+fn inner_product_words(modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u32]]) {
+    for (at, out) in out.chunks_mut(BLOCK).enumerate() {
+        let block = at * BLOCK..at * BLOCK + out.len();
+        let mut first = true;
+        for (a, b) in a.chunks(LAZY_SUMS).zip(b.chunks(LAZY_SUMS)) {
+            let mut sums = [0; BLOCK];
+            for (a, b) in a.iter().zip(b) {
+                for ((sum, &x), &y) in sums.iter_mut().zip(&a[block.clone()]).zip(&b[block.clone()]) {
+                    *sum += u64::from(x) * u64::from(y);
+                }
+            }
+            store_sums(modulus, out, &sums, first);
+            first = false;
+        }
     }
 }
 
 #[inline(always)]
-fn reduce_to_words(modulus: Modulus, out: &mut [u32], sums: &[u64]) {
-    for (out, &sum) in out.iter_mut().zip(sums) {
-        *out = modulus.reduce_sum(sum);
-    }
-}
-
-#[inline(always)]
-fn accumulate_products_words(sums: &mut [u64], a: &[u32], b: &[u32]) {
-    for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-        *sum += u64::from(a) * u64::from(b);
+fn store_sums(modulus: Modulus, out: &mut [u32], sums: &[u64; BLOCK], first: bool) {
+    if first {
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = modulus.reduce_sum(sum);
+        }
+    } else {
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = modulus.add(*out, modulus.reduce_sum(sum));
+        }
     }
 }
 
