@@ -40,6 +40,7 @@ macro_rules! from_errors {
 from_errors!(
     heman_client::ClientError,
     heman_core::backend::BackendError,
+    heman_core::ckks::evaluator::CkksError,
     heman_core::exec::ExecError,
     heman_core::format::FormatError,
     heman_core::import::ImportError,

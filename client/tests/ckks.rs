@@ -114,8 +114,8 @@ fn linear_combinations_take_one_number_a_term() {
     let ciphertexts: Vec<Ciphertext> = inputs.iter().map(|x| s.encrypt(x)).collect();
     let weights: Vec<f64> = (0..30).map(|i| f64::from(i) / 15.0 - 0.9).collect();
     let terms: Vec<(&Ciphertext, f64)> = ciphertexts.iter().zip(weights.iter().copied()).collect();
-    let last = f64::from(*s.context.params.primes.last().expect("primes"));
-    let sum = s.context.linear_combination(&terms, last).expect("alike");
+    let scale = s.context.before_rescale(s.scale, s.context.limbs());
+    let sum = s.context.linear_combination(&terms, scale).expect("terms");
     let mut sum = s.context.rescale(sum).expect("a level is left");
     assert!((sum.scale / s.scale - 1.0).abs() < 1e-12, "a weight at the scale of the prime keeps the scale");
     s.context.add_constant(&mut sum, -1.5);

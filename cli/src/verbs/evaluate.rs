@@ -14,8 +14,8 @@ use heman_core::simulate::Simulator;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Context, keyparams};
-use crate::args::Evaluate;
+use super::{Context, evaluate_ckks, keyparams};
+use crate::args::{Evaluate, SchemeChoice};
 use crate::device::{on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{Samples, read_labels, read_samples};
@@ -26,11 +26,15 @@ use crate::report;
 const BATCH: usize = 64;
 
 /// Outputs before the client's operators, and what it took to get them.
-struct Run {
-    outputs: Vec<Vec<f64>>,
-    seconds: f64,
-    device: String,
-    details: Value,
+pub struct Run {
+    /// One vector an input.
+    pub outputs: Vec<Vec<f64>>,
+    /// Ciphertext in to ciphertext out.
+    pub seconds: f64,
+    /// Where it ran.
+    pub device: String,
+    /// More fields for machines.
+    pub details: Value,
 }
 
 /// How encrypted outputs compare with plaintext ones.
@@ -51,10 +55,20 @@ pub struct Comparison {
     pub min_cosine: f64,
 }
 
+/// A scheme's parameters, for machines and for people, and what came of them.
+pub struct Evaluated {
+    /// Its name.
+    pub scheme: &'static str,
+    /// Parameters under their literature names.
+    pub params: Value,
+    /// The same for people.
+    pub text: String,
+    /// Outputs and times.
+    pub run: Run,
+}
+
 /// Runs the verb.
 pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
-    let planned = keyparams::derive(&args.planning, context.verbose)?;
-    let plan = &planned.plan;
     let network = import_file(&args.planning.model)?;
     let mut samples = read_samples(&args.data, &network.input.shape)?;
     let labels = read_labels(&args.data)?;
@@ -69,18 +83,18 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
     let bar = Bar::new(context.verbose);
-    let run = if args.simulate {
-        simulated(plan, &samples)
+    let Evaluated { scheme, params, text, run } = if args.planning.scheme == SchemeChoice::Ckks {
+        evaluate_ckks::evaluate(args, &network, &samples, &bar)?
     } else {
-        on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, &samples, &bar))?
+        evaluate_tfhe(context, args, &samples, &bar)?
     };
-    let compared = compare(plan, &run.outputs, &plain, labels.as_deref());
-    let mut object = report::params_json(&plan.params);
+    let compared = compare(&network.output.shape, &run.outputs, &plain, labels.as_deref());
+    let mut object = params;
     let count = samples.count as f64;
     report::merge(
         &mut object,
         json!({
-            "scheme": "tfhe",
+            "scheme": scheme,
             "device": run.device,
             "simulated": args.simulate,
             "inputs": samples.count,
@@ -103,7 +117,7 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
         "{}\n\n{} input(s) {} on {}\naccuracy      {} (plaintext {})\nagreement     {:.2} % with the plaintext model\n\
          error         largest {:.4}, mean {:.4}; least cosine {:.5}\ntime          {:.3} s an input\n\
          memory        {} at the most",
-        report::params_text(&plan.params),
+        text,
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },
         run.device,
@@ -118,6 +132,18 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     );
     report::print_either(context.json, &object, &text);
     Ok(())
+}
+
+fn evaluate_tfhe(context: &Context, args: &Evaluate, samples: &Samples, bar: &Bar) -> Result<Evaluated, CliError> {
+    let planned = keyparams::derive(&args.planning, context.verbose)?;
+    let plan = &planned.plan;
+    let run = if args.simulate {
+        simulated(plan, samples)
+    } else {
+        on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, samples, bar))?
+    };
+    let (params, text) = (report::params_json(&plan.params), report::params_text(&plan.params));
+    Ok(Evaluated { scheme: "tfhe", params, text, run })
 }
 
 fn evaluate_plain(network: &Network, input: &[f32]) -> Vec<f64> {
@@ -177,8 +203,7 @@ fn eprint_progress(done: usize, of: usize) {
 }
 
 /// Compares outputs with the plaintext network's.
-pub fn compare(plan: &Plan, got: &[Vec<f64>], want: &[Vec<f64>], labels: Option<&[i64]>) -> Comparison {
-    let shape = &plan.params.output.tensor.shape;
+pub fn compare(shape: &[usize], got: &[Vec<f64>], want: &[Vec<f64>], labels: Option<&[i64]>) -> Comparison {
     let axis = shape.iter().rposition(|&d| d > 1).unwrap_or(0);
     let answers =
         |outputs: &[Vec<f64>]| -> Vec<Vec<usize>> { outputs.iter().map(|y| argmax(y, shape, axis)).collect() };

@@ -5,6 +5,7 @@ mod demo;
 mod devices;
 mod encrypt;
 mod evaluate;
+mod evaluate_ckks;
 mod inference;
 mod inspect;
 mod keygen;
@@ -42,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// The planner's options.
 fn options(planning: &Planning) -> Result<Options, CliError> {
     if planning.scheme == SchemeChoice::Ckks {
-        return Err(CliError::new("CKKS is not built yet; use --scheme tfhe"));
+        return Err(CliError::new("CKKS is not built yet in this verb (evaluate --scheme ckks is); use --scheme tfhe"));
     }
     if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
         return Err(CliError::new(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));

@@ -5,7 +5,10 @@
 
 use std::f64::consts::PI;
 
-use tfhe_fft::c64;
+/// A slot.
+pub use tfhe_fft::c64 as Complex;
+
+use Complex as c64;
 
 /// Tables for one degree.
 pub struct Encoder {

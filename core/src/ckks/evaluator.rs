@@ -114,29 +114,27 @@ impl Context {
         }
     }
 
-    /// `sum_i weights[i] terms[i]`, one number for all slots of a term, times `weight_scale`; rescale afterwards.
+    /// `sum_i weights[i] terms[i]`, one number for all slots of a term, at the given scale; rescale afterwards.
     ///
-    /// Noise: that of the terms times their weights, and `1 / (2 weight_scale)` of each term from rounding its weight.
+    /// Terms may have any scales and levels: weights carry the ratio, the result has the lowest level.
+    /// Noise: that of the terms times their weights, and half a unit of each term's message from rounding its weight.
     ///
     /// # Errors
-    /// No terms, or terms of different levels or scales.
-    pub fn linear_combination(&self, terms: &[(&Ciphertext, f64)], weight_scale: f64) -> Result<Ciphertext, CkksError> {
-        let (first, _) = terms.first().ok_or(CkksError::Depth)?;
-        for (term, _) in terms {
-            self.check_pair(first, term)?;
-            same_scale(first.scale, term.scale)?;
-        }
+    /// [`CkksError::Depth`] without terms.
+    pub fn linear_combination(&self, terms: &[(&Ciphertext, f64)], scale: f64) -> Result<Ciphertext, CkksError> {
         let degree = self.degree();
-        let limbs = self.limbs_of(first);
+        let limbs = terms.iter().map(|(term, _)| self.limbs_of(term)).min().ok_or(CkksError::Depth)?;
         let weights: Vec<Vec<u32>> = (0..limbs)
             .map(|limb| {
                 let modulus = self.modulus(limb);
-                let weight = |weight: f64| modulus.montgomery(modulus.residue_of_double(weight * weight_scale));
-                terms.iter().map(|&(_, w)| weight(w)).collect()
+                let weight = |term: &Ciphertext, weight: f64| {
+                    modulus.montgomery(modulus.residue_of_double(weight * scale / term.scale))
+                };
+                terms.iter().map(|&(term, w)| weight(term, w)).collect()
             })
             .collect();
         let parts = std::array::from_fn(|part| {
-            let mut out = self.pool.take(first.parts[part].len());
+            let mut out = self.pool.take(limbs * degree);
             for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
                 let words: Vec<&[u32]> =
                     terms.iter().map(|(term, _)| &term.parts[part][limb * degree..][..degree]).collect();
@@ -144,7 +142,13 @@ impl Context {
             }
             out
         });
-        Ok(Ciphertext { parts, scale: first.scale * weight_scale })
+        Ok(Ciphertext { parts, scale })
+    }
+
+    /// The scale at which a linear combination at `limbs` limbs comes out at `scale` when it is rescaled.
+    #[must_use]
+    pub fn before_rescale(&self, scale: f64, limbs: usize) -> f64 {
+        scale * f64::from(self.modulus(limbs - 1).p)
     }
 
     /// `a p` slot by slot; rescale afterwards. Noise: a's times the size of p, and vice versa.

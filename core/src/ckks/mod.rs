@@ -4,6 +4,7 @@
 //! Sources: Cheon, Kim, Kim, Song (ASIACRYPT 2017); Cheon, Han, Kim, Kim, Song (SAC 2018) for the RNS variant; Han and Ki (CT-RSA
 //! 2020) for hybrid key switching.
 
+pub mod activation;
 pub mod context;
 pub mod encode;
 pub mod evaluator;
@@ -12,4 +13,5 @@ pub mod modulus;
 pub mod noise;
 pub mod ntt;
 mod pool;
+pub mod throughput;
 pub mod words;

@@ -1,0 +1,328 @@
+//! Activations as polynomials, fitted to what the network does on calibration data: a channel at a time, each stage behind the
+//! polynomials before it.
+//!
+//! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the weight lies on
+//! a uniform grid, which keeps the polynomial bounded where there are few samples.
+
+use crate::network::Network;
+
+/// How much wider than the calibrated range the fit reaches.
+const WIDENING: f64 = 1.15;
+/// Share of the weight on the uniform grid.
+const GRID_SHARE: f64 = 0.05;
+/// Points of the grid.
+const GRID: usize = 64;
+/// Largest ratio of a quartic's third to its fourth coefficient: beyond it the completed square loses precision.
+const MOST_SKEW: f64 = 8.0;
+/// Leading coefficients below this share of the largest one are noise of the fit.
+const NEGLIGIBLE: f64 = 1e-6;
+
+/// A polynomial of `u = (x - centre) / radius`, in the form in which it is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activation {
+    /// Middle of the fitted range.
+    pub centre: f64,
+    /// Half its width.
+    pub radius: f64,
+    /// The polynomial.
+    pub form: Form,
+}
+
+/// Polynomials of at most two multiplications in depth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// `gain ((u + shift)^2 + constant)`.
+    Square {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// Shift of the square.
+        shift: f64,
+        /// Constant term.
+        constant: f64,
+    },
+    /// `c0 + c1 u + u^2 (c2 + c3 u)`.
+    Cubic([f64; 4]),
+    /// `gain ((u^2 + a u + b)^2 + c u + d)`: a quartic with its square completed.
+    Quartic {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// Within the square.
+        a: f64,
+        /// Within the square.
+        b: f64,
+        /// Linear rest.
+        c: f64,
+        /// Constant rest.
+        d: f64,
+    },
+}
+
+impl Form {
+    /// From coefficients of `1, u, u^2, …`, degree at most 4; the cubic part stands in where a quartic is too skewed.
+    fn new(coefficients: &[f64]) -> Option<Self> {
+        let at = |i: usize| coefficients.get(i).copied().unwrap_or(0.0);
+        let largest = coefficients.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
+        let degree = (0..coefficients.len()).rev().find(|&i| at(i).abs() > NEGLIGIBLE * largest).unwrap_or(0);
+        let (c0, c1, c2, c3, c4) = (at(0), at(1), at(2), at(3), at(4));
+        match degree {
+            4 => {
+                let a = c3 / c4 / 2.0;
+                if a.abs() > MOST_SKEW {
+                    return None;
+                }
+                let b = (c2 / c4 - a * a) / 2.0;
+                Some(Self::Quartic { gain: c4, a, b, c: c1 / c4 - 2.0 * a * b, d: c0 / c4 - b * b })
+            }
+            2 if (c1 / c2).abs() <= 2.0 * MOST_SKEW => {
+                let shift = c1 / c2 / 2.0;
+                Some(Self::Square { gain: c2, shift, constant: c0 / c2 - shift * shift })
+            }
+            _ => Some(Self::Cubic([c0, c1, c2, c3])),
+        }
+    }
+
+    /// Multiplications of ciphertexts on the longest way.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        if matches!(self, Self::Square { .. }) { 1 } else { 2 }
+    }
+
+    /// What a reader multiplies the evaluated value with.
+    #[must_use]
+    pub fn gain(&self) -> f64 {
+        match *self {
+            Self::Square { gain, .. } | Self::Quartic { gain, .. } => gain,
+            Self::Cubic(_) => 1.0,
+        }
+    }
+
+    /// The value at u.
+    #[must_use]
+    pub fn evaluate(&self, u: f64) -> f64 {
+        match *self {
+            Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant),
+            Self::Cubic([c0, c1, c2, c3]) => c0 + u * (c1 + u * (c2 + u * c3)),
+            Self::Quartic { gain, a, b, c, d } => {
+                let square = u * u + a * u + b;
+                gain * (square * square + c * u + d)
+            }
+        }
+    }
+}
+
+impl Activation {
+    /// The value at x.
+    #[must_use]
+    pub fn evaluate(&self, x: f64) -> f64 {
+        self.form.evaluate((x - self.centre) / self.radius)
+    }
+
+    /// Fits a polynomial of at most `degree` (2 to 4) to `function` on `samples`.
+    ///
+    /// # Panics
+    /// If there are no samples.
+    #[must_use]
+    pub fn fit(samples: &[f64], degree: usize, function: impl Fn(f64) -> f64) -> Self {
+        assert!(!samples.is_empty(), "a fit needs samples");
+        let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let centre = f64::midpoint(low, high);
+        let radius = ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9);
+        let form = (2..=degree)
+            .rev()
+            .find_map(|degree| Form::new(&least_squares(samples, degree, centre, radius, &function)))
+            .unwrap_or(Form::Cubic([function(centre), 0.0, 0.0, 0.0]));
+        Self { centre, radius, form }
+    }
+}
+
+/// Coefficients of `1, u, …, u^degree` of the weighted least-squares fit.
+fn least_squares(samples: &[f64], degree: usize, centre: f64, radius: f64, function: &impl Fn(f64) -> f64) -> Vec<f64> {
+    let size = degree + 1;
+    let mut normal = vec![vec![0.0; size + 1]; size];
+    let mut add = |u: f64, weight: f64| {
+        let value = function(centre + radius * u);
+        let mut basis = vec![1.0, u];
+        for i in 2..size {
+            basis.push(2.0 * u * basis[i - 1] - basis[i - 2]);
+        }
+        for (i, row) in normal.iter_mut().enumerate() {
+            for (j, entry) in row[..size].iter_mut().enumerate() {
+                *entry += weight * basis[i] * basis[j];
+            }
+            row[size] += weight * basis[i] * value;
+        }
+    };
+    for &x in samples {
+        add((x - centre) / radius, (1.0 - GRID_SHARE) / samples.len() as f64);
+    }
+    for i in 0..GRID {
+        add((2.0 * i as f64 + 1.0) / GRID as f64 - 1.0, GRID_SHARE / GRID as f64);
+    }
+    let chebyshev = solve(normal);
+    // T_0 … T_degree in powers of u.
+    let mut powers = vec![vec![1.0], vec![0.0, 1.0]];
+    for i in 2..size {
+        let mut next = vec![0.0; i + 1];
+        for (j, c) in powers[i - 1].iter().enumerate() {
+            next[j + 1] += 2.0 * c;
+        }
+        for (j, c) in powers[i - 2].iter().enumerate() {
+            next[j] -= c;
+        }
+        powers.push(next);
+    }
+    let mut coefficients = vec![0.0; size];
+    for (weight, polynomial) in chebyshev.iter().zip(&powers) {
+        for (c, p) in coefficients.iter_mut().zip(polynomial) {
+            *c += weight * p;
+        }
+    }
+    coefficients
+}
+
+/// Gaussian elimination with pivots on an augmented matrix.
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let size = rows.len();
+    for column in 0..size {
+        let pivot = (column..size).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));
+        rows.swap(column, pivot.unwrap_or(column));
+        let head = rows[column].clone();
+        for row in &mut rows[column + 1..] {
+            let factor = row[column] / head[column];
+            for (x, h) in row.iter_mut().zip(&head) {
+                *x -= factor * h;
+            }
+        }
+    }
+    let mut solution = vec![0.0; size];
+    for row in (0..size).rev() {
+        let known: f64 = (row + 1..size).map(|j| rows[row][j] * solution[j]).sum();
+        solution[row] = (rows[row][size] - known) / rows[row][row];
+    }
+    solution
+}
+
+/// For each stage, for each channel its polynomial.
+#[derive(Clone, Debug)]
+pub struct PolynomialNetwork {
+    /// Activations, by stage and channel.
+    pub activations: Vec<Vec<Activation>>,
+    /// Largest magnitude of an output element on the calibration data.
+    pub output_bound: f64,
+}
+
+impl PolynomialNetwork {
+    /// Fits every stage behind the polynomials before it.
+    ///
+    /// # Panics
+    /// Without calibration inputs.
+    #[must_use]
+    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize) -> Self {
+        let mut values: Vec<Vec<f64>> =
+            inputs.iter().map(|input| input.iter().map(|&x| f64::from(x)).collect()).collect();
+        let mut activations = Vec::with_capacity(network.stages.len());
+        for stage in &network.stages {
+            let pre: Vec<Vec<f64>> =
+                values.iter().map(|values| stage.rows.iter().map(|row| row.evaluate(values)).collect()).collect();
+            let fitted: Vec<Activation> = (0..stage.functions.len())
+                .map(|channel| {
+                    let own = |row: &usize| stage.channel[*row] as usize == channel;
+                    let rows: Vec<usize> = (0..stage.rows.len()).filter(own).collect();
+                    let samples: Vec<f64> = pre.iter().flat_map(|pre| rows.iter().map(|&row| pre[row])).collect();
+                    Activation::fit(&samples, degree, |x| stage.functions[channel].evaluate(x))
+                })
+                .collect();
+            for (values, pre) in values.iter_mut().zip(&pre) {
+                let results = pre.iter().zip(&stage.channel).map(|(&x, &c)| fitted[c as usize].evaluate(x));
+                values.extend(results);
+            }
+            activations.push(fitted);
+        }
+        let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
+        Self { output_bound: outputs.fold(0.0, f64::max), activations }
+    }
+
+    /// The fit of least degree (2 to 4) that changes at most a share `max_loss` of the largest output elements on the calibration
+    /// inputs, or else the one that changes fewest; with that share.
+    ///
+    /// # Panics
+    /// Without calibration inputs.
+    #[must_use]
+    pub fn choose(network: &Network, inputs: &[Vec<f32>], max_loss: f64) -> (Self, f64) {
+        let largest = |output: &[f64]| (0..output.len()).max_by(|&a, &b| output[a].total_cmp(&output[b]));
+        let double = |input: &[f32]| -> Vec<f64> { input.iter().map(|&x| f64::from(x)).collect() };
+        let wanted: Vec<_> = inputs.iter().map(|input| largest(&network.evaluate(&double(input)).1)).collect();
+        let mut best: Option<(Self, f64)> = None;
+        for degree in 2..=4 {
+            let fitted = Self::fit(network, inputs, degree);
+            let same = |(input, want): (&Vec<f32>, &Option<usize>)| {
+                largest(&fitted.evaluate(network, &double(input))) == *want
+            };
+            let changed = inputs.iter().zip(&wanted).filter(|&pair| !same(pair)).count();
+            let loss = changed as f64 / inputs.len() as f64;
+            if best.as_ref().is_none_or(|(_, least)| loss < *least) {
+                best = Some((fitted, loss));
+            }
+            if loss <= max_loss {
+                break;
+            }
+        }
+        best.expect("three degrees were tried")
+    }
+
+    /// The network's output with polynomials in place of its functions.
+    #[must_use]
+    pub fn evaluate(&self, network: &Network, input: &[f64]) -> Vec<f64> {
+        let mut values = input.to_vec();
+        for (stage, activations) in network.stages.iter().zip(&self.activations) {
+            let rows = stage.rows.iter().zip(&stage.channel);
+            let results: Vec<f64> =
+                rows.map(|(row, &c)| activations[c as usize].evaluate(row.evaluate(&values))).collect();
+            values.extend(results);
+        }
+        network.output_rows.iter().map(|row| row.evaluate(&values)).collect()
+    }
+
+    /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        let deepest = |stage: &Vec<Activation>| stage.iter().map(|a| a.form.depth()).max().unwrap_or(0);
+        1 + self.activations.iter().map(|stage| 1 + deepest(stage)).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polynomials_are_fitted_exactly() {
+        let samples: Vec<f64> = (0..200).map(|i| f64::from(i * i % 97) / 40.0 - 0.7).collect();
+        type Polynomial = fn(f64) -> f64;
+        let polynomials: [(usize, Polynomial); 4] = [
+            (4, |x| x * x),
+            (4, |x| 0.5 + x * (2.0 - 3.0 * x)),
+            (3, |x| x * x * x - 0.25 * x),
+            (4, |x| 0.1 * x * x * x * x - x * x + 0.5 * x + 2.0),
+        ];
+        for (degree, polynomial) in polynomials {
+            let fitted = Activation::fit(&samples, degree, polynomial);
+            for &x in &samples {
+                assert!((fitted.evaluate(x) - polynomial(x)).abs() < 1e-9, "{fitted:?} at {x}");
+            }
+        }
+        let square = Activation::fit(&samples, 4, |x| x * x);
+        assert!(matches!(square.form, Form::Square { .. }), "{square:?}");
+    }
+
+    #[test]
+    fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
+        let samples: Vec<f64> =
+            (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
+        let fitted = Activation::fit(&samples, 4, |x: f64| x.max(0.0));
+        let error = samples.iter().map(|&x| (fitted.evaluate(x) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
+        assert!(error.sqrt() < 0.05, "{}", error.sqrt());
+        assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49).abs() < 3.0));
+    }
+}
