@@ -154,3 +154,19 @@ fn server_crates_cannot_name_the_client() {
         assert!(!tree.contains("heman-client"), "{server} depends on the client");
     }
 }
+
+#[test]
+fn ckks_evaluates_all_samples_in_one_batch() {
+    let work = Work::new();
+    let base = ["evaluate", "-m", "digits.onnx", "-c", "calibration.npz", "-d", "samples.npz", "--scheme", "ckks"];
+    let report = json(&work.ok(&[&base[..], &["--json"]].concat()));
+    let number = |name: &str| report[name].as_f64().expect("a number");
+    assert_eq!((report["scheme"].as_str(), report["inputs"].as_u64()), (Some("ckks"), Some(48)));
+    assert!(number("agreement") >= 0.95 && number("accuracy") >= 0.95, "{report}");
+    assert!(number("max_abs_error_against_polynomials") < 0.01, "{report}");
+    assert!(number("modulus_bits") <= 430.0 && number("log2_degree") <= 14.0, "{report}");
+    let simulated = json(&work.ok(&[&base[..], &["--json", "--simulate"]].concat()));
+    assert_eq!(simulated["agreement"], report["agreement"], "the polynomials decide, not the noise");
+    assert!(work.fails(&[&base[..], &["--device", "cuda"]].concat()).contains("CPU only so far"));
+    assert!(work.fails(&[&base[..], &["--exact"]].concat()).contains("--exact is for TFHE"));
+}

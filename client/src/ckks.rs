@@ -19,6 +19,8 @@ pub struct CkksSecretKey {
 /// Unpredictable bytes: BLAKE3's extendable output over two seeds of the operating system.
 struct Stream {
     reader: blake3::OutputReader,
+    buffer: Zeroizing<[u8; 4096]>,
+    used: usize,
 }
 
 impl Stream {
@@ -29,15 +31,19 @@ impl Stream {
             let seed = Zeroizing::new(fresh_seed(&mut seeder));
             hasher.update(&*seed);
         }
-        let stream = Self { reader: hasher.finalize_xof() };
+        let stream = Self { reader: hasher.finalize_xof(), buffer: Zeroizing::new([0; 4096]), used: 4096 };
         hasher.zeroize();
         stream
     }
 
     fn word(&mut self) -> u32 {
-        let mut bytes = [0; 4];
-        self.reader.fill(&mut bytes);
-        u32::from_le_bytes(bytes)
+        if self.used == self.buffer.len() {
+            self.reader.fill(&mut *self.buffer);
+            self.used = 0;
+        }
+        let bytes = self.buffer[self.used..].first_chunk().expect("whole words are used");
+        self.used += 4;
+        u32::from_le_bytes(*bytes)
     }
 
     /// Uniform below `p`, by rejection.

@@ -12,13 +12,19 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::evaluate::{Evaluated, Run};
-use crate::args::Evaluate;
+use crate::args::{DeviceChoice, Evaluate};
 use crate::error::CliError;
 use crate::io::samples::{Samples, read_samples};
 use crate::progress::Bar;
 
 /// Fits polynomials, derives parameters and evaluates all samples, or only the polynomials with `--simulate`.
 pub fn evaluate(args: &Evaluate, network: &Network, samples: &Samples, bar: &Bar) -> Result<Evaluated, CliError> {
+    if !matches!(args.running.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
+        return Err(CliError::new("CKKS runs on the CPU only so far; use --device cpu"));
+    }
+    if args.planning.exact {
+        return Err(CliError::new("--exact is for TFHE: CKKS computes approximately"));
+    }
     let calibration = read_samples(&args.planning.calibration, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
     let (polynomials, loss) = PolynomialNetwork::choose(network, &inputs, args.planning.max_loss);
