@@ -73,15 +73,24 @@ impl Context {
     /// # Errors
     /// Different levels or scales.
     pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let mut sum = a.clone();
+        self.add_assign(&mut sum, b)?;
+        Ok(sum)
+    }
+
+    /// `a += b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn add_assign(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
         self.check_pair(a, b)?;
         same_scale(a.scale, b.scale)?;
-        let mut sum = a.clone();
-        for (sum, b) in sum.parts.iter_mut().zip(&b.parts) {
-            for (limb, (x, y)) in sum.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
+        for (a, b) in a.parts.iter_mut().zip(&b.parts) {
+            for (limb, (x, y)) in a.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
                 words::add(self.arch, self.modulus(limb), x, y);
             }
         }
-        Ok(sum)
+        Ok(())
     }
 
     /// `a - b`. Noise: the sum of both.

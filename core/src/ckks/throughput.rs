@@ -1,18 +1,63 @@
 //! Throughput packing: one ciphertext a value, one slot an image, so that no step needs a rotation.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::activation::{Activation, Form, PolynomialNetwork};
+use super::activation::{Form, PolynomialNetwork};
 use super::context::Context;
 use super::evaluator::{Ciphertext, CkksError};
 use super::keyswitch::SwitchKey;
-use crate::network::{Network, Row};
+use crate::network::{Network, Row, Tap};
 use crate::progress::Progress;
 
-/// Share of the last modulus that the calibrated outputs fill.
-const OUTPUT_SHARE: f64 = 0.2;
+/// Share of the last two primes' product that the calibrated outputs may fill.
+const OUTPUT_SHARE: f64 = 0.1;
+/// Widest scale of the output's weights: more would not be seen behind the noise.
+const OUTPUT_WEIGHT_LOG2: i32 = 24;
+
+/// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
+struct SharedRows {
+    /// Values that are summed once.
+    groups: Vec<Vec<u32>>,
+    /// Constant term and taps of each row; a tap reads a value, or group `g` at index `first_group + g`.
+    rows: Vec<(f64, Vec<(u32, f64)>)>,
+    first_group: u32,
+}
+
+impl SharedRows {
+    /// Two values belong together if every row reads both with one weight, or neither.
+    fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> u64) -> Self {
+        let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            for tap in row.taps.iter() {
+                let signature = signatures.entry(tap.source).or_insert_with(|| {
+                    let mut hasher = blake3::Hasher::new();
+                    hasher.update(&channel_of(tap.source).to_le_bytes());
+                    hasher
+                });
+                signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
+            }
+        }
+        let mut members: HashMap<blake3::Hash, Vec<u32>> = HashMap::new();
+        for (&source, signature) in &signatures {
+            members.entry(signature.finalize()).or_default().push(source);
+        }
+        let mut groups: Vec<Vec<u32>> = members.into_values().filter(|members| members.len() > 1).collect();
+        groups.sort_unstable();
+        let mut group_of = HashMap::new();
+        for (group, members) in groups.iter().enumerate() {
+            group_of.extend(members.iter().map(|&member| (member, (first_group + group as u32, members[0]))));
+        }
+        let tap = |tap: &Tap| match group_of.get(&tap.source) {
+            None => Some((tap.source, f64::from(tap.weight))),
+            Some(&(group, head)) => (head == tap.source).then_some((group, f64::from(tap.weight))),
+        };
+        let rows = rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
+        Self { groups, rows, first_group }
+    }
+}
 
 /// A network with polynomials, ready to run on batches of N/2 images.
 pub struct ThroughputSession<'a> {
@@ -20,8 +65,18 @@ pub struct ThroughputSession<'a> {
     network: &'a Network,
     polynomials: &'a PolynomialNetwork,
     relinearise: &'a SwitchKey,
-    /// For each value the last stage that reads it; the output counts as one past the last stage.
+    /// The linear maps of the stages, then the output's.
+    maps: Vec<SharedRows>,
+    /// For each value the last map that reads it.
     last_reads: Vec<usize>,
+}
+
+/// Values and sums of them that exist at one time, each with what a reader multiplies it with on top of its own weight.
+struct Live {
+    values: Vec<Option<Arc<Ciphertext>>>,
+    gains: Vec<f64>,
+    sums: Vec<Arc<Ciphertext>>,
+    sum_gains: Vec<f64>,
 }
 
 impl<'a> ThroughputSession<'a> {
@@ -45,7 +100,15 @@ impl<'a> ThroughputSession<'a> {
                 last_reads[tap.source as usize] = reader;
             }
         }
-        Ok(Self { context, network, polynomials, relinearise, last_reads })
+        // Values of one channel have one gain and scale: only they can be summed before they are weighted.
+        let mut channel = vec![0; network.input.len()];
+        for (at, stage) in network.stages.iter().enumerate() {
+            channel.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
+        }
+        let first_group = network.value_count() as u32;
+        let rows = network.stages.iter().map(|stage| &stage.rows).chain([&network.output_rows]);
+        let maps = rows.map(|rows| SharedRows::new(rows, first_group, |source| channel[source as usize])).collect();
+        Ok(Self { context, network, polynomials, relinearise, maps, last_reads })
     }
 
     /// Evaluates the network; one ciphertext an input element, one an output element.
@@ -58,79 +121,101 @@ impl<'a> ThroughputSession<'a> {
             return Err(CkksError::Level { left: input.len(), right: expected });
         }
         progress.start("inference", self.network.activation_count().max(1) as u64);
-        let mut values: Vec<Option<Arc<Ciphertext>>> = input.into_iter().map(|c| Some(Arc::new(c))).collect();
-        // What a reader multiplies each value with, on top of its own weight.
-        let mut gains = vec![1.0; values.len()];
+        let mut live = Live {
+            gains: vec![1.0; input.len()],
+            values: input.into_iter().map(|c| Some(Arc::new(c))).collect(),
+            sums: Vec::new(),
+            sum_gains: Vec::new(),
+        };
         for (at, (stage, activations)) in self.network.stages.iter().zip(&self.polynomials.activations).enumerate() {
             let depth = activations.iter().map(|a| a.form.depth()).max().unwrap_or(0);
-            let rows: Vec<(&Row, &Activation)> =
-                stage.rows.iter().zip(&stage.channel).map(|(row, &c)| (row, &activations[c as usize])).collect();
-            let results: Result<Vec<Ciphertext>, CkksError> = rows
-                .par_iter()
-                .map(|(row, activation)| {
+            let map = &self.maps[at];
+            self.share(map, &mut live)?;
+            let results: Result<Vec<Ciphertext>, CkksError> = (0..stage.rows.len())
+                .into_par_iter()
+                .map(|row| {
+                    let activation = &activations[stage.channel[row] as usize];
                     // u = (x - centre) / radius comes straight out of the linear map.
-                    let (factor, offset) = (1.0 / activation.radius, row.bias - activation.centre);
+                    let (factor, offset) = (1.0 / activation.radius, map.rows[row].0 - activation.centre);
                     let scale = f64::from(self.context.params.scale_log2).exp2();
-                    let u = self.affine(row, &values, &gains, factor, offset * factor, scale)?;
+                    let sum =
+                        self.affine(map, row, &live, factor, |limbs| self.context.before_rescale(scale, limbs))?;
+                    let mut u = self.context.rescale(sum)?;
+                    self.context.add_constant(&mut u, offset * factor);
                     let target = self.context.limbs_of(&u) - depth;
                     let value = self.context.drop_to(self.activate(u, &activation.form)?, target)?;
                     progress.advance(1);
                     Ok(value)
                 })
                 .collect();
-            values.extend(results?.into_iter().map(|value| Some(Arc::new(value))));
-            gains.extend(rows.iter().map(|(_, activation)| activation.form.gain()));
-            for (value, &last) in values.iter_mut().zip(&self.last_reads) {
-                if last <= at
-                    && let Some(ciphertext) = value.take().and_then(Arc::into_inner)
-                {
-                    self.context.recycle(ciphertext);
-                }
-            }
+            live.values.extend(results?.into_iter().map(|value| Some(Arc::new(value))));
+            live.gains.extend(stage.channel.iter().map(|&c| activations[c as usize].form.gain()));
+            let done = std::mem::take(&mut live.sums);
+            let over = live.values.iter_mut().zip(&self.last_reads).filter(|(_, last)| **last <= at);
+            let over = over.filter_map(|(value, _)| value.take()).chain(done);
+            over.filter_map(Arc::into_inner).for_each(|ciphertext| self.context.recycle(ciphertext));
         }
-        // The last modulus bounds scale times value.
+        let map = &self.maps[self.network.stages.len()];
+        self.share(map, &mut live)?;
         let bound = self.polynomials.output_bound.max(f64::MIN_POSITIVE);
-        let output = self
-            .network
-            .output_rows
-            .par_iter()
+        let output = (0..self.network.output_rows.len())
+            .into_par_iter()
             .map(|row| {
-                let last = f64::from(self.context.modulus(0).p);
-                let scale = (OUTPUT_SHARE * last / bound).min(f64::from(self.context.params.scale_log2).exp2());
-                let value = self.affine(row, &values, &gains, 1.0, row.bias, scale)?;
-                self.context.drop_to(value, 1)
+                // Not rescaled: the last two primes hold values times weights.
+                let modulus = f64::from(self.context.modulus(0).p) * f64::from(self.context.modulus(1).p);
+                let widest = f64::from(self.context.params.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
+                let mut value = self.affine(map, row, &live, 1.0, |_| widest.min(OUTPUT_SHARE * modulus / bound))?;
+                self.context.add_constant(&mut value, map.rows[row].0);
+                self.context.drop_to(value, 2)
             })
             .collect();
         progress.finish();
         output
     }
 
-    /// `factor * (row without its bias) + constant` at the given scale, one level down.
+    /// Sums the groups of a map.
+    fn share(&self, map: &SharedRows, live: &mut Live) -> Result<(), CkksError> {
+        let sum = |members: &Vec<u32>| {
+            let value =
+                |&member: &u32| live.values[member as usize].as_deref().expect("values live until their last reader");
+            let mut members = members.iter().map(value);
+            let mut total = members.next().expect("groups have members").clone();
+            for member in members {
+                self.context.add_assign(&mut total, member)?;
+            }
+            Ok(Arc::new(total))
+        };
+        let sums: Result<Vec<Arc<Ciphertext>>, CkksError> = map.groups.par_iter().map(sum).collect();
+        live.sum_gains = map.groups.iter().map(|members| live.gains[members[0] as usize]).collect();
+        live.sums = sums?;
+        Ok(())
+    }
+
+    /// `factor` times a row without its constant, at the scale that is asked for at the lowest level of its terms.
     fn affine(
         &self,
-        row: &Row,
-        values: &[Option<Arc<Ciphertext>>],
-        gains: &[f64],
+        map: &SharedRows,
+        row: usize,
+        live: &Live,
         factor: f64,
-        constant: f64,
-        scale: f64,
+        scale: impl Fn(usize) -> f64,
     ) -> Result<Ciphertext, CkksError> {
-        let present = |source: u32| values[source as usize].as_deref().expect("values live until their last reader");
-        let mut terms: Vec<(&Ciphertext, f64)> = row
-            .taps
-            .iter()
-            .map(|tap| (present(tap.source), f64::from(tap.weight) * gains[tap.source as usize] * factor))
-            .collect();
+        let term = |&(source, weight): &(u32, f64)| -> (&Ciphertext, f64) {
+            match source.checked_sub(map.first_group) {
+                Some(group) => (&*live.sums[group as usize], weight * live.sum_gains[group as usize] * factor),
+                None => {
+                    let value = live.values[source as usize].as_deref().expect("values live until their last reader");
+                    (value, weight * live.gains[source as usize] * factor)
+                }
+            }
+        };
+        let mut terms: Vec<(&Ciphertext, f64)> = map.rows[row].1.iter().map(term).collect();
         if terms.is_empty() {
             // A constant row still needs a ciphertext to stand in.
-            let any = values.iter().flatten().next().ok_or(CkksError::Depth)?;
-            terms.push((any, 0.0));
+            terms.push((live.values.iter().flatten().next().ok_or(CkksError::Depth)?, 0.0));
         }
         let limbs = terms.iter().map(|(term, _)| self.context.limbs_of(term)).min().unwrap_or(1);
-        let sum = self.context.linear_combination(&terms, self.context.before_rescale(scale, limbs))?;
-        let mut sum = self.context.rescale(sum)?;
-        self.context.add_constant(&mut sum, constant);
-        Ok(sum)
+        self.context.linear_combination(&terms, scale(limbs))
     }
 
     /// The polynomial without its gain.
@@ -181,9 +266,8 @@ impl<'a> ThroughputSession<'a> {
     fn add_multiple(&self, sum: &mut Ciphertext, term: &Ciphertext, factor: f64) -> Result<(), CkksError> {
         let multiple = self.context.linear_combination(&[(term, factor)], sum.scale)?;
         let multiple = self.context.drop_to(multiple, self.context.limbs_of(sum))?;
-        let total = self.context.add(sum, &multiple)?;
+        self.context.add_assign(sum, &multiple)?;
         self.context.recycle(multiple);
-        self.context.recycle(std::mem::replace(sum, total));
         Ok(())
     }
 }
