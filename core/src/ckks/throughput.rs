@@ -130,7 +130,7 @@ impl<'a> ThroughputSession<'a> {
         for (at, (stage, activations)) in self.network.stages.iter().zip(&self.polynomials.activations).enumerate() {
             let depth = activations.iter().map(|a| a.form.depth()).max().unwrap_or(0);
             let map = &self.maps[at];
-            self.share(map, &mut live)?;
+            self.share(at, &mut live)?;
             let results: Result<Vec<Ciphertext>, CkksError> = (0..stage.rows.len())
                 .into_par_iter()
                 .map(|row| {
@@ -156,7 +156,7 @@ impl<'a> ThroughputSession<'a> {
             over.filter_map(Arc::into_inner).for_each(|ciphertext| self.context.recycle(ciphertext));
         }
         let map = &self.maps[self.network.stages.len()];
-        self.share(map, &mut live)?;
+        self.share(self.network.stages.len(), &mut live)?;
         let bound = self.polynomials.output_bound.max(f64::MIN_POSITIVE);
         let output = (0..self.network.output_rows.len())
             .into_par_iter()
@@ -173,20 +173,30 @@ impl<'a> ThroughputSession<'a> {
         output
     }
 
-    /// Sums the groups of a map.
-    fn share(&self, map: &SharedRows, live: &mut Live) -> Result<(), CkksError> {
-        let sum = |members: &Vec<u32>| {
-            let value =
-                |&member: &u32| live.values[member as usize].as_deref().expect("values live until their last reader");
-            let mut members = members.iter().map(value);
-            let mut total = members.next().expect("groups have members").clone();
+    /// Sums the groups of map `at`; members that nobody reads later are used up.
+    fn share(&self, at: usize, live: &mut Live) -> Result<(), CkksError> {
+        let map = &self.maps[at];
+        live.sum_gains = map.groups.iter().map(|members| live.gains[members[0] as usize]).collect();
+        let mut member = |&member: &u32| -> Arc<Ciphertext> {
+            let value = &mut live.values[member as usize];
+            let last = self.last_reads[member as usize] <= at;
+            let value = if last { value.take() } else { value.clone() };
+            value.expect("values live until their last reader")
+        };
+        let groups: Vec<Vec<Arc<Ciphertext>>> =
+            map.groups.iter().map(|members| members.iter().map(&mut member).collect()).collect();
+        let sum = |members: Vec<Arc<Ciphertext>>| {
+            let mut members = members.into_iter();
+            let mut total = Arc::unwrap_or_clone(members.next().expect("groups have members"));
             for member in members {
-                self.context.add_assign(&mut total, member)?;
+                self.context.add_assign(&mut total, &member)?;
+                if let Some(done) = Arc::into_inner(member) {
+                    self.context.recycle(done);
+                }
             }
             Ok(Arc::new(total))
         };
-        let sums: Result<Vec<Arc<Ciphertext>>, CkksError> = map.groups.par_iter().map(sum).collect();
-        live.sum_gains = map.groups.iter().map(|members| live.gains[members[0] as usize]).collect();
+        let sums: Result<Vec<Arc<Ciphertext>>, CkksError> = groups.into_par_iter().map(sum).collect();
         live.sums = sums?;
         Ok(())
     }
@@ -212,7 +222,8 @@ impl<'a> ThroughputSession<'a> {
         let mut terms: Vec<(&Ciphertext, f64)> = map.rows[row].1.iter().map(term).collect();
         if terms.is_empty() {
             // A constant row still needs a ciphertext to stand in.
-            terms.push((live.values.iter().flatten().next().ok_or(CkksError::Depth)?, 0.0));
+            let any = live.sums.iter().chain(live.values.iter().flatten()).next();
+            terms.push((any.ok_or(CkksError::Depth)?, 0.0));
         }
         let limbs = terms.iter().map(|(term, _)| self.context.limbs_of(term)).min().unwrap_or(1);
         self.context.linear_combination(&terms, scale(limbs))
