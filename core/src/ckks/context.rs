@@ -284,6 +284,14 @@ mod tests {
         assert!(CkksParams::new(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
         assert!(CkksParams::new(14, 14, 26, 1).is_ok());
         assert!(CkksParams::new(11, 1, 26, 1).is_err());
+        for levels in 1..=40 {
+            let params = CkksParams::for_levels(levels).expect("a ring for so many levels");
+            assert_eq!(params.check(), Ok(()));
+            assert_eq!(params.primes.len(), levels + 1);
+            let (_, most) = MOST_MODULUS_BITS[params.log2_degree as usize - 12];
+            assert!(params.modulus_bits() <= most, "{levels} levels");
+        }
+        assert!(CkksParams::for_levels(1000).is_err());
         let mut broken = CkksParams::new(13, 3, 28, 1).expect("secure");
         broken.primes[1] += 2;
         assert!(broken.check().is_err(), "not a prime of the right form");
