@@ -148,6 +148,33 @@ fn what_is_on_disk_survives() {
     }
 }
 
+/// A limit on file sizes makes the kernel refuse a write half-way, as a full disk does.
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let work = complete();
+    let steps: [(&[&str], &str); 3] = [
+        (&["encrypt", "-k", "key", "-i", "samples.npz", "-o", "one.enc"], "one.enc"),
+        (&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "out.enc"], "out.enc"),
+        (&["keygen", "-i", "params.json", "-o", "key", "--force"], "key"),
+    ];
+    for (args, file) in steps {
+        let (files, before) = (work.files(), work.read(file));
+        // Four kilobytes; the signal is ignored, so that the write returns an error.
+        let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+        let run = std::process::Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_heman")])
+            .args(args)
+            .current_dir(work.path(""))
+            .output()
+            .expect("a shell");
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(file), "{args:?}: {stderr}");
+        assert_eq!(work.read(file), before, "{args:?}");
+        assert_eq!(work.files(), files, "{args:?} left files behind");
+    }
+}
+
 #[test]
 fn what_is_not_built_says_so() {
     let work = complete();
