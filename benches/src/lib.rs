@@ -6,36 +6,18 @@ use heman_core::backend::EvaluationKeys;
 use heman_core::network::TensorInfo;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
 use heman_core::progress::NoProgress;
-use heman_core::security::smallest_noise_bound;
 use heman_core::tfhe_params::TfheParams;
-
-/// A set with the noise of the security curves: `(n, k, N, (bootstrap b, l), (keyswitch b, l))`.
-#[must_use]
-pub fn set(n: usize, k: usize, size: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
-    TfheParams {
-        lwe_dimension: n,
-        glwe_dimension: k,
-        polynomial_size: size,
-        pbs_base_log: pbs.0,
-        pbs_level: pbs.1,
-        ks_base_log: ks.0,
-        ks_level: ks.1,
-        ks_noise_bound_log2: smallest_noise_bound(n, 32),
-        pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
-        input_noise_bound_log2: smallest_noise_bound(k * size, 32),
-    }
-}
 
 /// The sets that are measured: what the planner picks for LeNet-5 first, then the shapes it chooses among.
 #[must_use]
 pub fn sets() -> Vec<(String, TfheParams)> {
     [
-        set(800, 4, 512, (23, 1), (2, 7)),
-        set(720, 4, 512, (23, 1), (2, 6)),
-        set(640, 7, 256, (20, 1), (2, 5)),
-        set(760, 2, 1024, (23, 1), (2, 7)),
-        set(800, 1, 2048, (23, 1), (2, 7)),
-        set(800, 2, 1024, (15, 2), (2, 7)),
+        TfheParams::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
+        TfheParams::with_least_noise(720, 4, 512, (23, 1), (2, 6)),
+        TfheParams::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
+        TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
+        TfheParams::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
+        TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
     ]
     .into_iter()
     .map(|p| (format!("n{}_k{}_N{}_l{}", p.lwe_dimension, p.glwe_dimension, p.polynomial_size, p.pbs_level), p))
@@ -60,17 +42,7 @@ pub fn identity(tfhe: TfheParams) -> Params {
             client_ops: vec![],
         },
         plan_digest: String::new(),
-        prediction: Prediction {
-            security_bits: 128.0,
-            disagreement: None,
-            relative_error: 0.0,
-            p_fail_log2: 0.0,
-            bootstraps: 0,
-            thread_seconds_per_input: 0.0,
-            evaluation_key_bytes: 0,
-            input_bytes: 0,
-            output_bytes: 0,
-        },
+        prediction: Prediction { security_bits: 128.0, ..Prediction::default() },
     }
 }
 

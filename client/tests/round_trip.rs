@@ -13,7 +13,6 @@ use heman_core::noise;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
 use heman_core::plan::{Plan, to_turns, to_word};
 use heman_core::progress::{NoProgress, Progress};
-use heman_core::security::smallest_noise_bound;
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
 
@@ -21,18 +20,7 @@ const VALUES: usize = 64;
 
 /// Output encoding equal to the input's: what was encrypted can be decrypted as it is.
 fn identity() -> Params {
-    let tfhe = TfheParams {
-        lwe_dimension: 640,
-        glwe_dimension: 5,
-        polynomial_size: 256,
-        pbs_base_log: 20,
-        pbs_level: 1,
-        ks_base_log: 2,
-        ks_level: 5,
-        ks_noise_bound_log2: smallest_noise_bound(640, 32),
-        pbs_noise_bound_log2: smallest_noise_bound(1280, 64),
-        input_noise_bound_log2: smallest_noise_bound(1280, 32),
-    };
+    let tfhe = TfheParams::with_least_noise(640, 5, 256, (20, 1), (2, 5));
     let tensor = TensorInfo { name: "x".into(), shape: vec![1, VALUES] };
     Params {
         format: params::FORMAT.into(),
@@ -48,17 +36,7 @@ fn identity() -> Params {
             client_ops: vec![],
         },
         plan_digest: String::new(),
-        prediction: Prediction {
-            security_bits: 128.0,
-            disagreement: None,
-            relative_error: 0.0,
-            p_fail_log2: 0.0,
-            bootstraps: 0,
-            thread_seconds_per_input: 0.0,
-            evaluation_key_bytes: 0,
-            input_bytes: 0,
-            output_bytes: 0,
-        },
+        prediction: Prediction { security_bits: 128.0, ..Prediction::default() },
     }
 }
 

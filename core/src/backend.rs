@@ -41,6 +41,18 @@ pub enum BackendError {
     },
 }
 
+/// Fails unless a buffer holds at least `expected` words.
+///
+/// # Errors
+/// [`BackendError::Shape`].
+pub fn require(step: &'static str, expected: usize, found: usize) -> Result<(), BackendError> {
+    if found < expected {
+        let (expected, found) = (format!("a buffer of at least {expected} words"), format!("{found}"));
+        return Err(BackendError::Shape { step, expected, found });
+    }
+    Ok(())
+}
+
 /// Evaluation keys in standard (coefficient) form, expanded from their seeds: what every backend prepares its own from.
 pub struct EvaluationKeys {
     /// Parameters of both keys.

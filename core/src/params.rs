@@ -94,7 +94,7 @@ impl OutputEncoding {
 }
 
 /// What the planner promises, before anything ran.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
     /// Bits of security by the stricter curve.

@@ -2,7 +2,6 @@
 
 use crate::cost::CostModel;
 use crate::noise;
-use crate::security::smallest_noise_bound;
 use crate::tfhe_params::TfheParams;
 
 /// A parameter set with its predicted cost and noise.
@@ -26,23 +25,15 @@ fn all_sets() -> Vec<TfheParams> {
             if big < 1280 || (glwe_dimension > 1 && big > 4096) {
                 continue;
             }
-            let pbs_noise_bound_log2 = smallest_noise_bound(big, 64);
-            let input_noise_bound_log2 = smallest_noise_bound(big, 32);
             for pbs_level in 1..=3 {
                 for lwe_dimension in (540..=1100).step_by(10) {
-                    let ks_noise_bound_log2 = smallest_noise_bound(lwe_dimension, 32);
-                    let base = TfheParams {
+                    let base = TfheParams::with_least_noise(
                         lwe_dimension,
                         glwe_dimension,
                         polynomial_size,
-                        pbs_base_log: 1,
-                        pbs_level,
-                        ks_base_log: 1,
-                        ks_level: 1,
-                        ks_noise_bound_log2,
-                        pbs_noise_bound_log2,
-                        input_noise_bound_log2,
-                    };
+                        (1, pbs_level),
+                        (1, 1),
+                    );
                     let pbs_base_log = best_base(31 / pbs_level, |b| {
                         noise::bootstrap_variance(&TfheParams { pbs_base_log: b, ..base })
                     });

@@ -1,6 +1,6 @@
 //! Tables of one batch of bootstraps, and which value goes through which of them to which row.
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, require};
 use crate::tfhe_params::TfheParams;
 
 /// Test polynomials with their places, checked once.
@@ -101,13 +101,6 @@ impl TableSet {
         input_words: usize,
         out_words: usize,
     ) -> Result<usize, BackendError> {
-        let require = |expected: usize, found: usize, what: &str| {
-            if found < expected {
-                let (expected, found) = (format!("{what} {expected}"), format!("{found}"));
-                return Err(BackendError::Shape { step: "bootstrap", expected, found });
-            }
-            Ok(())
-        };
         if self.polynomial_size != params.polynomial_size {
             return Err(BackendError::Shape {
                 step: "bootstrap",
@@ -116,8 +109,8 @@ impl TableSet {
             });
         }
         let rows = self.table_of_value.len() * images;
-        require(rows * params.small_row_words(), input_words, "an input of at least so many words:")?;
-        require(self.out_rows * images * params.big_row_words(), out_words, "an output of at least so many words:")?;
+        require("bootstrap, input", rows * params.small_row_words(), input_words)?;
+        require("bootstrap, output", self.out_rows * images * params.big_row_words(), out_words)?;
         Ok(rows)
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::security::smallest_noise_bound;
+
 /// Parameters of one key set. Ciphertext words live mod 2^32; the bootstrapping key is generated mod 2^64.
 ///
 /// Every ciphertext that leaves a process is an LWE row of `big_dimension() + 1` words under the flattened GLWE key;
@@ -52,6 +54,30 @@ impl TfheParams {
 }
 
 impl TfheParams {
+    /// A set whose noises are the least that the security curves allow: n, k, N, `(base log, levels)` of both keys.
+    #[must_use]
+    pub fn with_least_noise(
+        lwe_dimension: usize,
+        glwe_dimension: usize,
+        polynomial_size: usize,
+        (pbs_base_log, pbs_level): (usize, usize),
+        (ks_base_log, ks_level): (usize, usize),
+    ) -> Self {
+        let big = glwe_dimension * polynomial_size;
+        Self {
+            lwe_dimension,
+            glwe_dimension,
+            polynomial_size,
+            pbs_base_log,
+            pbs_level,
+            ks_base_log,
+            ks_level,
+            ks_noise_bound_log2: smallest_noise_bound(lwe_dimension, 32),
+            pbs_noise_bound_log2: smallest_noise_bound(big, 64),
+            input_noise_bound_log2: smallest_noise_bound(big, 32),
+        }
+    }
+
     /// Checks that this build supports the parameters and that they are consistent; says nothing about security.
     ///
     /// # Errors

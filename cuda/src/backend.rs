@@ -7,7 +7,7 @@ use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchConfig, result, sys,
 };
-use heman_core::backend::{BackendError, DEFAULT_BUFFER_BYTES, Device};
+use heman_core::backend::{BackendError, DEFAULT_BUFFER_BYTES, Device, require};
 use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
@@ -167,14 +167,8 @@ pub(crate) fn config(grid: (usize, usize), threads: usize, shared_bytes: usize) 
     }
 }
 
-/// Fails unless a buffer holds at least `expected` words.
-pub(crate) fn require(step: &'static str, expected: usize, found: usize) -> Result<(), BackendError> {
-    if found < expected {
-        let (expected, found) = (format!("a buffer of at least {expected} words"), format!("{found}"));
-        return Err(BackendError::Shape { step, expected, found });
-    }
-    Ok(())
-}
+/// Blocks that a grid takes in its second dimension.
+pub(crate) const MOST_TILES: usize = 65_535;
 
 impl Device for CudaBackend {
     type Buffer = CudaSlice<u32>;

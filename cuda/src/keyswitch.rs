@@ -1,11 +1,11 @@
 //! Keyswitch on the tensor cores, over the bytes of the key.
 
 use cudarc::driver::CudaSlice;
-use heman_core::backend::{BackendError, Device, EvaluationKeys, KeyswitchOps};
+use heman_core::backend::{BackendError, Device, EvaluationKeys, KeyswitchOps, require};
 use heman_core::tfhe_params::TfheParams;
 use heman_kernels::{LWE_KEYSWITCH, LweKeyswitchParams};
 
-use crate::backend::{Block, CudaBackend, config, launch, require};
+use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};
 
 /// Input words whose digits one step multiplies; rows and output words of a block. They mirror `lwe_keyswitch.cu`.
 const DEPTH: usize = 32;
@@ -14,8 +14,6 @@ const COLUMNS: usize = 64;
 const STRIDE: usize = 48;
 /// Largest base whose digits are signed bytes.
 const MOST_BYTE_BASE_LOG: usize = 7;
-/// Blocks that a grid takes in its second dimension.
-const MOST_TILES: usize = 65_535;
 
 const STEP: &str = "keyswitch";
 

@@ -2,10 +2,10 @@
 
 use cudarc::driver::CudaSlice;
 use heman_core::affine::AffineMap;
-use heman_core::backend::{BackendError, LinearOps};
+use heman_core::backend::{BackendError, LinearOps, require};
 use heman_kernels::{LWE_LINEAR, LweLinearItem, LweLinearParams};
 
-use crate::backend::{Block, CudaBackend, config, launch, require};
+use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};
 
 /// Kernels an item; mirrors `lwe_linear.cu`.
 const KERNELS: usize = 8;
@@ -13,8 +13,6 @@ const KERNELS: usize = 8;
 const CHUNK: usize = 128;
 /// Words a block.
 const TILE: usize = 1024;
-/// Blocks that a grid takes in its second dimension.
-const MOST_TILES: usize = 65_535;
 
 const STEP: &str = "linear map";
 

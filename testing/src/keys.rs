@@ -6,35 +6,7 @@ use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 use tfhe::core_crypto::seeders::UnixSeeder;
 
-/// Small and insecure: quick tests of shapes and exact steps.
-pub const TOY_INSECURE_K2: TfheParams = TfheParams {
-    lwe_dimension: 37,
-    glwe_dimension: 2,
-    polynomial_size: 256,
-    pbs_base_log: 10,
-    pbs_level: 2,
-    ks_base_log: 3,
-    ks_level: 4,
-    ks_noise_bound_log2: 4,
-    pbs_noise_bound_log2: 10,
-    input_noise_bound_log2: 4,
-};
-
-/// Another shape: one mask polynomial, three levels.
-pub const TOY_INSECURE_K1: TfheParams = TfheParams {
-    lwe_dimension: 20,
-    glwe_dimension: 1,
-    polynomial_size: 512,
-    pbs_base_log: 7,
-    pbs_level: 3,
-    ks_base_log: 5,
-    ks_level: 2,
-    ks_noise_bound_log2: 4,
-    pbs_noise_bound_log2: 10,
-    input_noise_bound_log2: 4,
-};
-
-/// A toy set in a ring that GPUs have kernels for: `(N, k, n, (bootstrap b, l), (keyswitch b, l))`.
+/// A toy set: `(N, k, n, (bootstrap b, l), (keyswitch b, l))`.
 #[must_use]
 pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
     TfheParams {
@@ -50,6 +22,12 @@ pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), 
         input_noise_bound_log2: 4,
     }
 }
+
+/// Small and insecure: quick tests of shapes and exact steps.
+pub const TOY_INSECURE_K2: TfheParams = toy_insecure(256, 2, 37, (10, 2), (3, 4));
+
+/// Another shape: one mask polynomial, three levels.
+pub const TOY_INSECURE_K1: TfheParams = toy_insecure(512, 1, 20, (7, 3), (5, 2));
 
 /// One toy set for every ring size of the GPU kernels, with all numbers of levels, narrow and wide keyswitch digits.
 pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [

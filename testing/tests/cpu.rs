@@ -2,7 +2,6 @@
 
 use heman_core::cpu::CpuBackend;
 use heman_core::cpu::reference::ReferenceBackend;
-use heman_core::security::smallest_noise_bound;
 use heman_core::tfhe_params::TfheParams;
 use heman_testing::keys::{TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
 use heman_testing::{noise, suite};
@@ -51,21 +50,6 @@ fn results_do_not_depend_on_the_batch() {
     suite::batch_independence(&backend(), &TestKeys::new(TOY_INSECURE_K2, 4));
 }
 
-fn secure(n: usize, k: usize, size: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
-    TfheParams {
-        lwe_dimension: n,
-        glwe_dimension: k,
-        polynomial_size: size,
-        pbs_base_log: pbs.0,
-        pbs_level: pbs.1,
-        ks_base_log: ks.0,
-        ks_level: ks.1,
-        ks_noise_bound_log2: smallest_noise_bound(n, 32),
-        pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
-        input_noise_bound_log2: smallest_noise_bound(k * size, 32),
-    }
-}
-
 /// The sets that the planner picks for the evaluation models, and neighbours in which other terms dominate.
 #[test]
 fn measured_noise_is_as_predicted() {
@@ -73,11 +57,11 @@ fn measured_noise_is_as_predicted() {
     // Four standard deviations of a variance estimated from so many samples, and some room for the model itself.
     let tolerance = 4.0 * (2.0 / SAMPLES as f64).sqrt() + 0.05;
     for params in [
-        secure(800, 4, 512, (23, 1), (2, 7)),
-        secure(640, 7, 256, (20, 1), (2, 5)),
-        secure(760, 2, 1024, (23, 1), (2, 7)),
-        secure(880, 2, 1024, (15, 2), (2, 8)),
-        secure(700, 1, 2048, (23, 1), (3, 4)),
+        TfheParams::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
+        TfheParams::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
+        TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
+        TfheParams::with_least_noise(880, 2, 1024, (15, 2), (2, 8)),
+        TfheParams::with_least_noise(700, 1, 2048, (23, 1), (3, 4)),
     ] {
         let ratios = noise::measure(&backend(), &TestKeys::new(params, 5), SAMPLES);
         println!("{params:?}: {ratios:?}");

@@ -50,17 +50,21 @@ pub fn evaluate(args: &Evaluate, network: &Network, samples: &Samples, bar: &Bar
         params.special_primes.len(),
         100.0 * loss,
     );
+    let start = Instant::now();
+    let exact = polynomial_outputs(network, &polynomials, samples);
     let run = if args.simulate {
-        let start = Instant::now();
-        let inputs: Vec<&[f32]> = samples.iter().collect();
-        let double = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
-        let outputs = inputs.par_iter().map(|x| polynomials.evaluate(network, &double(x))).collect();
         let seconds = start.elapsed().as_secs_f64();
-        Run { outputs, seconds, device: "polynomials in plaintext".into(), details: json!({}) }
+        Run { outputs: exact, seconds, device: "polynomials in plaintext".into(), details: json!({}) }
     } else {
-        encrypted(args, network, &polynomials, params, samples, bar)?
+        encrypted(args, network, &polynomials, params, samples, &exact, bar)?
     };
     Ok(Evaluated { scheme: "ckks", params: object, text, run })
+}
+
+/// What the polynomials give without encryption.
+fn polynomial_outputs(network: &Network, polynomials: &PolynomialNetwork, samples: &Samples) -> Vec<Vec<f64>> {
+    let inputs: Vec<&[f32]> = samples.iter().collect();
+    inputs.par_iter().map(|x| polynomials.evaluate(network, x)).collect()
 }
 
 fn encrypted(
@@ -69,6 +73,7 @@ fn encrypted(
     polynomials: &PolynomialNetwork,
     params: CkksParams,
     samples: &Samples,
+    exact: &[Vec<f64>],
     bar: &Bar,
 ) -> Result<Run, CliError> {
     let threads = args.running.threads;
@@ -102,11 +107,7 @@ fn encrypted(
             results.iter().map(|result| encoder.slots(&key.decrypt(&ring, result), result.scale)).collect();
         outputs.extend((0..batch.len()).map(|image| columns.iter().map(|column| column[image].re).collect()));
     }
-    let exact: Vec<Vec<f64>> = inputs
-        .iter()
-        .map(|x| polynomials.evaluate(network, &x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()))
-        .collect();
-    let errors = outputs.iter().zip(&exact).flat_map(|(got, want): (&Vec<f64>, _)| got.iter().zip(want));
+    let errors = outputs.iter().zip(exact).flat_map(|(got, want): (&Vec<f64>, _)| got.iter().zip(want));
     let largest = errors.map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
     let key_bytes: usize = relinearise.digits.iter().flatten().map(|part| 4 * part.len()).sum();
     let details = json!({

@@ -203,6 +203,10 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     solution
 }
 
+fn double(input: &[f32]) -> Vec<f64> {
+    input.iter().map(|&x| f64::from(x)).collect()
+}
+
 /// For each stage, for each channel its polynomial.
 #[derive(Clone, Debug)]
 pub struct PolynomialNetwork {
@@ -219,8 +223,7 @@ impl PolynomialNetwork {
     /// Without calibration inputs.
     #[must_use]
     pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize) -> Self {
-        let mut values: Vec<Vec<f64>> =
-            inputs.iter().map(|input| input.iter().map(|&x| f64::from(x)).collect()).collect();
+        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
         let mut activations = Vec::with_capacity(network.stages.len());
         for stage in &network.stages {
             let pre: Vec<Vec<f64>> =
@@ -251,14 +254,11 @@ impl PolynomialNetwork {
     #[must_use]
     pub fn choose(network: &Network, inputs: &[Vec<f32>], max_loss: f64) -> (Self, f64) {
         let largest = |output: &[f64]| (0..output.len()).max_by(|&a, &b| output[a].total_cmp(&output[b]));
-        let double = |input: &[f32]| -> Vec<f64> { input.iter().map(|&x| f64::from(x)).collect() };
         let wanted: Vec<_> = inputs.iter().map(|input| largest(&network.evaluate(&double(input)).1)).collect();
         let mut best: Option<(Self, f64)> = None;
         for degree in 2..=4 {
             let fitted = Self::fit(network, inputs, degree);
-            let same = |(input, want): (&Vec<f32>, &Option<usize>)| {
-                largest(&fitted.evaluate(network, &double(input))) == *want
-            };
+            let same = |(input, want): (&Vec<f32>, &Option<usize>)| largest(&fitted.evaluate(network, input)) == *want;
             let changed = inputs.iter().zip(&wanted).filter(|&pair| !same(pair)).count();
             let loss = changed as f64 / inputs.len() as f64;
             if best.as_ref().is_none_or(|(_, least)| loss < *least) {
@@ -273,8 +273,8 @@ impl PolynomialNetwork {
 
     /// The network's output with polynomials in place of its functions.
     #[must_use]
-    pub fn evaluate(&self, network: &Network, input: &[f64]) -> Vec<f64> {
-        let mut values = input.to_vec();
+    pub fn evaluate(&self, network: &Network, input: &[f32]) -> Vec<f64> {
+        let mut values = double(input);
         for (stage, activations) in network.stages.iter().zip(&self.activations) {
             let rows = stage.rows.iter().zip(&stage.channel);
             let results: Vec<f64> =

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::keyswitch::SwitchKey;
+use super::modulus::Modulus;
 use super::words;
 
 /// An encryption of N/2 numbers times `scale`.
@@ -46,6 +47,8 @@ pub enum CkksError {
     },
 }
 
+type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);
+
 /// Scales that differ by less are one: sums of them lose no more than rescaling does.
 const SCALE_TOLERANCE: f64 = 1e-9;
 
@@ -61,6 +64,13 @@ impl Context {
     #[must_use]
     pub fn limbs_of(&self, ciphertext: &Ciphertext) -> usize {
         ciphertext.parts[0].len() / self.degree()
+    }
+
+    /// A loop over words for every limb of two polynomials.
+    fn for_limbs(&self, operation: WordLoop, a: &mut [u32], b: &[u32]) {
+        for (limb, (a, b)) in a.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
+            operation(self.arch, self.modulus(limb), a, b);
+        }
     }
 
     fn check_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
@@ -85,11 +95,7 @@ impl Context {
     pub fn add_assign(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
         self.check_pair(a, b)?;
         same_scale(a.scale, b.scale)?;
-        for (a, b) in a.parts.iter_mut().zip(&b.parts) {
-            for (limb, (x, y)) in a.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
-                words::add(self.arch, self.modulus(limb), x, y);
-            }
-        }
+        a.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.for_limbs(words::add, a, b));
         Ok(())
     }
 
@@ -101,12 +107,7 @@ impl Context {
         self.check_pair(a, b)?;
         same_scale(a.scale, b.scale)?;
         let mut difference = a.clone();
-        for (difference, b) in difference.parts.iter_mut().zip(&b.parts) {
-            let limbs = difference.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree()));
-            for (limb, (x, y)) in limbs.enumerate() {
-                words::subtract(self.arch, self.modulus(limb), x, y);
-            }
-        }
+        difference.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.for_limbs(words::subtract, a, b));
         Ok(difference)
     }
 
@@ -200,13 +201,10 @@ impl Context {
             words::tensor(self.arch, self.modulus(limb), out, a, b);
         }
         let decomposed = self.decompose(&high);
-        let [body, mask] = self.inner_product(&decomposed, key, None);
+        let [body, mask] = self.inner_product(&decomposed, key);
         self.recycle_decomposed(decomposed);
-        for limb in 0..words / degree {
-            let range = limb * degree..(limb + 1) * degree;
-            words::add(self.arch, self.modulus(limb), &mut low[range.clone()], &body[range.clone()]);
-            words::add(self.arch, self.modulus(limb), &mut middle[range.clone()], &mask[range]);
-        }
+        self.for_limbs(words::add, &mut low, &body);
+        self.for_limbs(words::add, &mut middle, &mask);
         [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
         Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
     }
@@ -267,13 +265,10 @@ impl Context {
         let permuted = self.permute(&ciphertext.parts[1], &order);
         let decomposed = self.decompose(&permuted);
         self.pool.give(permuted);
-        let [mut body, mask] = self.inner_product(&decomposed, key, None);
+        let [mut body, mask] = self.inner_product(&decomposed, key);
         self.recycle_decomposed(decomposed);
         let permuted = self.permute(&ciphertext.parts[0], &order);
-        for (limb, (x, y)) in body.chunks_exact_mut(self.degree()).zip(permuted.chunks_exact(self.degree())).enumerate()
-        {
-            words::add(self.arch, self.modulus(limb), x, y);
-        }
+        self.for_limbs(words::add, &mut body, &permuted);
         self.pool.give(permuted);
         Ciphertext { parts: [body, mask], scale: ciphertext.scale }
     }

@@ -1,4 +1,4 @@
-//! Hybrid key switching: digits of several limbs, special primes, and the same digits for many rotations (hoisting).
+//! Hybrid key switching: digits of several limbs, special primes.
 //!
 //! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`super::noise::key_switch`].
 
@@ -43,7 +43,7 @@ impl Context {
         words::shift(self.arch, modulus, words, modulus.p / 2);
     }
 
-    /// Digits of a polynomial (values, `limbs` limbs), for any number of inner products.
+    /// Digits of a polynomial (values).
     ///
     /// # Panics
     /// If there are more limbs than primes.
@@ -82,25 +82,15 @@ impl Context {
     }
 
     /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
-    ///
-    /// `order` permutes the digits' values first: the automorphism of a rotation.
     #[must_use]
-    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey, order: Option<&[u32]>) -> [Vec<u32>; 2] {
+    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
         let (degree, limbs) = (self.degree(), decomposed.limbs);
         let extended = limbs + self.params.special_primes.len();
-        let permuted: Vec<Vec<u32>>;
-        let digits = match order {
-            None => &decomposed.digits,
-            Some(order) => {
-                permuted = decomposed.digits.iter().map(|digit| self.permute(digit, order)).collect();
-                &permuted
-            }
-        };
         std::array::from_fn(|part| {
             let mut product = self.pool.take(extended * degree);
             for (at, out) in product.chunks_exact_mut(degree).enumerate() {
                 let limb = self.extended_limb(limbs, at);
-                let ours: Vec<&[u32]> = digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
+                let ours: Vec<&[u32]> = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
                 let keys: Vec<&[u32]> =
                     key.digits[..ours.len()].iter().map(|key| &key[part][limb * degree..][..degree]).collect();
                 words::inner_product(self.arch, self.modulus(limb), out, &ours, &keys);

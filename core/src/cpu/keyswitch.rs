@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::simd::for_each_arch;
-use super::{CpuBackend, SharedMut, require};
-use crate::backend::{BackendError, EvaluationKeys, KeyswitchOps};
+use super::{CpuBackend, SharedMut};
+use crate::backend::{BackendError, EvaluationKeys, KeyswitchOps, require};
 use crate::tfhe_params::TfheParams;
 
 /// Rows that share one reading of the key.

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::simd::for_each_arch;
-use super::{CpuBackend, SharedMut, require};
+use super::{CpuBackend, SharedMut};
 use crate::affine::AffineMap;
-use crate::backend::{BackendError, LinearOps};
+use crate::backend::{BackendError, LinearOps, require};
 
 /// Words of a tile: 1,000 sources of it are 1 MB.
 const TILE: usize = 256;

@@ -10,7 +10,7 @@ pub(crate) mod simd;
 
 use pulp::Arch;
 
-use crate::backend::{BackendError, Device};
+use crate::backend::{BackendError, Device, require};
 
 pub use bootstrap::CpuBootstrapKey;
 pub use keyswitch::CpuKeyswitchKey;
@@ -81,15 +81,14 @@ impl Device for CpuBackend {
     }
 
     fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
-        let found = buffer.len();
-        let target = at.checked_add(words.len()).and_then(|end| buffer.get_mut(at..end));
-        target.ok_or_else(|| too_short("upload", at + words.len(), found))?.copy_from_slice(words);
+        require("upload", at.saturating_add(words.len()), buffer.len())?;
+        buffer[at..at + words.len()].copy_from_slice(words);
         Ok(())
     }
 
     fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
-        let source = at.checked_add(words.len()).and_then(|end| buffer.get(at..end));
-        words.copy_from_slice(source.ok_or_else(|| too_short("download", at + words.len(), buffer.len()))?);
+        require("download", at.saturating_add(words.len()), buffer.len())?;
+        words.copy_from_slice(&buffer[at..at + words.len()]);
         Ok(())
     }
 
@@ -108,15 +107,6 @@ pub(crate) fn allocate(words: usize) -> Result<Vec<u32>, BackendError> {
     })?;
     buffer.resize(words, 0);
     Ok(buffer)
-}
-
-fn too_short(step: &'static str, expected: usize, found: usize) -> BackendError {
-    BackendError::Shape { step, expected: format!("a buffer of at least {expected} words"), found: format!("{found}") }
-}
-
-/// Fails unless a buffer holds at least `expected` words.
-pub(crate) fn require(step: &'static str, expected: usize, found: usize) -> Result<(), BackendError> {
-    if found < expected { Err(too_short(step, expected, found)) } else { Ok(()) }
 }
 
 /// A pointer that threads share while they write to different rows.

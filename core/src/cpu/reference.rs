@@ -3,9 +3,9 @@
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
 
-use super::{allocate, require, rotation};
+use super::{allocate, rotation};
 use crate::affine::AffineMap;
-use crate::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps};
+use crate::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps, require};
 use crate::table_set::TableSet;
 use crate::tfhe_params::TfheParams;
 
