@@ -227,8 +227,6 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                 }
             };
             self.backend.sync()?;
-            self.backend.sync()?;
-            self.backend.sync()?;
             *spent += start.elapsed();
             if let Step::Bootstrap { rows, .. } = *step {
                 progress.advance((rows * images) as u64);
