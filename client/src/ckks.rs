@@ -1,9 +1,10 @@
 //! CKKS: keys, encryption, decryption.
 
 use heman_core::ckks::context::Context;
-use heman_core::ckks::evaluator::{Ciphertext, Plaintext};
-use heman_core::ckks::keyswitch::SwitchKey;
+use heman_core::ckks::evaluator::Ciphertext;
+use heman_core::ckks::modulus::Modulus;
 use heman_core::ckks::noise::FRESH_DEVIATION;
+use heman_core::ckks::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret_key::{fresh_seed, os_seeder};
@@ -46,6 +47,13 @@ impl Stream {
         u32::from_le_bytes(*bytes)
     }
 
+    /// A seed for masks. It is public: the stream behind it is cut by BLAKE3's one-wayness.
+    fn seed(&mut self) -> Seed {
+        let mut seed = [0; 32];
+        seed.chunks_exact_mut(4).for_each(|part| part.copy_from_slice(&self.word().to_le_bytes()));
+        seed
+    }
+
     /// Uniform below `p`, by rejection.
     fn below(&mut self, p: u32) -> u32 {
         let mask = p.next_power_of_two() - 1;
@@ -72,53 +80,34 @@ impl Drop for Stream {
     }
 }
 
-/// Signed coefficients as values of limbs `limbs` of QP, in Montgomery form.
-fn lift(context: &Context, limbs: std::ops::Range<usize>, coefficients: impl Fn(usize) -> i64) -> Vec<u32> {
-    let degree = context.degree();
-    let mut words = Vec::with_capacity(limbs.len() * degree);
-    for limb in limbs.clone() {
-        let modulus = context.modulus(limb);
-        words.extend((0..degree).map(|i| modulus.montgomery_of_word(modulus.residue(coefficients(i)))));
-    }
-    context.forward(limbs.start, &mut words);
-    words
-}
-
 impl CkksSecretKey {
     /// A fresh key.
     #[must_use]
     pub fn generate(context: &Context) -> Self {
         let mut stream = Stream::new();
-        let coefficients: Vec<i8> = (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect();
-        let values = lift(context, 0..context.key_limbs(), |i| i64::from(coefficients[i]));
-        Self { coefficients: Zeroizing::new(coefficients), values: Zeroizing::new(values) }
+        Self::from_coefficients(context, (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect())
     }
 
-    /// `-a s + message` and `a` for a fresh uniform `a`; `message` are values in Montgomery form of the first limbs of QP.
-    fn encrypt_values(&self, context: &Context, stream: &mut Stream, message: Vec<u32>) -> [Vec<u32>; 2] {
-        let degree = context.degree();
-        let mut body = message;
-        let mut mask = Vec::with_capacity(body.len());
-        for (limb, body) in body.chunks_exact_mut(degree).enumerate() {
-            let modulus = context.modulus(limb);
-            let secret = &self.values[limb * degree..][..degree];
-            for (body, &s) in body.iter_mut().zip(secret) {
-                // Uniform words stay uniform in any form.
-                let a = stream.below(modulus.p);
-                *body = modulus.sub(*body, modulus.reduce(u64::from(a) * u64::from(s)));
-                mask.push(a);
-            }
-        }
-        [body, mask]
+    fn from_coefficients(context: &Context, coefficients: Vec<i8>) -> Self {
+        let coefficients = Zeroizing::new(coefficients);
+        let values = ternary_values(context, &coefficients);
+        Self { coefficients, values }
     }
 
-    /// Encrypts coefficients (already times `scale`) at all limbs of Q. Noise: [`FRESH_DEVIATION`].
+    /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise: [`FRESH_DEVIATION`].
     #[must_use]
-    pub fn encrypt(&self, context: &Context, coefficients: &[f64], scale: f64) -> Ciphertext {
+    pub fn encrypt(&self, context: &Context, coefficients: &[f64]) -> SeededCiphertext {
         let mut stream = Stream::new();
-        let errors: Vec<i64> = (0..context.degree()).map(|_| stream.error()).collect();
-        let message = lift(context, 0..context.limbs(), |i| coefficients[i].round() as i64 + errors[i]);
-        Ciphertext { parts: self.encrypt_values(context, &mut stream, message), scale }
+        let noisy = |c: &f64| c.round() as i64 + stream.error();
+        let noisy = Zeroizing::new(coefficients.iter().map(noisy).collect::<Vec<i64>>());
+        let mut body = context.lift(0..context.limbs(), &noisy);
+        let seed = stream.seed();
+        let mut mask = vec![0; context.degree()];
+        for (limb, body) in body.chunks_exact_mut(context.degree()).enumerate() {
+            context.uniform(&seed, 0, limb, &mut mask);
+            subtract_product(context.modulus(limb), body, &mask, &self.values[limb * mask.len()..]);
+        }
+        SeededCiphertext { seed, body }
     }
 
     /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes' product.
@@ -158,61 +147,80 @@ impl CkksSecretKey {
             .collect()
     }
 
-    /// A key from `source` (all limbs of QP, values in Montgomery form) to s.
-    fn switch_key(&self, context: &Context, source: &[u32]) -> SwitchKey {
-        let degree = context.degree();
-        let alpha = context.params.special_primes.len();
-        let mut stream = Stream::new();
-        let digits = (0..context.digit_count())
-            .map(|digit| {
-                let errors: Vec<i64> = (0..degree).map(|_| stream.error()).collect();
-                let mut message = lift(context, 0..context.key_limbs(), |i| errors[i]);
-                for limb in digit * alpha..((digit + 1) * alpha).min(context.limbs()) {
-                    let modulus = context.modulus(limb);
-                    let special = context.params.special_primes.iter();
-                    let factor = special.fold(1, |x, &p| modulus.mul(x, p % modulus.p));
-                    let factor = u64::from(modulus.montgomery(factor));
-                    let range = limb * degree..(limb + 1) * degree;
-                    for (word, &s) in message[range.clone()].iter_mut().zip(&source[range]) {
-                        *word = modulus.add(*word, modulus.reduce(u64::from(s) * factor));
-                    }
-                }
-                self.encrypt_values(context, &mut stream, message)
-            })
-            .collect();
-        SwitchKey { digits }
-    }
-
-    /// The key from s^2 to s.
+    /// The key from s^2 to s, for ciphertexts of at most `limbs` limbs.
+    ///
+    /// # Panics
+    /// If there are not so many limbs.
     #[must_use]
-    pub fn relinearisation_key(&self, context: &Context) -> SwitchKey {
-        let degree = context.degree();
+    pub fn relinearisation_key(&self, context: &Context, limbs: usize) -> SeededSwitchKey {
         let mut square = Zeroizing::new(self.values.to_vec());
-        for (limb, words) in square.chunks_exact_mut(degree).enumerate() {
+        for (limb, words) in square.chunks_exact_mut(context.degree()).enumerate() {
             let modulus = context.modulus(limb);
-            for word in words {
-                *word = modulus.reduce(u64::from(*word) * u64::from(*word));
-            }
+            words.iter_mut().for_each(|word| *word = modulus.reduce(u64::from(*word) * u64::from(*word)));
         }
-        self.switch_key(context, &square)
+        switch_key(context, &square, &self.values, limbs)
     }
 
-    /// The key from s(X^element) to s, for an odd element below 2N.
+    /// The key of the automorphism X -> X^element, for an odd element below 2N: from s to s(X^(1 / element)).
+    ///
+    /// # Panics
+    /// If there are not so many limbs.
     #[must_use]
-    pub fn galois_key(&self, context: &Context, element: usize) -> SwitchKey {
+    pub fn galois_key(&self, context: &Context, element: usize, limbs: usize) -> SeededSwitchKey {
         let degree = context.degree();
         let mut rotated = Zeroizing::new(vec![0_i8; degree]);
-        for (i, &s) in self.coefficients.iter().enumerate() {
+        for (i, rotated) in rotated.iter_mut().enumerate() {
+            // Coefficient i of s(X^(1 / element)) is the one that X -> X^element brings from there.
             let place = i * element % (2 * degree);
-            rotated[place % degree] = if place < degree { s } else { -s };
+            let s = self.coefficients[place % degree];
+            *rotated = if place < degree { s } else { -s };
         }
-        let source = Zeroizing::new(lift(context, 0..context.key_limbs(), |i| i64::from(rotated[i])));
-        self.switch_key(context, &source)
+        switch_key(context, &self.values, &ternary_values(context, &rotated), limbs)
     }
 }
 
-/// Coefficients (already times `scale`) as a factor for products at up to `limbs` limbs.
-#[must_use]
-pub fn plaintext(context: &Context, coefficients: &[f64], scale: f64, limbs: usize) -> Plaintext {
-    Plaintext { words: lift(context, 0..limbs, |i| coefficients[i].round() as i64), scale }
+/// Values of a ternary polynomial at all limbs of QP, in Montgomery form.
+fn ternary_values(context: &Context, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
+    let wide = Zeroizing::new(coefficients.iter().map(|&s| i64::from(s)).collect::<Vec<i64>>());
+    Zeroizing::new(context.lift(0..context.key_limbs(), &wide))
+}
+
+/// `body -= mask secret`, values of one limb.
+fn subtract_product(modulus: Modulus, body: &mut [u32], mask: &[u32], secret: &[u32]) {
+    for ((body, &a), &s) in body.iter_mut().zip(mask).zip(secret) {
+        *body = modulus.sub(*body, modulus.reduce(u64::from(a) * u64::from(s)));
+    }
+}
+
+/// A key from `source` to `target` (all limbs of QP, values in Montgomery form).
+fn switch_key(context: &Context, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
+    let degree = context.degree();
+    let alpha = context.params.special_primes.len();
+    let shape = context.key_shape(limbs).expect("a key is for limbs that there are");
+    let mut stream = Stream::new();
+    let seed = stream.seed();
+    let mut mask = vec![0; degree];
+    let mut bodies = Vec::with_capacity(shape.digits * shape.limbs * degree);
+    for digit in 0..shape.digits {
+        let errors = Zeroizing::new((0..degree).map(|_| stream.error()).collect::<Vec<i64>>());
+        let special = context.lift(context.limbs()..context.key_limbs(), &errors);
+        let start = bodies.len();
+        bodies.extend(context.lift(0..limbs, &errors));
+        bodies.extend(special);
+        for (place, body) in bodies[start..].chunks_exact_mut(degree).enumerate() {
+            let limb = if place < limbs { place } else { context.limbs() + place - limbs };
+            let modulus = context.modulus(limb);
+            let own = limb * degree..(limb + 1) * degree;
+            context.uniform(&seed, digit, limb, &mut mask);
+            subtract_product(modulus, body, &mask, &target[own.clone()]);
+            if place < limbs && place / alpha == digit {
+                let special = context.params.special_primes.iter();
+                let factor = modulus.montgomery(special.fold(1, |x, &p| modulus.mul(x, p % modulus.p)));
+                for (body, &s) in body.iter_mut().zip(&source[own]) {
+                    *body = modulus.add(*body, modulus.reduce(u64::from(s) * u64::from(factor)));
+                }
+            }
+        }
+    }
+    SeededSwitchKey { seed, limbs: limbs as u32, bodies }
 }

@@ -1,9 +1,10 @@
 //! CKKS operations on real key sets: results against plaintext, noise against prediction.
 
-use heman_client::ckks::{CkksSecretKey, plaintext};
+use heman_client::ckks::CkksSecretKey;
 use heman_core::ckks::context::{CkksParams, Context};
 use heman_core::ckks::encode::Encoder;
 use heman_core::ckks::evaluator::{Ciphertext, CkksError};
+use heman_core::ckks::keyswitch::{GaloisKey, SwitchKey};
 use heman_core::ckks::noise;
 use tfhe_fft::c64;
 
@@ -23,7 +24,18 @@ impl Setting {
     }
 
     fn encrypt(&self, slots: &[c64]) -> Ciphertext {
-        self.key.encrypt(&self.context, &self.encoder.coefficients(slots, self.scale), self.scale)
+        let seeded = self.key.encrypt(&self.context, &self.encoder.coefficients(slots, self.scale));
+        self.context.expand(&seeded, self.scale).expect("fresh from encryption")
+    }
+
+    fn relinearisation_key(&self) -> SwitchKey {
+        let seeded = self.key.relinearisation_key(&self.context, self.context.limbs());
+        self.context.expand_key(&seeded).expect("fresh from generation")
+    }
+
+    fn galois_key(&self, element: usize, limbs: usize) -> GaloisKey {
+        let seeded = self.key.galois_key(&self.context, element, limbs);
+        GaloisKey::new(&self.context, element, self.context.expand_key(&seeded).expect("fresh from generation"))
     }
 
     fn decrypt(&self, ciphertext: &Ciphertext) -> Vec<c64> {
@@ -73,7 +85,7 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
         assert!(s.error(&s.context.add(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a + b)) < 1e-4);
         assert!(s.error(&s.context.subtract(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a - b)) < 1e-4);
 
-        let relinearise = s.key.relinearisation_key(&s.context);
+        let relinearise = s.relinearisation_key();
         let product = s.context.multiply(&cx, &cy, &relinearise).expect("alike");
         let product = s.context.rescale(product).expect("a level is left");
         let want = zip(&x, &y, |a, b| a * b);
@@ -89,19 +101,26 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
         assert!(s.error(&power, &want) < 1e-2, "{}", s.error(&power, &want));
         assert_eq!(s.context.rescale(power), Err(CkksError::Depth));
 
-        let plain = plaintext(&s.context, &s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
+        let plain = s.context.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
         let product = s.context.multiply_plain(&cx, &plain).expect("enough limbs");
         let product = s.context.rescale(product).expect("a level is left");
         assert!(s.error(&product, &zip(&x, &y, |a, b| a * b)) < 1e-3);
 
         for steps in [1, 5, count - 3] {
-            let element = (0..steps).fold(1, |x, _| x * 5 % (4 * count));
-            let rotated = s.context.automorphism(&cx, element, &s.key.galois_key(&s.context, element));
+            let element = s.context.rotation_element(steps);
             let want: Vec<c64> = (0..count).map(|j| x[(j + steps) % count]).collect();
-            assert!(s.error(&rotated, &want) < 1e-3, "{steps}: {}", s.error(&rotated, &want));
+            for limbs in [s.context.limbs(), 2] {
+                // A key for fewer limbs is a short one.
+                let key = s.galois_key(element, limbs);
+                let x = s.context.drop_to(cx.clone(), limbs).expect("fewer limbs");
+                let rotated = s.context.automorphism(&x, &key);
+                assert!(s.error(&rotated, &want) < 1e-3, "{steps}: {}", s.error(&rotated, &want));
+                let hoisted = s.context.hoisted(&x, &s.context.decompose_mask(&x), &key);
+                assert_eq!(hoisted, rotated);
+            }
         }
         let element = 4 * count - 1;
-        let conjugate = s.context.automorphism(&cx, element, &s.key.galois_key(&s.context, element));
+        let conjugate = s.context.automorphism(&cx, &s.galois_key(element, s.context.limbs()));
         assert!(s.error(&conjugate, &zip(&x, &x, |a, _| a.conj())) < 1e-3);
     }
 }
@@ -154,8 +173,7 @@ fn measured_noise_is_as_predicted() {
         let rescaled = s.context.rescale(fresh.clone()).expect("a level is left");
         close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.context.params));
         let element = 5;
-        let key = s.key.galois_key(&s.context, element);
-        let rotated = s.context.automorphism(&fresh, element, &key);
+        let rotated = s.context.automorphism(&fresh, &s.galois_key(element, s.context.limbs()));
         let switch = noise::key_switch(&s.context.params, s.context.limbs());
         let predicted = (switch * switch + noise::FRESH_DEVIATION * noise::FRESH_DEVIATION).sqrt();
         close("key switch", s.deviation(&rotated, &zero), predicted);

@@ -57,16 +57,19 @@ fn run() -> Result<(), String> {
         let name = format!("2^{log2_degree}, log QP {:.0}, {special} special", params.modulus_bits());
         let context = Context::new(params)?;
         let key = CkksSecretKey::generate(&context);
-        let relinearise = key.relinearisation_key(&context);
-        let rotation = key.galois_key(&context, 5);
-        let ciphertext = key.encrypt(&context, &vec![1e6; context.degree()], 268_435_456.0);
+        let limbs = context.limbs();
+        let sound = "fresh from generation";
+        let relinearise = context.expand_key(&key.relinearisation_key(&context, limbs)).expect(sound);
+        let rotation = context.expand_rotation(&key.galois_key(&context, 5, limbs), 1).expect(sound);
+        let ciphertext = context.expand(&key.encrypt(&context, &vec![1e6; context.degree()]), 2_f64.powi(28));
+        let ciphertext = ciphertext.expect(sound);
         let (mut ours, mut seal) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let multiply = milliseconds(|| {
                 context.recycle(context.multiply(&ciphertext, &ciphertext, &relinearise).expect("one level"));
             });
             let rotate = milliseconds(|| {
-                context.recycle(context.automorphism(&ciphertext, 5, &rotation));
+                context.recycle(context.automorphism(&ciphertext, &rotation));
             });
             ours.push((multiply, rotate));
             seal.push(theirs(&python, log2_degree, bits)?);

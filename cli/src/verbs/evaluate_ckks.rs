@@ -84,7 +84,9 @@ fn encrypted(
     let encoder = Encoder::new(params.log2_degree);
     let ring = Ring::new(params).map_err(CliError::new)?;
     let key = CkksSecretKey::generate(&ring);
-    let relinearise = key.relinearisation_key(&ring);
+    let seeded = key.relinearisation_key(&ring, ring.limbs());
+    let key_bytes = 4 * seeded.bodies.len();
+    let relinearise = ring.expand_key(&seeded).expect("fresh from generation");
     let keygen = start.elapsed().as_secs_f64();
     let session = ThroughputSession::new(&ring, network, polynomials, &relinearise)?;
     let inputs: Vec<&[f32]> = samples.iter().collect();
@@ -95,7 +97,8 @@ fn encrypted(
         let ciphertexts = pool.install(|| {
             let encrypt = |element: usize| {
                 let values: Vec<Complex> = batch.iter().map(|x| Complex::new(f64::from(x[element]), 0.0)).collect();
-                key.encrypt(&ring, &encoder.coefficients(&values, scale), scale)
+                let seeded = key.encrypt(&ring, &encoder.coefficients(&values, scale));
+                ring.expand(&seeded, scale).expect("fresh from encryption")
             };
             (0..network.input.len()).into_par_iter().map(encrypt).collect()
         });
@@ -109,7 +112,6 @@ fn encrypted(
     }
     let errors = outputs.iter().zip(exact).flat_map(|(got, want): (&Vec<f64>, _)| got.iter().zip(want));
     let largest = errors.map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
-    let key_bytes: usize = relinearise.digits.iter().flatten().map(|part| 4 * part.len()).sum();
     let details = json!({
         "seconds_keygen": keygen,
         "seconds_encrypt": client,

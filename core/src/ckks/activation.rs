@@ -4,6 +4,8 @@
 //! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the weight lies on
 //! a uniform grid, which keeps the polynomial bounded where there are few samples.
 
+use serde::{Deserialize, Serialize};
+
 use crate::network::Network;
 
 /// How much wider than the calibrated range the fit reaches.
@@ -12,13 +14,15 @@ const WIDENING: f64 = 1.15;
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.
 const GRID: usize = 64;
-/// Largest ratio of a quartic's third to its fourth coefficient: beyond it the completed square loses precision.
+/// Largest shift of a completed square: beyond it cancellation costs more than three bits.
 const MOST_SKEW: f64 = 8.0;
+/// Least share of a quartic's leading coefficient in its largest one: below it the linear rest outgrows its scale.
+const LEAST_LEAD: f64 = 1.0 / 64.0;
 /// Leading coefficients below this share of the largest one are noise of the fit.
 const NEGLIGIBLE: f64 = 1e-6;
 
 /// A polynomial of `u = (x - centre) / radius`, in the form in which it is evaluated.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Activation {
     /// Middle of the fitted range.
     pub centre: f64,
@@ -29,7 +33,7 @@ pub struct Activation {
 }
 
 /// Polynomials of at most two multiplications in depth.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Form {
     /// `gain ((u + shift)^2 + constant)`.
     Square {
@@ -58,27 +62,26 @@ pub enum Form {
 }
 
 impl Form {
-    /// From coefficients of `1, u, u^2, …`, degree at most 4; the cubic part stands in where a quartic is too skewed.
-    fn new(coefficients: &[f64]) -> Option<Self> {
-        let at = |i: usize| coefficients.get(i).copied().unwrap_or(0.0);
-        let largest = coefficients.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
-        let degree = (0..coefficients.len()).rev().find(|&i| at(i).abs() > NEGLIGIBLE * largest).unwrap_or(0);
-        let (c0, c1, c2, c3, c4) = (at(0), at(1), at(2), at(3), at(4));
-        match degree {
-            4 => {
-                let a = c3 / c4 / 2.0;
-                if a.abs() > MOST_SKEW {
-                    return None;
-                }
-                let b = (c2 / c4 - a * a) / 2.0;
-                Some(Self::Quartic { gain: c4, a, b, c: c1 / c4 - 2.0 * a * b, d: c0 / c4 - b * b })
-            }
-            2 if (c1 / c2).abs() <= 2.0 * MOST_SKEW => {
-                let shift = c1 / c2 / 2.0;
-                Some(Self::Square { gain: c2, shift, constant: c0 / c2 - shift * shift })
-            }
-            _ => Some(Self::Cubic([c0, c1, c2, c3])),
+    /// The polynomial with coefficients `c` of `1, u, u^2, …`, if it is a square of little shift.
+    fn square(c: &[f64]) -> Option<Self> {
+        let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
+        let is_square = c[2].abs() > NEGLIGIBLE * largest && c[3..].iter().all(|c| c.abs() <= NEGLIGIBLE * largest);
+        let shift = c[1] / c[2] / 2.0;
+        (is_square && shift.abs() <= MOST_SKEW).then(|| Self::Square {
+            gain: c[2],
+            shift,
+            constant: c[0] / c[2] - shift * shift,
+        })
+    }
+
+    /// The quartic with five coefficients `c`.
+    fn quartic(c: &[f64]) -> Self {
+        if c[4] == 0.0 {
+            return Self::Quartic { gain: 0.0, a: 0.0, b: 0.0, c: 0.0, d: 0.0 };
         }
+        let a = c[3] / c[4] / 2.0;
+        let b = (c[2] / c[4] - a * a) / 2.0;
+        Self::Quartic { gain: c[4], a, b, c: c[1] / c[4] - 2.0 * a * b, d: c[0] / c[4] - b * b }
     }
 
     /// Multiplications of ciphertexts on the longest way.
@@ -117,27 +120,64 @@ impl Activation {
         self.form.evaluate((x - self.centre) / self.radius)
     }
 
-    /// Fits a polynomial of at most `degree` (2 to 4) to `function` on `samples`.
+    /// Fits polynomials of at most `degree` (2 to 4) to the functions of a stage, each on the samples of its channel. All have the
+    /// same form, so that channels can share a ciphertext.
     ///
     /// # Panics
-    /// If there are no samples.
+    /// If a channel has no samples.
     #[must_use]
-    pub fn fit(samples: &[f64], degree: usize, function: impl Fn(f64) -> f64) -> Self {
-        assert!(!samples.is_empty(), "a fit needs samples");
-        let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let centre = f64::midpoint(low, high);
-        let radius = ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9);
-        let form = (2..=degree)
-            .rev()
-            .find_map(|degree| Form::new(&least_squares(samples, degree, centre, radius, &function)))
-            .unwrap_or(Form::Cubic([function(centre), 0.0, 0.0, 0.0]));
-        Self { centre, radius, form }
+    pub fn fit(channels: &[(Vec<f64>, &dyn Fn(f64) -> f64)], degree: usize) -> Vec<Self> {
+        let ranges: Vec<(f64, f64)> = channels.iter().map(|(samples, _)| range(samples)).collect();
+        let polynomial = |(at, (samples, function)): (usize, &(Vec<f64>, &dyn Fn(f64) -> f64))| {
+            least_squares(samples, degree, ranges[at], function)
+        };
+        let fitted: Vec<Vec<f64>> = channels.iter().enumerate().map(polynomial).collect();
+        let squares: Option<Vec<Form>> = fitted.iter().map(|c| Form::square(c)).collect();
+        let forms = squares.unwrap_or_else(|| {
+            let form = |(at, c): (usize, &Vec<f64>)| {
+                let (samples, function) = &channels[at];
+                if degree < 4 {
+                    Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0)))
+                } else {
+                    Form::quartic(&with_lead(c, samples, ranges[at], function))
+                }
+            };
+            fitted.iter().enumerate().map(form).collect()
+        });
+        forms.into_iter().zip(ranges).map(|(form, (centre, radius))| Self { centre, radius, form }).collect()
     }
 }
 
+/// Middle and half width of the range that is fitted.
+fn range(samples: &[f64]) -> (f64, f64) {
+    assert!(!samples.is_empty(), "a fit needs samples");
+    let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let centre = f64::midpoint(low, high);
+    (centre, ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9))
+}
+
+/// A quartic whose leading coefficient is large enough to complete its square; the others are fitted again where it was not.
+fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
+    let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
+    let least = (c[3].abs() / (2.0 * MOST_SKEW)).max(LEAST_LEAD * largest);
+    if c[4].abs() >= least {
+        return c.to_vec();
+    }
+    let lead = least.copysign(c[4]);
+    let rest = |x: f64| function(x) - lead * ((x - range.0) / range.1).powi(4);
+    let mut refitted = least_squares(samples, 3, range, &rest);
+    refitted.push(lead);
+    refitted
+}
+
 /// Coefficients of `1, u, …, u^degree` of the weighted least-squares fit.
-fn least_squares(samples: &[f64], degree: usize, centre: f64, radius: f64, function: &impl Fn(f64) -> f64) -> Vec<f64> {
+fn least_squares(
+    samples: &[f64],
+    degree: usize,
+    (centre, radius): (f64, f64),
+    function: &dyn Fn(f64) -> f64,
+) -> Vec<f64> {
     let size = degree + 1;
     let mut normal = vec![vec![0.0; size + 1]; size];
     let mut add = |u: f64, weight: f64| {
@@ -208,7 +248,7 @@ fn double(input: &[f32]) -> Vec<f64> {
 }
 
 /// For each stage, for each channel its polynomial.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PolynomialNetwork {
     /// Activations, by stage and channel.
     pub activations: Vec<Vec<Activation>>,
@@ -228,14 +268,14 @@ impl PolynomialNetwork {
         for stage in &network.stages {
             let pre: Vec<Vec<f64>> =
                 values.iter().map(|values| stage.rows.iter().map(|row| row.evaluate(values)).collect()).collect();
-            let fitted: Vec<Activation> = (0..stage.functions.len())
-                .map(|channel| {
-                    let own = |row: &usize| stage.channel[*row] as usize == channel;
-                    let rows: Vec<usize> = (0..stage.rows.len()).filter(own).collect();
-                    let samples: Vec<f64> = pre.iter().flat_map(|pre| rows.iter().map(|&row| pre[row])).collect();
-                    Activation::fit(&samples, degree, |x| stage.functions[channel].evaluate(x))
-                })
-                .collect();
+            let mut samples = vec![Vec::new(); stage.functions.len()];
+            for pre in &pre {
+                pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
+            }
+            let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
+            let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
+                samples.into_iter().zip(&functions).map(|(samples, f)| (samples, f as &dyn Fn(f64) -> f64)).collect();
+            let fitted = Activation::fit(&channels, degree);
             for (values, pre) in values.iter_mut().zip(&pre) {
                 let results = pre.iter().zip(&stage.channel).map(|(&x, &c)| fitted[c as usize].evaluate(x));
                 values.extend(results);
@@ -296,31 +336,51 @@ impl PolynomialNetwork {
 mod tests {
     use super::*;
 
+    type Function = fn(f64) -> f64;
+
+    fn samples() -> Vec<f64> {
+        (0..200).map(|i| f64::from(i * i % 97) / 40.0 - 0.7).collect()
+    }
+
+    fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
+        let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
+            functions.iter().map(|f| (samples(), f as &dyn Fn(f64) -> f64)).collect();
+        Activation::fit(&channels, degree)
+    }
+
     #[test]
-    fn polynomials_are_fitted_exactly() {
-        let samples: Vec<f64> = (0..200).map(|i| f64::from(i * i % 97) / 40.0 - 0.7).collect();
-        type Polynomial = fn(f64) -> f64;
-        let polynomials: [(usize, Polynomial); 4] = [
-            (4, |x| x * x),
-            (4, |x| 0.5 + x * (2.0 - 3.0 * x)),
-            (3, |x| x * x * x - 0.25 * x),
-            (4, |x| 0.1 * x * x * x * x - x * x + 0.5 * x + 2.0),
-        ];
-        for (degree, polynomial) in polynomials {
-            let fitted = Activation::fit(&samples, degree, polynomial);
-            for &x in &samples {
-                assert!((fitted.evaluate(x) - polynomial(x)).abs() < 1e-9, "{fitted:?} at {x}");
+    fn polynomials_are_fitted_exactly_and_with_one_form() {
+        let quartic: Function = |x| 0.1 * x * x * x * x - x * x + 0.5 * x + 2.0;
+        let cubic: Function = |x| x * x * x - 0.25 * x;
+        let square: Function = |x| 0.5 + x * (2.0 - 3.0 * x);
+        for (degree, functions) in [(4, vec![square, |x| x * x]), (3, vec![cubic, square]), (4, vec![quartic])] {
+            let fitted = fit(degree, &functions);
+            for (fitted, function) in fitted.iter().zip(&functions) {
+                for x in samples() {
+                    assert!((fitted.evaluate(x) - function(x)).abs() < 1e-9, "{fitted:?} at {x}");
+                }
             }
+            let same = |f: &Activation| std::mem::discriminant(&f.form) == std::mem::discriminant(&fitted[0].form);
+            assert!(fitted.iter().all(same));
         }
-        let square = Activation::fit(&samples, 4, |x| x * x);
-        assert!(matches!(square.form, Form::Square { .. }), "{square:?}");
+        assert!(fit(4, &[square, |x| x * x]).iter().all(|f| matches!(f.form, Form::Square { .. })));
+    }
+
+    #[test]
+    fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
+        let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x * x];
+        for (fitted, function) in fit(4, &functions).iter().zip(&functions).skip(1) {
+            assert!(matches!(fitted.form, Form::Quartic { .. }));
+            let worst = samples().iter().map(|&x| (fitted.evaluate(x) - function(x)).abs()).fold(0.0, f64::max);
+            assert!(worst < 2e-2, "{fitted:?}: {worst}");
+        }
     }
 
     #[test]
     fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
-        let fitted = Activation::fit(&samples, 4, |x: f64| x.max(0.0));
+        let fitted = Activation::fit(&[(samples.clone(), &|x: f64| x.max(0.0))], 4)[0];
         let error = samples.iter().map(|&x| (fitted.evaluate(x) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
         assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49).abs() < 3.0));

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluator::Plaintext;
 use super::modulus::{Factor, Modulus, PRIME_BITS, primes_below};
 use super::ntt::Ntt;
 use super::pool::Pool;
@@ -257,6 +258,24 @@ impl Context {
     #[must_use]
     pub fn key_limbs(&self) -> usize {
         self.rings.len()
+    }
+
+    /// Signed coefficients, rounded, as values of the limbs `limbs` of QP, in Montgomery form.
+    #[must_use]
+    pub fn lift(&self, limbs: std::ops::Range<usize>, coefficients: &[i64]) -> Vec<u32> {
+        let mut words = vec![0; limbs.len() * self.degree()];
+        for (limb, words) in limbs.zip(words.chunks_exact_mut(self.degree())) {
+            super::words::lift(self.arch, self.modulus(limb), words, coefficients);
+            self.rings[limb].forward(self.arch, words);
+        }
+        words
+    }
+
+    /// Coefficients (already times `scale`, below 2^62) as a factor for products at up to `limbs` limbs.
+    #[must_use]
+    pub fn plaintext(&self, coefficients: &[f64], scale: f64, limbs: usize) -> Plaintext {
+        let rounded: Vec<i64> = coefficients.iter().map(|c| c.round() as i64).collect();
+        Plaintext { words: self.lift(0..limbs, &rounded), scale }
     }
 
     /// Coefficients, one word a limb below 4p, to values; `first` is the first limb's number.

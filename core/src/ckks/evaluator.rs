@@ -73,6 +73,11 @@ impl Context {
         }
     }
 
+    /// `a += b` for polynomials of one length.
+    pub(super) fn add_words(&self, a: &mut [u32], b: &[u32]) {
+        self.for_limbs(words::add, a, b);
+    }
+
     fn check_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
         let (left, right) = (self.limbs_of(a), self.limbs_of(b));
         if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
@@ -95,7 +100,7 @@ impl Context {
     pub fn add_assign(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
         self.check_pair(a, b)?;
         same_scale(a.scale, b.scale)?;
-        a.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.for_limbs(words::add, a, b));
+        a.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.add_words(a, b));
         Ok(())
     }
 
@@ -109,6 +114,20 @@ impl Context {
         let mut difference = a.clone();
         difference.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.for_limbs(words::subtract, a, b));
         Ok(difference)
+    }
+
+    /// Adds a plaintext of the ciphertext's scale. Exact.
+    ///
+    /// # Errors
+    /// A plaintext of fewer limbs or another scale.
+    pub fn add_plain(&self, ciphertext: &mut Ciphertext, plaintext: &Plaintext) -> Result<(), CkksError> {
+        let (left, right) = (ciphertext.parts[0].len(), plaintext.words.len());
+        if right < left {
+            return Err(CkksError::Level { left: left / self.degree(), right: right / self.degree() });
+        }
+        same_scale(ciphertext.scale, plaintext.scale)?;
+        self.add_words(&mut ciphertext.parts[0], &plaintext.words[..left]);
+        Ok(())
     }
 
     /// Adds one number to all slots. Exact but for rounding it to 1 / scale.
@@ -182,6 +201,34 @@ impl Context {
         Ok(Ciphertext { parts, scale: a.scale * plaintext.scale })
     }
 
+    /// `sum_i a_i p_i` slot by slot; rescale afterwards. Noise: the sum of those of [`Context::multiply_plain`].
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] without terms, different levels or scales, a plaintext of fewer limbs.
+    pub fn inner_product_plain(&self, terms: &[(&Ciphertext, &Plaintext)]) -> Result<Ciphertext, CkksError> {
+        let &(first, plaintext) = terms.first().ok_or(CkksError::Depth)?;
+        let scale = first.scale * plaintext.scale;
+        let (degree, words) = (self.degree(), first.parts[0].len());
+        for (a, p) in terms {
+            self.check_pair(first, a)?;
+            same_scale(scale, a.scale * p.scale)?;
+            if p.words.len() < words {
+                return Err(CkksError::Level { left: words / degree, right: p.words.len() / degree });
+            }
+        }
+        let parts = std::array::from_fn(|part| {
+            let mut out = self.pool.take(words);
+            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
+                let range = limb * degree..(limb + 1) * degree;
+                let a: Vec<&[u32]> = terms.iter().map(|(a, _)| &a.parts[part][range.clone()]).collect();
+                let p: Vec<&[u32]> = terms.iter().map(|(_, p)| &p.words[range.clone()]).collect();
+                words::inner_product(self.arch, self.modulus(limb), out, &a, &p);
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale })
+    }
+
     /// `a b` slot by slot, back under s with the relinearisation key (s^2 to s); rescale afterwards.
     ///
     /// Noise: a's times the size of b and vice versa, plus [`super::noise::key_switch`].
@@ -203,8 +250,8 @@ impl Context {
         let decomposed = self.decompose(&high);
         let [body, mask] = self.inner_product(&decomposed, key);
         self.recycle_decomposed(decomposed);
-        self.for_limbs(words::add, &mut low, &body);
-        self.for_limbs(words::add, &mut middle, &mask);
+        self.add_words(&mut low, &body);
+        self.add_words(&mut middle, &mask);
         [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
         Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
     }
@@ -255,41 +302,8 @@ impl Context {
         Ok(ciphertext)
     }
 
-    /// Applies the automorphism X -> X^element, with a key from s(X^element) to s. Element `5^r` rotates slots by r to the left,
-    /// 2N - 1 conjugates.
-    ///
-    /// Noise: adds [`super::noise::key_switch`].
-    #[must_use]
-    pub fn automorphism(&self, ciphertext: &Ciphertext, element: usize, key: &SwitchKey) -> Ciphertext {
-        let order = self.automorphism_order(element);
-        let permuted = self.permute(&ciphertext.parts[1], &order);
-        let decomposed = self.decompose(&permuted);
-        self.pool.give(permuted);
-        let [mut body, mask] = self.inner_product(&decomposed, key);
-        self.recycle_decomposed(decomposed);
-        let permuted = self.permute(&ciphertext.parts[0], &order);
-        self.for_limbs(words::add, &mut body, &permuted);
-        self.pool.give(permuted);
-        Ciphertext { parts: [body, mask], scale: ciphertext.scale }
-    }
-
     /// Gives a ciphertext's memory back for later operations.
     pub fn recycle(&self, ciphertext: Ciphertext) {
         ciphertext.parts.into_iter().for_each(|part| self.pool.give(part));
-    }
-
-    /// For each place of the transform's order the place whose value X -> X^element brings there.
-    #[must_use]
-    pub fn automorphism_order(&self, element: usize) -> Vec<u32> {
-        let (degree, bits) = (self.degree(), self.params.log2_degree);
-        // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i, the point psi^(2 rev(leaf) + 1); the map is its own inverse.
-        let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;
-        let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
-        (0..degree)
-            .map(|place| {
-                let exponent = (2 * reverse(swap(place)) + 1) * element % (2 * degree);
-                swap(reverse((exponent - 1) / 2)) as u32
-            })
-            .collect()
     }
 }

@@ -3,14 +3,33 @@
 //! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`super::noise::key_switch`].
 
 use super::context::{Context, Conversion, Digit};
+use super::evaluator::Ciphertext;
 use super::modulus::{Factor, Modulus};
 use super::words;
 
 /// Encryptions of `P (Q/D_j) [(Q/D_j)^-1] s'` under s, one pair of polynomials mod QP a digit.
 #[derive(Clone)]
 pub struct SwitchKey {
-    /// For each digit body and mask, `u32[key limb][N]`, values in Montgomery form.
+    /// Largest number of limbs that it switches.
+    pub limbs: usize,
+    /// For each digit body and mask, `u32[limbs + special][N]`, values in Montgomery form.
     pub digits: Vec<[Vec<u32>; 2]>,
+}
+
+/// What an automorphism X -> X^element needs.
+pub struct GaloisKey {
+    /// For each place of the transform's order the place whose value comes there.
+    order: Vec<u32>,
+    /// From s to s(X^(1 / element)): the switch comes first, and its result is permuted.
+    key: SwitchKey,
+}
+
+impl GaloisKey {
+    /// The key with the automorphism's order of values.
+    #[must_use]
+    pub fn new(context: &Context, element: usize, key: SwitchKey) -> Self {
+        Self { order: context.automorphism_order(element), key }
+    }
 }
 
 /// A polynomial's digits, extended to all primes in use.
@@ -22,7 +41,7 @@ pub struct Decomposed {
 
 impl Context {
     /// Limb of QP at place `at` of an extended polynomial that has `limbs` limbs of Q.
-    fn extended_limb(&self, limbs: usize, at: usize) -> usize {
+    pub(super) fn extended_limb(&self, limbs: usize, at: usize) -> usize {
         if at < limbs { at } else { self.limbs() + at - limbs }
     }
 
@@ -82,17 +101,22 @@ impl Context {
     }
 
     /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
+    ///
+    /// # Panics
+    /// If the key is for fewer limbs.
     #[must_use]
     pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
         let (degree, limbs) = (self.degree(), decomposed.limbs);
+        assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
         let extended = limbs + self.params.special_primes.len();
         std::array::from_fn(|part| {
             let mut product = self.pool.take(extended * degree);
             for (at, out) in product.chunks_exact_mut(degree).enumerate() {
                 let limb = self.extended_limb(limbs, at);
                 let ours: Vec<&[u32]> = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
+                let place = if at < limbs { at } else { key.limbs + at - limbs };
                 let keys: Vec<&[u32]> =
-                    key.digits[..ours.len()].iter().map(|key| &key[part][limb * degree..][..degree]).collect();
+                    key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect();
                 words::inner_product(self.arch, self.modulus(limb), out, &ours, &keys);
             }
             self.divide_by_special(product, limbs)
@@ -121,8 +145,44 @@ impl Context {
 }
 
 impl Context {
+    /// Digits of a ciphertext's mask: what all rotations of one ciphertext share.
+    #[must_use]
+    pub fn decompose_mask(&self, ciphertext: &Ciphertext) -> Decomposed {
+        self.decompose(&ciphertext.parts[1])
+    }
+
+    /// Applies the automorphism X -> X^element of the key. Element `5^r` rotates slots by r to the left, 2N - 1 conjugates.
+    ///
+    /// Noise: adds [`super::noise::key_switch`].
+    #[must_use]
+    pub fn automorphism(&self, ciphertext: &Ciphertext, key: &GaloisKey) -> Ciphertext {
+        let decomposed = self.decompose_mask(ciphertext);
+        let result = self.hoisted(ciphertext, &decomposed, key);
+        self.recycle_decomposed(decomposed);
+        result
+    }
+
+    /// As [`Context::automorphism`], with the digits of the ciphertext's mask at hand.
+    ///
+    /// Source: Halevi and Shoup, CRYPTO 2018, section 5 ("hoisting").
+    #[must_use]
+    pub fn hoisted(&self, ciphertext: &Ciphertext, decomposed: &Decomposed, key: &GaloisKey) -> Ciphertext {
+        let [mut body, mask] = self.inner_product(decomposed, &key.key);
+        self.add_words(&mut body, &ciphertext.parts[0]);
+        let parts = [self.permute(&body, &key.order), self.permute(&mask, &key.order)];
+        [body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
+        Ciphertext { parts, scale: ciphertext.scale }
+    }
+
+    /// The automorphism that rotates slots by `steps` to the left: `5^steps` mod 2N.
+    #[must_use]
+    pub fn rotation_element(&self, steps: usize) -> usize {
+        let mask = 2 * self.degree() - 1;
+        (0..steps % (self.degree() / 2)).fold(1, |element, _| element * 5 & mask)
+    }
+
     /// Values in another order, every limb alike.
-    pub(super) fn permute(&self, values: &[u32], order: &[u32]) -> Vec<u32> {
+    fn permute(&self, values: &[u32], order: &[u32]) -> Vec<u32> {
         let mut out = self.pool.take(values.len());
         for (out, limb) in out.chunks_exact_mut(order.len()).zip(values.chunks_exact(order.len())) {
             for (out, &from) in out.iter_mut().zip(order) {
@@ -130,6 +190,20 @@ impl Context {
             }
         }
         out
+    }
+
+    /// For each place of the transform's order the place whose value X -> X^element brings there.
+    fn automorphism_order(&self, element: usize) -> Vec<u32> {
+        let (degree, bits) = (self.degree(), self.params.log2_degree);
+        // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i, the point psi^(2 rev(leaf) + 1); the map is its own inverse.
+        let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;
+        let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
+        (0..degree)
+            .map(|place| {
+                let exponent = (2 * reverse(swap(place)) + 1) * element % (2 * degree);
+                swap(reverse((exponent - 1) / 2)) as u32
+            })
+            .collect()
     }
 
     /// Gives a decomposition's memory back for later operations.

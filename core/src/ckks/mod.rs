@@ -13,5 +13,6 @@ pub mod modulus;
 pub mod noise;
 pub mod ntt;
 mod pool;
+pub mod seeded;
 pub mod throughput;
 pub mod words;

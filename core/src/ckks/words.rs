@@ -49,10 +49,9 @@ for_each_arch! {
     pub fn leave_montgomery = leave_montgomery_words, (modulus: Modulus, a: &mut [u32], offset: u32)
 }
 for_each_arch! {
-    /// `a *= 2^32` mod p for any words: into Montgomery form.
-    pub fn enter_montgomery = enter_montgomery_words, (modulus: Modulus, a: &mut [u32])
+    /// `out = values 2^32 mod p`, for values between -2^62 and 2^62.
+    pub fn lift = lift_words, (modulus: Modulus, out: &mut [u32], values: &[i64])
 }
-
 /// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
 const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
@@ -178,8 +177,13 @@ fn leave_montgomery_words(modulus: Modulus, a: &mut [u32], offset: u32) {
 }
 
 #[inline(always)]
-fn enter_montgomery_words(modulus: Modulus, a: &mut [u32]) {
-    for a in a {
-        *a = modulus.montgomery_of_word(*a);
+fn lift_words(modulus: Modulus, out: &mut [u32], values: &[i64]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        let magnitude = value.unsigned_abs();
+        let low = modulus.montgomery_of_word(magnitude as u32);
+        // Twice: times 2^32 for its place, and once more for the form.
+        let high = modulus.montgomery_of_word(modulus.montgomery_of_word((magnitude >> 32) as u32));
+        let sum = modulus.add(low, high);
+        *out = if value < 0 { modulus.sub(0, sum) } else { sum };
     }
 }
