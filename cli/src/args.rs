@@ -69,6 +69,12 @@ pub struct Planning {
     /// How loss is measured
     #[arg(long, value_enum, default_value = "auto")]
     pub task: TaskChoice,
+    /// What CKKS packs its slots for, and what the schemes are compared by
+    #[arg(long, value_enum, default_value = "latency")]
+    pub goal: Goal,
+    /// Inputs that come at a time; by default 1 for latency, as many as one run takes for throughput
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub batch: Option<u32>,
     /// Integer messages with a failure probability per bootstrap, for models that are quantised already
     #[arg(long)]
     pub exact: bool,
@@ -162,6 +168,12 @@ pub struct Decrypt {
     /// Result (.npy)
     #[arg(short, long)]
     pub output: PathBuf,
+    /// The result will leave your hands: hide the noise that comes with it (CKKS)
+    #[arg(long)]
+    pub share: bool,
+    /// Results that are shared under one key, at the most
+    #[arg(long, default_value_t = 1, requires = "share")]
+    pub shares: u32,
 }
 
 /// `heman inspect`
@@ -200,6 +212,9 @@ pub struct Demo {
     /// Digits to classify, 1 to 48
     #[arg(short, long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=48))]
     pub number: u16,
+    /// Encryption scheme
+    #[arg(long, value_enum, default_value = "tfhe")]
+    pub scheme: SchemeChoice,
     /// Where it runs
     #[command(flatten)]
     pub running: Running,
@@ -208,12 +223,21 @@ pub struct Demo {
 /// Encryption schemes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemeChoice {
-    /// The cheaper one
+    /// The faster one
     Auto,
     /// Chillotti, Gama, Georgieva, Izabachene
     Tfhe,
     /// Cheon, Kim, Kim, Song
     Ckks,
+}
+
+/// What matters.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Goal {
+    /// The time of one input
+    Latency,
+    /// The time of many
+    Throughput,
 }
 
 /// How loss is measured.

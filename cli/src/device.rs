@@ -3,6 +3,7 @@
 use heman_core::cpu::CpuBackend;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::{CudaBackend, CudaError};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{DeviceChoice, Running};
 use crate::error::CliError;
@@ -36,6 +37,17 @@ pub fn open(running: &Running, params: &TfheParams) -> Result<Opened, CliError> 
             Ok(Opened::Cpu(CpuBackend::new(running.threads)?))
         }
     }
+}
+
+/// Threads for CKKS, which runs on the host only so far, and their name.
+pub fn ckks_threads(running: &Running) -> Result<(ThreadPool, String), CliError> {
+    if !matches!(running.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
+        return Err(CliError::new("CKKS runs on the CPU only so far; use --device cpu, or --scheme tfhe"));
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(running.threads).build();
+    let pool = pool.map_err(|error| CliError::new(error.to_string()))?;
+    let name = format!("CPU, {} threads", pool.current_num_threads());
+    Ok((pool, name))
 }
 
 /// Evaluates an expression with a name bound to the opened backend, whichever it is.

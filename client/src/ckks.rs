@@ -18,14 +18,14 @@ pub struct CkksSecretKey {
 }
 
 /// Unpredictable bytes: BLAKE3's extendable output over two seeds of the operating system.
-struct Stream {
+pub(crate) struct Stream {
     reader: blake3::OutputReader,
     buffer: Zeroizing<[u8; 4096]>,
     used: usize,
 }
 
 impl Stream {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut seeder = os_seeder();
         let mut hasher = blake3::Hasher::new_derive_key("heman 2026-11 CKKS randomness");
         for _ in 0..2 {
@@ -65,12 +65,16 @@ impl Stream {
         }
     }
 
-    /// Rounded Gaussian of [`FRESH_DEVIATION`] (Box and Muller), cut at 12 deviations by its 32-bit uniform.
-    fn error(&mut self) -> i64 {
+    /// Standard Gaussian (Box and Muller), cut at 6.6 deviations by its 32-bit uniform.
+    pub fn gaussian(&mut self) -> f64 {
         let unit = |word: u32| (f64::from(word) + 0.5) / 4_294_967_296.0;
         let (u, v) = (unit(self.word()), unit(self.word()));
-        let value = FRESH_DEVIATION * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        value.round() as i64
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// Rounded Gaussian of [`FRESH_DEVIATION`].
+    fn error(&mut self) -> i64 {
+        (FRESH_DEVIATION * self.gaussian()).round() as i64
     }
 }
 
@@ -88,10 +92,15 @@ impl CkksSecretKey {
         Self::from_coefficients(context, (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect())
     }
 
-    fn from_coefficients(context: &Context, coefficients: Vec<i8>) -> Self {
+    /// A key with given coefficients, each -1, 0 or 1.
+    pub(crate) fn from_coefficients(context: &Context, coefficients: Vec<i8>) -> Self {
         let coefficients = Zeroizing::new(coefficients);
         let values = ternary_values(context, &coefficients);
         Self { coefficients, values }
+    }
+
+    pub(crate) fn coefficients(&self) -> &[i8] {
+        &self.coefficients
     }
 
     /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise: [`FRESH_DEVIATION`].

@@ -57,13 +57,16 @@ impl SecretKey {
     #[must_use]
     pub fn decrypt(&self, output: &EncryptedOutput) -> Tensor {
         let encoding = &self.params().output;
-        let results: Vec<Tensor> = self
-            .decrypt_values(output)
-            .into_iter()
-            .map(|values| apply(values, &encoding.tensor.shape, &encoding.client_ops))
-            .collect();
+        Tensor::collect(self.decrypt_values(output), &encoding.tensor.shape, &encoding.client_ops, output.batched)
+    }
+}
+
+impl Tensor {
+    /// The outputs of a batch behind the client's operators, with a batch axis if asked for.
+    pub(crate) fn collect(values: Vec<Vec<f64>>, shape: &[usize], ops: &[ClientOp], batched: bool) -> Self {
+        let results: Vec<Tensor> = values.into_iter().map(|values| apply(values, shape, ops)).collect();
         let mut shape = results.first().map_or_else(Vec::new, |first| first.shape.clone());
-        if output.batched {
+        if batched {
             match shape.first_mut() {
                 Some(first) if *first == 1 => *first = results.len(),
                 _ => shape.insert(0, results.len()),

@@ -20,20 +20,7 @@ impl SecretKey {
     pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
         let encoding = &self.params().input;
         let expected = encoding.tensor.len();
-        if values.is_empty() || !values.len().is_multiple_of(expected) {
-            return Err(ClientError::InputLength { found: values.len(), expected });
-        }
-        let (low, high) = (encoding.low, encoding.high);
-        let outside = |&x: &f32| !x.is_finite() || f64::from(x) < low || f64::from(x) > high;
-        if let Some(at) = values.iter().position(outside) {
-            return Err(ClientError::InputRange {
-                image: at / expected,
-                index: at % expected,
-                value: values[at],
-                low,
-                high,
-            });
-        }
+        check_values(values, expected, (encoding.low, encoding.high))?;
         let mut seeder = os_seeder();
         let key = self.big_key();
         let (mut seeds, mut bodies) = (Vec::new(), Vec::with_capacity(values.len()));
@@ -58,5 +45,19 @@ impl SecretKey {
             bodies.extend(list.into_container());
         }
         Ok(EncryptedInput { images: seeds.len() as u32, batched, seeds, bodies })
+    }
+}
+
+/// Checks that values are a whole number of inputs, and within the range that the parameters allow for.
+pub(crate) fn check_values(values: &[f32], expected: usize, (low, high): (f64, f64)) -> Result<(), ClientError> {
+    if values.is_empty() || !values.len().is_multiple_of(expected) {
+        return Err(ClientError::InputLength { found: values.len(), expected });
+    }
+    let outside = |&x: &f32| !x.is_finite() || f64::from(x) < low || f64::from(x) > high;
+    match values.iter().position(outside) {
+        None => Ok(()),
+        Some(at) => {
+            Err(ClientError::InputRange { image: at / expected, index: at % expected, value: values[at], low, high })
+        }
     }
 }

@@ -34,10 +34,15 @@ pub enum ClientError {
         /// Largest allowed.
         high: f64,
     },
-    /// A ciphertext of other parameters.
-    #[error("this {what} belongs to other parameters than this key")]
-    Binding {
-        /// What does.
-        what: &'static str,
+    /// Noise that hides the encryption's own would hide the result too.
+    #[error(
+        "to be shared, this result needs noise of deviation {deviation:.3}, and its largest value is {largest:.3}: nothing would be \
+         left; share the decision only"
+    )]
+    Flooded {
+        /// Of the noise.
+        deviation: f64,
+        /// Of the result's magnitudes.
+        largest: f64,
     },
 }

@@ -2,7 +2,7 @@
 
 use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::format::{self, Binding, FormatError, Kind};
-use heman_core::params::Params;
+use heman_core::params::{Params, Scheme};
 use heman_core::progress::Progress;
 use tfhe::core_crypto::commons::math::random::{Seed, Seeder};
 use tfhe::core_crypto::prelude::*;
@@ -130,7 +130,7 @@ impl SecretKey {
         body.extend_from_slice(json.as_bytes());
         body.extend_from_slice(&self.small);
         body.extend_from_slice(&self.glwe);
-        Zeroizing::new(format::seal(Kind::SecretKey, &self.params.binding(), &body))
+        Zeroizing::new(format::seal(Kind::SecretKey, Scheme::Tfhe, &self.params.binding(), &body))
     }
 
     /// Reads and checks a secret key file.
@@ -138,7 +138,7 @@ impl SecretKey {
     /// # Errors
     /// [`ClientError::Format`] for anything that is not a sound secret key, [`ClientError::Params`] for its parameters.
     pub fn read(path: &std::path::Path) -> Result<Self, ClientError> {
-        let (binding, body) = format::read_file(path, Kind::SecretKey, MAX_FILE_BYTES)?;
+        let (binding, body) = format::read_file(path, Kind::SecretKey, Scheme::Tfhe, MAX_FILE_BYTES)?;
         Self::from_body(&binding, &Zeroizing::new(body))
     }
 

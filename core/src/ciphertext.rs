@@ -5,7 +5,7 @@ use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 
 use crate::format::{self, Binding, FormatError, Kind, words};
-use crate::params::Params;
+use crate::params::{Params, Scheme};
 
 /// Largest ciphertext file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 30;
@@ -50,7 +50,7 @@ impl EncryptedInput {
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
         let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::Input, binding, &body)
+        format::seal(Kind::Input, Scheme::Tfhe, binding, &body)
     }
 
     /// Decodes the body of a file and checks it against the parameters.
@@ -107,7 +107,7 @@ impl EncryptedOutput {
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
         let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::Output, binding, &body)
+        format::seal(Kind::Output, Scheme::Tfhe, binding, &body)
     }
 
     /// Decodes the body of a file and checks it against the parameters.

@@ -6,7 +6,7 @@ use tfhe::core_crypto::prelude::*;
 
 use crate::backend::EvaluationKeys;
 use crate::format::{self, Binding, FormatError, Kind, words};
-use crate::params::Params;
+use crate::params::{Params, Scheme};
 use crate::tfhe_params::TfheParams;
 
 /// Largest evaluation key file that is read, in bytes.
@@ -53,7 +53,7 @@ impl SeededEvaluationKey {
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
         let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::EvaluationKey, binding, &body)
+        format::seal(Kind::EvaluationKey, Scheme::Tfhe, binding, &body)
     }
 
     /// Decodes and checks the body of a key file.

@@ -1,4 +1,4 @@
-//! The container that every binary file of ours has: magic, kind, version, binding, length, checksum, body.
+//! The container that every binary file of ours has: magic, kind, version, scheme, binding, length, checksum, body.
 //!
 //! The *binding* is the digest of the public parameters that a file belongs to; keys, ciphertexts and plans of one
 //! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The checksum (BLAKE3) catches
@@ -7,12 +7,17 @@
 use std::io::Read;
 use std::path::Path;
 
+use crate::params::Scheme;
+
 /// First bytes of every binary file.
 pub const MAGIC: [u8; 6] = *b"HEMAN\x1a";
 /// Version of the container and of all bodies.
-pub const VERSION: u8 = 1;
-/// Bytes before the body: magic, kind, version, binding, body length, checksum.
-pub const HEADER_BYTES: usize = 6 + 1 + 1 + 32 + 8 + 32;
+pub const VERSION: u8 = 2;
+/// Bytes before the body: magic, kind, version, scheme, binding, body length, checksum.
+pub const HEADER_BYTES: usize = CHECKSUM_AT + 32;
+const BINDING_AT: usize = 6 + 1 + 1 + 1;
+const LENGTH_AT: usize = BINDING_AT + 32;
+const CHECKSUM_AT: usize = LENGTH_AT + 8;
 
 /// Digest of the public parameters that a file belongs to.
 pub type Binding = [u8; 32];
@@ -71,6 +76,14 @@ pub enum FormatError {
         /// What it should be.
         expected: Kind,
     },
+    /// A file of the other scheme.
+    #[error("this file is for {}; one for {} was expected", found.describe(), expected.describe())]
+    Scheme {
+        /// What it is for.
+        found: Scheme,
+        /// What it should be for.
+        expected: Scheme,
+    },
     /// A version that this build cannot read.
     #[error("file version {found}; this build reads version {VERSION}")]
     Version {
@@ -105,10 +118,10 @@ pub enum FormatError {
 
 /// Wraps a body into a file image.
 #[must_use]
-pub fn seal(kind: Kind, binding: &Binding, body: &[u8]) -> Vec<u8> {
+pub fn seal(kind: Kind, scheme: Scheme, binding: &Binding, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&[kind as u8, VERSION]);
+    bytes.extend_from_slice(&[kind as u8, VERSION, scheme as u8]);
     bytes.extend_from_slice(binding);
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     let checksum = blake3::Hasher::new().update(&bytes).update(body).finalize();
@@ -121,27 +134,28 @@ pub fn seal(kind: Kind, binding: &Binding, body: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// Every way in which the image is not a sound file of the expected kind.
-pub fn open(bytes: &[u8], expected: Kind) -> Result<(Binding, &[u8]), FormatError> {
+pub fn open(bytes: &[u8], expected: Kind, scheme: Scheme) -> Result<(Binding, &[u8]), FormatError> {
     let kind = kind_of(bytes)?;
     if kind != expected {
         return Err(FormatError::Kind { found: kind, expected });
     }
-    if bytes[7] != VERSION {
-        return Err(FormatError::Version { found: bytes[7] });
+    let found = scheme_of(bytes)?;
+    if found != scheme {
+        return Err(FormatError::Scheme { found, expected: scheme });
     }
     let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Err(FormatError::Length { expected: HEADER_BYTES as u64, found: bytes.len() as u64 });
     };
     let mut binding = [0; 32];
-    binding.copy_from_slice(&header[8..40]);
+    binding.copy_from_slice(&header[BINDING_AT..LENGTH_AT]);
     let mut length = [0; 8];
-    length.copy_from_slice(&header[40..48]);
+    length.copy_from_slice(&header[LENGTH_AT..CHECKSUM_AT]);
     let promised = u64::from_le_bytes(length);
     if promised != body.len() as u64 {
         return Err(FormatError::Length { expected: promised, found: body.len() as u64 });
     }
-    let checksum = blake3::Hasher::new().update(&header[..48]).update(body).finalize();
-    if checksum.as_bytes() != &header[48..80] {
+    let checksum = blake3::Hasher::new().update(&header[..CHECKSUM_AT]).update(body).finalize();
+    if checksum.as_bytes() != &header[CHECKSUM_AT..] {
         return Err(FormatError::Checksum);
     }
     Ok((binding, body))
@@ -158,11 +172,38 @@ pub fn kind_of(bytes: &[u8]) -> Result<Kind, FormatError> {
     Kind::ALL.into_iter().find(|&kind| kind as u8 == bytes[6]).ok_or(FormatError::Magic)
 }
 
+/// The scheme that a file image claims to be for.
+///
+/// # Errors
+/// [`FormatError::Magic`] if it is none of ours, [`FormatError::Version`] if this build cannot read it.
+pub fn scheme_of(bytes: &[u8]) -> Result<Scheme, FormatError> {
+    kind_of(bytes)?;
+    if bytes[7] != VERSION {
+        return Err(FormatError::Version { found: bytes[7] });
+    }
+    match bytes.get(8) {
+        Some(&byte) if byte == Scheme::Tfhe as u8 => Ok(Scheme::Tfhe),
+        Some(&byte) if byte == Scheme::Ckks as u8 => Ok(Scheme::Ckks),
+        _ => Err(FormatError::Magic),
+    }
+}
+
+/// The first bytes of a file: enough for [`kind_of`] and [`scheme_of`].
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_start(path: &Path) -> Result<Vec<u8>, FormatError> {
+    let fail = |source| FormatError::Read { path: path.display().to_string(), source };
+    let mut start = Vec::new();
+    std::fs::File::open(path).map_err(fail)?.take(64).read_to_end(&mut start).map_err(fail)?;
+    Ok(start)
+}
+
 /// Reads a file of at most `limit` bytes and checks it; returns binding and body.
 ///
 /// # Errors
 /// As [`open`], and for files that cannot be read or exceed the limit, without reading past it.
-pub fn read_file(path: &Path, expected: Kind, limit: u64) -> Result<(Binding, Vec<u8>), FormatError> {
+pub fn read_file(path: &Path, expected: Kind, scheme: Scheme, limit: u64) -> Result<(Binding, Vec<u8>), FormatError> {
     let fail = |source| FormatError::Read { path: path.display().to_string(), source };
     let file = std::fs::File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
@@ -170,7 +211,7 @@ pub fn read_file(path: &Path, expected: Kind, limit: u64) -> Result<(Binding, Ve
     if bytes.len() as u64 > limit {
         return Err(FormatError::TooLarge { kind: expected, limit });
     }
-    let (binding, body) = open(&bytes, expected)?;
+    let (binding, body) = open(&bytes, expected, scheme)?;
     let start = bytes.len() - body.len();
     bytes.drain(..start);
     Ok((binding, bytes))
@@ -233,21 +274,23 @@ mod tests {
 
     #[test]
     fn a_sealed_file_opens_and_every_flipped_byte_is_noticed() {
-        let bytes = seal(Kind::Plan, &[7; 32], b"body");
-        let (binding, body) = open(&bytes, Kind::Plan).expect("just sealed");
+        let bytes = seal(Kind::Plan, Scheme::Tfhe, &[7; 32], b"body");
+        let (binding, body) = open(&bytes, Kind::Plan, Scheme::Tfhe).expect("just sealed");
         assert_eq!((binding, body), ([7; 32], b"body".as_slice()));
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 0x10;
-            assert!(open(&bad, Kind::Plan).is_err(), "byte {at}");
-            assert!(open(&bytes[..at], Kind::Plan).is_err(), "cut at {at}");
+            assert!(open(&bad, Kind::Plan, Scheme::Tfhe).is_err(), "byte {at}");
+            assert!(open(&bytes[..at], Kind::Plan, Scheme::Tfhe).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn the_wrong_kind_is_named() {
-        let bytes = seal(Kind::SecretKey, &[0; 32], b"");
-        let error = open(&bytes, Kind::EvaluationKey).expect_err("another kind");
+        let bytes = seal(Kind::SecretKey, Scheme::Ckks, &[0; 32], b"");
+        let error = open(&bytes, Kind::EvaluationKey, Scheme::Ckks).expect_err("another kind");
         assert_eq!(error.to_string(), "this is a secret key; an evaluation key was expected");
+        let error = open(&bytes, Kind::SecretKey, Scheme::Tfhe).expect_err("another scheme");
+        assert_eq!(error.to_string(), "this file is for CKKS; one for TFHE was expected");
     }
 }

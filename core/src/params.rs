@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ckks::params::Params as CkksParams;
 use crate::format::Binding;
 use crate::network::{ClientOp, TensorInfo};
 use crate::security;
@@ -41,9 +42,50 @@ pub struct Params {
 /// Encryption scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[repr(u8)]
 pub enum Scheme {
     /// Chillotti, Gama, Georgieva, Izabachene.
-    Tfhe,
+    Tfhe = 1,
+    /// Cheon, Kim, Kim, Song.
+    Ckks = 2,
+}
+
+impl Scheme {
+    /// Its name.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Tfhe => "TFHE",
+            Self::Ckks => "CKKS",
+        }
+    }
+}
+
+/// Public parameters of either scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyParams {
+    /// TFHE.
+    Tfhe(Params),
+    /// CKKS.
+    Ckks(CkksParams),
+}
+
+impl AnyParams {
+    /// Reads and checks a parameter file, its security included: a client must not trust who sent it.
+    ///
+    /// # Errors
+    /// [`ParamsError`].
+    pub fn from_json(text: &[u8]) -> Result<Self, ParamsError> {
+        #[derive(Deserialize)]
+        struct Head {
+            scheme: Scheme,
+        }
+        let head: Head = serde_json::from_slice(text)?;
+        match head.scheme {
+            Scheme::Tfhe => Params::from_json(text).map(Self::Tfhe),
+            Scheme::Ckks => CkksParams::from_json(text).map(Self::Ckks),
+        }
+    }
 }
 
 /// A value x is encrypted as the torus element `x * turns_per_unit` mod 1, after rounding to the grid in exact mode.
@@ -173,16 +215,13 @@ impl Params {
     /// # Errors
     /// [`ParamsError`] that names the first violation.
     pub fn check(&self) -> Result<(), ParamsError> {
-        if self.format != FORMAT || self.version != VERSION {
-            return Err(ParamsError::Format { format: self.format.clone(), version: self.version });
-        }
+        check_head(&self.format, self.version)?;
         self.tfhe.check().map_err(ParamsError::Invalid)?;
         let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
-        let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-        let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
-        if !fits(&self.input.tensor) || !fits(&self.output.tensor) {
-            return invalid("a tensor shape is empty or too large");
+        if self.scheme != Scheme::Tfhe {
+            return invalid("TFHE parameters name another scheme");
         }
+        check_tensors(&self.input.tensor, &self.output.tensor, &self.output.client_ops)?;
         let turns = |t: f64| t.is_finite() && t > 0.0;
         if !turns(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
             return invalid("the input encoding is not finite");
@@ -201,17 +240,36 @@ impl Params {
         if !self.output.steps.as_ref().is_none_or(grid_fits) {
             return invalid("the output grid is not finite or has the wrong length");
         }
-        let rank = self.output.tensor.shape.len();
-        let axis_fits = |op: &ClientOp| match *op {
-            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
-        };
-        if !self.output.client_ops.iter().all(axis_fits) || self.output.client_ops.len() > 4 {
-            return invalid("an operator for the client names an axis that does not exist");
-        }
         let found = security::bits(&self.tfhe);
         if found < security::REQUIRED_BITS {
             return Err(ParamsError::Insecure { found });
         }
         Ok(())
     }
+}
+
+/// Checks format and version of a parameter file.
+pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> {
+    if format != FORMAT || version != VERSION {
+        return Err(ParamsError::Format { format: format.into(), version });
+    }
+    Ok(())
+}
+
+/// Checks shapes, and the axes that the client's operators name.
+pub(crate) fn check_tensors(input: &TensorInfo, output: &TensorInfo, ops: &[ClientOp]) -> Result<(), ParamsError> {
+    let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
+    let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+    let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
+    if !fits(input) || !fits(output) {
+        return invalid("a tensor shape is empty or too large");
+    }
+    let rank = output.shape.len();
+    let axis_fits = |op: &ClientOp| match *op {
+        ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
+    };
+    if !ops.iter().all(axis_fits) || ops.len() > 4 {
+        return invalid("an operator for the client names an axis that does not exist");
+    }
+    Ok(())
 }

@@ -3,14 +3,43 @@
 use serde::{Deserialize, Serialize};
 
 use crate::affine::AffineMap;
+use crate::ckks::plan::CkksPlan;
 use crate::format::{self, Binding, FormatError, Kind};
 use crate::function::Function;
-use crate::params::Params;
+use crate::params::{Params, Scheme};
 
 /// Largest plan file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 8 << 30;
 /// Deepest function expression that is accepted.
 const MAX_FUNCTION_DEPTH: usize = 64;
+
+/// A plan for either scheme.
+pub enum AnyPlan {
+    /// TFHE.
+    Tfhe(Box<Plan>),
+    /// CKKS.
+    Ckks(Box<CkksPlan>),
+}
+
+impl AnyPlan {
+    /// The file's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Tfhe(plan) => plan.to_bytes(),
+            Self::Ckks(plan) => plan.to_bytes(),
+        }
+    }
+
+    /// The text of its public parameters.
+    #[must_use]
+    pub fn params_json(&self) -> String {
+        match self {
+            Self::Tfhe(plan) => plan.params.to_json(),
+            Self::Ckks(plan) => plan.params.to_json(),
+        }
+    }
+}
 
 /// A model, quantised and encoded for one parameter set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,7 +137,7 @@ impl Plan {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let body = postcard::to_allocvec(self).expect("plain data always serialises");
-        format::seal(Kind::Plan, &self.params.binding(), &body)
+        format::seal(Kind::Plan, Scheme::Tfhe, &self.params.binding(), &body)
     }
 
     /// Decodes and checks the body of a plan file.

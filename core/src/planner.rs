@@ -98,6 +98,20 @@ pub enum PlanError {
         /// What can be had.
         best: f64,
     },
+    /// No polynomials are accurate enough.
+    #[error(
+        "no polynomials keep the loss within {max_loss}: the best that were tried lose {best:.4}; allow more with --max-loss, \
+         or evaluate the functions as they are with --scheme tfhe"
+    )]
+    Polynomials {
+        /// What was asked for.
+        max_loss: f64,
+        /// What can be had.
+        best: f64,
+    },
+    /// No ring is large enough.
+    #[error("CKKS: {0}; --scheme tfhe has no bound on depth")]
+    Depth(String),
     /// Exact mode needs a model on an integer grid.
     #[error("--exact: {0}")]
     Exact(String),
@@ -136,7 +150,7 @@ pub fn plan(
     search.run()
 }
 
-fn check_calibration(network: &Network, calibration: &[Vec<f32>]) -> Result<(), PlanError> {
+pub(crate) fn check_calibration(network: &Network, calibration: &[Vec<f32>]) -> Result<(), PlanError> {
     if calibration.is_empty() {
         return Err(PlanError::NoCalibration);
     }
@@ -323,6 +337,12 @@ impl<'a> Judge<'a> {
 
     pub(crate) fn measure(&self, plan: &Plan) -> Loss {
         let terms = plan.output.term_count() + plan.stages.iter().map(|s| s.affine.term_count()).sum::<usize>();
+        let simulator = Simulator::new(plan);
+        self.judge(terms, |input, seed| simulator.run(input, seed))
+    }
+
+    /// Judges whatever gives an output for an input and a seed, each time with so many terms.
+    pub(crate) fn judge(&self, terms: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
         let inputs = &self.statistics.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.class_axis.is_some() {
@@ -330,13 +350,12 @@ impl<'a> Judge<'a> {
         } else {
             affordable.min(inputs.len()).min(200)
         };
-        let simulator = Simulator::new(plan);
         let results: Vec<(usize, usize, f64)> = (0..runs)
             .into_par_iter()
-            .map(|run| {
-                let index = (run * inputs.len() / runs.min(inputs.len())) % inputs.len();
+            .map(|at| {
+                let index = (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
                 let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
-                let got = simulator.run(&input, run as u64 ^ 0x5eed);
+                let got = run(&input, at as u64 ^ 0x5eed);
                 let want = &self.statistics.outputs[index];
                 let error: f64 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
                 let (differ, total) = self.class_axis.map_or((0, 1), |axis| {

@@ -83,13 +83,13 @@ pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
 /// Reproducible Gaussian numbers for simulations; not for cryptography.
 ///
 /// Source: splitmix64 (Steele, Lea, Flood, OOPSLA 2014) and Box and Muller (1958).
-struct Gaussian {
+pub(crate) struct Gaussian {
     state: u64,
     spare: Option<f64>,
 }
 
 impl Gaussian {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { state: seed, spare: None }
     }
 
@@ -101,7 +101,7 @@ impl Gaussian {
         (((z ^ (z >> 31)) >> 11) as f64 + 0.5) * (-53.0_f64).exp2()
     }
 
-    fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
         }

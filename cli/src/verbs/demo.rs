@@ -2,18 +2,22 @@
 
 use std::time::Instant;
 
-use heman_client::SecretKey;
+use heman_client::{CkksKey, SecretKey};
 use heman_core::backend::TfheBackend;
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::exec::CkksSession;
+use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::planner as ckks_planner;
 use heman_core::exec::Session;
 use heman_core::import::import_bytes;
 use heman_core::network::Network;
-use heman_core::plan::Plan;
-use heman_core::planner::{Options, argmax, plan};
+use heman_core::plan::{AnyPlan, Plan};
+use heman_core::planner::{Options, Task, argmax, plan};
 use serde_json::json;
 
 use super::Context;
-use crate::args::Demo;
-use crate::device::{on_backend, open};
+use crate::args::{Demo, SchemeChoice};
+use crate::device::{ckks_threads, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -35,52 +39,115 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let planned = plan(&network, &inputs, &Options::default(), &bar)?;
-    let plan = &planned.plan;
+    let plan = match args.scheme {
+        SchemeChoice::Ckks => {
+            let cost = CkksCost::default();
+            let options =
+                ckks_planner::Options { max_loss: Options::default().max_loss, task: Task::Auto, batch: 1, cost };
+            AnyPlan::Ckks(Box::new(ckks_planner::plan(&network, &inputs, &options, &bar)?))
+        }
+        SchemeChoice::Auto | SchemeChoice::Tfhe => {
+            AnyPlan::Tfhe(Box::new(plan(&network, &inputs, &Options::default(), &bar)?.plan))
+        }
+    };
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
-    say(&format!("{}\n", report::params_text(&plan.params)));
-    on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| classify(context, args, &network, plan, &backend))
+    say(&format!("{}\n", report::plan(&plan).1));
+    match &plan {
+        AnyPlan::Tfhe(plan) => on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| {
+            with_tfhe(context, args, &network, plan, &backend)
+        }),
+        AnyPlan::Ckks(plan) => with_ckks(context, args, &network, plan),
+    }
 }
 
-/// The client's part and the model owner's, in turns.
-fn classify<B: TfheBackend>(
+/// One digit, encrypted, evaluated and decrypted.
+struct Answer {
+    values: Vec<f64>,
+    seconds: f64,
+    input_bytes: usize,
+}
+
+fn with_tfhe<B: TfheBackend>(
     context: &Context,
     args: &Demo,
     network: &Network,
     plan: &Plan,
     backend: &B,
 ) -> Result<(), CliError> {
-    let say = |text: &str| {
-        if !context.json {
-            report::print(text);
-        }
-    };
     let bar = Bar::new(context.verbose);
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params)?;
     let evaluation_key = key.evaluation_key(&bar);
     let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
+    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: backend.name() };
+    let session = Session::new(backend, plan, &evaluation_key.expand())?;
+    classify(context, args, network, &keys, |image| {
+        let ciphertext = key.encrypt(image, false)?;
+        let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
+        let (result, timings) = session.run(&ciphertext, &bar)?;
+        let values = key.decrypt_values(&result).remove(0);
+        Ok(Answer { values, seconds: timings.total().as_secs_f64(), input_bytes })
+    })
+}
+
+fn with_ckks(context: &Context, args: &Demo, network: &Network, plan: &CkksPlan) -> Result<(), CliError> {
+    let bar = Bar::new(context.verbose);
+    let (pool, device) = ckks_threads(&args.running)?;
+    pool.install(|| {
+        let start = Instant::now();
+        let key = CkksKey::generate(&plan.params)?;
+        let evaluation_key = key.evaluation_key(&bar);
+        let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
+        let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device };
+        let expanded = evaluation_key.expand(key.context(), &plan.params.keys)?;
+        let session = CkksSession::new(key.context(), plan, &expanded)?;
+        classify(context, args, network, &keys, |image| {
+            let ciphertext = key.encrypt(image, false)?;
+            let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
+            let start = Instant::now();
+            let result = session.run(&ciphertext, &bar)?;
+            let seconds = start.elapsed().as_secs_f64();
+            Ok(Answer { values: key.decrypt_values(&result)?.remove(0), seconds, input_bytes })
+        })
+    })
+}
+
+/// What there is to say about keys and device.
+struct Keys {
+    seconds: f64,
+    bytes: usize,
+    device: String,
+}
+
+/// The client's part and the model owner's, in turns.
+fn classify(
+    context: &Context,
+    args: &Demo,
+    network: &Network,
+    keys: &Keys,
+    answer: impl Fn(&[f32]) -> Result<Answer, CliError>,
+) -> Result<(), CliError> {
+    let say = |text: &str| {
+        if !context.json {
+            report::print(text);
+        }
+    };
     say(&format!(
         "client: keys made in {:.2} s; the evaluation key ({}) goes to the model owner",
-        start.elapsed().as_secs_f64(),
-        report::bytes(key_bytes as u64)
+        keys.seconds,
+        report::bytes(keys.bytes as u64)
     ));
     let mut samples = samples_from_npz(SAMPLES, &network.input.shape)?;
     let labels = labels_from_npz(SAMPLES)?.unwrap_or_default();
     samples.truncate(usize::from(args.number));
-    let session = Session::new(backend, plan, &evaluation_key.expand())?;
-    say(&format!("model owner: {}\n", backend.name()));
+    say(&format!("model owner: {}\n", keys.device));
 
     let mut rows = Vec::with_capacity(samples.count);
     let (mut right, mut agree, mut seconds) = (0, 0, 0.0);
     for (image, &label) in samples.iter().zip(&labels) {
-        let ciphertext = key.encrypt(image, false)?;
-        let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
-        let (result, timings) = session.run(&ciphertext, &bar)?;
-        let took = timings.total().as_secs_f64();
-        let values = key.decrypt_values(&result).remove(0);
-        let shape = &plan.params.output.tensor.shape;
+        let Answer { values, seconds: took, input_bytes } = answer(image)?;
+        let shape = &network.output.shape;
         let axis = shape.len() - 1;
         let encrypted = argmax(&values, shape, axis)[0];
         let exact: Vec<f64> = image.iter().map(|&x| f64::from(x)).collect();
@@ -99,12 +166,12 @@ fn classify<B: TfheBackend>(
         rows.push(json!({ "label": label, "plaintext": plain, "encrypted": encrypted, "seconds": took }));
     }
     let object = json!({
-        "device": backend.name(),
+        "device": keys.device,
         "inputs": samples.count,
         "right": right,
         "agreement": agree as f64 / samples.count as f64,
         "seconds_per_input": seconds / samples.count as f64,
-        "evaluation_key_bytes": key_bytes,
+        "evaluation_key_bytes": keys.bytes,
         "digits": rows,
     });
     let text = format!(

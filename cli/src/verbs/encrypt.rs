@@ -13,9 +13,9 @@ use crate::report;
 /// Runs the verb.
 pub fn run(context: &Context, args: &Encrypt) -> Result<(), CliError> {
     let key = read_secret_key(&args.key)?;
-    let samples = read_samples(&args.input, &key.params().input.tensor.shape)?;
-    let input = key.encrypt(&samples.values, samples.batched).map_err(|error| CliError::file(&args.input, error))?;
-    let bytes = input.to_bytes(&key.params().binding());
+    let samples = read_samples(&args.input, &key.input().shape)?;
+    let bytes = key.encrypt_file(&samples.values, samples.batched);
+    let bytes = bytes.map_err(|error| CliError::file(&args.input, error))?;
     write(&args.output, &bytes, Access::Everybody)?;
     let object = json!({ "output": args.output, "inputs": samples.count, "bytes": bytes.len() });
     let size = report::bytes(bytes.len() as u64);

@@ -7,7 +7,7 @@ use heman_core::backend::TfheBackend;
 use heman_core::exec::{Session, Timings};
 use heman_core::import::import_file;
 use heman_core::network::Network;
-use heman_core::plan::Plan;
+use heman_core::plan::{AnyPlan, Plan};
 use heman_core::planner::argmax;
 use heman_core::progress::Progress;
 use heman_core::simulate::Simulator;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Context, evaluate_ckks, keyparams};
-use crate::args::{Evaluate, SchemeChoice};
+use crate::args::Evaluate;
 use crate::device::{on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{Samples, read_labels, read_samples};
@@ -55,18 +55,6 @@ pub struct Comparison {
     pub min_cosine: f64,
 }
 
-/// A scheme's parameters, for machines and for people, and what came of them.
-pub struct Evaluated {
-    /// Its name.
-    pub scheme: &'static str,
-    /// Parameters under their literature names.
-    pub params: Value,
-    /// The same for people.
-    pub text: String,
-    /// Outputs and times.
-    pub run: Run,
-}
-
 /// Runs the verb.
 pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     let network = import_file(&args.planning.model)?;
@@ -83,18 +71,21 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
     let bar = Bar::new(context.verbose);
-    let Evaluated { scheme, params, text, run } = if args.planning.scheme == SchemeChoice::Ckks {
-        evaluate_ckks::evaluate(args, &network, &samples, &bar)?
-    } else {
-        evaluate_tfhe(context, args, &samples, &bar)?
+    let derived = keyparams::derive(&args.planning, context.verbose)?;
+    let run = match &derived.plan {
+        AnyPlan::Tfhe(plan) if args.simulate => simulated(plan, &samples),
+        AnyPlan::Tfhe(plan) => {
+            on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, &samples, &bar))?
+        }
+        AnyPlan::Ckks(plan) if args.simulate => evaluate_ckks::simulated(plan, &samples),
+        AnyPlan::Ckks(plan) => evaluate_ckks::encrypted(&args.running, plan, &samples, &bar)?,
     };
+    let (mut object, text, _) = report::plan(&derived.plan);
     let compared = compare(&network.output.shape, &run.outputs, &plain, labels.as_deref());
-    let mut object = params;
     let count = samples.count as f64;
     report::merge(
         &mut object,
         json!({
-            "scheme": scheme,
             "device": run.device,
             "simulated": args.simulate,
             "inputs": samples.count,
@@ -114,10 +105,10 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     report::merge(&mut object, run.details);
     let share = |value: Option<f64>| value.map_or("no labels".into(), |v| format!("{:.2} %", 100.0 * v));
     let text = format!(
-        "{}\n\n{} input(s) {} on {}\naccuracy      {} (plaintext {})\nagreement     {:.2} % with the plaintext model\n\
+        "{}{text}\n\n{} input(s) {} on {}\naccuracy      {} (plaintext {})\nagreement     {:.2} % with the plaintext model\n\
          error         largest {:.4}, mean {:.4}; least cosine {:.5}\ntime          {:.3} s an input\n\
          memory        {} at the most",
-        text,
+        derived.choice,
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },
         run.device,
@@ -132,18 +123,6 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     );
     report::print_either(context.json, &object, &text);
     Ok(())
-}
-
-fn evaluate_tfhe(context: &Context, args: &Evaluate, samples: &Samples, bar: &Bar) -> Result<Evaluated, CliError> {
-    let planned = keyparams::derive(&args.planning, context.verbose)?;
-    let plan = &planned.plan;
-    let run = if args.simulate {
-        simulated(plan, samples)
-    } else {
-        on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, samples, bar))?
-    };
-    let (params, text) = (report::params_json(&plan.params), report::params_text(&plan.params));
-    Ok(Evaluated { scheme: "tfhe", params, text, run })
 }
 
 fn evaluate_plain(network: &Network, input: &[f32]) -> Vec<f64> {

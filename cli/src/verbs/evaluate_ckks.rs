@@ -1,125 +1,81 @@
-//! `heman evaluate --scheme ckks`: throughput packing, one slot an input.
+//! `heman evaluate` under CKKS.
 
 use std::time::Instant;
 
-use heman_client::ckks::CkksSecretKey;
-use heman_core::ckks::activation::PolynomialNetwork;
-use heman_core::ckks::context::{CkksParams, Context as Ring};
-use heman_core::ckks::encode::{Complex, Encoder};
-use heman_core::ckks::throughput::ThroughputSession;
-use heman_core::network::Network;
+use heman_client::CkksKey;
+use heman_core::ckks::context::Context as Ring;
+use heman_core::ckks::exec::CkksSession;
+use heman_core::ckks::params::Packing;
+use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::polynomials::SlotNoise;
+use heman_core::progress::Progress;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::evaluate::{Evaluated, Run};
-use crate::args::{DeviceChoice, Evaluate};
+use super::evaluate::Run;
+use crate::args::Running;
+use crate::device::ckks_threads;
 use crate::error::CliError;
-use crate::io::samples::{Samples, read_samples};
-use crate::progress::Bar;
+use crate::io::samples::Samples;
 
-/// Fits polynomials, derives parameters and evaluates all samples, or only the polynomials with `--simulate`.
-pub fn evaluate(args: &Evaluate, network: &Network, samples: &Samples, bar: &Bar) -> Result<Evaluated, CliError> {
-    if !matches!(args.running.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
-        return Err(CliError::new("CKKS runs on the CPU only so far; use --device cpu"));
-    }
-    if args.planning.exact {
-        return Err(CliError::new("--exact is for TFHE: CKKS computes approximately"));
-    }
-    let calibration = read_samples(&args.planning.calibration, &network.input.shape)?;
-    let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let (polynomials, loss) = PolynomialNetwork::choose(network, &inputs, args.planning.max_loss);
-    let params = CkksParams::for_levels(polynomials.levels()).map_err(CliError::new)?;
-    let object = json!({
-        "log2_degree": params.log2_degree,
-        "polynomial_size": 1_u64 << params.log2_degree,
-        "primes": params.primes,
-        "special_primes": params.special_primes,
-        "scale_log2": params.scale_log2,
-        "levels": polynomials.levels(),
-        "modulus_bits": params.modulus_bits(),
-        "security_bits": 128,
-        "calibration_disagreement": loss,
-    });
-    let text = format!(
-        "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special primes; at least 128 bits of security\n\
-         polynomials   {:.2} % of the decisions on calibration data change",
-        params.log2_degree,
-        params.modulus_bits(),
-        polynomials.levels(),
-        params.scale_log2,
-        params.special_primes.len(),
-        100.0 * loss,
-    );
+/// Polynomials in plaintext, with the noise that encryption would add.
+pub fn simulated(plan: &CkksPlan, samples: &Samples) -> Run {
     let start = Instant::now();
-    let exact = polynomial_outputs(network, &polynomials, samples);
-    let run = if args.simulate {
-        let seconds = start.elapsed().as_secs_f64();
-        Run { outputs: exact, seconds, device: "polynomials in plaintext".into(), details: json!({}) }
-    } else {
-        encrypted(args, network, &polynomials, params, samples, &exact, bar)?
-    };
-    Ok(Evaluated { scheme: "ckks", params: object, text, run })
-}
-
-/// What the polynomials give without encryption.
-fn polynomial_outputs(network: &Network, polynomials: &PolynomialNetwork, samples: &Samples) -> Vec<Vec<f64>> {
+    let rotates = matches!(plan.params.packing, Packing::Latency { .. });
+    let noise = SlotNoise::new(&plan.params.ckks, rotates);
     let inputs: Vec<&[f32]> = samples.iter().collect();
-    inputs.par_iter().map(|x| polynomials.evaluate(network, x)).collect()
+    let simulate = |(at, x): (usize, &&[f32])| plan.network.simulate(x, &noise, at as u64);
+    let outputs = inputs.par_iter().enumerate().map(simulate).collect();
+    let seconds = start.elapsed().as_secs_f64();
+    Run { outputs, seconds, device: "noise model".into(), details: json!({}) }
 }
 
-fn encrypted(
-    args: &Evaluate,
-    network: &Network,
-    polynomials: &PolynomialNetwork,
-    params: CkksParams,
+/// All steps on real ciphertexts, run after run.
+pub fn encrypted(
+    running: &Running,
+    plan: &CkksPlan,
     samples: &Samples,
-    exact: &[Vec<f64>],
-    bar: &Bar,
+    progress: &dyn Progress,
 ) -> Result<Run, CliError> {
-    let threads = args.running.threads;
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| CliError::new(e.to_string()))?;
-    let start = Instant::now();
-    let (slots, scale) = (params.slots(), f64::from(params.scale_log2).exp2());
-    let encoder = Encoder::new(params.log2_degree);
-    let ring = Ring::new(params).map_err(CliError::new)?;
-    let key = CkksSecretKey::generate(&ring);
-    let seeded = key.relinearisation_key(&ring, ring.limbs());
-    let key_bytes = 4 * seeded.bodies.len();
-    let relinearise = ring.expand_key(&seeded).expect("fresh from generation");
-    let keygen = start.elapsed().as_secs_f64();
-    let session = ThroughputSession::new(&ring, network, polynomials, &relinearise)?;
-    let inputs: Vec<&[f32]> = samples.iter().collect();
-    let mut outputs = Vec::with_capacity(samples.count);
-    let (mut seconds, mut client) = (0.0, 0.0);
-    for batch in inputs.chunks(slots) {
+    let (pool, device) = ckks_threads(running)?;
+    pool.install(|| {
         let start = Instant::now();
-        let ciphertexts = pool.install(|| {
-            let encrypt = |element: usize| {
-                let values: Vec<Complex> = batch.iter().map(|x| Complex::new(f64::from(x[element]), 0.0)).collect();
-                let seeded = key.encrypt(&ring, &encoder.coefficients(&values, scale));
-                ring.expand(&seeded, scale).expect("fresh from encryption")
-            };
-            (0..network.input.len()).into_par_iter().map(encrypt).collect()
+        let key = CkksKey::generate(&plan.params)?;
+        let seeded = key.evaluation_key(progress);
+        let keygen = start.elapsed().as_secs_f64();
+        let key_bytes = seeded.to_bytes(&plan.params.binding()).len();
+        let start = Instant::now();
+        let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
+        let keys = seeded.expand(&ring, &plan.params.keys)?;
+        let session = CkksSession::new(&ring, plan, &keys)?;
+        let loading = start.elapsed().as_secs_f64();
+        let inputs: Vec<&[f32]> = samples.iter().collect();
+        let per_run = plan.params.inputs_per_run();
+        let mut outputs = Vec::with_capacity(samples.count);
+        let (mut client, mut times) = (0.0, Vec::new());
+        for batch in inputs.chunks(per_run) {
+            let start = Instant::now();
+            let input = key.encrypt(&batch.concat(), true)?;
+            client += start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            let output = session.run(&input, progress)?;
+            times.push(start.elapsed().as_secs_f64());
+            outputs.extend(key.decrypt_values(&output)?);
+        }
+        let exact: Vec<Vec<f64>> = inputs.par_iter().map(|x| plan.network.evaluate(x)).collect();
+        let errors: Vec<f64> =
+            outputs.iter().zip(&exact).flat_map(|(got, want)| got.iter().zip(want).map(|(g, w)| g - w)).collect();
+        let seconds: f64 = times.iter().sum();
+        let details = json!({
+            "seconds_keygen": keygen,
+            "seconds_loading": loading,
+            "seconds_encrypt": client,
+            "seconds_per_run": seconds / times.len() as f64,
+            "inputs_per_second_full_runs": (per_run * times.len()) as f64 / seconds,
+            "max_abs_error_against_polynomials": errors.iter().fold(0.0_f64, |m, e| m.max(e.abs())),
+            "measured_noise": (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt(),
+            "measured_evaluation_key_bytes": key_bytes,
         });
-        client += start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let results = pool.install(|| session.run(ciphertexts, bar))?;
-        seconds += start.elapsed().as_secs_f64();
-        let columns: Vec<Vec<Complex>> =
-            results.iter().map(|result| encoder.slots(&key.decrypt(&ring, result), result.scale)).collect();
-        outputs.extend((0..batch.len()).map(|image| columns.iter().map(|column| column[image].re).collect()));
-    }
-    let errors = outputs.iter().zip(exact).flat_map(|(got, want): (&Vec<f64>, _)| got.iter().zip(want));
-    let largest = errors.map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
-    let details = json!({
-        "seconds_keygen": keygen,
-        "seconds_encrypt": client,
-        "slots": slots,
-        "max_abs_error_against_polynomials": largest,
-        "evaluation_key_bytes": key_bytes,
-        "inputs_per_second_full_batch": slots as f64 * inputs.len().div_ceil(slots) as f64 / seconds,
-    });
-    let name = format!("CPU, {} threads", pool.current_num_threads());
-    Ok(Run { outputs, seconds, device: name, details })
+        Ok(Run { outputs, seconds, device, details })
+    })
 }

@@ -3,23 +3,66 @@
 use std::time::Instant;
 
 use heman_core::backend::TfheBackend;
+use heman_core::ckks::context::Context as Ring;
+use heman_core::ckks::exec::CkksSession;
+use heman_core::ckks::plan::CkksPlan;
 use heman_core::exec::Session;
-use heman_core::plan::Plan;
+use heman_core::plan::{AnyPlan, Plan};
 use serde_json::json;
 
 use super::Context;
 use crate::args::Inference;
-use crate::device::{on_backend, open};
+use crate::device::{ckks_threads, on_backend, open};
 use crate::error::CliError;
 use crate::io::output::{Access, write};
-use crate::io::sealed::{read_evaluation_key, read_input, read_plan};
+use crate::io::sealed::{read_ckks_evaluation_key, read_ckks_input, read_evaluation_key, read_input, read_plan};
 use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
 pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
-    let plan = read_plan(&args.model)?;
-    on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| run_on(context, args, &plan, &backend))
+    match read_plan(&args.model)? {
+        AnyPlan::Tfhe(plan) => {
+            on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| run_on(context, args, &plan, &backend))
+        }
+        AnyPlan::Ckks(plan) => run_ckks(context, args, &plan),
+    }
+}
+
+fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), CliError> {
+    let (pool, device) = ckks_threads(&args.running)?;
+    let start = Instant::now();
+    let keys = read_ckks_evaluation_key(&args.key, plan)?;
+    let input = read_ckks_input(&args.input, &plan.params)?;
+    let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
+    let keys = pool.install(|| keys.expand(&ring, &plan.params.keys));
+    let keys = keys.map_err(|error| CliError::file(&args.key, error))?;
+    let session = pool.install(|| CkksSession::new(&ring, plan, &keys))?;
+    let loaded = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let output = pool.install(|| session.run(&input, &Bar::new(context.verbose)));
+    let output = output.map_err(|error| CliError::file(&args.input, error))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let bytes = output.to_bytes(&plan.params.binding());
+    write(&args.output, &bytes, Access::Everybody)?;
+    let object = json!({
+        "output": args.output,
+        "device": device,
+        "inputs": input.images,
+        "seconds": seconds,
+        "seconds_per_input": seconds / f64::from(input.images),
+        "seconds_loading": loaded,
+        "bytes": bytes.len(),
+        "peak_rss_bytes": report::peak_rss_bytes(),
+    });
+    let text = format!(
+        "{device}: {} input(s) in {seconds:.2} s; keys and masks loaded in {loaded:.2} s\nwrote {} ({})",
+        input.images,
+        args.output.display(),
+        report::bytes(bytes.len() as u64),
+    );
+    report::print_either(context.json, &object, &text);
+    Ok(())
 }
 
 fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, backend: &B) -> Result<(), CliError> {

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use heman_client::AnyKey;
 use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
+use heman_core::ckks::files as ckks;
 use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::format::{self, Kind};
 use heman_core::import::{MAX_FILE_BYTES, import_bytes};
-use heman_core::params::Params;
+use heman_core::params::{AnyParams, Scheme};
+use heman_core::plan::AnyPlan;
 use heman_core::schedule::Schedule;
 use serde_json::{Value, json};
 
@@ -28,9 +31,10 @@ pub fn run(context: &Context, args: &Inspect) -> Result<(), CliError> {
 }
 
 fn describe(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError> {
-    let mut start = read_start(path)?;
+    let mut start = format::read_start(path).map_err(|error| CliError::file(path, error))?;
     if let Ok(kind) = format::kind_of(&start) {
-        return sealed(path, kind, stage);
+        let scheme = format::scheme_of(&start).map_err(|error| CliError::file(path, error))?;
+        return sealed(path, kind, scheme, stage);
     }
     start.retain(|byte| !byte.is_ascii_whitespace());
     if start.first() == Some(&b'{') {
@@ -40,41 +44,62 @@ fn describe(path: &Path, stage: InspectStage) -> Result<(Value, String), CliErro
     model(path)
 }
 
-fn read_start(path: &Path) -> Result<Vec<u8>, CliError> {
-    use std::io::Read;
-    let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
-    let mut start = Vec::new();
-    std::fs::File::open(path).map_err(fail)?.take(64).read_to_end(&mut start).map_err(fail)?;
-    Ok(start)
-}
-
-fn parameters(kind: &str, params: &Params) -> (Value, String) {
-    let mut object = report::params_json(params);
+fn parameters(kind: &str, params: &AnyParams) -> (Value, String) {
+    let (mut object, text) = match params {
+        AnyParams::Tfhe(params) => (report::tfhe::params_json(params), report::tfhe::params_text(params)),
+        AnyParams::Ckks(params) => (report::ckks::params_json(params), report::ckks::params_text(params)),
+    };
     report::merge(&mut object, json!({ "kind": kind }));
-    (object, format!("{kind}\n{}", report::params_text(params)))
+    (object, format!("{kind}\n{text}"))
 }
 
-fn sealed(path: &Path, kind: Kind, stage: InspectStage) -> Result<(Value, String), CliError> {
+fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Result<(Value, String), CliError> {
     match kind {
         Kind::Plan => {
             let plan = read_plan(path)?;
-            let (mut object, mut text) = parameters("plan", &plan.params);
-            let layers = report::plan_layers(&plan);
-            let schedule = Schedule::new(&plan);
-            report::merge(&mut object, json!({ "layers": report::layers_json(&layers), "slots": schedule.slots }));
-            text += "\n\n";
-            text += &if stage == InspectStage::Schedule { schedule.to_string() } else { report::layers_text(&layers) };
-            Ok((object, text))
+            let (mut object, text, layers) = report::plan(&plan);
+            let steps = match &plan {
+                AnyPlan::Tfhe(plan) => {
+                    let schedule = Schedule::new(plan);
+                    report::merge(&mut object, json!({ "slots": schedule.slots }));
+                    schedule.to_string()
+                }
+                AnyPlan::Ckks(plan) => report::ckks::schedule_text(plan),
+            };
+            report::merge(&mut object, json!({ "kind": "plan", "layers": report::layers_json(&layers) }));
+            let table = if stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
+            Ok((object, format!("plan\n{text}\n\n{table}")))
         }
         Kind::SecretKey => {
-            let key = read_secret_key(path)?;
-            let (object, text) = parameters("secret key", key.params());
+            let params = match read_secret_key(path)? {
+                AnyKey::Tfhe(key) => AnyParams::Tfhe(key.params().clone()),
+                AnyKey::Ckks(key) => AnyParams::Ckks(key.params().clone()),
+            };
+            Ok(parameters("secret key", &params))
+        }
+        Kind::EvaluationKey if scheme == Scheme::Ckks => {
+            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
+            let key = ckks::SeededEvaluationKey::from_body(&body).map_err(|e| CliError::file(path, e))?;
+            let rotations: Vec<&u32> = key.rotations.keys().collect();
+            let size = format::HEADER_BYTES + body.len();
+            let object = json!({
+                "kind": "evaluation key",
+                "scheme": "ckks",
+                "bytes": size,
+                "rotations": rotations,
+                "binding": hex(&binding),
+            });
+            let text = format!(
+                "evaluation key of CKKS, {} (masks left out)\nrotations by {rotations:?}\nbelongs to parameters {}",
+                report::bytes(size as u64),
+                hex(&binding)
+            );
             Ok((object, text))
         }
         Kind::EvaluationKey => {
-            let (binding, body) = format::read_file(path, kind, LIMIT).map_err(|e| CliError::file(path, e))?;
+            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
             let key = SeededEvaluationKey::from_body(&body).map_err(|e| CliError::file(path, e))?;
-            let mut object = report::tfhe_json(&key.params);
+            let mut object = report::tfhe::set_json(&key.params);
             let size = format::HEADER_BYTES + body.len();
             report::merge(&mut object, json!({ "kind": "evaluation key", "bytes": size, "binding": hex(&binding) }));
             let p = &key.params;
@@ -89,8 +114,8 @@ fn sealed(path: &Path, kind: Kind, stage: InspectStage) -> Result<(Value, String
             Ok((object, text))
         }
         Kind::Input | Kind::Output => {
-            let (binding, body) = format::read_file(path, kind, LIMIT).map_err(|e| CliError::file(path, e))?;
-            let images = ciphertext_images(kind, &body).map_err(|e| CliError::file(path, e))?;
+            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
+            let images = ciphertext_images(kind, scheme, &body).map_err(|e| CliError::file(path, e))?;
             let (name, size) = (kind.describe(), format::HEADER_BYTES + body.len());
             let object = json!({ "kind": name, "inputs": images, "bytes": size, "binding": hex(&binding) });
             let text = format!(
@@ -103,8 +128,13 @@ fn sealed(path: &Path, kind: Kind, stage: InspectStage) -> Result<(Value, String
     }
 }
 
-fn ciphertext_images(kind: Kind, body: &[u8]) -> Result<u32, format::FormatError> {
-    if kind == Kind::Input { EncryptedInput::images_of(body) } else { EncryptedOutput::images_of(body) }
+fn ciphertext_images(kind: Kind, scheme: Scheme, body: &[u8]) -> Result<u32, format::FormatError> {
+    match (kind, scheme) {
+        (Kind::Input, Scheme::Tfhe) => EncryptedInput::images_of(body),
+        (_, Scheme::Tfhe) => EncryptedOutput::images_of(body),
+        (Kind::Input, Scheme::Ckks) => ckks::EncryptedInput::images_of(body),
+        (_, Scheme::Ckks) => ckks::EncryptedOutput::images_of(body),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

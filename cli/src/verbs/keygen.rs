@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use heman_client::SecretKey;
+use heman_client::{CkksKey, SecretKey};
+use heman_core::params::AnyParams;
 use serde_json::json;
 
 use super::Context;
@@ -26,9 +27,18 @@ pub fn run(context: &Context, args: &Keygen) -> Result<(), CliError> {
     {
         return Err(CliError::new(format!("{} exists already; --force replaces it", existing.display())));
     }
-    let key = SecretKey::generate(&params)?;
-    let bytes = key.evaluation_key(&Bar::new(context.verbose)).to_bytes(&params.binding());
-    let secret_file = prepare(&args.output, &key.to_bytes(), Access::Owner)?;
+    let bar = Bar::new(context.verbose);
+    let (secret, bytes) = match params {
+        AnyParams::Tfhe(params) => {
+            let key = SecretKey::generate(&params)?;
+            (key.to_bytes(), key.evaluation_key(&bar).to_bytes(&params.binding()))
+        }
+        AnyParams::Ckks(params) => {
+            let key = CkksKey::generate(&params)?;
+            (key.to_bytes(), key.evaluation_key(&bar).to_bytes(&params.binding()))
+        }
+    };
+    let secret_file = prepare(&args.output, &secret, Access::Owner)?;
     let public_file = prepare(&public, &bytes, Access::Everybody)?;
     secret_file.commit()?;
     public_file.commit()?;

@@ -11,10 +11,15 @@ mod inspect;
 mod keygen;
 mod keyparams;
 
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::planner as ckks;
 use heman_core::planner::{Options, Task};
 
-use crate::args::{Args, Planning, SchemeChoice, TaskChoice, Verb};
+use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
 use crate::error::CliError;
+
+/// Inputs at a time where throughput is asked for and no number: full runs of any ring.
+const MANY: usize = 1 << 16;
 
 /// What all verbs know.
 pub struct Context {
@@ -40,24 +45,32 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// The planner's options.
-fn options(planning: &Planning) -> Result<Options, CliError> {
-    if planning.scheme == SchemeChoice::Ckks {
-        return Err(CliError::new("CKKS is not built yet in this verb (evaluate --scheme ckks is); use --scheme tfhe"));
-    }
+/// The options of both planners.
+fn options(planning: &Planning) -> Result<(Options, ckks::Options), CliError> {
     if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
         return Err(CliError::new(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));
+    }
+    if planning.exact && planning.scheme == SchemeChoice::Ckks {
+        return Err(CliError::new("--exact is for TFHE: CKKS computes approximately"));
     }
     let task = match planning.task {
         TaskChoice::Auto => Task::Auto,
         TaskChoice::Classify => Task::Classify,
         TaskChoice::Regress => Task::Regress,
     };
-    Ok(Options {
+    let batch = planning.batch.map_or(
+        match planning.goal {
+            Goal::Latency => 1,
+            Goal::Throughput => MANY,
+        },
+        |batch| batch as usize,
+    );
+    let tfhe = Options {
         max_loss: planning.max_loss,
         task,
         exact: planning.exact,
         p_fail_log2: planning.p_fail.log2,
         ..Options::default()
-    })
+    };
+    Ok((tfhe, ckks::Options { max_loss: planning.max_loss, task, batch, cost: CkksCost::default() }))
 }

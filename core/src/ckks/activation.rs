@@ -1,12 +1,9 @@
-//! Activations as polynomials, fitted to what the network does on calibration data: a channel at a time, each stage behind the
-//! polynomials before it.
+//! Activations as polynomials, fitted to what the network does on calibration data.
 //!
 //! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the weight lies on
 //! a uniform grid, which keeps the polynomial bounded where there are few samples.
 
 use serde::{Deserialize, Serialize};
-
-use crate::network::Network;
 
 /// How much wider than the calibrated range the fit reaches.
 const WIDENING: f64 = 1.15;
@@ -14,8 +11,10 @@ const WIDENING: f64 = 1.15;
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.
 const GRID: usize = 64;
-/// Largest shift of a completed square: beyond it cancellation costs more than three bits.
-const MOST_SKEW: f64 = 8.0;
+/// Largest shift of a square on its own: beyond it cancellation costs more than three bits.
+const MOST_SHIFT: f64 = 8.0;
+/// Largest share of the last but one coefficient in twice the leading one: beyond it the completed square cancels.
+const MOST_SKEW: f64 = 1.0;
 /// Least share of a quartic's leading coefficient in its largest one: below it the linear rest outgrows its scale.
 const LEAST_LEAD: f64 = 1.0 / 64.0;
 /// Leading coefficients below this share of the largest one are noise of the fit.
@@ -32,7 +31,10 @@ pub struct Activation {
     pub form: Form,
 }
 
-/// Polynomials of at most two multiplications in depth.
+/// Degrees that are fitted, in the order in which they are tried.
+pub const DEGREES: [usize; 4] = [2, 3, 4, 6];
+
+/// Polynomials of at most three multiplications in depth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Form {
     /// `gain ((u + shift)^2 + constant)`.
@@ -59,6 +61,13 @@ pub enum Form {
         /// Constant rest.
         d: f64,
     },
+    /// `gain ((u^3 + a u^2 + b u + c)^2 + d u^2 + e u + f)`: degree 6 with its square completed.
+    Sextic {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// a to f.
+        rest: [f64; 6],
+    },
 }
 
 impl Form {
@@ -67,11 +76,24 @@ impl Form {
         let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
         let is_square = c[2].abs() > NEGLIGIBLE * largest && c[3..].iter().all(|c| c.abs() <= NEGLIGIBLE * largest);
         let shift = c[1] / c[2] / 2.0;
-        (is_square && shift.abs() <= MOST_SKEW).then(|| Self::Square {
+        (is_square && shift.abs() <= MOST_SHIFT).then(|| Self::Square {
             gain: c[2],
             shift,
             constant: c[0] / c[2] - shift * shift,
         })
+    }
+
+    /// The sextic with seven coefficients `p`.
+    fn sextic(p: &[f64]) -> Self {
+        let gain = p[6];
+        if gain == 0.0 {
+            return Self::Sextic { gain, rest: [0.0; 6] };
+        }
+        let a = p[5] / gain / 2.0;
+        let b = (p[4] / gain - a * a) / 2.0;
+        let c = (p[3] / gain - 2.0 * a * b) / 2.0;
+        let (d, e) = (p[2] / gain - b * b - 2.0 * a * c, p[1] / gain - 2.0 * b * c);
+        Self::Sextic { gain, rest: [a, b, c, d, e, p[0] / gain - c * c] }
     }
 
     /// The quartic with five coefficients `c`.
@@ -84,17 +106,32 @@ impl Form {
         Self::Quartic { gain: c[4], a, b, c: c[1] / c[4] - 2.0 * a * b, d: c[0] / c[4] - b * b }
     }
 
-    /// Multiplications of ciphertexts on the longest way.
+    /// Multiplications of ciphertexts, all on one way.
     #[must_use]
     pub fn depth(&self) -> usize {
-        if matches!(self, Self::Square { .. }) { 1 } else { 2 }
+        match self {
+            Self::Square { .. } => 1,
+            Self::Cubic(_) | Self::Quartic { .. } => 2,
+            Self::Sextic { .. } => 3,
+        }
+    }
+
+    /// Largest exponent.
+    #[must_use]
+    pub fn degree(&self) -> usize {
+        match self {
+            Self::Square { .. } => 2,
+            Self::Cubic(_) => 3,
+            Self::Quartic { .. } => 4,
+            Self::Sextic { .. } => 6,
+        }
     }
 
     /// What a reader multiplies the evaluated value with.
     #[must_use]
     pub fn gain(&self) -> f64 {
         match *self {
-            Self::Square { gain, .. } | Self::Quartic { gain, .. } => gain,
+            Self::Square { gain, .. } | Self::Quartic { gain, .. } | Self::Sextic { gain, .. } => gain,
             Self::Cubic(_) => 1.0,
         }
     }
@@ -102,25 +139,50 @@ impl Form {
     /// The value at u.
     #[must_use]
     pub fn evaluate(&self, u: f64) -> f64 {
+        self.evaluate_with(u, || 0.0)
+    }
+
+    /// The value at u, with what `error` gives added wherever an encrypted evaluation rescales.
+    pub(super) fn evaluate_with(&self, u: f64, mut error: impl FnMut() -> f64) -> f64 {
         match *self {
-            Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant),
-            Self::Cubic([c0, c1, c2, c3]) => c0 + u * (c1 + u * (c2 + u * c3)),
+            Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant + error()),
+            Self::Cubic([c0, c1, c2, c3]) => {
+                let (square, factor) = (u * u + error(), c2 + c3 * u + error());
+                c0 + c1 * u + square * factor + error()
+            }
             Self::Quartic { gain, a, b, c, d } => {
-                let square = u * u + a * u + b;
-                gain * (square * square + c * u + d)
+                let square = u * u + a * u + b + error();
+                gain * (square * square + c * u + d + error())
+            }
+            Self::Sextic { gain, rest: [a, b, c, d, e, f] } => {
+                let square = u * u + error();
+                let inner = (square + b) * u + a * square + c + error();
+                gain * (inner * inner + d * square + e * u + f + error())
             }
         }
     }
 }
 
 impl Activation {
+    /// Whether all its numbers are finite, and its range is one.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let fields = match self.form {
+            Form::Square { gain, shift, constant } => vec![gain, shift, constant],
+            Form::Cubic(c) => c.to_vec(),
+            Form::Quartic { gain, a, b, c, d } => vec![gain, a, b, c, d],
+            Form::Sextic { gain, rest } => [&[gain], rest.as_slice()].concat(),
+        };
+        fields.iter().all(|x| x.is_finite()) && self.centre.is_finite() && self.radius.is_normal()
+    }
+
     /// The value at x.
     #[must_use]
     pub fn evaluate(&self, x: f64) -> f64 {
         self.form.evaluate((x - self.centre) / self.radius)
     }
 
-    /// Fits polynomials of at most `degree` (2 to 4) to the functions of a stage, each on the samples of its channel. All have the
+    /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of its channel. All have the
     /// same form, so that channels can share a ciphertext.
     ///
     /// # Panics
@@ -136,10 +198,10 @@ impl Activation {
         let forms = squares.unwrap_or_else(|| {
             let form = |(at, c): (usize, &Vec<f64>)| {
                 let (samples, function) = &channels[at];
-                if degree < 4 {
-                    Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0)))
-                } else {
-                    Form::quartic(&with_lead(c, samples, ranges[at], function))
+                match degree {
+                    0..=3 => Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0))),
+                    4 => Form::quartic(&with_lead(c, samples, ranges[at], function)),
+                    _ => Form::sextic(&with_lead(c, samples, ranges[at], function)),
                 }
             };
             fitted.iter().enumerate().map(form).collect()
@@ -157,16 +219,18 @@ fn range(samples: &[f64]) -> (f64, f64) {
     (centre, ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9))
 }
 
-/// A quartic whose leading coefficient is large enough to complete its square; the others are fitted again where it was not.
+/// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted again where
+/// it was not.
 fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
+    let degree = c.len() - 1;
     let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
-    let least = (c[3].abs() / (2.0 * MOST_SKEW)).max(LEAST_LEAD * largest);
-    if c[4].abs() >= least {
+    let least = (c[degree - 1].abs() / (2.0 * MOST_SKEW)).max(LEAST_LEAD * largest);
+    if c[degree].abs() >= least {
         return c.to_vec();
     }
-    let lead = least.copysign(c[4]);
-    let rest = |x: f64| function(x) - lead * ((x - range.0) / range.1).powi(4);
-    let mut refitted = least_squares(samples, 3, range, &rest);
+    let lead = least.copysign(c[degree]);
+    let rest = |x: f64| function(x) - lead * ((x - range.0) / range.1).powi(degree as i32);
+    let mut refitted = least_squares(samples, degree - 1, range, &rest);
     refitted.push(lead);
     refitted
 }
@@ -243,95 +307,6 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     solution
 }
 
-fn double(input: &[f32]) -> Vec<f64> {
-    input.iter().map(|&x| f64::from(x)).collect()
-}
-
-/// For each stage, for each channel its polynomial.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PolynomialNetwork {
-    /// Activations, by stage and channel.
-    pub activations: Vec<Vec<Activation>>,
-    /// Largest magnitude of an output element on the calibration data.
-    pub output_bound: f64,
-}
-
-impl PolynomialNetwork {
-    /// Fits every stage behind the polynomials before it.
-    ///
-    /// # Panics
-    /// Without calibration inputs.
-    #[must_use]
-    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize) -> Self {
-        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
-        let mut activations = Vec::with_capacity(network.stages.len());
-        for stage in &network.stages {
-            let pre: Vec<Vec<f64>> =
-                values.iter().map(|values| stage.rows.iter().map(|row| row.evaluate(values)).collect()).collect();
-            let mut samples = vec![Vec::new(); stage.functions.len()];
-            for pre in &pre {
-                pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
-            }
-            let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
-            let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
-                samples.into_iter().zip(&functions).map(|(samples, f)| (samples, f as &dyn Fn(f64) -> f64)).collect();
-            let fitted = Activation::fit(&channels, degree);
-            for (values, pre) in values.iter_mut().zip(&pre) {
-                let results = pre.iter().zip(&stage.channel).map(|(&x, &c)| fitted[c as usize].evaluate(x));
-                values.extend(results);
-            }
-            activations.push(fitted);
-        }
-        let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
-        Self { output_bound: outputs.fold(0.0, f64::max), activations }
-    }
-
-    /// The fit of least degree (2 to 4) that changes at most a share `max_loss` of the largest output elements on the calibration
-    /// inputs, or else the one that changes fewest; with that share.
-    ///
-    /// # Panics
-    /// Without calibration inputs.
-    #[must_use]
-    pub fn choose(network: &Network, inputs: &[Vec<f32>], max_loss: f64) -> (Self, f64) {
-        let largest = |output: &[f64]| (0..output.len()).max_by(|&a, &b| output[a].total_cmp(&output[b]));
-        let wanted: Vec<_> = inputs.iter().map(|input| largest(&network.evaluate(&double(input)).1)).collect();
-        let mut best: Option<(Self, f64)> = None;
-        for degree in 2..=4 {
-            let fitted = Self::fit(network, inputs, degree);
-            let same = |(input, want): (&Vec<f32>, &Option<usize>)| largest(&fitted.evaluate(network, input)) == *want;
-            let changed = inputs.iter().zip(&wanted).filter(|&pair| !same(pair)).count();
-            let loss = changed as f64 / inputs.len() as f64;
-            if best.as_ref().is_none_or(|(_, least)| loss < *least) {
-                best = Some((fitted, loss));
-            }
-            if loss <= max_loss {
-                break;
-            }
-        }
-        best.expect("three degrees were tried")
-    }
-
-    /// The network's output with polynomials in place of its functions.
-    #[must_use]
-    pub fn evaluate(&self, network: &Network, input: &[f32]) -> Vec<f64> {
-        let mut values = double(input);
-        for (stage, activations) in network.stages.iter().zip(&self.activations) {
-            let rows = stage.rows.iter().zip(&stage.channel);
-            let results: Vec<f64> =
-                rows.map(|(row, &c)| activations[c as usize].evaluate(row.evaluate(&values))).collect();
-            values.extend(results);
-        }
-        network.output_rows.iter().map(|row| row.evaluate(&values)).collect()
-    }
-
-    /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
-    #[must_use]
-    pub fn levels(&self) -> usize {
-        let deepest = |stage: &Vec<Activation>| stage.iter().map(|a| a.form.depth()).max().unwrap_or(0);
-        1 + self.activations.iter().map(|stage| 1 + deepest(stage)).sum::<usize>()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,7 +328,9 @@ mod tests {
         let quartic: Function = |x| 0.1 * x * x * x * x - x * x + 0.5 * x + 2.0;
         let cubic: Function = |x| x * x * x - 0.25 * x;
         let square: Function = |x| 0.5 + x * (2.0 - 3.0 * x);
-        for (degree, functions) in [(4, vec![square, |x| x * x]), (3, vec![cubic, square]), (4, vec![quartic])] {
+        let sextic: Function = |x| 0.2 * x.powi(6) - 0.3 * x.powi(5) + x * x * x - x + 0.25;
+        let cases = [(4, vec![square, |x| x * x]), (3, vec![cubic, square]), (4, vec![quartic]), (6, vec![sextic])];
+        for (degree, functions) in cases {
             let fitted = fit(degree, &functions);
             for (fitted, function) in fitted.iter().zip(&functions) {
                 for x in samples() {
@@ -369,8 +346,10 @@ mod tests {
     #[test]
     fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
         let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x * x];
-        for (fitted, function) in fit(4, &functions).iter().zip(&functions).skip(1) {
-            assert!(matches!(fitted.form, Form::Quartic { .. }));
+        for ((fitted, function), degree) in [4, 6].into_iter().flat_map(|degree| {
+            fit(degree, &functions).into_iter().zip(functions).skip(1).map(move |pair| (pair, degree))
+        }) {
+            assert_eq!(fitted.form.degree(), degree);
             let worst = samples().iter().map(|&x| (fitted.evaluate(x) - function(x)).abs()).fold(0.0, f64::max);
             assert!(worst < 2e-2, "{fitted:?}: {worst}");
         }

@@ -56,30 +56,6 @@ impl CkksParams {
         Ok(params)
     }
 
-    /// The smallest ring with so many levels, at the widest scale and with the longest digits that 128 bits allow.
-    ///
-    /// # Errors
-    /// A sentence if no ring has so many levels.
-    pub fn for_levels(levels: usize) -> Result<Self, String> {
-        // Below 2^25 rescaling alone costs three decimal places at N = 2^14.
-        const LEAST_SCALE: u32 = 25;
-        const MOST_SCALE: u32 = 28;
-        const MOST_SPECIAL: usize = 4;
-        for (log2_degree, most) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
-            for special in (1..=MOST_SPECIAL).rev() {
-                let left = most - f64::from(PRIME_BITS) * (1.0 + special as f64);
-                // Primes lie on both sides of the scale: their product is that of the scales to within a bit.
-                let scale = ((left - 1.0) / levels.max(1) as f64).min(f64::from(MOST_SCALE)).floor();
-                if scale >= f64::from(LEAST_SCALE)
-                    && let Ok(params) = Self::new(log2_degree, levels, scale as u32, special)
-                {
-                    return Ok(params);
-                }
-            }
-        }
-        Err(format!("no ring up to 2^16 has {levels} levels at 128 bits"))
-    }
-
     /// log2 of QP.
     #[must_use]
     pub fn modulus_bits(&self) -> f64 {
@@ -303,14 +279,6 @@ mod tests {
         assert!(CkksParams::new(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
         assert!(CkksParams::new(14, 14, 26, 1).is_ok());
         assert!(CkksParams::new(11, 1, 26, 1).is_err());
-        for levels in 1..=40 {
-            let params = CkksParams::for_levels(levels).expect("a ring for so many levels");
-            assert_eq!(params.check(), Ok(()));
-            assert_eq!(params.primes.len(), levels + 1);
-            let (_, most) = MOST_MODULUS_BITS[params.log2_degree as usize - 12];
-            assert!(params.modulus_bits() <= most, "{levels} levels");
-        }
-        assert!(CkksParams::for_levels(1000).is_err());
         let mut broken = CkksParams::new(13, 3, 28, 1).expect("secure");
         broken.primes[1] += 2;
         assert!(broken.check().is_err(), "not a prime of the right form");

@@ -37,6 +37,12 @@ pub enum CkksError {
         /// log2 of the other.
         right: f64,
     },
+    /// Words that no encryption gives.
+    #[error("a ciphertext has a wrong length, or words that are no residues of its primes")]
+    Residues,
+    /// A plan that does not belong to its network or keys.
+    #[error("{0}")]
+    Plan(String),
     /// Operands of different levels.
     #[error("operands of {left} and {right} limbs")]
     Level {

@@ -30,6 +30,12 @@ impl GaloisKey {
     pub fn new(context: &Context, element: usize, key: SwitchKey) -> Self {
         Self { order: context.automorphism_order(element), key }
     }
+
+    /// Largest number of limbs that it rotates.
+    #[must_use]
+    pub fn limbs(&self) -> usize {
+        self.key.limbs
+    }
 }
 
 /// A polynomial's digits, extended to all primes in use.

@@ -6,13 +6,26 @@
 
 pub mod activation;
 pub mod context;
+pub mod cost;
 pub mod encode;
 pub mod evaluator;
+pub mod exec;
+pub mod files;
 pub mod keyswitch;
+pub mod latency;
+pub mod latency_session;
+pub mod layout;
+pub mod linear;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
+pub mod params;
+pub mod plan;
+pub mod planner;
+pub mod polynomials;
 mod pool;
 pub mod seeded;
+mod shared_rows;
+pub mod steps;
 pub mod throughput;
 pub mod words;

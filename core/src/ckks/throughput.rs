@@ -1,15 +1,15 @@
 //! Throughput packing: one ciphertext a value, one slot an image, so that no step needs a rotation.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::activation::{Form, PolynomialNetwork};
-use super::context::Context;
+use super::activation::Form;
+use super::context::{CkksParams, Context};
 use super::evaluator::{Ciphertext, CkksError};
 use super::keyswitch::SwitchKey;
-use crate::network::{Network, Row, Tap};
+use super::polynomials::PolynomialNetwork;
+use super::shared_rows::SharedRows;
 use crate::progress::Progress;
 
 /// Share of the last two primes' product that the calibrated outputs may fill.
@@ -17,54 +17,18 @@ const OUTPUT_SHARE: f64 = 0.1;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
 const OUTPUT_WEIGHT_LOG2: i32 = 24;
 
-/// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
-struct SharedRows {
-    /// Values that are summed once.
-    groups: Vec<Vec<u32>>,
-    /// Constant term and taps of each row; a tap reads a value, or group `g` at index `first_group + g`.
-    rows: Vec<(f64, Vec<(u32, f64)>)>,
-    first_group: u32,
-}
-
-impl SharedRows {
-    /// Two values belong together if every row reads both with one weight, or neither.
-    fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> u64) -> Self {
-        let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
-        for (at, row) in rows.iter().enumerate() {
-            for tap in row.taps.iter() {
-                let signature = signatures.entry(tap.source).or_insert_with(|| {
-                    let mut hasher = blake3::Hasher::new();
-                    hasher.update(&channel_of(tap.source).to_le_bytes());
-                    hasher
-                });
-                signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
-            }
-        }
-        let mut members: HashMap<blake3::Hash, Vec<u32>> = HashMap::new();
-        for (&source, signature) in &signatures {
-            members.entry(signature.finalize()).or_default().push(source);
-        }
-        let mut groups: Vec<Vec<u32>> = members.into_values().filter(|members| members.len() > 1).collect();
-        groups.sort_unstable();
-        let mut group_of = HashMap::new();
-        for (group, members) in groups.iter().enumerate() {
-            group_of.extend(members.iter().map(|&member| (member, (first_group + group as u32, members[0]))));
-        }
-        let tap = |tap: &Tap| match group_of.get(&tap.source) {
-            None => Some((tap.source, f64::from(tap.weight))),
-            Some(&(group, head)) => (head == tap.source).then_some((group, f64::from(tap.weight))),
-        };
-        let rows = rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
-        Self { groups, rows, first_group }
-    }
+/// Scale of an output that is not rescaled: the last two primes hold values times weights.
+pub(super) fn output_scale(params: &CkksParams, bound: f64) -> f64 {
+    let modulus: f64 = params.primes[..2].iter().map(|&p| f64::from(p)).product();
+    let widest = f64::from(params.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
+    widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
 }
 
 /// A network with polynomials, ready to run on batches of N/2 images.
 pub struct ThroughputSession<'a> {
     context: &'a Context,
-    network: &'a Network,
-    polynomials: &'a PolynomialNetwork,
-    relinearise: &'a SwitchKey,
+    network: &'a PolynomialNetwork,
+    relinearise: Option<&'a SwitchKey>,
     /// The linear maps of the stages, then the output's.
     maps: Vec<SharedRows>,
     /// For each value the last map that reads it.
@@ -86,29 +50,19 @@ impl<'a> ThroughputSession<'a> {
     /// [`CkksError::Depth`] if the parameters have too few levels.
     pub fn new(
         context: &'a Context,
-        network: &'a Network,
-        polynomials: &'a PolynomialNetwork,
-        relinearise: &'a SwitchKey,
+        network: &'a PolynomialNetwork,
+        relinearise: Option<&'a SwitchKey>,
     ) -> Result<Self, CkksError> {
-        if context.limbs() <= polynomials.levels() {
+        if context.limbs() <= network.levels() {
             return Err(CkksError::Depth);
         }
         let mut last_reads = vec![0; network.value_count()];
-        let readers = network.stages.iter().map(|stage| &stage.rows).chain([&network.output_rows]);
-        for (reader, rows) in readers.enumerate() {
+        for (reader, rows) in network.maps().enumerate() {
             for tap in rows.iter().flat_map(|row| row.taps.iter()) {
                 last_reads[tap.source as usize] = reader;
             }
         }
-        // Values of one channel have one gain and scale: only they can be summed before they are weighted.
-        let mut channel = vec![0; network.input.len()];
-        for (at, stage) in network.stages.iter().enumerate() {
-            channel.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
-        }
-        let first_group = network.value_count() as u32;
-        let rows = network.stages.iter().map(|stage| &stage.rows).chain([&network.output_rows]);
-        let maps = rows.map(|rows| SharedRows::new(rows, first_group, |source| channel[source as usize])).collect();
-        Ok(Self { context, network, polynomials, relinearise, maps, last_reads })
+        Ok(Self { context, network, relinearise, maps: SharedRows::of_network(network), last_reads })
     }
 
     /// Evaluates the network; one ciphertext an input element, one an output element.
@@ -127,14 +81,14 @@ impl<'a> ThroughputSession<'a> {
             sums: Vec::new(),
             sum_gains: Vec::new(),
         };
-        for (at, (stage, activations)) in self.network.stages.iter().zip(&self.polynomials.activations).enumerate() {
-            let depth = activations.iter().map(|a| a.form.depth()).max().unwrap_or(0);
+        for (at, stage) in self.network.stages.iter().enumerate() {
+            let depth = stage.depth();
             let map = &self.maps[at];
             self.share(at, &mut live)?;
             let results: Result<Vec<Ciphertext>, CkksError> = (0..stage.rows.len())
                 .into_par_iter()
                 .map(|row| {
-                    let activation = &activations[stage.channel[row] as usize];
+                    let activation = stage.activation(row);
                     // u = (x - centre) / radius comes straight out of the linear map.
                     let (factor, offset) = (1.0 / activation.radius, map.rows[row].0 - activation.centre);
                     let scale = f64::from(self.context.params.scale_log2).exp2();
@@ -149,7 +103,7 @@ impl<'a> ThroughputSession<'a> {
                 })
                 .collect();
             live.values.extend(results?.into_iter().map(|value| Some(Arc::new(value))));
-            live.gains.extend(stage.channel.iter().map(|&c| activations[c as usize].form.gain()));
+            live.gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
             let done = std::mem::take(&mut live.sums);
             let over = live.values.iter_mut().zip(&self.last_reads).filter(|(_, last)| **last <= at);
             let over = over.filter_map(|(value, _)| value.take()).chain(done);
@@ -157,14 +111,11 @@ impl<'a> ThroughputSession<'a> {
         }
         let map = &self.maps[self.network.stages.len()];
         self.share(self.network.stages.len(), &mut live)?;
-        let bound = self.polynomials.output_bound.max(f64::MIN_POSITIVE);
+        let scale = output_scale(&self.context.params, self.network.output_bound);
         let output = (0..self.network.output_rows.len())
             .into_par_iter()
             .map(|row| {
-                // Not rescaled: the last two primes hold values times weights.
-                let modulus = f64::from(self.context.modulus(0).p) * f64::from(self.context.modulus(1).p);
-                let widest = f64::from(self.context.params.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
-                let mut value = self.affine(map, row, &live, 1.0, |_| widest.min(OUTPUT_SHARE * modulus / bound))?;
+                let mut value = self.affine(map, row, &live, 1.0, |_| scale)?;
                 self.context.add_constant(&mut value, map.rows[row].0);
                 self.context.drop_to(value, 2)
             })
@@ -243,15 +194,32 @@ impl<'a> ThroughputSession<'a> {
             }
             Form::Quartic { a, b, c, d, .. } => {
                 // a u joins u^2 before it is rescaled: no level of its own.
-                let mut product = context.multiply(&u, &u, self.relinearise)?;
+                let mut product = self.multiply(&u, &u)?;
                 self.add_multiple(&mut product, &u, a)?;
                 let mut inner = context.rescale(product)?;
                 context.add_constant(&mut inner, b);
-                let mut product = context.multiply(&inner, &inner, self.relinearise)?;
+                let mut product = self.multiply(&inner, &inner)?;
                 self.add_multiple(&mut product, &u, c)?;
                 [inner, u].into_iter().for_each(|done| context.recycle(done));
                 let mut value = context.rescale(product)?;
                 context.add_constant(&mut value, d);
+                Ok(value)
+            }
+            Form::Sextic { rest: [a, b, c, d, e, f], .. } => {
+                let square = self.square(&u)?;
+                let factor = context.drop_to(u.clone(), context.limbs_of(&square))?;
+                let mut shifted = square.clone();
+                context.add_constant(&mut shifted, b);
+                let mut product = self.multiply(&shifted, &factor)?;
+                self.add_multiple(&mut product, &square, a)?;
+                let mut inner = context.rescale(product)?;
+                context.add_constant(&mut inner, c);
+                let mut product = self.multiply(&inner, &inner)?;
+                self.add_multiple(&mut product, &square, d)?;
+                self.add_multiple(&mut product, &u, e)?;
+                [square, shifted, factor, inner, u].into_iter().for_each(|done| context.recycle(done));
+                let mut value = context.rescale(product)?;
+                context.add_constant(&mut value, f);
                 Ok(value)
             }
             Form::Cubic([c0, c1, c2, c3]) => {
@@ -259,7 +227,7 @@ impl<'a> ThroughputSession<'a> {
                 let scale = square.scale * f64::from(context.modulus(context.limbs_of(&u) - 1).p);
                 let mut factor = context.rescale(context.linear_combination(&[(&u, c3)], scale)?)?;
                 context.add_constant(&mut factor, c2);
-                let mut product = context.multiply(&square, &factor, self.relinearise)?;
+                let mut product = self.multiply(&square, &factor)?;
                 self.add_multiple(&mut product, &u, c1)?;
                 [square, factor, u].into_iter().for_each(|done| context.recycle(done));
                 let mut value = context.rescale(product)?;
@@ -269,8 +237,12 @@ impl<'a> ThroughputSession<'a> {
         }
     }
 
+    fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.context.multiply(a, b, self.relinearise.ok_or(CkksError::Depth)?)
+    }
+
     fn square(&self, u: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        self.context.rescale(self.context.multiply(u, u, self.relinearise)?)
+        self.context.rescale(self.multiply(u, u)?)
     }
 
     /// `sum += factor * term`, at the sum's scale and level.

@@ -1,0 +1,125 @@
+//! What there is to say about CKKS parameters and plans.
+
+use heman_core::ckks::params::{Packing, Params};
+use heman_core::ckks::plan::CkksPlan;
+use heman_core::security::REQUIRED_BITS;
+use serde_json::{Value, json};
+
+use super::{Layer, bytes};
+
+/// Parameters, packing and promises.
+pub fn params_json(params: &Params) -> Value {
+    let (ckks, promised) = (&params.ckks, &params.prediction);
+    json!({
+        "scheme": "ckks",
+        "log2_degree": ckks.log2_degree,
+        "polynomial_size": 1_u64 << ckks.log2_degree,
+        "primes": ckks.primes,
+        "special_primes": ckks.special_primes,
+        "scale_log2": ckks.scale_log2,
+        "modulus_bits": ckks.modulus_bits(),
+        "security_bits": REQUIRED_BITS,
+        "packing": params.packing.describe(),
+        "inputs_per_run": params.inputs_per_run(),
+        "rotation_keys": params.keys.rotation_limbs.len(),
+        "polynomial_degree": promised.degree,
+        "predicted_disagreement": promised.disagreement,
+        "predicted_relative_error": promised.relative_error,
+        "predicted_noise": params.output.noise,
+        "predicted_thread_seconds_per_run": promised.thread_seconds_per_run,
+        "predicted_thread_seconds_per_input": promised.thread_seconds_per_run / params.inputs_per_run() as f64,
+        "predicted_memory_bytes": promised.memory_bytes,
+        "evaluation_key_bytes": promised.evaluation_key_bytes,
+        "encrypted_input_bytes": promised.input_bytes,
+        "encrypted_output_bytes": promised.output_bytes,
+        "input": params.input.tensor,
+        "input_low": params.input.low,
+        "input_high": params.input.high,
+        "output": params.output.tensor,
+        "client_ops": params.output.client_ops,
+    })
+}
+
+/// Parameters, packing and promises, for people.
+pub fn params_text(params: &Params) -> String {
+    let (ckks, promised) = (&params.ckks, &params.prediction);
+    let packing = match &params.packing {
+        Packing::Throughput => format!("throughput: {} inputs a run, one a slot", ckks.slots()),
+        Packing::Latency { lanes: 1, .. } => "latency: one input a run, over all slots".to_string(),
+        Packing::Latency { lanes, .. } => format!("latency: {lanes} inputs a run, interleaved"),
+    };
+    let loss = match promised.disagreement {
+        Some(share) => format!("{:.2} % of decisions change", 100.0 * share),
+        None => format!("outputs are off by {:.4} %", 100.0 * promised.relative_error),
+    };
+    format!(
+        "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
+         security      at least {REQUIRED_BITS:.0} bits\n\
+         packing       {packing}; {} rotation key(s)\n\
+         input         {} {:?}, values {:.4} to {:.4}\n\
+         output        {} {:?}\n\
+         polynomials   of degree {}\n\
+         prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
+         sizes         evaluation key {}, encrypted input {}, encrypted output {} a run",
+        ckks.log2_degree,
+        ckks.modulus_bits(),
+        ckks.primes.len() - 1,
+        ckks.scale_log2,
+        ckks.special_primes.len(),
+        params.keys.rotation_limbs.len(),
+        params.input.tensor.name,
+        params.input.tensor.shape,
+        params.input.low,
+        params.input.high,
+        params.output.tensor.name,
+        params.output.tensor.shape,
+        promised.degree,
+        params.output.noise,
+        promised.thread_seconds_per_run,
+        bytes(promised.evaluation_key_bytes),
+        bytes(promised.input_bytes),
+        bytes(promised.output_bytes),
+    )
+}
+
+/// The layers of a plan.
+pub fn plan_layers(plan: &CkksPlan) -> Vec<Layer> {
+    let terms = |rows: &[heman_core::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
+    let mut layers: Vec<Layer> = plan
+        .network
+        .stages
+        .iter()
+        .map(|stage| Layer {
+            operator: stage.operator.clone(),
+            name: stage.name.clone(),
+            shape: stage.shape.clone(),
+            activations: stage.rows.len(),
+            terms: terms(&stage.rows),
+            bits: None,
+            seconds: None,
+        })
+        .collect();
+    layers.push(Layer {
+        operator: plan.network.output_operator.clone(),
+        name: plan.network.output.name.clone(),
+        shape: plan.network.output.shape.clone(),
+        activations: 0,
+        terms: terms(&plan.network.output_rows),
+        bits: None,
+        seconds: None,
+    });
+    layers
+}
+
+/// What a run does, map by map.
+pub fn schedule_text(plan: &CkksPlan) -> String {
+    let Some(latency) = &plan.latency else {
+        return "every value is a ciphertext; maps are sums of ciphertexts times numbers, without rotations\n".into();
+    };
+    let mut text = String::new();
+    for (at, map) in latency.maps.iter().enumerate() {
+        let name = plan.network.stages.get(at).map_or(&plan.network.output.name, |stage| &stage.name);
+        text += &format!("map {at} ({name}): {map}\n");
+    }
+    text
+}

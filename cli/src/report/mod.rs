@@ -1,0 +1,110 @@
+//! Text for people and facts for machines.
+
+pub mod ckks;
+pub mod tfhe;
+
+use std::io::Write;
+
+use heman_core::plan::AnyPlan;
+use serde_json::{Value, json};
+
+/// Prints to stdout; a reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+/// Prints the object if JSON was asked for, the text otherwise.
+pub fn print_either(json: bool, object: &Value, text: &str) {
+    if json { print(&object.to_string()) } else { print(text) }
+}
+
+/// Adds the fields of one object to another.
+pub fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
+}
+
+/// What there is to say about a plan: facts, text, layers.
+pub fn plan(plan: &AnyPlan) -> (Value, String, Vec<Layer>) {
+    match plan {
+        AnyPlan::Tfhe(plan) => {
+            (tfhe::params_json(&plan.params), tfhe::params_text(&plan.params), tfhe::plan_layers(plan))
+        }
+        AnyPlan::Ckks(plan) => {
+            (ckks::params_json(&plan.params), ckks::params_text(&plan.params), ckks::plan_layers(plan))
+        }
+    }
+}
+
+/// One line of the layer table.
+pub struct Layer {
+    /// Operators.
+    pub operator: String,
+    /// Name of the last node.
+    pub name: String,
+    /// Shape of its output.
+    pub shape: Vec<usize>,
+    /// Bootstraps an input.
+    pub activations: usize,
+    /// Terms of its linear map.
+    pub terms: usize,
+    /// Width of its weights in bits, if quantised.
+    pub bits: Option<u32>,
+    /// Predicted thread-seconds, if planned.
+    pub seconds: Option<f64>,
+}
+
+/// The layer table, for people.
+pub fn layers_text(layers: &[Layer]) -> String {
+    let width = layers.iter().map(|layer| layer.operator.len()).max().unwrap_or(8).max(8);
+    let mut text = format!(
+        "{:width$}  {:>11}  {:>9}  {:>4}  {:>8}  shape\n",
+        "operator", "activations", "terms", "bits", "thread-s"
+    );
+    for layer in layers {
+        let bits = layer.bits.map_or("-".into(), |bits| bits.to_string());
+        let seconds = layer.seconds.map_or("-".into(), |seconds| format!("{seconds:.3}"));
+        text += &format!(
+            "{:width$}  {:>11}  {:>9}  {bits:>4}  {seconds:>8}  {:?}\n",
+            layer.operator, layer.activations, layer.terms, layer.shape
+        );
+    }
+    text
+}
+
+/// The layer table, for machines.
+pub fn layers_json(layers: &[Layer]) -> Value {
+    layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "operator": layer.operator,
+                "name": layer.name,
+                "shape": layer.shape,
+                "activations": layer.activations,
+                "terms": layer.terms,
+                "weight_bits": layer.bits,
+                "predicted_thread_seconds": layer.seconds,
+            })
+        })
+        .collect()
+}
+
+/// A size in the unit that suits it.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..=9_999 => format!("{count} B"),
+        10_000..=9_999_999 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+    }
+}
+
+/// Largest resident set of this process so far, in bytes; 0 where the system does not tell.
+pub fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,214 @@
+//! A client's CKKS key for one set of public parameters: key file, encryption and decryption of batches.
+
+use heman_core::ckks::context::Context;
+use heman_core::ckks::encode::{Complex, Encoder};
+use heman_core::ckks::files::{EncryptedInput, EncryptedOutput, SeededEvaluationKey};
+use heman_core::ckks::params::{Packing, Params};
+use heman_core::ckks::seeded::SeededCiphertext;
+use heman_core::format::{self, Binding, FormatError, Kind};
+use heman_core::params::Scheme;
+use heman_core::progress::Progress;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::ckks::{CkksSecretKey, Stream};
+use crate::encrypt::check_values;
+use crate::secret_key::MAX_FILE_BYTES;
+use crate::{ClientError, Tensor};
+
+/// Half of 30 bits of statistical security.
+const FLOOD_FACTOR: f64 = 32_768.0;
+/// Deviations of the predicted error that bound it.
+const FLOOD_DEVIATIONS: f64 = 8.0;
+/// Share of the largest result that the deviation of the noise may reach.
+const LEAST_LEFT: f64 = 0.05;
+
+/// A ternary secret with the parameters it belongs to.
+pub struct CkksKey {
+    params: Params,
+    context: Context,
+    encoder: Encoder,
+    secret: CkksSecretKey,
+}
+
+impl CkksKey {
+    /// Draws a fresh key.
+    ///
+    /// # Errors
+    /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
+    pub fn generate(params: &Params) -> Result<Self, ClientError> {
+        params.check()?;
+        Self::with(params.clone(), CkksSecretKey::generate)
+    }
+
+    fn with(params: Params, secret: impl FnOnce(&Context) -> CkksSecretKey) -> Result<Self, ClientError> {
+        let invalid = |what| ClientError::Params(heman_core::params::ParamsError::Invalid(what));
+        let context = Context::new(params.ckks.clone()).map_err(invalid)?;
+        let (encoder, secret) = (Encoder::new(params.ckks.log2_degree), secret(&context));
+        Ok(Self { params, context, encoder, secret })
+    }
+
+    /// The public parameters.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The ring.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Makes the keys that the parameters ask for.
+    #[must_use]
+    pub fn evaluation_key(&self, progress: &dyn Progress) -> SeededEvaluationKey {
+        let request = &self.params.keys;
+        progress.start("making the evaluation key", request.rotation_limbs.len() as u64 + 1);
+        let limbs = request.relinearisation_limbs;
+        let relinearise = (limbs > 0).then(|| self.secret.relinearisation_key(&self.context, limbs));
+        progress.advance(1);
+        let rotation = |(&steps, &limbs): (&usize, &usize)| {
+            let element = self.context.rotation_element(steps);
+            let key = self.secret.galois_key(&self.context, element, limbs);
+            progress.advance(1);
+            (steps as u32, key)
+        };
+        let rotations = request.rotation_limbs.par_iter().map(rotation).collect();
+        progress.finish();
+        SeededEvaluationKey { relinearise, rotations }
+    }
+
+    /// Encrypts a batch of inputs, one after the other in `values`. Noise: that of fresh ciphertexts.
+    ///
+    /// # Errors
+    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are not
+    /// finite or outside of the range that the parameters were made for.
+    pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
+        let encoding = &self.params.input;
+        let expected = encoding.tensor.len();
+        check_values(values, expected, (encoding.low, encoding.high))?;
+        let images: Vec<&[f32]> = values.chunks_exact(expected).collect();
+        let (per_run, _) = self.params.ciphertexts_per_run();
+        let mut ciphertexts = Vec::new();
+        for run in images.chunks(self.params.inputs_per_run()) {
+            let encrypt = |at: usize| self.encrypt_slots(&self.input_slots(run, at));
+            ciphertexts.extend((0..per_run).into_par_iter().map(encrypt).collect::<Vec<SeededCiphertext>>());
+        }
+        Ok(EncryptedInput { images: images.len() as u32, batched, ciphertexts })
+    }
+
+    fn encrypt_slots(&self, slots: &[Complex]) -> SeededCiphertext {
+        let scale = f64::from(self.params.ckks.scale_log2).exp2();
+        let coefficients = Zeroizing::new(self.encoder.coefficients(slots, scale));
+        self.secret.encrypt(&self.context, &coefficients)
+    }
+
+    /// Slots of ciphertext `at` of a run.
+    fn input_slots(&self, run: &[&[f32]], at: usize) -> Vec<Complex> {
+        match &self.params.packing {
+            Packing::Throughput => run.iter().map(|image| Complex::new(f64::from(image[at]), 0.0)).collect(),
+            Packing::Latency { lanes, input, .. } => {
+                let mut slots = vec![Complex::new(0.0, 0.0); self.params.ckks.slots()];
+                for (lane, image) in run.iter().enumerate() {
+                    let own = input.spread(at, |value| f64::from(image[value]));
+                    slots[lane..].iter_mut().step_by(*lanes).zip(own).for_each(|(slot, x)| slot.re = x);
+                }
+                slots
+            }
+        }
+    }
+
+    /// Decrypts a batch to one vector of values an input, before the client's operators.
+    ///
+    /// # Errors
+    /// [`ClientError::Format`] for ciphertexts that no evaluation gives.
+    pub fn decrypt_values(&self, output: &EncryptedOutput) -> Result<Vec<Vec<f64>>, ClientError> {
+        let bad = || ClientError::Format(FormatError::Body("a ciphertext has words that are no residues".into()));
+        let (_, per_run) = self.params.ciphertexts_per_run();
+        let (inputs, scale) = (self.params.inputs_per_run(), self.params.output.scale);
+        let mut values = Vec::with_capacity(output.images as usize);
+        for run in output.ciphertexts.chunks(per_run) {
+            let slots = |parts: &heman_core::ckks::files::Parts| {
+                let ciphertext = parts.ciphertext(&self.context, scale).ok_or_else(bad)?;
+                Ok(self.encoder.slots(&self.secret.decrypt(&self.context, &ciphertext), scale))
+            };
+            let slots: Result<Vec<Vec<Complex>>, ClientError> = run.par_iter().map(slots).collect();
+            let slots = slots?;
+            let left = (output.images as usize - values.len()).min(inputs);
+            for image in 0..left {
+                let element = |at: usize| match &self.params.packing {
+                    Packing::Throughput => slots[at][image].re,
+                    Packing::Latency { lanes, output, .. } => {
+                        let (ciphertext, slot) = output.place(at);
+                        slots[ciphertext][slot * lanes + image].re
+                    }
+                };
+                values.push((0..self.params.output.tensor.len()).map(element).collect());
+            }
+        }
+        Ok(values)
+    }
+
+    /// Decrypts a batch and applies the client's operators. The result has a batch axis if the input had one.
+    ///
+    /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of deviation
+    /// `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, so that who has up to so many results and their
+    /// ciphertexts gains no more than 30 bits of statistical security allow.
+    /// Source: Li, Micciancio, Schultz, Sorrell, CRYPTO 2022, theorem 1; OpenFHE's NOISE_FLOODING_DECRYPT takes the same size.
+    ///
+    /// # Errors
+    /// As [`CkksKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.
+    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
+        let encoding = &self.params.output;
+        let mut values = self.decrypt_values(output)?;
+        if let Some(shares) = shares {
+            let bound = FLOOD_DEVIATIONS * encoding.noise;
+            let deviation = (12.0 * f64::from(shares.max(1))).sqrt() * FLOOD_FACTOR * bound;
+            let largest = values.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
+            if deviation > LEAST_LEFT * largest {
+                return Err(ClientError::Flooded { deviation, largest });
+            }
+            let mut stream = Stream::new();
+            values.iter_mut().flatten().for_each(|value| *value += deviation * stream.gaussian());
+        }
+        Ok(Tensor::collect(values, &encoding.tensor.shape, &encoding.client_ops, output.batched))
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let json = self.params.to_json();
+        let mut body = Zeroizing::new(Vec::with_capacity(4 + json.len() + self.context.degree()));
+        body.extend_from_slice(&(json.len() as u32).to_le_bytes());
+        body.extend_from_slice(json.as_bytes());
+        body.extend(self.secret.coefficients().iter().map(|&s| s.cast_unsigned()));
+        Zeroizing::new(format::seal(Kind::SecretKey, Scheme::Ckks, &self.params.binding(), &body))
+    }
+
+    /// Reads and checks a secret key file.
+    ///
+    /// # Errors
+    /// [`ClientError::Format`] for anything that is not a sound secret key, [`ClientError::Params`] for its parameters.
+    pub fn read(path: &std::path::Path) -> Result<Self, ClientError> {
+        let (binding, body) = format::read_file(path, Kind::SecretKey, Scheme::Ckks, MAX_FILE_BYTES)?;
+        Self::from_body(&binding, &Zeroizing::new(body))
+    }
+
+    fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, ClientError> {
+        let bad = |what: &str| ClientError::Format(FormatError::Body(what.into()));
+        let (length, rest) = body.split_first_chunk::<4>().ok_or_else(|| bad("it is too short"))?;
+        let (json, digits) =
+            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| bad("it is too short"))?;
+        let params = Params::from_json(json)?;
+        let coefficients: Vec<i8> = digits.iter().map(|&digit| digit.cast_signed()).collect();
+        let sound = coefficients.len() == 1 << params.ckks.log2_degree && coefficients.iter().all(|s| s.abs() <= 1);
+        if !sound {
+            return Err(bad("its key digits disagree with its parameters"));
+        }
+        if params.binding() != *binding {
+            return Err(bad("its parameters do not belong to its header"));
+        }
+        Self::with(params, |context| CkksSecretKey::from_coefficients(context, coefficients))
+    }
+}

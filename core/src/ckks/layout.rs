@@ -1,0 +1,180 @@
+//! Where the values of a tensor lie in the slots of its ciphertexts, one input over many slots.
+//!
+//! Slots are those of one *lane*: a ciphertext of N/2 slots has `lanes` interleaved rings of N/2 / lanes slots, each with an input of
+//! its own; rotating the ciphertext by `lanes r` rotates every ring by r.
+
+use serde::{Deserialize, Serialize};
+
+/// Channels on a grid of rows, between whose pixels other channels may lie ("multiplexed": Lee et al., ICML 2022, section 4).
+///
+/// Value `(c h + y) w + x` lies in block `c / gap^2`, at row `y gap + c / gap % gap` and column `x gap + c % gap` of its grid.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Channels, rows and columns of the tensor.
+    pub shape: [usize; 3],
+    /// Slots from a pixel to the next one of its channel.
+    pub gap: usize,
+    /// Slots from a row of the grid to the next.
+    pub pitch: usize,
+    /// Slots from a block to the next.
+    pub block: usize,
+    /// Blocks in one ciphertext.
+    pub blocks_per_ciphertext: usize,
+    /// The content repeats after so many slots.
+    pub period: usize,
+    /// Slots of the ring.
+    pub ring: usize,
+}
+
+/// Channels, rows and columns of a tensor with a leading batch axis of 1.
+#[must_use]
+pub fn image_shape(shape: &[usize]) -> [usize; 3] {
+    let inner = shape.strip_prefix(&[1]).unwrap_or(shape);
+    match *inner {
+        [ref channels @ .., height, width] => [channels.iter().product(), height, width],
+        [length] => [length, 1, 1],
+        [] => [1, 1, 1],
+    }
+}
+
+impl Layout {
+    /// Row-major values, one after the other, as often as they fit: what a client is asked for.
+    #[must_use]
+    pub fn row_major(shape: &[usize], ring: usize) -> Self {
+        let [channels, height, width] = image_shape(shape);
+        let block = height * width;
+        if block > ring {
+            return Self::vector(channels * block, ring);
+        }
+        let fitting = (ring / block).min(channels);
+        let period = if channels * block <= ring { (channels * block).next_power_of_two() } else { ring };
+        Self {
+            shape: [channels, height, width],
+            gap: 1,
+            pitch: width,
+            block,
+            blocks_per_ciphertext: fitting,
+            period,
+            ring,
+        }
+    }
+
+    /// Values one after the other without rows.
+    #[must_use]
+    pub fn vector(length: usize, ring: usize) -> Self {
+        let period = length.next_power_of_two().min(ring);
+        Self { shape: [length, 1, 1], gap: 1, pitch: 1, block: 1, blocks_per_ciphertext: period, period, ring }
+    }
+
+    /// Checks that every value has a slot of its own within the ring.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self) -> Result<(), String> {
+        let [channels, height, width] = self.shape;
+        let sane = |x: &usize| (1..=1 << 28).contains(x);
+        let numbers = [channels, height, width, self.gap, self.pitch, self.block, self.blocks_per_ciphertext];
+        if !numbers.iter().all(sane) || !self.ring.is_power_of_two() || !self.period.is_power_of_two() {
+            return Err("a layout has a number that is out of range".into());
+        }
+        let (row, grid) = ((width - 1) * self.gap + self.gap, (height - 1) * self.gap + self.gap);
+        let extent = (grid - 1).checked_mul(self.pitch).and_then(|e| e.checked_add(row));
+        let fits = row <= self.pitch || grid == 1;
+        let blocks = self.blocks_per_ciphertext.checked_mul(self.block);
+        if !fits
+            || self.period > self.ring
+            || extent.is_none_or(|e| e > self.block)
+            || blocks.is_none_or(|b| b > self.period)
+        {
+            return Err("the values of a layout overlap or leave their ring".into());
+        }
+        Ok(())
+    }
+
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ciphertexts of one lane's input.
+    #[must_use]
+    pub fn ciphertexts(&self) -> usize {
+        self.shape[0].div_ceil(self.gap * self.gap).div_ceil(self.blocks_per_ciphertext)
+    }
+
+    /// Ciphertext and first slot of a value; it is repeated every [`Layout::period`] slots.
+    #[must_use]
+    pub fn place(&self, value: usize) -> (usize, usize) {
+        let [_, height, width] = self.shape;
+        let (x, y, c) = (value % width, value / width % height, value / width / height);
+        let (block, within) = (c / (self.gap * self.gap), c % (self.gap * self.gap));
+        let (row, column) = (y * self.gap + within / self.gap, x * self.gap + within % self.gap);
+        let own = block % self.blocks_per_ciphertext;
+        (block / self.blocks_per_ciphertext, own * self.block + row * self.pitch + column)
+    }
+
+    /// All slots of one ring from one number a value; slots without a value are 0.
+    #[must_use]
+    pub fn spread(&self, ciphertext: usize, value: impl Fn(usize) -> f64) -> Vec<f64> {
+        let mut slots = vec![0.0; self.ring];
+        for at in 0..self.len() {
+            let (own, slot) = self.place(at);
+            if own == ciphertext {
+                slots[slot..].iter_mut().step_by(self.period).for_each(|s| *s = value(at));
+            }
+        }
+        slots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(layout: &Layout) {
+        layout.check().expect("sound");
+        let mut taken = vec![false; layout.ciphertexts() * layout.period];
+        for value in 0..layout.len() {
+            let (ciphertext, slot) = layout.place(value);
+            assert!(slot < layout.period);
+            assert!(!std::mem::replace(&mut taken[ciphertext * layout.period + slot], true), "{layout:?}: {value}");
+        }
+    }
+
+    #[test]
+    fn values_have_slots_of_their_own() {
+        for shape in [vec![1, 1, 32, 32], vec![1, 3, 28, 28], vec![1, 320, 7, 7], vec![1, 10], vec![7], vec![1, 5000]] {
+            for ring in [1024, 4096] {
+                sound(&Layout::row_major(&shape, ring));
+            }
+        }
+        let multiplexed = Layout {
+            shape: [16, 10, 10],
+            gap: 2,
+            pitch: 32,
+            block: 1024,
+            blocks_per_ciphertext: 4,
+            period: 4096,
+            ring: 8192,
+        };
+        sound(&multiplexed);
+        assert_eq!(multiplexed.ciphertexts(), 1);
+        assert_eq!(multiplexed.place(100 * 5 + 10 * 3 + 7), (0, 1024 + 6 * 32 + 14 + 1));
+        assert!(Layout { block: 500, ..multiplexed.clone() }.check().is_err());
+        assert!(Layout { period: 2048, ..multiplexed }.check().is_err());
+    }
+
+    #[test]
+    fn content_repeats() {
+        let slots = Layout::vector(3, 16).spread(0, |i| i as f64 + 1.0);
+        assert_eq!(slots, [1.0, 2.0, 3.0, 0.0].repeat(4));
+    }
+}

@@ -1,0 +1,241 @@
+//! A network with polynomials for its functions: all that CKKS evaluates.
+//!
+//! Every channel of a stage has a polynomial of its own, fitted behind the polynomials of the stages before it.
+
+use serde::{Deserialize, Serialize};
+
+use super::activation::Activation;
+use super::context::CkksParams;
+use super::noise;
+use crate::network::{ClientOp, Network, Row, TensorInfo, rows};
+use crate::simulate::Gaussian;
+
+/// Deviations of a slot's error, at the scale of fresh ciphertexts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlotNoise {
+    /// Of a fresh ciphertext.
+    pub fresh: f64,
+    /// Of a rescale.
+    pub rescale: f64,
+    /// Of a rotation at this scale; 0 where nothing is rotated.
+    pub switch: f64,
+}
+
+/// Where an error comes from.
+enum Source {
+    Fresh,
+    Rescale,
+    Switch,
+}
+
+impl SlotNoise {
+    /// Errors with and without rotations.
+    #[must_use]
+    pub fn new(params: &CkksParams, rotates: bool) -> Self {
+        let of_slot = f64::from(params.log2_degree).exp2().sqrt() / f64::from(params.scale_log2).exp2();
+        Self {
+            fresh: noise::FRESH_DEVIATION * of_slot,
+            rescale: noise::rescale(params) * of_slot,
+            switch: if rotates { noise::key_switch(params, params.primes.len()) * of_slot } else { 0.0 },
+        }
+    }
+}
+
+/// A stage: affine rows over earlier values, and a polynomial a channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialStage {
+    /// Name of the ONNX node.
+    pub name: String,
+    /// Operators folded in, for people.
+    pub operator: String,
+    /// Shape of the stage's tensor.
+    pub shape: Vec<usize>,
+    /// One affine form a value.
+    #[serde(with = "rows")]
+    pub rows: Vec<Row>,
+    /// For each row its channel.
+    pub channel: Vec<u32>,
+    /// For each channel its polynomial, all of one form.
+    pub activations: Vec<Activation>,
+}
+
+/// Affine maps and polynomials. Values are numbered as in [`Network`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialNetwork {
+    /// The input.
+    pub input: TensorInfo,
+    /// Stages, each reading only what is there.
+    pub stages: Vec<PolynomialStage>,
+    /// The output before the client's operators.
+    pub output: TensorInfo,
+    /// Affine form of each output element.
+    #[serde(with = "rows")]
+    pub output_rows: Vec<Row>,
+    /// What the output's linear map consists of, for people.
+    pub output_operator: String,
+    /// What the client applies after decryption.
+    pub client_ops: Vec<ClientOp>,
+    /// Largest magnitude of an output element on the calibration data.
+    pub output_bound: f64,
+}
+
+impl PolynomialStage {
+    /// The polynomial of a row.
+    #[must_use]
+    pub fn activation(&self, row: usize) -> &Activation {
+        &self.activations[self.channel[row] as usize]
+    }
+
+    /// Multiplications of ciphertexts on the longest way.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.activations.first().map_or(0, |activation| activation.form.depth())
+    }
+}
+
+fn double(input: &[f32]) -> Vec<f64> {
+    input.iter().map(|&x| f64::from(x)).collect()
+}
+
+impl PolynomialNetwork {
+    /// Fits every stage behind the polynomials before it.
+    ///
+    /// # Panics
+    /// Without calibration inputs.
+    #[must_use]
+    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize) -> Self {
+        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
+        let mut stages = Vec::with_capacity(network.stages.len());
+        for stage in &network.stages {
+            let pre: Vec<Vec<f64>> =
+                values.iter().map(|values| stage.rows.iter().map(|row| row.evaluate(values)).collect()).collect();
+            let mut samples = vec![Vec::new(); stage.functions.len()];
+            for pre in &pre {
+                pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
+            }
+            let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
+            let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
+                samples.into_iter().zip(&functions).map(|(samples, f)| (samples, f as &dyn Fn(f64) -> f64)).collect();
+            let activations = Activation::fit(&channels, degree);
+            for (values, pre) in values.iter_mut().zip(&pre) {
+                values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x)));
+            }
+            stages.push(PolynomialStage {
+                name: stage.name.clone(),
+                operator: stage.operator.clone(),
+                shape: stage.shape.clone(),
+                rows: stage.rows.clone(),
+                channel: stage.channel.clone(),
+                activations,
+            });
+        }
+        let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
+        Self {
+            input: network.input.clone(),
+            stages,
+            output: network.output.clone(),
+            output_bound: outputs.fold(0.0, f64::max),
+            output_rows: network.output_rows.clone(),
+            output_operator: network.output_operator.clone(),
+            client_ops: network.client_ops.clone(),
+        }
+    }
+
+    /// The output for one input.
+    #[must_use]
+    pub fn evaluate(&self, input: &[f32]) -> Vec<f64> {
+        self.evaluate_with(double(input), &mut |_| 0.0)
+    }
+
+    /// The output for one input under simulated noise.
+    #[must_use]
+    pub fn simulate(&self, input: &[f32], noise: &SlotNoise, seed: u64) -> Vec<f64> {
+        let mut gaussian = Gaussian::new(seed);
+        let mut disturb = |source: Source| {
+            gaussian.next()
+                * match source {
+                    Source::Fresh => noise.fresh,
+                    Source::Rescale => noise.rescale,
+                    Source::Switch => noise.switch,
+                }
+        };
+        let input = double(input).into_iter().map(|x| x + disturb(Source::Fresh) + disturb(Source::Switch)).collect();
+        self.evaluate_with(input, &mut disturb)
+    }
+
+    fn evaluate_with(&self, mut values: Vec<f64>, disturb: &mut impl FnMut(Source) -> f64) -> Vec<f64> {
+        for stage in &self.stages {
+            let start = values.len();
+            for (row, affine) in stage.rows.iter().enumerate() {
+                let activation = stage.activation(row);
+                let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
+                let u = u + disturb(Source::Rescale);
+                let value = activation.form.evaluate_with(u, || disturb(Source::Rescale));
+                values.push(value + activation.form.gain() * disturb(Source::Switch));
+            }
+        }
+        self.output_rows.iter().map(|row| row.evaluate(&values)).collect()
+    }
+
+    /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        1 + self.stages.iter().map(|stage| 1 + stage.depth()).sum::<usize>()
+    }
+
+    /// Number of values: input elements and rows of stages.
+    #[must_use]
+    pub fn value_count(&self) -> usize {
+        self.input.len() + self.activation_count()
+    }
+
+    /// Number of polynomials that one input passes.
+    #[must_use]
+    pub fn activation_count(&self) -> usize {
+        self.stages.iter().map(|stage| stage.rows.len()).sum()
+    }
+
+    /// Number of terms of all linear maps.
+    #[must_use]
+    pub fn term_count(&self) -> usize {
+        self.maps().flatten().map(|row| row.taps.len()).sum()
+    }
+
+    /// Rows of the linear maps, stage by stage and then the output's.
+    pub fn maps(&self) -> impl Iterator<Item = &Vec<Row>> {
+        self.stages.iter().map(|stage| &stage.rows).chain([&self.output_rows])
+    }
+
+    /// Checks shapes, indices and numbers; needed once after reading from outside.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self) -> Result<(), String> {
+        let mut values = self.input.len();
+        let sound = |row: &Row, values: usize| {
+            let finite = row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
+            finite && row.taps.iter().all(|tap| (tap.source as usize) < values)
+        };
+        for stage in &self.stages {
+            let kinds = |a: &Activation| std::mem::discriminant(&a.form);
+            let one_form = stage.activations.windows(2).all(|pair| kinds(&pair[0]) == kinds(&pair[1]));
+            let channels = stage.channel.iter().all(|&c| (c as usize) < stage.activations.len());
+            let lengths = stage.channel.len() == stage.rows.len() && !stage.rows.is_empty();
+            if !one_form || !channels || !lengths || !stage.activations.iter().all(Activation::is_finite) {
+                return Err(format!("the polynomials of stage {} are unsound", stage.name));
+            }
+            if !stage.rows.iter().all(|row| sound(row, values)) {
+                return Err(format!("the rows of stage {} are unsound", stage.name));
+            }
+            values += stage.rows.len();
+        }
+        let outputs = self.output.len();
+        if self.output_rows.len() != outputs || outputs == 0 || !self.output_rows.iter().all(|row| sound(row, values)) {
+            return Err("the rows of the output are unsound".into());
+        }
+        if !(self.output_bound.is_finite() && self.output_bound >= 0.0) {
+            return Err("the bound of the output is unsound".into());
+        }
+        Ok(())
+    }
+}

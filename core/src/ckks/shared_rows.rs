@@ -1,0 +1,60 @@
+//! Sums that several rows of a linear map share.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::polynomials::PolynomialNetwork;
+use crate::network::{Row, Tap};
+
+/// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
+pub(super) struct SharedRows {
+    /// Values that are summed once.
+    pub groups: Vec<Vec<u32>>,
+    /// Constant term and taps of each row; a tap reads a value, or group `g` at index `first_group + g`.
+    pub rows: Vec<(f64, Vec<(u32, f64)>)>,
+    /// Index of the first group in taps.
+    pub first_group: u32,
+}
+
+impl SharedRows {
+    /// The maps of a network, stage by stage and then the output's.
+    pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
+        // Values of one channel have one gain and scale: only they can be summed before they are weighted.
+        let mut channel = vec![0; network.input.len()];
+        for (at, stage) in network.stages.iter().enumerate() {
+            channel.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
+        }
+        let first_group = network.value_count() as u32;
+        network.maps().map(|rows| Self::new(rows, first_group, |source| channel[source as usize])).collect()
+    }
+
+    /// Two values belong together if every row reads both with one weight, or neither.
+    fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> u64) -> Self {
+        let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            for tap in row.taps.iter() {
+                let signature = signatures.entry(tap.source).or_insert_with(|| {
+                    let mut hasher = blake3::Hasher::new();
+                    hasher.update(&channel_of(tap.source).to_le_bytes());
+                    hasher
+                });
+                signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
+            }
+        }
+        let mut members: HashMap<blake3::Hash, Vec<u32>> = HashMap::new();
+        for (&source, signature) in &signatures {
+            members.entry(signature.finalize()).or_default().push(source);
+        }
+        let mut groups: Vec<Vec<u32>> = members.into_values().filter(|members| members.len() > 1).collect();
+        groups.sort_unstable();
+        let mut group_of = HashMap::new();
+        for (group, members) in groups.iter().enumerate() {
+            group_of.extend(members.iter().map(|&member| (member, (first_group + group as u32, members[0]))));
+        }
+        let tap = |tap: &Tap| match group_of.get(&tap.source) {
+            None => Some((tap.source, f64::from(tap.weight))),
+            Some(&(group, head)) => (head == tap.source).then_some((group, f64::from(tap.weight))),
+        };
+        let rows = rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
+        Self { groups, rows, first_group }
+    }
+}
