@@ -22,7 +22,7 @@ fn library_path() -> Option<String> {
 fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
     let Some(library_path) = library_path() else { return };
     let emulated = ("LD_LIBRARY_PATH", library_path.as_str());
-    let work = Work::with_keys();
+    let work = Work::with_keys("tfhe");
     let images: Vec<f32> = demo_images(&work)[..2 * 64].to_vec();
     work.write("two.npy", &common::npy("(2, 1, 8, 8)", &images));
     work.ok(&["encrypt", "-k", "key", "-i", "two.npy", "-o", "input.enc"]);

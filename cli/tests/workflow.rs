@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Work, demo_images, npy, npy_values};
+use common::{SCHEMES, Work, demo_images, npy, npy_values};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("one JSON object")
@@ -10,56 +10,60 @@ fn json(text: &str) -> serde_json::Value {
 
 #[test]
 fn five_steps_classify_a_batch_as_plaintext_does() {
-    let work = Work::with_keys();
-    let mode = {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(work.path("key")).expect("the key").permissions().mode()
-    };
-    assert_eq!(mode & 0o777, 0o600, "the secret key is for its owner only");
-    work.ok(&["encrypt", "-k", "key", "-i", "samples.npz", "-o", "input.enc"]);
-    let report = json(&work.ok(&[
-        "inference",
-        "-m",
-        "params.plan",
-        "-k",
-        "key.pub",
-        "-i",
-        "input.enc",
-        "-o",
-        "output.enc",
-        "--json",
-        "--device",
-        "cpu",
-    ]));
-    assert_eq!(report["inputs"], 48);
-    work.ok(&["decrypt", "-k", "key", "-i", "output.enc", "-o", "output.npy"]);
-    let logits = npy_values(&work.read("output.npy"));
-    assert_eq!(logits.len(), 480);
-    let network = heman_core::import::import_file(&work.path("digits.onnx")).expect("the demo model");
-    let images = demo_images(&work);
-    let mut same = 0;
-    for (got, image) in logits.chunks(10).zip(images.chunks(64)) {
-        let (_, want) = network.evaluate(&image.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-        let best = |v: &[f64]| (0..10).fold(0, |b, i| if v[i] > v[b] { i } else { b });
-        same += usize::from(best(&want) == best(&got.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()));
+    for scheme in SCHEMES {
+        let work = Work::with_keys(scheme);
+        let mode = {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::metadata(work.path("key")).expect("the key").permissions().mode()
+        };
+        assert_eq!(mode & 0o777, 0o600, "the secret key is for its owner only");
+        work.ok(&["encrypt", "-k", "key", "-i", "samples.npz", "-o", "input.enc"]);
+        let report = json(&work.ok(&[
+            "inference",
+            "-m",
+            "params.plan",
+            "-k",
+            "key.pub",
+            "-i",
+            "input.enc",
+            "-o",
+            "output.enc",
+            "--json",
+            "--device",
+            "cpu",
+        ]));
+        assert_eq!(report["inputs"], 48);
+        work.ok(&["decrypt", "-k", "key", "-i", "output.enc", "-o", "output.npy"]);
+        let logits = npy_values(&work.read("output.npy"));
+        assert_eq!(logits.len(), 480);
+        let network = heman_core::import::import_file(&work.path("digits.onnx")).expect("the demo model");
+        let images = demo_images(&work);
+        let mut same = 0;
+        for (got, image) in logits.chunks(10).zip(images.chunks(64)) {
+            let (_, want) = network.evaluate(&image.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+            let best = |v: &[f64]| (0..10).fold(0, |b, i| if v[i] > v[b] { i } else { b });
+            same += usize::from(best(&want) == best(&got.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()));
+        }
+        assert!(same >= 46, "{same} of 48 as in plaintext");
+        assert!(work.files().iter().all(|name| !name.starts_with(".heman")), "no temporary file is left");
     }
-    assert!(same >= 46, "{same} of 48 as in plaintext");
-    assert!(work.files().iter().all(|name| !name.starts_with(".heman")), "no temporary file is left");
 }
 
 #[test]
 fn one_input_without_batch_axis_gives_one_result() {
-    let work = Work::with_keys();
-    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
-    work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "one.enc"]);
-    work.ok(&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "out.enc"]);
-    work.ok(&["decrypt", "-k", "key", "-i", "out.enc", "-o", "out.npy"]);
-    assert_eq!(npy_values(&work.read("out.npy")).len(), 10);
+    for scheme in SCHEMES {
+        let work = Work::with_keys(scheme);
+        work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+        work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "one.enc"]);
+        work.ok(&["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "out.enc"]);
+        work.ok(&["decrypt", "-k", "key", "-i", "out.enc", "-o", "out.npy"]);
+        assert_eq!(npy_values(&work.read("out.npy")).len(), 10);
+    }
 }
 
 #[test]
 fn inspect_says_what_every_file_is() {
-    let work = Work::with_keys();
+    let work = Work::with_keys("tfhe");
     work.ok(&["encrypt", "-k", "key", "-i", "samples.npz", "-o", "input.enc"]);
     for (file, kind) in [
         ("digits.onnx", "model"),
@@ -91,6 +95,44 @@ fn inspect_says_what_every_file_is() {
     }
     assert!(plan["security_bits"].as_f64().expect("a number") >= 128.0);
     assert!(work.ok(&["inspect", "params.plan", "--stage", "schedule"]).contains("stage 0: bootstrap, 288 rows"));
+}
+
+#[test]
+fn inspect_knows_both_schemes() {
+    let work = Work::with_keys("ckks");
+    work.ok(&["encrypt", "-k", "key", "-i", "samples.npz", "-o", "input.enc"]);
+    for (file, kind) in [
+        ("params.json", "parameters"),
+        ("params.plan", "plan"),
+        ("key", "secret key"),
+        ("key.pub", "evaluation key"),
+        ("input.enc", "an encrypted input"),
+    ] {
+        let object = json(&work.ok(&["inspect", file, "--json"]));
+        assert_eq!(object["kind"], kind, "{file}");
+    }
+    let plan = json(&work.ok(&["inspect", "params.plan", "--json"]));
+    assert_eq!((&plan["scheme"], &plan["packing"]), (&"ckks".into(), &"latency".into()));
+    assert!(plan["security_bits"].as_f64() >= Some(128.0));
+    assert!(work.ok(&["inspect", "params.plan", "--stage", "schedule"]).contains("diagonals"));
+}
+
+#[test]
+fn the_schemes_are_compared_and_the_goal_counts() {
+    let work = Work::new();
+    let keyparams = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "p.json", "--json"];
+    let one = json(&work.ok(&keyparams));
+    for name in ["predicted_thread_seconds", "evaluation_key_bytes", "encrypted_input_bytes"] {
+        for scheme in SCHEMES {
+            assert!(one["compared"][scheme][name].as_f64() > Some(0.0), "{scheme}: {name}");
+        }
+    }
+    let text = work.ok(&keyparams[..7]);
+    assert!(text.contains("times faster"), "{text}");
+    let many = json(&work.ok(&[&keyparams[..], &["--goal", "throughput"]].concat()));
+    assert_eq!((&many["scheme"], &many["packing"]), (&"ckks".into(), &"throughput".into()));
+    let few = json(&work.ok(&[&keyparams[..], &["--scheme", "ckks", "--batch", "8"]].concat()));
+    assert_eq!((&few["packing"], &few["inputs_per_run"]), (&"latency".into(), &8.into()));
 }
 
 #[test]
@@ -133,8 +175,10 @@ fn evaluate_reports_accuracy_and_time() {
 #[test]
 fn the_demo_and_the_device_list_run() {
     let work = Work::new();
-    let demo = json(&work.ok(&["demo", "-n", "2", "--json"]));
-    assert_eq!((&demo["inputs"], demo["digits"].as_array().map(Vec::len)), (&2.into(), Some(2)));
+    for scheme in SCHEMES {
+        let demo = json(&work.ok(&["demo", "-n", "2", "--json", "--scheme", scheme]));
+        assert_eq!((&demo["inputs"], demo["digits"].as_array().map(Vec::len)), (&2.into(), Some(2)));
+    }
     assert!(json(&work.ok(&["devices", "--json"]))["devices"][0]["usable"] == true);
     assert!(work.ok(&["--help"]).contains("keyparams"));
 }
@@ -159,6 +203,7 @@ fn server_crates_cannot_name_the_client() {
 fn ckks_evaluates_all_samples_in_one_batch() {
     let work = Work::new();
     let base = ["evaluate", "-m", "digits.onnx", "-c", "calibration.npz", "-d", "samples.npz", "--scheme", "ckks"];
+    let base = [&base[..], &["--goal", "throughput"]].concat();
     let report = json(&work.ok(&[&base[..], &["--json"]].concat()));
     let number = |name: &str| report[name].as_f64().expect("a number");
     assert_eq!((report["scheme"].as_str(), report["inputs"].as_u64()), (Some("ckks"), Some(48)));

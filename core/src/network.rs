@@ -170,7 +170,7 @@ impl Row {
     /// `bias + sum weight * values[source]`.
     #[must_use]
     pub fn evaluate(&self, values: &[f64]) -> f64 {
-        self.taps.iter().fold(self.bias, |sum, tap| f64::from(tap.weight).mul_add(values[tap.source as usize], sum))
+        self.taps.iter().fold(self.bias, |sum, tap| sum + f64::from(tap.weight) * values[tap.source as usize])
     }
 }
 

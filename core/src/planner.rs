@@ -338,15 +338,15 @@ impl<'a> Judge<'a> {
     pub(crate) fn measure(&self, plan: &Plan) -> Loss {
         let terms = plan.output.term_count() + plan.stages.iter().map(|s| s.affine.term_count()).sum::<usize>();
         let simulator = Simulator::new(plan);
-        self.judge(terms, |input, seed| simulator.run(input, seed))
+        self.judge(terms, 4, |input, seed| simulator.run(input, seed))
     }
 
-    /// Judges whatever gives an output for an input and a seed, each time with so many terms.
-    pub(crate) fn judge(&self, terms: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
+    /// Judges whatever gives an output for an input and a seed, with so many terms, classifiers at most `repeats` times an input.
+    pub(crate) fn judge(&self, terms: usize, repeats: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
         let inputs = &self.statistics.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.class_axis.is_some() {
-            affordable.min(4 * inputs.len())
+            affordable.min(repeats * inputs.len())
         } else {
             affordable.min(inputs.len()).min(200)
         };

@@ -49,7 +49,11 @@ pub fn params_text(params: &Params) -> String {
         Packing::Latency { lanes, .. } => format!("latency: {lanes} inputs a run, interleaved"),
     };
     let loss = match promised.disagreement {
-        Some(share) => format!("{:.2} % of decisions change", 100.0 * share),
+        Some(share) => format!(
+            "{:.2} % of decisions change, logits are off by {:.1} %",
+            100.0 * share,
+            100.0 * promised.relative_error
+        ),
         None => format!("outputs are off by {:.4} %", 100.0 * promised.relative_error),
     };
     format!(

@@ -5,6 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// Both schemes, as the command line names them.
+pub const SCHEMES: [&str; 2] = ["tfhe", "ckks"];
+
 /// A folder with the demo model's files, removed at the end.
 pub struct Work {
     folder: tempfile::TempDir,
@@ -72,9 +75,10 @@ impl Work {
     }
 
     /// The workflow up to keys, for model `digits.onnx`.
-    pub fn with_keys() -> Self {
+    pub fn with_keys(scheme: &str) -> Self {
         let work = Self::new();
-        work.ok(&["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "params.json"]);
+        let files = ["-m", "digits.onnx", "-c", "calibration.npz", "-o", "params.json"];
+        work.ok(&[&["keyparams", "--scheme", scheme], &files[..]].concat());
         work.ok(&["keygen", "-i", "params.json", "-o", "key"]);
         work
     }

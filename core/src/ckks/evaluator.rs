@@ -1,5 +1,7 @@
 //! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
 
+use rayon::prelude::*;
+
 use super::context::Context;
 use super::keyswitch::SwitchKey;
 use super::modulus::Modulus;
@@ -52,6 +54,9 @@ pub enum CkksError {
         right: usize,
     },
 }
+
+/// Words of a limb that are summed at a time: those of some tens of ciphertexts fit the second-level cache.
+const TILE: usize = 1024;
 
 type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);
 
@@ -207,32 +212,59 @@ impl Context {
         Ok(Ciphertext { parts, scale: a.scale * plaintext.scale })
     }
 
-    /// `sum_i a_i p_i` slot by slot; rescale afterwards. Noise: the sum of those of [`Context::multiply_plain`].
+    /// For each of `sums` the sum of `inputs[i] p` over its terms (i, p), slot by slot; rescale afterwards.
+    /// Noise: the sum of those of [`Context::multiply_plain`].
     ///
     /// # Errors
-    /// [`CkksError::Depth`] without terms, different levels or scales, a plaintext of fewer limbs.
-    pub fn inner_product_plain(&self, terms: &[(&Ciphertext, &Plaintext)]) -> Result<Ciphertext, CkksError> {
-        let &(first, plaintext) = terms.first().ok_or(CkksError::Depth)?;
-        let scale = first.scale * plaintext.scale;
+    /// [`CkksError::Depth`] for a sum without terms, different levels or scales, a plaintext of fewer limbs.
+    pub fn inner_products_plain(
+        &self,
+        inputs: &[Ciphertext],
+        sums: &[Vec<(usize, &Plaintext)>],
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let first = inputs.first().ok_or(CkksError::Depth)?;
         let (degree, words) = (self.degree(), first.parts[0].len());
-        for (a, p) in terms {
-            self.check_pair(first, a)?;
-            same_scale(scale, a.scale * p.scale)?;
-            if p.words.len() < words {
-                return Err(CkksError::Level { left: words / degree, right: p.words.len() / degree });
+        inputs.iter().try_for_each(|input| self.check_pair(first, input))?;
+        let scale_of = |&(input, plaintext): &(usize, &Plaintext)| inputs[input].scale * plaintext.scale;
+        let mut results = Vec::with_capacity(sums.len());
+        for terms in sums {
+            let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
+            for term in terms {
+                same_scale(scale, scale_of(term))?;
+                let right = term.1.words.len();
+                if right < words {
+                    return Err(CkksError::Level { left: words / degree, right: right / degree });
+                }
             }
+            results.push(Ciphertext { parts: [self.pool.take(words), self.pool.take(words)], scale });
         }
-        let parts = std::array::from_fn(|part| {
-            let mut out = self.pool.take(words);
-            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
-                let range = limb * degree..(limb + 1) * degree;
-                let a: Vec<&[u32]> = terms.iter().map(|(a, _)| &a.parts[part][range.clone()]).collect();
-                let p: Vec<&[u32]> = terms.iter().map(|(_, p)| &p.words[range.clone()]).collect();
-                words::inner_product(self.arch, self.modulus(limb), out, &a, &p);
+        // By limb and then by tile, so that the inputs' tiles are read from the cache for all sums.
+        let mut limbs: Vec<Vec<[&mut [u32]; 2]>> = (0..words / degree).map(|_| Vec::new()).collect();
+        for result in &mut results {
+            let [body, mask] = &mut result.parts;
+            let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree));
+            limbs.iter_mut().zip(pairs).for_each(|(limb, (body, mask))| limb.push([body, mask]));
+        }
+        limbs.into_par_iter().enumerate().for_each(|(limb, mut outs)| {
+            let tile = TILE.min(degree);
+            let (mut masks, mut bodies, mut plains) = (Vec::new(), Vec::new(), Vec::new());
+            for start in (0..degree).step_by(tile) {
+                let range = limb * degree + start..limb * degree + start + tile;
+                for ([body, mask], terms) in outs.iter_mut().zip(sums) {
+                    bodies.clear();
+                    masks.clear();
+                    plains.clear();
+                    for &(input, plaintext) in terms {
+                        bodies.push(&inputs[input].parts[0][range.clone()]);
+                        masks.push(&inputs[input].parts[1][range.clone()]);
+                        plains.push(&plaintext.words[range.clone()]);
+                    }
+                    let out = [&mut body[start..start + tile], &mut mask[start..start + tile]];
+                    words::inner_products(self.arch, self.modulus(limb), out, [&bodies, &masks], &plains);
+                }
             }
-            out
         });
-        Ok(Ciphertext { parts, scale })
+        Ok(results)
     }
 
     /// `a b` slot by slot, back under s with the relinearisation key (s^2 to s); rescale afterwards.

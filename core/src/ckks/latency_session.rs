@@ -31,8 +31,8 @@ pub struct LatencySession<'a> {
 struct Sum {
     output: usize,
     giants: Vec<usize>,
-    /// Input ciphertext and number of the baby step, with the mask.
-    terms: Vec<(usize, usize, Plaintext)>,
+    /// Number among all baby steps of all input ciphertexts, with the mask.
+    terms: Vec<(usize, Plaintext)>,
 }
 
 struct PreparedMap {
@@ -163,7 +163,7 @@ impl<'a> LatencySession<'a> {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let sums = self.maps.iter().flat_map(|map| map.sums.iter().flatten());
-        sums.flat_map(|sum| &sum.terms).map(|(_, _, mask)| 4 * mask.words.len() as u64).sum()
+        sums.flat_map(|sum| &sum.terms).map(|(_, mask)| 4 * mask.words.len() as u64).sum()
     }
 
     /// Evaluates one batch of lanes: the ciphertexts of [`LatencyPlan::input`] to those of [`LatencyPlan::output`].
@@ -234,15 +234,13 @@ impl<'a> LatencySession<'a> {
                     self.babies(&input, &operand.steps)
                 })
                 .collect();
-            let inputs = inputs?;
-            let sum = |sum: &Sum| {
-                let terms: Vec<(&Ciphertext, &Plaintext)> =
-                    sum.terms.iter().map(|(input, baby, mask)| (&inputs[*input][*baby], mask)).collect();
-                Ok(((sum.output, sum.giants.clone()), context.inner_product_plain(&terms)?))
-            };
-            let sums: Result<HashMap<(usize, Vec<usize>), Ciphertext>, CkksError> = sums.par_iter().map(sum).collect();
-            let mut sums = sums?;
-            inputs.into_iter().flatten().for_each(|c| context.recycle(c));
+            let inputs: Vec<Ciphertext> = inputs?.into_iter().flatten().collect();
+            let terms: Vec<Vec<(usize, &Plaintext)>> =
+                sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
+            let totals = context.inner_products_plain(&inputs, &terms)?;
+            inputs.into_iter().for_each(|c| context.recycle(c));
+            let mut sums: HashMap<(usize, Vec<usize>), Ciphertext> =
+                sums.iter().map(|sum| (sum.output, sum.giants.clone())).zip(totals).collect();
             let order = giant_order(&operand.steps);
             for (output, result) in results.iter_mut().enumerate() {
                 let own: HashMap<Vec<usize>, Ciphertext> =
@@ -410,8 +408,11 @@ fn encode_masks(writer: &Writer<'_>, steps: &Steps, masks: Vec<Mask>, scale: f64
     for mask in masks {
         sums.entry((mask.output, mask.giants.clone())).or_default().push(mask);
     }
-    let encode =
-        |mask: Mask| (mask.input, baby_number(steps, &mask.babies), writer.plaintext(&mask.slots, scale, limbs));
+    let babies: usize = steps.axes.iter().map(|axis| axis.babies).product();
+    let encode = |mask: Mask| {
+        let number = mask.input * babies + baby_number(steps, &mask.babies);
+        (number, writer.plaintext(&mask.slots, scale, limbs))
+    };
     let sum = |((output, giants), masks): ((usize, Vec<usize>), Vec<Mask>)| Sum {
         output,
         giants,

@@ -33,6 +33,8 @@ pub struct Options {
 
 /// Noise of the output, over the largest calibrated output, that no set may exceed.
 const MOST_NOISE: f64 = 8e-5;
+/// Share of the time that the largest noise is worth.
+const NOISE_PRICE: f64 = 0.5;
 /// Below this scale rescaling alone costs three decimal places at N = 2^14.
 const LEAST_SCALE: u32 = 25;
 /// Beyond it there are few primes near the scale.
@@ -62,9 +64,11 @@ pub fn plan(
         return Err(PlanError::PlainOutput { index });
     }
     let judge = Judge::new(network, &statistics, options.task);
-    let (polynomials, loss) = fit(network, calibration, &judge, options.max_loss, progress)?;
+    let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
+    let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some());
+    let loss = judge.judge(polynomials.term_count(), 1, |input, seed| polynomials.simulate(input, &noise, seed));
     let (low, high) = statistics.input_range;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     Ok(finish(polynomials, chosen, &loss, (low - margin, high + margin)))
@@ -77,15 +81,15 @@ fn fit(
     judge: &Judge<'_>,
     max_loss: f64,
     progress: &dyn Progress,
-) -> Result<(PolynomialNetwork, Loss), PlanError> {
+) -> Result<PolynomialNetwork, PlanError> {
     let mut best = f64::INFINITY;
     for degree in DEGREES {
         let polynomials = PolynomialNetwork::fit(network, calibration, degree);
-        let loss = judge.judge(polynomials.term_count(), |input, _| polynomials.evaluate(input));
+        let loss = judge.judge(polynomials.term_count(), 1, |input, _| polynomials.evaluate(input));
         let own = loss.disagreement.unwrap_or(loss.relative_error);
         progress.advance(1);
         if own <= max_loss {
-            return Ok((polynomials, loss));
+            return Ok(polynomials);
         }
         best = best.min(own);
     }
@@ -103,12 +107,14 @@ struct Chosen {
 /// The cheapest secure parameters and packing for the batch.
 fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &Options) -> Result<Chosen, PlanError> {
     let mut last = "no parameters are precise enough".to_string();
+    let mut best: Option<(Chosen, f64)> = None;
+    let mut found = [false; 2];
     for (log2_degree, _) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
-        let mut best: Option<(Chosen, f64)> = None;
         for params in candidates(log2_degree, polynomials.levels()) {
             for rotates in [false, true] {
                 let noise = noise_of(polynomials, calibration, &SlotNoise::new(&params, rotates));
-                if noise > MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE) {
+                let largest = MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE);
+                if noise > largest {
                     continue;
                 }
                 let packed = if rotates {
@@ -123,16 +129,23 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                         continue;
                     }
                 };
+                found[usize::from(rotates)] = true;
                 let inputs = latency.as_ref().map_or(params.slots(), |latency| latency.lanes);
                 let total = options.batch.div_ceil(inputs) as f64 * seconds;
+                // Less noise is worth a little time.
+                let total = total * (1.0 + NOISE_PRICE * noise / largest);
                 if best.as_ref().is_none_or(|(_, least)| total < *least) {
                     best = Some((Chosen { params: params.clone(), latency, seconds, noise }, total));
                 }
             }
         }
-        if let Some((chosen, _)) = best {
-            return Ok(chosen);
+        // A larger ring makes neither packing faster.
+        if found == [true; 2] {
+            break;
         }
+    }
+    if let Some((chosen, _)) = best {
+        return Ok(chosen);
     }
     Err(PlanError::Depth(format!("no ring up to 2^16 has {} levels at 128 bits ({last})", polynomials.levels())))
 }

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 /// Share of the last two primes' product that the calibrated outputs may fill.
 const OUTPUT_SHARE: f64 = 0.1;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
-const OUTPUT_WEIGHT_LOG2: i32 = 24;
+const OUTPUT_WEIGHT_LOG2: i32 = 26;
 
 /// Scale of an output that is not rescaled: the last two primes hold values times weights.
 pub(super) fn output_scale(params: &CkksParams, bound: f64) -> f64 {

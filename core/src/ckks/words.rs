@@ -41,6 +41,11 @@ for_each_arch! {
     pub fn inner_product = inner_product_words, (modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u32]])
 }
 for_each_arch! {
+    /// Two sums of products with the same factors: `out[k] = sum_i a[k][i] * b[i] / 2^32`, residues.
+    pub fn inner_products = inner_products_words,
+    (modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]])
+}
+for_each_arch! {
     /// `out = (a - center) 2^32 mod p` for any words; `center` is a residue times 2^32.
     pub fn recenter = recenter_words, (modulus: Modulus, out: &mut [u32], a: &[u32], center: u32)
 }
@@ -56,6 +61,8 @@ for_each_arch! {
 const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
 const BLOCK: usize = 256;
+/// The same for two sums side by side.
+const PAIR_BLOCK: usize = 128;
 
 #[inline(always)]
 fn add_words(modulus: Modulus, a: &mut [u32], b: &[u32]) {
@@ -150,7 +157,32 @@ fn inner_product_words(modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u
 }
 
 #[inline(always)]
-fn store_sums(modulus: Modulus, out: &mut [u32], sums: &[u64; BLOCK], first: bool) {
+fn inner_products_words(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]]) {
+    const BLOCK: usize = PAIR_BLOCK;
+    let [low, high] = out;
+    for (at, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
+        let block = at * BLOCK..at * BLOCK + low.len();
+        let mut first = true;
+        let terms = a[0].chunks(LAZY_SUMS).zip(a[1].chunks(LAZY_SUMS)).zip(b.chunks(LAZY_SUMS));
+        for ((a0, a1), b) in terms {
+            let mut sums = [[0_u64; BLOCK]; 2];
+            for ((a0, a1), b) in a0.iter().zip(a1).zip(b) {
+                let [low, high] = &mut sums;
+                let words = a0[block.clone()].iter().zip(&a1[block.clone()]).zip(&b[block.clone()]);
+                for ((low, high), ((&x0, &x1), &y)) in low.iter_mut().zip(high).zip(words) {
+                    *low += u64::from(x0) * u64::from(y);
+                    *high += u64::from(x1) * u64::from(y);
+                }
+            }
+            store_sums(modulus, low, &sums[0], first);
+            store_sums(modulus, high, &sums[1], first);
+            first = false;
+        }
+    }
+}
+
+#[inline(always)]
+fn store_sums(modulus: Modulus, out: &mut [u32], sums: &[u64], first: bool) {
     if first {
         for (out, &sum) in out.iter_mut().zip(sums) {
             *out = modulus.reduce_sum(sum);
