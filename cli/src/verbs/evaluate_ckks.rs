@@ -1,11 +1,13 @@
 //! `heman evaluate --scheme ckks`: throughput packing, one slot an input.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use heman_client::ckks::CkksSecretKey;
 use heman_core::ckks::activation::PolynomialNetwork;
 use heman_core::ckks::context::{CkksParams, Context as Ring};
 use heman_core::ckks::encode::{Complex, Encoder};
+use heman_core::ckks::evaluator::Ciphertext;
 use heman_core::ckks::throughput::ThroughputSession;
 use heman_core::network::Network;
 use rayon::prelude::*;
@@ -86,22 +88,26 @@ fn encrypted(
     let key = CkksSecretKey::generate(&ring);
     let relinearise = key.relinearisation_key(&ring);
     let keygen = start.elapsed().as_secs_f64();
-    let session = ThroughputSession::new(&ring, network, polynomials, &relinearise)?;
+    let session = pool.install(|| ThroughputSession::new(&ring, network, polynomials, &relinearise))?;
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let mut outputs = Vec::with_capacity(samples.count);
     let (mut seconds, mut client) = (0.0, 0.0);
     for batch in inputs.chunks(slots) {
         let start = Instant::now();
-        let ciphertexts = pool.install(|| {
+        let ciphertexts: Vec<Mutex<Option<Ciphertext>>> = pool.install(|| {
             let encrypt = |element: usize| {
                 let values: Vec<Complex> = batch.iter().map(|x| Complex::new(f64::from(x[element]), 0.0)).collect();
-                key.encrypt(&ring, &encoder.coefficients(&values, scale), scale)
+                Mutex::new(Some(key.encrypt(&ring, &encoder.coefficients(&values, scale), scale)))
             };
             (0..network.input.len()).into_par_iter().map(encrypt).collect()
         });
         client += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let results = pool.install(|| session.run(ciphertexts, bar))?;
+        let take = |element: usize| {
+            let mut ciphertext = ciphertexts[element].lock().unwrap_or_else(PoisonError::into_inner);
+            ciphertext.take().expect("inputs are asked for once")
+        };
+        let results = pool.install(|| session.run(&take, bar))?;
         seconds += start.elapsed().as_secs_f64();
         let columns: Vec<Vec<Complex>> =
             results.iter().map(|result| encoder.slots(&key.decrypt(&ring, result), result.scale)).collect();
@@ -116,6 +122,7 @@ fn encrypted(
         "slots": slots,
         "max_abs_error_against_polynomials": largest,
         "evaluation_key_bytes": key_bytes,
+        "evaluation_peak_bytes": pool.install(|| session.peak_bytes()),
         "inputs_per_second_full_batch": slots as f64 * inputs.len().div_ceil(slots) as f64 / seconds,
     });
     let name = format!("CPU, {} threads", pool.current_num_threads());

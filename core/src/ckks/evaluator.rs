@@ -45,6 +45,16 @@ pub enum CkksError {
         /// Limbs of the other.
         right: usize,
     },
+    /// A budget that does not hold what an evaluation keeps at one time.
+    #[error(
+        "the evaluation holds up to {needed} bytes of ciphertexts at one time, more than the budget of {budget} bytes"
+    )]
+    Memory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that were allowed.
+        budget: u64,
+    },
 }
 
 type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);

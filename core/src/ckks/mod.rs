@@ -12,6 +12,8 @@ pub mod keyswitch;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
+mod order;
 mod pool;
+mod shared_rows;
 pub mod throughput;
 pub mod words;
