@@ -92,6 +92,9 @@ pub struct Running {
     /// Threads of the CPU backend; 0 for all cores
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+    /// Memory that CKKS may use beside inputs and keys, like 6G; by default half of the host's
+    #[arg(long)]
+    pub memory: Option<MemorySize>,
 }
 
 /// `heman keyparams`
@@ -289,6 +292,29 @@ impl FromStr for DeviceChoice {
     }
 }
 
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySize {
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl FromStr for MemorySize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, shift) = match text.as_bytes().last() {
+            Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+            Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+            Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let count: Option<u64> = digits.parse().ok();
+        let bytes = count.and_then(|count| count.checked_mul(1 << shift)).filter(|&bytes| bytes > 0);
+        bytes.map(|bytes| Self { bytes }).ok_or_else(|| "expected a number of bytes, or one with K, M or G".into())
+    }
+}
+
 /// A probability, kept as its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability {
@@ -326,6 +352,8 @@ mod tests {
         assert_eq!("cuda:2".parse(), Ok(DeviceChoice::Cuda(2)));
         assert_eq!("cpu".parse(), Ok(DeviceChoice::Cpu));
         assert!("cpu:1".parse::<DeviceChoice>().is_err() && "gpu".parse::<DeviceChoice>().is_err());
+        assert_eq!("6G".parse(), Ok(MemorySize { bytes: 6 << 30 }));
+        assert!("".parse::<MemorySize>().is_err() && "99999999999G".parse::<MemorySize>().is_err());
         assert_eq!("2^-40".parse(), Ok(Probability { log2: -40.0 }));
         assert_eq!("0.25".parse(), Ok(Probability { log2: -2.0 }));
         assert!("2".parse::<Probability>().is_err() && "2^-200".parse::<Probability>().is_err());

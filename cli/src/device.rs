@@ -50,6 +50,18 @@ pub fn ckks_threads(running: &Running) -> Result<(ThreadPool, String), CliError>
     Ok((pool, name))
 }
 
+/// Bytes that CKKS may use.
+pub fn memory_budget(running: &Running) -> u64 {
+    running.memory.map_or_else(half_of_memory, |size| size.bytes)
+}
+
+fn half_of_memory() -> u64 {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map_or(u64::MAX, |kib| kib * 512)
+}
+
 /// Evaluates an expression with a name bound to the opened backend, whichever it is.
 macro_rules! on_backend {
     ($opened:expr, |$backend:ident| $body:expr) => {

@@ -64,7 +64,7 @@ pub fn params_text(params: &Params) -> String {
          output        {} {:?}\n\
          polynomials   of degree {}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
-         sizes         evaluation key {}, encrypted input {}, encrypted output {} a run",
+         sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,
         ckks.modulus_bits(),
         ckks.primes.len() - 1,
@@ -83,6 +83,7 @@ pub fn params_text(params: &Params) -> String {
         bytes(promised.evaluation_key_bytes),
         bytes(promised.input_bytes),
         bytes(promised.output_bytes),
+        bytes(promised.memory_bytes),
     )
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::{Demo, SchemeChoice};
-use crate::device::{ckks_threads, on_backend, open};
+use crate::device::{ckks_threads, memory_budget, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -101,7 +101,7 @@ fn with_ckks(context: &Context, args: &Demo, network: &Network, plan: &CkksPlan)
         let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
         let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device };
         let expanded = evaluation_key.expand(key.context(), &plan.params.keys)?;
-        let session = CkksSession::new(key.context(), plan, &expanded)?;
+        let session = CkksSession::new(key.context(), plan, &expanded, memory_budget(&args.running))?;
         classify(context, args, network, &keys, |image| {
             let ciphertext = key.encrypt(image, false)?;
             let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();

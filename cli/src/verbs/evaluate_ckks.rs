@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::evaluate::Run;
 use crate::args::Running;
-use crate::device::ckks_threads;
+use crate::device::{ckks_threads, memory_budget};
 use crate::error::CliError;
 use crate::io::samples::Samples;
 
@@ -47,7 +47,7 @@ pub fn encrypted(
         let start = Instant::now();
         let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
         let keys = seeded.expand(&ring, &plan.params.keys)?;
-        let session = CkksSession::new(&ring, plan, &keys)?;
+        let session = CkksSession::new(&ring, plan, &keys, memory_budget(running))?;
         let loading = start.elapsed().as_secs_f64();
         let inputs: Vec<&[f32]> = samples.iter().collect();
         let per_run = plan.params.inputs_per_run();
@@ -70,6 +70,7 @@ pub fn encrypted(
             "seconds_keygen": keygen,
             "seconds_loading": loading,
             "seconds_encrypt": client,
+            "evaluation_peak_bytes": session.peak_bytes(),
             "seconds_per_run": seconds / times.len() as f64,
             "inputs_per_second_full_runs": (per_run * times.len()) as f64 / seconds,
             "max_abs_error_against_polynomials": errors.iter().fold(0.0_f64, |m, e| m.max(e.abs())),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::Inference;
-use crate::device::{ckks_threads, on_backend, open};
+use crate::device::{ckks_threads, memory_budget, on_backend, open};
 use crate::error::CliError;
 use crate::io::output::{Access, write};
 use crate::io::sealed::{read_ckks_evaluation_key, read_ckks_input, read_evaluation_key, read_input, read_plan};
@@ -37,7 +37,7 @@ fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), 
     let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
     let keys = pool.install(|| keys.expand(&ring, &plan.params.keys));
     let keys = keys.map_err(|error| CliError::file(&args.key, error))?;
-    let session = pool.install(|| CkksSession::new(&ring, plan, &keys))?;
+    let session = pool.install(|| CkksSession::new(&ring, plan, &keys, memory_budget(&args.running)))?;
     let loaded = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let output = pool.install(|| session.run(&input, &Bar::new(context.verbose)));
@@ -52,6 +52,7 @@ fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), 
         "seconds": seconds,
         "seconds_per_input": seconds / f64::from(input.images),
         "seconds_loading": loaded,
+        "evaluation_peak_bytes": session.peak_bytes(),
         "bytes": bytes.len(),
         "peak_rss_bytes": report::peak_rss_bytes(),
     });

@@ -53,6 +53,16 @@ pub enum CkksError {
         /// Limbs of the other.
         right: usize,
     },
+    /// A budget that does not hold what an evaluation keeps at one time.
+    #[error(
+        "the evaluation holds up to {needed} bytes of ciphertexts at one time, more than the budget of {budget} bytes"
+    )]
+    Memory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that were allowed.
+        budget: u64,
+    },
 }
 
 /// Words of a limb that are summed at a time: those of some tens of ciphertexts fit the second-level cache.

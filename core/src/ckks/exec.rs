@@ -1,7 +1,7 @@
 //! Runs a CKKS plan on batches of any size, run after run.
 
 use super::context::Context;
-use super::evaluator::{Ciphertext, CkksError};
+use super::evaluator::CkksError;
 use super::files::{EncryptedInput, EncryptedOutput, EvaluationKey, Parts};
 use super::latency_session::LatencySession;
 use super::plan::CkksPlan;
@@ -21,16 +21,41 @@ enum Packed<'a> {
 }
 
 impl<'a> CkksSession<'a> {
-    /// Ties plan and keys together; latency packing encodes its masks.
+    /// Ties plan and keys together for the current thread pool; latency packing encodes its masks. A run stays within
+    /// `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
-    /// A sentence if plan and keys do not belong together.
-    pub fn new(context: &'a Context, plan: &'a CkksPlan, keys: &'a EvaluationKey) -> Result<Self, CkksError> {
+    /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together.
+    pub fn new(
+        context: &'a Context,
+        plan: &'a CkksPlan,
+        keys: &'a EvaluationKey,
+        memory_bytes: u64,
+    ) -> Result<Self, CkksError> {
         let packed = match &plan.latency {
-            None => Packed::Throughput(ThroughputSession::new(context, &plan.network, keys.relinearise.as_ref())?),
-            Some(latency) => Packed::Latency(LatencySession::new(context, &plan.network, latency, keys)?),
+            None => {
+                let session = ThroughputSession::new(context, &plan.network, keys.relinearise.as_ref())?;
+                Packed::Throughput(session.with_memory_budget(memory_bytes)?)
+            }
+            Some(latency) => {
+                let needed = latency.memory_bytes(&plan.network, &plan.params.ckks);
+                if needed > memory_bytes {
+                    return Err(CkksError::Memory { needed, budget: memory_bytes });
+                }
+                Packed::Latency(LatencySession::new(context, &plan.network, latency, keys)?)
+            }
         };
         Ok(Self { context, plan, packed })
+    }
+
+    /// Largest number of bytes that a run holds at one time, keys and encrypted inputs left out.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        match (&self.packed, &self.plan.latency) {
+            (Packed::Throughput(session), _) => session.peak_bytes(),
+            (Packed::Latency(_), Some(latency)) => latency.memory_bytes(&self.plan.network, &self.plan.params.ckks),
+            (Packed::Latency(_), None) => 0,
+        }
     }
 
     /// Evaluates the plan on a batch.
@@ -40,13 +65,16 @@ impl<'a> CkksSession<'a> {
     pub fn run(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<EncryptedOutput, CkksError> {
         let scale = f64::from(self.plan.params.ckks.scale_log2).exp2();
         let (per_run, _) = self.plan.params.ciphertexts_per_run();
+        // Once for all, so that a mask can be expanded where it is read without a chance to fail.
+        if !input.ciphertexts.iter().all(|seeded| self.context.is_fresh(seeded)) {
+            return Err(CkksError::Residues);
+        }
         let mut ciphertexts = Vec::new();
         for run in input.ciphertexts.chunks(per_run) {
-            let expand = |seeded| self.context.expand(seeded, scale).ok_or(CkksError::Residues);
-            let fresh: Result<Vec<Ciphertext>, CkksError> = run.iter().map(expand).collect();
+            let expand = |at: usize| self.context.expand(&run[at], scale).expect("fresh ciphertexts expand");
             let results = match &self.packed {
-                Packed::Throughput(session) => session.run(fresh?, progress)?,
-                Packed::Latency(session) => session.run(fresh?, progress)?,
+                Packed::Throughput(session) => session.run(&expand, progress)?,
+                Packed::Latency(session) => session.run((0..run.len()).map(expand).collect(), progress)?,
             };
             ciphertexts.extend(results.into_iter().map(Parts::new));
         }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::context::CkksParams;
 use super::cost::CkksCost;
 use super::layout::{Layout, image_shape};
-use super::linear::{LinearMap, Pricing, Tensor};
+use super::linear::{LinearMap, Operand, Pricing, Tensor};
 use super::polynomials::PolynomialNetwork;
 use super::shared_rows::SharedRows;
+use super::steps::Axis;
 
 /// Largest distance between pixels that is tried, in multiples of the input's.
 const MOST_GAP: usize = 4;
@@ -100,6 +101,32 @@ impl LatencyPlan {
             map.check(at, rows, self.input.ring)?;
         }
         self.input.check()
+    }
+
+    /// Bytes of masks, and of the ciphertexts of the widest map.
+    #[must_use]
+    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &CkksParams) -> u64 {
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let (mut masks, mut most) = (0, 0);
+        for (map, limbs) in self.maps.iter().zip(limbs) {
+            let polynomial = |count: usize| (4 * count * limbs) as u64 * (2 * params.slots()) as u64;
+            let outputs = map.output.ciphertexts();
+            let inputs = |operand: &Operand| {
+                let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
+                before.ciphertexts()
+            };
+            let own = |operand: &Operand| {
+                let steps = &operand.steps;
+                let count = |pick: fn(&Axis) -> usize| steps.axes.iter().map(pick).product::<usize>();
+                let held = inputs(operand) * count(|axis| axis.babies) + outputs * count(Axis::giants);
+                (polynomial(steps.places.len() * inputs(operand) * outputs), polynomial(2 * held))
+            };
+            for (of_masks, held) in map.operands.iter().map(own) {
+                masks += of_masks;
+                most = most.max(held);
+            }
+        }
+        masks + most
     }
 
     /// Where the output's values lie.

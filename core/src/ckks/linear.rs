@@ -187,7 +187,7 @@ impl<'a> Wiring<'a> {
                 let amount = amount % layout.period;
                 act(Entry { tensor, input, output, slot, amount }, row, value as usize, weight);
             };
-            for &(source, weight) in taps {
+            for &(source, weight) in taps.iter().filter(|(_, weight)| *weight != 0.0) {
                 match source.checked_sub(self.rows.first_group) {
                     None => entry(source, weight),
                     Some(group) => {

@@ -19,6 +19,7 @@ pub mod linear;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
+mod order;
 pub mod params;
 pub mod plan;
 pub mod planner;

@@ -1,15 +1,16 @@
 //! Chooses polynomials, parameters and packing: the cheapest for a batch whose simulated accuracy stays within the budget.
 
 use super::activation::DEGREES;
-use super::context::{CkksParams, MOST_MODULUS_BITS};
+use super::context::{CkksParams, Context, MOST_MODULUS_BITS};
 use super::cost::CkksCost;
+use super::evaluator::CkksError;
 use super::latency::{LatencyPlan, limbs_of_stages};
 use super::modulus::PRIME_BITS;
 use super::params::{InputEncoding, KeyRequest, OutputEncoding, Packing, Params, Prediction};
 use super::plan::CkksPlan;
 use super::polynomials::{PolynomialNetwork, SlotNoise};
 use super::shared_rows::SharedRows;
-use super::throughput::output_scale;
+use super::throughput::{ThroughputSession, output_scale};
 use crate::calibrate::Calibration;
 use crate::fold::fold_kinks;
 use crate::format::HEADER_BYTES;
@@ -71,7 +72,7 @@ pub fn plan(
     let loss = judge.judge(polynomials.term_count(), 1, |input, seed| polynomials.simulate(input, &noise, seed));
     let (low, high) = statistics.input_range;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
-    Ok(finish(polynomials, chosen, &loss, (low - margin, high + margin)))
+    finish(polynomials, chosen, &loss, (low - margin, high + margin))
 }
 
 /// The polynomials of least degree that keep the loss within its budget.
@@ -217,7 +218,18 @@ fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &S
     (total / (inputs.len() * polynomials.output.len()) as f64).sqrt()
 }
 
-fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): (f64, f64)) -> CkksPlan {
+/// Memory of a run with one slot an input, on the threads of the machine that plans.
+fn throughput_bytes(network: &PolynomialNetwork, params: &CkksParams) -> Result<u64, CkksError> {
+    let context = Context::new(params.clone()).map_err(CkksError::Plan)?;
+    Ok(ThroughputSession::new(&context, network, None)?.peak_bytes())
+}
+
+fn finish(
+    network: PolynomialNetwork,
+    chosen: Chosen,
+    loss: &Loss,
+    (low, high): (f64, f64),
+) -> Result<CkksPlan, PlanError> {
     let Chosen { params: ckks, latency, seconds, noise } = chosen;
     let limbs = ckks.primes.len();
     let keys = KeyRequest {
@@ -246,6 +258,10 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         packing,
         keys,
     };
+    let memory_bytes = match &latency {
+        Some(latency) => latency.memory_bytes(&network, &params.ckks),
+        None => throughput_bytes(&network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
+    };
     let (inputs, outputs) = params.ciphertexts_per_run();
     let polynomial = 4 << params.ckks.log2_degree;
     let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
@@ -257,9 +273,9 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
         input_bytes: (HEADER_BYTES + inputs * (polynomial * limbs + 40)) as u64,
         output_bytes: (HEADER_BYTES + outputs * (2 * polynomial * limbs.min(2) + 16)) as u64,
-        memory_bytes: 0,
+        memory_bytes,
     };
-    CkksPlan { params, network, latency }
+    Ok(CkksPlan { params, network, latency })
 }
 
 #[cfg(test)]

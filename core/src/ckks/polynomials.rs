@@ -189,6 +189,16 @@ impl PolynomialNetwork {
         self.input.len() + self.activation_count()
     }
 
+    /// For each value what tells its channel from all others; only values of one channel can be summed before they are weighted.
+    #[must_use]
+    pub fn channels(&self) -> Vec<u64> {
+        let mut channels = vec![0; self.input.len()];
+        for (at, stage) in self.stages.iter().enumerate() {
+            channels.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
+        }
+        channels
+    }
+
     /// Number of polynomials that one input passes.
     #[must_use]
     pub fn activation_count(&self) -> usize {

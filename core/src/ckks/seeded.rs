@@ -74,20 +74,26 @@ impl Context {
         out.iter_mut().for_each(|word| *word = source.below(p, threshold));
     }
 
-    /// The ciphertext with its mask. `None` if the body is no whole number of limbs of Q, or holds words that are no residues.
+    /// Whether a body is a whole number of limbs of Q, and its words are residues.
+    #[must_use]
+    pub fn is_fresh(&self, seeded: &SeededCiphertext) -> bool {
+        let limbs = seeded.body.len() / self.degree();
+        let whole = (1..=self.limbs()).contains(&limbs) && limbs * self.degree() == seeded.body.len();
+        whole && self.are_residues(&seeded.body)
+    }
+
+    /// The ciphertext with its mask; `None` if it is not [`Context::is_fresh`].
     #[must_use]
     pub fn expand(&self, seeded: &SeededCiphertext, scale: f64) -> Option<Ciphertext> {
-        let degree = self.degree();
-        let limbs = seeded.body.len() / degree;
-        if limbs == 0 || limbs > self.limbs() || limbs * degree != seeded.body.len() {
+        if !self.is_fresh(seeded) {
             return None;
         }
         let mut parts = [self.pool.take(seeded.body.len()), self.pool.take(seeded.body.len())];
         parts[0].copy_from_slice(&seeded.body);
-        for (limb, mask) in parts[1].chunks_exact_mut(degree).enumerate() {
+        for (limb, mask) in parts[1].chunks_exact_mut(self.degree()).enumerate() {
             self.uniform(&seeded.seed, 0, limb, mask);
         }
-        self.are_residues(&parts[0]).then_some(Ciphertext { parts, scale })
+        Some(Ciphertext { parts, scale })
     }
 
     /// Whether all words of a polynomial over the first limbs are residues of their primes: others would overflow lazy sums.

@@ -1,4 +1,4 @@
-//! Sums that several rows of a linear map share.
+//! Linear maps with sums that several rows share.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,25 +16,22 @@ pub(super) struct SharedRows {
 }
 
 impl SharedRows {
-    /// The maps of a network, stage by stage and then the output's.
+    /// The maps of a network, stage by stage and then the output's, where all values of a stage are at one level.
     pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
-        // Values of one channel have one gain and scale: only they can be summed before they are weighted.
-        let mut channel = vec![0; network.input.len()];
-        for (at, stage) in network.stages.iter().enumerate() {
-            channel.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
-        }
+        let channels = network.channels();
         let first_group = network.value_count() as u32;
-        network.maps().map(|rows| Self::new(rows, first_group, |source| channel[source as usize])).collect()
+        network.maps().map(|rows| Self::new(rows, first_group, |source| (channels[source as usize], 0))).collect()
     }
 
-    /// Two values belong together if every row reads both with one weight, or neither.
-    fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> u64) -> Self {
+    /// Two values of one channel belong together if every row reads both with one weight, or neither.
+    pub fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> (u64, usize)) -> Self {
         let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             for tap in row.taps.iter() {
                 let signature = signatures.entry(tap.source).or_insert_with(|| {
+                    let (channel, limbs) = channel_of(tap.source);
                     let mut hasher = blake3::Hasher::new();
-                    hasher.update(&channel_of(tap.source).to_le_bytes());
+                    hasher.update(&channel.to_le_bytes()).update(&(limbs as u64).to_le_bytes());
                     hasher
                 });
                 signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
@@ -54,7 +51,11 @@ impl SharedRows {
             None => Some((tap.source, f64::from(tap.weight))),
             Some(&(group, head)) => (head == tap.source).then_some((group, f64::from(tap.weight))),
         };
-        let rows = rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
+        let mut rows: Vec<(f64, Vec<(u32, f64)>)> =
+            rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
+        // A constant row still needs a ciphertext to stand in: one that another row reads anyway.
+        let any = rows.iter().find_map(|(_, taps)| taps.first()).map_or(0, |&(source, _)| source);
+        rows.iter_mut().filter(|(_, taps)| taps.is_empty()).for_each(|(_, taps)| taps.push((any, 0.0)));
         Self { groups, rows, first_group }
     }
 }

@@ -1,0 +1,107 @@
+//! Throughput packing on real key sets: a network of all shapes that the order must cope with, against plaintext.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use heman_client::ckks::CkksSecretKey;
+use heman_core::ckks::context::{CkksParams, Context};
+use heman_core::ckks::encode::Encoder;
+use heman_core::ckks::evaluator::CkksError;
+use heman_core::ckks::polynomials::PolynomialNetwork;
+use heman_core::ckks::throughput::ThroughputSession;
+use heman_core::function::{Function, Unary};
+use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::progress::NoProgress;
+use tfhe_fft::c64;
+
+fn row(bias: f64, mut sources: Vec<u32>) -> Row {
+    sources.sort_unstable();
+    let weight = |source: u32| 0.3 - 0.1 * (source % 5) as f32;
+    let taps: Vec<Tap> = sources.into_iter().map(|source| Tap { source, weight: weight(source) }).collect();
+    Row { bias, taps: taps.into() }
+}
+
+fn stage(rows: Vec<Row>, channels: u32) -> Stage {
+    let each = rows.len() as u32 / channels;
+    Stage {
+        name: String::new(),
+        operator: String::new(),
+        shape: vec![1, rows.len()],
+        channel: (0..rows.len() as u32).map(|row| row / each).collect(),
+        functions: vec![Function::unary(Unary::Relu); channels as usize],
+        rows,
+    }
+}
+
+/// A convolution, one with a pooling before it and a channel of constants, a residual sum; outputs read values of several levels.
+fn network() -> Network {
+    let window =
+        |x: u32, y: u32, width: u32, size: u32| (0..size * size).map(move |at| (y + at / size) * width + x + at % size);
+    // Input 63 is not read.
+    let convolution: Vec<Row> = (0..72)
+        .map(|at| row(0.1, window(at % 6, at % 36 / 6, 8, 3).filter(|&source| source != 63).collect()))
+        .collect();
+    let pooled = |at: u32| (0..2).flat_map(move |c| window(at % 2 * 2, at / 2 * 2, 6, 4).map(move |v| 64 + 36 * c + v));
+    let second: Vec<Row> = (0..8)
+        .map(|at| {
+            // One weight for each window of 2 x 2.
+            let tap = |source: u32| {
+                let place = (source - 64) % 36;
+                let pool = place / 12 * 3 + place % 6 / 2;
+                Tap { source, weight: 0.02 * ((pool + at / 4) % 4) as f32 - 0.03 }
+            };
+            let taps: Vec<Tap> = pooled(at % 4).map(tap).collect();
+            Row { bias: 0.0, taps: taps.into() }
+        })
+        .chain((0..4).map(|_| Row::constant(0.5)))
+        .collect();
+    let third: Vec<Row> = (0..4).map(|at| row(0.0, vec![64 + at, 136 + at, 140 + at, 144 + at])).collect();
+    let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
+    Network {
+        input: tensor(&[1, 1, 8, 8]),
+        stages: vec![stage(convolution, 2), stage(second, 3), stage(third, 2)],
+        output: tensor(&[1, 3]),
+        output_rows: vec![row(0.2, vec![148, 150, 151]), row(-0.1, vec![70, 139, 149]), Row::constant(0.25)],
+        output_operator: String::new(),
+        client_ops: Vec::new(),
+    }
+}
+
+#[test]
+fn sessions_compute_what_polynomials_do_within_their_budget() {
+    let network = network();
+    let image = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
+    let images: Vec<Vec<f32>> = (0..16).map(image).collect();
+    let polynomials = PolynomialNetwork::fit(&network, &images, 4);
+    let params = CkksParams::new(14, polynomials.levels(), 28, 1).expect("a secure set");
+    let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
+    let context = Context::new(params).expect("a secure set");
+    let key = CkksSecretKey::generate(&context);
+    let seeded = key.relinearisation_key(&context, context.limbs());
+    let relinearise = context.expand_key(&seeded).expect("fresh from generation");
+    let session = || ThroughputSession::new(&context, &polynomials, Some(&relinearise)).expect("enough levels");
+
+    let calls: Vec<AtomicUsize> = (0..64).map(|_| AtomicUsize::new(0)).collect();
+    let encrypt = |element: usize| {
+        calls[element].fetch_add(1, Ordering::Relaxed);
+        let values: Vec<c64> = images.iter().map(|image| c64::new(f64::from(image[element]), 0.0)).collect();
+        let seeded = key.encrypt(&context, &encoder.coefficients(&values, scale));
+        context.expand(&seeded, scale).expect("fresh from encryption")
+    };
+    let outputs = session().run(&encrypt, &NoProgress).expect("enough levels");
+    let columns: Vec<Vec<c64>> =
+        outputs.iter().map(|output| encoder.slots(&key.decrypt(&context, output), output.scale)).collect();
+    for (at, image) in images.iter().enumerate() {
+        for (column, want) in columns.iter().zip(polynomials.evaluate(image)) {
+            assert!((column[at].re - want).abs() < 1e-3, "image {at}: {} instead of {want}", column[at].re);
+        }
+    }
+    let calls: Vec<usize> = calls.iter().map(|calls| calls.load(Ordering::Relaxed)).collect();
+    assert_eq!((&calls[..63], calls[63]), (&[1; 63][..], 0));
+
+    let needed = session().peak_bytes();
+    assert!(session().with_memory_budget(needed).is_ok());
+    let refused = session().with_memory_budget(needed - 1).err();
+    assert_eq!(refused, Some(CkksError::Memory { needed, budget: needed - 1 }));
+    let low = |element: usize| context.drop_to(encrypt(element), 2).expect("two limbs of more");
+    assert_eq!(session().run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: context.limbs() }));
+}
