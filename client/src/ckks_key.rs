@@ -54,12 +54,6 @@ impl CkksKey {
         &self.params
     }
 
-    /// The ring.
-    #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
     /// Makes the keys that the parameters ask for.
     #[must_use]
     pub fn evaluation_key(&self, progress: &dyn Progress) -> SeededEvaluationKey {

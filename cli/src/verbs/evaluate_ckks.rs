@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use heman_client::CkksKey;
-use heman_core::ckks::context::Context as Ring;
 use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::params::Packing;
 use heman_core::ckks::plan::CkksPlan;
@@ -45,7 +44,7 @@ pub fn encrypted(
         let keygen = start.elapsed().as_secs_f64();
         let key_bytes = seeded.to_bytes(&plan.params.binding()).len();
         let start = Instant::now();
-        let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
+        let ring = plan.context().map_err(CliError::new)?;
         let keys = seeded.expand(&ring, &plan.params.keys)?;
         let session = CkksSession::new(&ring, plan, &keys, memory_budget(running))?;
         let loading = start.elapsed().as_secs_f64();

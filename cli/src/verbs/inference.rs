@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use heman_core::backend::TfheBackend;
-use heman_core::ckks::context::Context as Ring;
 use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::exec::Session;
@@ -34,7 +33,7 @@ fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), 
     let start = Instant::now();
     let keys = read_ckks_evaluation_key(&args.key, plan)?;
     let input = read_ckks_input(&args.input, &plan.params)?;
-    let ring = Ring::new(plan.params.ckks.clone()).map_err(CliError::new)?;
+    let ring = plan.context().map_err(CliError::new)?;
     let keys = pool.install(|| keys.expand(&ring, &plan.params.keys));
     let keys = keys.map_err(|error| CliError::file(&args.key, error))?;
     let session = pool.install(|| CkksSession::new(&ring, plan, &keys, memory_budget(&args.running)))?;

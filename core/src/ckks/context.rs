@@ -1,5 +1,6 @@
 //! Parameters of RNS-CKKS, and the constants that follow from them.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::evaluator::Plaintext;
@@ -132,6 +133,8 @@ pub(super) struct Conversion {
 pub struct Context {
     /// The parameters.
     pub params: CkksParams,
+    /// Whether one operation is spread over the current thread pool, for few ciphertexts at a time.
+    pub(super) spread: bool,
     pub(super) arch: pulp::Arch,
     pub(super) pool: Pool,
     /// Transforms of the primes of Q, then of P.
@@ -186,6 +189,7 @@ impl Context {
             .collect();
         let special = &params.special_primes;
         Ok(Self {
+            spread: false,
             arch: pulp::Arch::new(),
             pool: Pool::default(),
             rings: all.iter().map(|&modulus| Ntt::new(modulus, params.log2_degree)).collect(),
@@ -204,6 +208,22 @@ impl Context {
                 .collect(),
             params,
         })
+    }
+
+    /// The same constants, for operations that are each spread over the current thread pool.
+    #[must_use]
+    pub fn spread(mut self) -> Self {
+        self.spread = true;
+        self
+    }
+
+    /// Calls `act` for every item of a few, on the current thread pool if operations are spread.
+    pub(super) fn for_each<I: Send>(&self, items: Vec<I>, act: impl Fn(I) + Sync + Send) {
+        if self.spread {
+            items.into_par_iter().for_each(act);
+        } else {
+            items.into_iter().for_each(act);
+        }
     }
 
     /// N.

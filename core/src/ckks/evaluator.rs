@@ -319,19 +319,20 @@ impl Context {
         let modulus = self.modulus(last);
         // Half a prime is added first, so that dropping the remainder rounds to nearest.
         let half = modulus.p / 2;
-        let mut residues = self.pool.take(degree);
         for part in &mut ciphertext.parts {
             let mut remainder = part.split_off(last * degree);
             self.rings[last].inverse(self.arch, &mut remainder);
             words::leave_montgomery(self.arch, modulus, &mut remainder, half);
-            for (limb, words) in part.chunks_exact_mut(degree).enumerate() {
+            let parts = part.chunks_exact_mut(degree).enumerate().collect();
+            self.for_each(parts, |(limb, words)| {
                 let target = self.modulus(limb);
+                let mut residues = self.pool.take(degree);
                 words::recenter(self.arch, target, &mut residues, &remainder, target.montgomery_of_word(half));
                 self.rings[limb].forward(self.arch, &mut residues);
                 words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
-            }
+                self.pool.give(residues);
+            });
         }
-        self.pool.give(residues);
         ciphertext.scale /= f64::from(modulus.p);
         Ok(ciphertext)
     }

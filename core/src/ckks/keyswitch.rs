@@ -79,29 +79,29 @@ impl Context {
         let extended = limbs + self.params.special_primes.len();
         let mut coefficients = self.pool.take(polynomial.len());
         coefficients.copy_from_slice(polynomial);
-        self.inverse(0, &mut coefficients);
-        let digits = self
-            .active_digits(limbs)
-            .map(|digit| {
-                let own = digit.first..digit.first + digit.inverse.len();
-                for (limb, &factor) in own.clone().zip(&digit.inverse) {
-                    let words = &mut coefficients[limb * degree..][..degree];
-                    self.prepare(self.modulus(limb), words, factor);
-                }
-                let sources = &coefficients[own.start * degree..own.end * degree];
-                let mut out = self.pool.take(extended * degree);
-                for (at, out) in out.chunks_exact_mut(degree).enumerate() {
-                    if own.contains(&at) {
-                        out.copy_from_slice(&polynomial[at * degree..][..degree]);
-                        continue;
-                    }
-                    let limb = self.extended_limb(limbs, at);
-                    self.convert(self.modulus(limb), sources, &digit.conversions[limb], out);
-                    self.rings[limb].forward(self.arch, out);
-                }
-                out
-            })
-            .collect();
+        let active: Vec<&Digit> = self.active_digits(limbs).collect();
+        let parts: Vec<(usize, &mut [u32])> = coefficients.chunks_exact_mut(degree).enumerate().collect();
+        self.for_each(parts, |(limb, words)| {
+            let digit = active[limb / self.params.special_primes.len()];
+            self.rings[limb].inverse(self.arch, words);
+            self.prepare(self.modulus(limb), words, digit.inverse[limb - digit.first]);
+        });
+        let mut digits: Vec<Vec<u32>> = active.iter().map(|_| self.pool.take(extended * degree)).collect();
+        let mut places = Vec::with_capacity(active.len() * extended);
+        for (digit, out) in active.iter().zip(&mut digits) {
+            places.extend(out.chunks_exact_mut(degree).enumerate().map(|(at, out)| (*digit, at, out)));
+        }
+        self.for_each(places, |(digit, at, out)| {
+            let own = digit.first..digit.first + digit.inverse.len();
+            if own.contains(&at) {
+                out.copy_from_slice(&polynomial[at * degree..][..degree]);
+                return;
+            }
+            let limb = self.extended_limb(limbs, at);
+            let sources = &coefficients[own.start * degree..own.end * degree];
+            self.convert(self.modulus(limb), sources, &digit.conversions[limb], out);
+            self.rings[limb].forward(self.arch, out);
+        });
         self.pool.give(coefficients);
         Decomposed { limbs, digits }
     }
@@ -115,36 +115,40 @@ impl Context {
         let (degree, limbs) = (self.degree(), decomposed.limbs);
         assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
         let extended = limbs + self.params.special_primes.len();
-        std::array::from_fn(|part| {
-            let mut product = self.pool.take(extended * degree);
-            for (at, out) in product.chunks_exact_mut(degree).enumerate() {
-                let limb = self.extended_limb(limbs, at);
-                let ours: Vec<&[u32]> = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
-                let place = if at < limbs { at } else { key.limbs + at - limbs };
-                let keys: Vec<&[u32]> =
-                    key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect();
-                words::inner_product(self.arch, self.modulus(limb), out, &ours, &keys);
-            }
-            self.divide_by_special(product, limbs)
-        })
+        let mut products = [self.pool.take(extended * degree), self.pool.take(extended * degree)];
+        let [body, mask] = &mut products;
+        let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(pairs, |(at, (body, mask))| {
+            let ours: Vec<&[u32]> = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
+            let place = if at < limbs { at } else { key.limbs + at - limbs };
+            let of_key = |part: usize| -> Vec<&[u32]> {
+                key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect()
+            };
+            let modulus = self.modulus(self.extended_limb(limbs, at));
+            words::inner_products(self.arch, modulus, [body, mask], [&of_key(0), &of_key(1)], &ours);
+        });
+        products.map(|product| self.divide_by_special(product, limbs))
     }
 
     /// Divides an extended polynomial (values) by P and drops the special limbs.
     fn divide_by_special(&self, mut polynomial: Vec<u32>, limbs: usize) -> Vec<u32> {
         let degree = self.degree();
         let (kept, special) = polynomial.split_at_mut(limbs * degree);
-        self.inverse(self.limbs(), special);
-        for (at, words) in special.chunks_exact_mut(degree).enumerate() {
+        let parts = special.chunks_exact_mut(degree).enumerate().collect();
+        self.for_each(parts, |(at, words)| {
+            self.rings[self.limbs() + at].inverse(self.arch, words);
             self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
-        }
-        let mut remainder = self.pool.take(degree);
-        for (limb, words) in kept.chunks_exact_mut(degree).enumerate() {
+        });
+        let special = &*special;
+        let parts = kept.chunks_exact_mut(degree).enumerate().collect();
+        self.for_each(parts, |(limb, words)| {
             let modulus = self.modulus(limb);
+            let mut remainder = self.pool.take(degree);
             self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
             self.rings[limb].forward(self.arch, &mut remainder);
             words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
-        }
-        self.pool.give(remainder);
+            self.pool.give(remainder);
+        });
         polynomial.truncate(limbs * degree);
         polynomial
     }

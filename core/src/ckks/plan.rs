@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
 use super::latency::LatencyPlan;
 use super::params::{Packing, Params};
 use super::polynomials::PolynomialNetwork;
@@ -38,6 +39,16 @@ impl CkksPlan {
             return Err(FormatError::Body("the plan's parameters do not belong to its header".into()));
         }
         Ok(plan)
+    }
+
+    /// The ring in which the plan runs.
+    ///
+    /// # Errors
+    /// A sentence if the parameters are not secure.
+    pub fn context(&self) -> Result<Context, String> {
+        let context = Context::new(self.params.ckks.clone())?;
+        // One slot an input: rows of a map are enough for all threads.
+        Ok(if self.latency.is_some() { context.spread() } else { context })
     }
 
     /// Digest of network and packing.

@@ -37,10 +37,6 @@ for_each_arch! {
     pub fn combine = combine_words, (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
 }
 for_each_arch! {
-    /// `out = sum_i a[i] * b[i] / 2^32`, residues.
-    pub fn inner_product = inner_product_words, (modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u32]])
-}
-for_each_arch! {
     /// Two sums of products with the same factors: `out[k] = sum_i a[k][i] * b[i] / 2^32`, residues.
     pub fn inner_products = inner_products_words,
     (modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]])
@@ -130,24 +126,6 @@ fn combine_words(modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &
             for (term, &weight) in terms.iter().zip(weights) {
                 for (sum, &x) in sums.iter_mut().zip(&term[block.clone()]) {
                     *sum += u64::from(x) * u64::from(weight);
-                }
-            }
-            store_sums(modulus, out, &sums, first);
-            first = false;
-        }
-    }
-}
-
-#[inline(always)]
-fn inner_product_words(modulus: Modulus, out: &mut [u32], a: &[&[u32]], b: &[&[u32]]) {
-    for (at, out) in out.chunks_mut(BLOCK).enumerate() {
-        let block = at * BLOCK..at * BLOCK + out.len();
-        let mut first = true;
-        for (a, b) in a.chunks(LAZY_SUMS).zip(b.chunks(LAZY_SUMS)) {
-            let mut sums = [0; BLOCK];
-            for (a, b) in a.iter().zip(b) {
-                for ((sum, &x), &y) in sums.iter_mut().zip(&a[block.clone()]).zip(&b[block.clone()]) {
-                    *sum += u64::from(x) * u64::from(y);
                 }
             }
             store_sums(modulus, out, &sums, first);
