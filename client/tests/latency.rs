@@ -1,0 +1,209 @@
+//! Latency packing on real key sets: networks of all shapes that layouts must cope with, against plaintext.
+
+use heman_client::{CkksKey, ClientError, TensorData};
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::exec::CkksSession;
+use heman_core::ckks::params::Packing;
+use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::planner::{Options, plan};
+use heman_core::function::{Binary, Function, Unary};
+use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planner::{PlanError, Task};
+use heman_core::progress::NoProgress;
+
+fn weight(seed: usize) -> f32 {
+    ((seed * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5
+}
+
+fn row(bias: f64, taps: impl IntoIterator<Item = (usize, f32)>) -> Row {
+    let mut sums = std::collections::BTreeMap::new();
+    taps.into_iter().for_each(|(source, weight)| *sums.entry(source as u32).or_insert(0.0) += weight);
+    let taps: Vec<Tap> = sums.into_iter().map(|(source, weight)| Tap { source, weight }).collect();
+    Row { bias, taps: taps.into() }
+}
+
+/// Values of a tensor `[channels, size, size]` whose first value is `first`.
+#[derive(Clone, Copy)]
+struct Image {
+    first: usize,
+    channels: usize,
+    size: usize,
+}
+
+impl Image {
+    fn at(self, c: usize, y: usize, x: usize) -> usize {
+        self.first + (c * self.size + y) * self.size + x
+    }
+
+    /// Rows of a 3 x 3 convolution with a border of zeros; `pool` inputs in each direction are averaged before.
+    fn convolution(self, channels: usize, stride: usize, pool: usize) -> Vec<Row> {
+        let inner = self.size / pool;
+        let outer = inner / stride;
+        let rows = (0..channels * outer * outer).map(|at| {
+            let (c, y, x) = (at / (outer * outer), at / outer % outer, at % outer);
+            let mut taps = Vec::new();
+            for (from, dy, dx) in (0..self.channels * 9).map(|i| (i / 9, i / 3 % 3, i % 3)) {
+                let (v, u) = ((y * stride + dy).wrapping_sub(1), (x * stride + dx).wrapping_sub(1));
+                if v < inner && u < inner {
+                    let w = weight(c * 1000 + from * 9 + dy * 3 + dx) / (pool * pool) as f32;
+                    let window = (0..pool * pool).map(|p| self.at(from, v * pool + p / pool, u * pool + p % pool));
+                    taps.extend(window.map(|source| (source, w)));
+                }
+            }
+            row(0.1 * c as f64, taps)
+        });
+        rows.collect()
+    }
+}
+
+fn stage(shape: &[usize], rows: Vec<Row>, channels: usize, function: &Function) -> Stage {
+    let each = rows.len() / channels;
+    Stage {
+        name: "stage".into(),
+        operator: String::new(),
+        shape: shape.to_vec(),
+        channel: (0..rows.len()).map(|row| (row / each) as u32).collect(),
+        functions: vec![function.clone(); channels],
+        rows,
+    }
+}
+
+fn network(input: &[usize], stages: Vec<Stage>, output_rows: Vec<Row>) -> Network {
+    let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
+    Network {
+        input: tensor(input),
+        stages,
+        output: tensor(&[1, output_rows.len()]),
+        output_rows,
+        output_operator: String::new(),
+        client_ops: Vec::new(),
+    }
+}
+
+/// A convolution with a border, one behind a pooling, a residual sum of both pooled, a dense layer.
+fn images() -> Network {
+    let square = Function::Binary(Binary::Mul, Box::new(Function::X), Box::new(Function::X));
+    let input = Image { first: 0, channels: 2, size: 8 };
+    let first = Image { first: 128, channels: 3, size: 8 };
+    let second = Image { first: 128 + 192, channels: 5, size: 4 };
+    let residual: Vec<Row> = (0..2 * 16)
+        .map(|at| {
+            let (c, y, x) = (at / 16, at / 4 % 4, at % 4);
+            let pooled = (0..4).map(|p| (first.at(c, 2 * y + p / 2, 2 * x + p % 2), 0.25));
+            row(0.0, pooled.chain([(second.at(c, y, x), 0.5)]))
+        })
+        .collect();
+    let third = second.first + 80;
+    let dense = (0..5).map(|o| row(0.2, (0..32).map(|i| (third + i, weight(o * 32 + i))))).collect();
+    let stages = vec![
+        stage(&[1, 3, 8, 8], input.convolution(3, 1, 1), 3, &square),
+        stage(&[1, 5, 4, 4], first.convolution(5, 1, 2), 5, &square),
+        stage(&[1, 2, 4, 4], residual, 2, &square),
+    ];
+    network(&[1, 2, 8, 8], stages, dense)
+}
+
+/// A strided convolution without a pooling, rectifiers, constant rows.
+fn strided() -> Network {
+    let relu = Function::unary(Unary::Relu);
+    let input = Image { first: 0, channels: 1, size: 12 };
+    let mut convolved = input.convolution(4, 2, 1);
+    (0..36).for_each(|at| convolved[at] = Row::constant(0.3));
+    let dense = (0..7).map(|o| row(-0.1, (0..144).map(|i| (144 + i, weight(o * 144 + i))))).collect();
+    let last = vec![row(0.0, (0..7).map(|i| (288 + i, 0.5 - 0.1 * i as f32))), row(1.0, []), row(0.0, [(290, 1.0)])];
+    let stages = vec![stage(&[1, 4, 6, 6], convolved, 4, &relu), stage(&[1, 7], dense, 7, &relu)];
+    network(&[1, 12, 12], stages, last)
+}
+
+fn samples(count: usize, length: usize) -> Vec<Vec<f32>> {
+    (0..count).map(|at| (0..length).map(|i| ((at * length + i) as f32 * 0.37).sin()).collect()).collect()
+}
+
+fn planned(network: &Network, batch: usize, task: Task) -> CkksPlan {
+    let options = Options { max_loss: 0.2, task, batch, cost: CkksCost::default() };
+    plan(network, &samples(64, network.input.len()), &options, &NoProgress).expect("a plan")
+}
+
+/// Runs a batch through files in memory, as the verbs do; the largest error against the polynomials.
+fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
+    let key = CkksKey::generate(&plan.params).expect("sound parameters");
+    let context = plan.context().expect("sound parameters");
+    let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
+    let session = CkksSession::new(&context, plan, &keys, u64::MAX).expect("a plan and its keys");
+    let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
+    let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+    let results = key.decrypt_values(&output).expect("sound ciphertexts");
+    assert_eq!(results.len(), inputs.len());
+    let errors = inputs.iter().zip(&results).flat_map(|(input, got)| {
+        let want = plan.network.evaluate(input);
+        got.iter().zip(want).map(|(g, w)| (g - w).abs()).collect::<Vec<f64>>()
+    });
+    errors.fold(0.0, f64::max) / plan.network.output_bound
+}
+
+#[test]
+fn networks_of_all_shapes_agree_with_plaintext() {
+    for network in [images(), strided()] {
+        for batch in [1, 5] {
+            let plan = planned(&network, batch, Task::Regress);
+            assert!(matches!(plan.params.packing, Packing::Latency { .. }));
+            let error = largest_error(&plan, &samples(batch, network.input.len()));
+            println!("{} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
+            assert!(error < 1e-3, "{error}");
+            let read =
+                CkksPlan::from_body(&plan.params.binding(), &plan.to_bytes()[heman_core::format::HEADER_BYTES..]);
+            assert_eq!(read.expect("just written").network, plan.network);
+        }
+    }
+}
+
+#[test]
+fn inputs_and_outputs_of_several_ciphertexts() {
+    let inputs = 5000;
+    let wide: Vec<Row> = (0..12).map(|o| row(0.0, (0..inputs).map(|i| (i, 0.1 * weight(o * inputs + i))))).collect();
+    let many: Vec<Row> = (0..6000).map(|o| row(0.5, [(o % 60, 1.0), (o / 100, -0.5)])).collect();
+    for network in [network(&[1, inputs], Vec::new(), wide), network(&[1, 60], Vec::new(), many)] {
+        let plan = planned(&network, 1, Task::Regress);
+        let (ins, outs) = plan.params.ciphertexts_per_run();
+        assert!(ins.max(outs) > 1, "{ins} and {outs} ciphertexts");
+        let error = largest_error(&plan, &samples(1, network.input.len()));
+        println!("{ins} to {outs} ciphertexts: {error:.1e}");
+        assert!(error < 1e-3, "{error}");
+    }
+}
+
+#[test]
+fn what_polynomials_cannot_do_is_refused() {
+    let step = Function::Binary(Binary::Less, Box::new(Function::X), Box::new(Function::Constant(0.0)));
+    let rows = (0..4).map(|o| row(0.0, (0..16).map(|i| (i, weight(o * 16 + i))))).collect();
+    let network = network(&[1, 16], vec![stage(&[1, 4], rows, 4, &step)], vec![row(0.0, [(16, 1.0), (17, 2.0)])]);
+    let options = Options { max_loss: 0.005, task: Task::Regress, batch: 1, cost: CkksCost::default() };
+    let error = plan(&network, &samples(64, 16), &options, &NoProgress).err().expect("no polynomial is a step");
+    assert!(matches!(error, PlanError::Polynomials { .. }) && error.to_string().contains("--scheme tfhe"), "{error}");
+}
+
+#[test]
+fn shared_results_carry_noise_of_the_size_that_is_promised() {
+    let network = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1.0, [(o % 4, 1.0)])).collect());
+    let mut plan = planned(&network, 1, Task::Regress);
+    let share = |plan: &CkksPlan| {
+        let key = CkksKey::generate(&plan.params).expect("sound parameters");
+        let context = plan.context().expect("sound parameters");
+        let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
+        let session = CkksSession::new(&context, plan, &keys, u64::MAX).expect("a plan and its keys");
+        let input = key.encrypt(&[0.5, -0.5, 0.25, 0.0], false).expect("values in range");
+        let output = session.run(&input, &NoProgress).expect("fresh ciphertexts");
+        let exact = key.decrypt(&output, None).expect("sound ciphertexts");
+        (exact, key.decrypt(&output, Some(3)))
+    };
+    assert!(matches!(share(&plan).1, Err(ClientError::Flooded { .. })), "nothing would be left");
+    // As if the evaluation had been far more precise.
+    plan.params.output.noise = 1e-9;
+    let (exact, shared) = share(&plan);
+    let shared = shared.expect("little noise is needed");
+    let (TensorData::Real(exact), TensorData::Real(shared)) = (exact.data, shared.data) else { panic!("real outputs") };
+    let square: f64 = exact.iter().zip(&shared).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum();
+    let promised = 36_f64.sqrt() * 32_768.0 * 8e-9;
+    let ratio = (square / exact.len() as f64).sqrt() / promised;
+    assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
+}
