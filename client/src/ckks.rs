@@ -156,6 +156,12 @@ impl CkksSecretKey {
             .collect()
     }
 
+    /// A key with which others can encrypt for the owner of this one: an encryption of 0.
+    #[must_use]
+    pub fn public_key(&self, context: &Context) -> CkksPublicKey {
+        CkksPublicKey(self.encrypt(context, &vec![0.0; context.degree()]))
+    }
+
     /// The key from s^2 to s, for ciphertexts of at most `limbs` limbs.
     ///
     /// # Panics
@@ -185,6 +191,36 @@ impl CkksSecretKey {
             *rotated = if place < degree { s } else { -s };
         }
         switch_key(context, &self.values, &ternary_values(context, &rotated), limbs)
+    }
+}
+
+/// Encrypts for the owner of a secret key, and can do nothing else.
+pub struct CkksPublicKey(SeededCiphertext);
+
+impl CkksPublicKey {
+    /// Encrypts coefficients (already times `scale`) at all limbs of Q.
+    /// Noise: [`heman_core::ckks::noise::public_encryption`].
+    ///
+    /// # Panics
+    /// If the context is not the key's.
+    #[must_use]
+    pub fn encrypt(&self, context: &Context, coefficients: &[f64], scale: f64) -> Ciphertext {
+        let mut stream = Stream::new();
+        let ternary: Vec<i8> = (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect();
+        let ternary = Zeroizing::new(ternary);
+        let blind = ternary_values(context, &ternary);
+        let mut zero = context.expand(&self.0, scale).expect("a key for this context");
+        for (part, message) in zero.parts.iter_mut().zip([Some(coefficients), None]) {
+            let noisy = |i: usize| message.map_or(0, |m| m[i].round() as i64) + stream.error();
+            let noisy = Zeroizing::new((0..context.degree()).map(noisy).collect::<Vec<i64>>());
+            let noisy = context.lift(0..context.limbs(), &noisy);
+            let words = part.iter_mut().zip(blind.iter()).zip(&noisy).enumerate();
+            for (at, ((word, &v), &e)) in words {
+                let modulus = context.modulus(at / context.degree());
+                *word = modulus.add(modulus.reduce(u64::from(*word) * u64::from(v)), e);
+            }
+        }
+        zero
     }
 }
 

@@ -82,6 +82,9 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
         let (x, y) = (slots(count, 1), slots(count, 2));
         let (cx, cy) = (s.encrypt(&x), s.encrypt(&y));
         assert!(s.error(&cx, &x) < 1e-4);
+        let public = s.key.public_key(&s.context);
+        let for_owner = public.encrypt(&s.context, &s.encoder.coefficients(&x, s.scale), s.scale);
+        assert!(s.error(&for_owner, &x) < 2e-3);
         assert!(s.error(&s.context.add(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a + b)) < 1e-4);
         assert!(s.error(&s.context.subtract(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a - b)) < 1e-4);
 
@@ -170,6 +173,8 @@ fn measured_noise_is_as_predicted() {
         };
         // N coefficients: a deviation estimated from 8,192 samples is itself right to 1 %.
         close("fresh", s.deviation(&fresh, &zero), noise::FRESH_DEVIATION);
+        let public = s.key.public_key(&s.context).encrypt(&s.context, &vec![0.0; 2 * count], s.scale);
+        close("public key", s.deviation(&public, &zero), noise::public_encryption(&s.context.params));
         let rescaled = s.context.rescale(fresh.clone()).expect("a level is left");
         close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.context.params));
         let element = 5;

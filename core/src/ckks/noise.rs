@@ -13,6 +13,12 @@ fn degree(params: &CkksParams) -> f64 {
     f64::from(params.log2_degree).exp2()
 }
 
+/// A ciphertext made with a public key: the key's own error and the second error meet ternary polynomials, `3.2 sqrt(1 + 4N/3)`.
+#[must_use]
+pub fn public_encryption(params: &CkksParams) -> f64 {
+    FRESH_DEVIATION * (1.0 + 4.0 * degree(params) / 3.0).sqrt()
+}
+
 /// A rescale's rounding of body and mask: `sqrt((1 + 2N/3) / 12)`.
 #[must_use]
 pub fn rescale(params: &CkksParams) -> f64 {
