@@ -129,7 +129,7 @@ fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
     let key = CkksKey::generate(&plan.params).expect("sound parameters");
     let context = plan.context().expect("sound parameters");
     let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
-    let session = CkksSession::new(&context, plan, &keys, u64::MAX).expect("a plan and its keys");
+    let session = CkksSession::new(&context, &context, plan, keys, u64::MAX).expect("a plan and its keys");
     let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
     let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
     let results = key.decrypt_values(&output).expect("sound ciphertexts");
@@ -190,7 +190,7 @@ fn shared_results_carry_noise_of_the_size_that_is_promised() {
         let key = CkksKey::generate(&plan.params).expect("sound parameters");
         let context = plan.context().expect("sound parameters");
         let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
-        let session = CkksSession::new(&context, plan, &keys, u64::MAX).expect("a plan and its keys");
+        let session = CkksSession::new(&context, &context, plan, keys, u64::MAX).expect("a plan and its keys");
         let input = key.encrypt(&[0.5, -0.5, 0.25, 0.0], false).expect("values in range");
         let output = session.run(&input, &NoProgress).expect("fresh ciphertexts");
         let exact = key.decrypt(&output, None).expect("sound ciphertexts");

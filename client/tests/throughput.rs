@@ -77,8 +77,10 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let context = Context::new(params).expect("a secure set");
     let key = CkksSecretKey::generate(&context);
     let seeded = key.relinearisation_key(&context, context.limbs());
-    let relinearise = context.expand_key(&seeded).expect("fresh from generation");
-    let session = || ThroughputSession::new(&context, &polynomials, Some(&relinearise)).expect("enough levels");
+    let session = || {
+        let relinearise = context.expand_key(&seeded).expect("fresh from generation");
+        ThroughputSession::new(&context, &polynomials, Some(relinearise)).expect("enough levels")
+    };
 
     let calls: Vec<AtomicUsize> = (0..64).map(|_| AtomicUsize::new(0)).collect();
     let encrypt = |element: usize| {

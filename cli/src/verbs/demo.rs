@@ -102,7 +102,7 @@ fn with_ckks(context: &Context, args: &Demo, network: &Network, plan: &CkksPlan)
         let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device };
         let ring = plan.context().map_err(CliError::new)?;
         let expanded = evaluation_key.expand(&ring, &plan.params.keys)?;
-        let session = CkksSession::new(&ring, plan, &expanded, memory_budget(&args.running))?;
+        let session = CkksSession::new(&ring, &ring, plan, expanded, memory_budget(&args.running))?;
         classify(context, args, network, &keys, |image| {
             let ciphertext = key.encrypt(image, false)?;
             let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();

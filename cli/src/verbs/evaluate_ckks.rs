@@ -46,7 +46,7 @@ pub fn encrypted(
         let start = Instant::now();
         let ring = plan.context().map_err(CliError::new)?;
         let keys = seeded.expand(&ring, &plan.params.keys)?;
-        let session = CkksSession::new(&ring, plan, &keys, memory_budget(running))?;
+        let session = CkksSession::new(&ring, &ring, plan, keys, memory_budget(running))?;
         let loading = start.elapsed().as_secs_f64();
         let inputs: Vec<&[f32]> = samples.iter().collect();
         let per_run = plan.params.inputs_per_run();

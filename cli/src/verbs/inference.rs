@@ -36,7 +36,7 @@ fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), 
     let ring = plan.context().map_err(CliError::new)?;
     let keys = pool.install(|| keys.expand(&ring, &plan.params.keys));
     let keys = keys.map_err(|error| CliError::file(&args.key, error))?;
-    let session = pool.install(|| CkksSession::new(&ring, plan, &keys, memory_budget(&args.running)))?;
+    let session = pool.install(|| CkksSession::new(&ring, &ring, plan, keys, memory_budget(&args.running)))?;
     let loaded = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let output = pool.install(|| session.run(&input, &Bar::new(context.verbose)));

@@ -70,7 +70,42 @@ pub enum Form {
     },
 }
 
+/// What all polynomials of a stage have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Form::Square`]
+    Square,
+    /// [`Form::Cubic`]
+    Cubic,
+    /// [`Form::Quartic`]
+    Quartic,
+    /// [`Form::Sextic`]
+    Sextic,
+}
+
 impl Form {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Square { .. } => Kind::Square,
+            Self::Cubic(_) => Kind::Cubic,
+            Self::Quartic { .. } => Kind::Quartic,
+            Self::Sextic { .. } => Kind::Sextic,
+        }
+    }
+
+    /// Its numbers but for the gain, in the order of their names.
+    #[must_use]
+    pub fn constants(&self) -> Vec<f64> {
+        match *self {
+            Self::Square { shift, constant, .. } => vec![shift, constant],
+            Self::Cubic(c) => c.to_vec(),
+            Self::Quartic { a, b, c, d, .. } => vec![a, b, c, d],
+            Self::Sextic { rest, .. } => rest.to_vec(),
+        }
+    }
+
     /// The polynomial with coefficients `c` of `1, u, u^2, …`, if it is a square of little shift.
     fn square(c: &[f64]) -> Option<Self> {
         let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
@@ -167,12 +202,7 @@ impl Activation {
     /// Whether all its numbers are finite, and its range is one.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let fields = match self.form {
-            Form::Square { gain, shift, constant } => vec![gain, shift, constant],
-            Form::Cubic(c) => c.to_vec(),
-            Form::Quartic { gain, a, b, c, d } => vec![gain, a, b, c, d],
-            Form::Sextic { gain, rest } => [&[gain], rest.as_slice()].concat(),
-        };
+        let fields = [self.form.constants(), vec![self.form.gain()]].concat();
         fields.iter().all(|x| x.is_finite()) && self.centre.is_finite() && self.radius.is_normal()
     }
 

@@ -351,6 +351,23 @@ impl Context {
         Ok(ciphertext)
     }
 
+    /// A copy of the first `limbs` limbs.
+    pub(super) fn view(&self, ciphertext: &Ciphertext, limbs: usize) -> Result<Ciphertext, CkksError> {
+        let words = limbs * self.degree();
+        if words > ciphertext.parts[0].len() {
+            return Err(CkksError::Level { left: self.limbs_of(ciphertext), right: limbs });
+        }
+        let parts = ciphertext.parts.each_ref().map(|part| self.copy(&part[..words]));
+        Ok(Ciphertext { parts, scale: ciphertext.scale })
+    }
+
+    /// A copy in a buffer of just its size.
+    pub(super) fn copy(&self, words: &[u32]) -> Vec<u32> {
+        let mut out = self.pool.take(words.len());
+        out.copy_from_slice(words);
+        out
+    }
+
     /// Gives a ciphertext's memory back for later operations.
     pub fn recycle(&self, ciphertext: Ciphertext) {
         ciphertext.parts.into_iter().for_each(|part| self.pool.give(part));

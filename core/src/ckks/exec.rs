@@ -1,5 +1,6 @@
 //! Runs a CKKS plan on batches of any size, run after run.
 
+use super::backend::RnsOps;
 use super::context::Context;
 use super::evaluator::CkksError;
 use super::files::{EncryptedInput, EncryptedOutput, EvaluationKey, Parts};
@@ -9,32 +10,33 @@ use super::throughput::ThroughputSession;
 use crate::progress::Progress;
 
 /// A plan and a client's keys, ready to run.
-pub struct CkksSession<'a> {
+pub struct CkksSession<'a, B: RnsOps> {
     context: &'a Context,
     plan: &'a CkksPlan,
-    packed: Packed<'a>,
+    packed: Packed<'a, B>,
 }
 
-enum Packed<'a> {
-    Throughput(ThroughputSession<'a>),
-    Latency(LatencySession<'a>),
+enum Packed<'a, B: RnsOps> {
+    Throughput(ThroughputSession<'a, B>),
+    Latency(LatencySession<'a, B>),
 }
 
-impl<'a> CkksSession<'a> {
-    /// Ties plan and keys together for the current thread pool; latency packing encodes its masks. A run stays within
+impl<'a, B: RnsOps> CkksSession<'a, B> {
+    /// Loads plan and keys on a backend, for the current thread pool; `context` has the parameters' constants and expands masks; latency packing encodes its masks. A run stays within
     /// `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
     /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together.
     pub fn new(
+        backend: &'a B,
         context: &'a Context,
         plan: &'a CkksPlan,
-        keys: &'a EvaluationKey,
+        keys: EvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
         let packed = match &plan.latency {
             None => {
-                let session = ThroughputSession::new(context, &plan.network, keys.relinearise.as_ref())?;
+                let session = ThroughputSession::new(backend, &plan.network, keys.relinearise)?;
                 Packed::Throughput(session.with_memory_budget(memory_bytes)?)
             }
             Some(latency) => {
@@ -42,7 +44,7 @@ impl<'a> CkksSession<'a> {
                 if needed > memory_bytes {
                     return Err(CkksError::Memory { needed, budget: memory_bytes });
                 }
-                Packed::Latency(LatencySession::new(context, &plan.network, latency, keys)?)
+                Packed::Latency(LatencySession::new(backend, context, &plan.network, latency, keys)?)
             }
         };
         Ok(Self { context, plan, packed })

@@ -1,110 +1,117 @@
 //! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of lanes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
-use super::activation::{Activation, Form};
+use super::activation::Kind;
+use super::backend::{Constant, RnsOps, State};
 use super::context::Context;
 use super::encode::{Complex, Encoder};
-use super::evaluator::{Ciphertext, CkksError, Plaintext};
+use super::evaluate::{activate, uses};
+use super::evaluator::{Ciphertext, CkksError};
 use super::files::EvaluationKey;
-use super::keyswitch::GaloisKey;
 use super::latency::{LatencyPlan, limbs_of_stages};
 use super::layout::Layout;
 use super::linear::{LinearMap, Mask, Tensor, baby_amounts, baby_order, giant_order};
 use super::polynomials::PolynomialNetwork;
 use super::shared_rows::SharedRows;
-use super::steps::{Axis, Steps};
+use super::steps::Steps;
 use super::throughput::output_scale;
 use crate::progress::Progress;
 
 /// A network with polynomials, encoded.
-pub struct LatencySession<'a> {
-    context: &'a Context,
+pub struct LatencySession<'a, B: RnsOps> {
+    backend: &'a B,
     plan: &'a LatencyPlan,
-    keys: &'a EvaluationKey,
-    maps: Vec<PreparedMap>,
+    relinearise: Option<B::SwitchKey>,
+    rotations: BTreeMap<usize, B::GaloisKey>,
+    maps: Vec<PreparedMap<B>>,
 }
 
 /// Sums of products that belong to one ciphertext of the output behind one giant step.
-struct Sum {
+struct Sum<P> {
     output: usize,
     giants: Vec<usize>,
     /// Number among all baby steps of all input ciphertexts, with the mask.
-    terms: Vec<(usize, Plaintext)>,
+    terms: Vec<(usize, P)>,
 }
 
-struct PreparedMap {
+struct PreparedMap<B: RnsOps> {
     limbs: usize,
     /// For each operand.
-    sums: Vec<Vec<Sum>>,
+    sums: Vec<Vec<Sum<B::Plaintext>>>,
     /// Scale before rescaling.
     scale: f64,
     /// For each ciphertext of the output its constants, at the scale of the result.
-    bias: Vec<Plaintext>,
-    /// For each ciphertext of the output.
-    activation: Vec<PreparedForm>,
-}
-
-enum PreparedForm {
-    Square { shift: Plaintext, constant: Plaintext },
-    Cubic([Plaintext; 4]),
-    Quartic([Plaintext; 4]),
-    Sextic([Plaintext; 6]),
+    bias: Vec<B::Plaintext>,
+    /// The polynomials' kind, and each of their constants for each ciphertext of the output.
+    activation: Option<(Kind, Vec<Vec<B::Plaintext>>)>,
 }
 
 /// Encodes numbers a slot of one ring for all lanes.
-struct Writer<'a> {
+struct Writer<'a, B> {
+    backend: &'a B,
     context: &'a Context,
     encoder: Encoder,
     lanes: usize,
 }
 
-impl Writer<'_> {
-    fn plaintext(&self, slots: &[f64], scale: f64, limbs: usize) -> Plaintext {
+impl<B: RnsOps> Writer<'_, B> {
+    fn plaintext(&self, slots: &[f64], at: State) -> Result<B::Plaintext, CkksError> {
         let all: Vec<Complex> =
             slots.iter().flat_map(|&x| std::iter::repeat_n(Complex::new(x, 0.0), self.lanes)).collect();
-        self.context.plaintext(&self.encoder.coefficients(&all, scale), scale, limbs)
+        let coefficients = self.encoder.coefficients(&all, at.scale);
+        self.backend.load_plaintext(self.context.plaintext(&coefficients, at.scale, at.limbs))
+    }
+
+    /// One plaintext for each ciphertext of a layout.
+    fn spread(&self, layout: &Layout, at: State, value: impl Fn(usize) -> f64) -> Result<Vec<B::Plaintext>, CkksError> {
+        (0..layout.ciphertexts()).map(|ct| self.plaintext(&layout.spread(ct, &value), at)).collect()
+    }
+
+    fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<B::Plaintext>>, CkksError> {
+        let mut sums: BTreeMap<(usize, Vec<usize>), Vec<Mask>> = BTreeMap::new();
+        for mask in masks {
+            sums.entry((mask.output, mask.giants.clone())).or_default().push(mask);
+        }
+        let babies: usize = steps.axes.iter().map(|axis| axis.babies).product();
+        let encode =
+            |mask: Mask| Ok((mask.input * babies + baby_number(steps, &mask.babies), self.plaintext(&mask.slots, at)?));
+        let sum = |((output, giants), masks): ((usize, Vec<usize>), Vec<Mask>)| {
+            let terms: Result<_, CkksError> = masks.into_par_iter().map(encode).collect();
+            Ok(Sum { output, giants, terms: terms? })
+        };
+        sums.into_par_iter().map(sum).collect()
     }
 }
 
-/// Scale and limbs of a ciphertext that is still to come.
-#[derive(Clone, Copy)]
-struct State {
-    scale: f64,
-    limbs: usize,
-}
-
-impl State {
-    fn rescaled(self, context: &Context) -> Self {
-        Self { scale: self.scale / f64::from(context.modulus(self.limbs - 1).p), limbs: self.limbs - 1 }
-    }
-}
-
-impl<'a> LatencySession<'a> {
-    /// Encodes all masks and constants for the parameters of the context.
+impl<'a, B: RnsOps> LatencySession<'a, B> {
+    /// Loads the keys and encodes all masks and constants, with the parameters' constants in `context`.
     ///
     /// # Errors
-    /// A sentence if plan, network and keys do not belong together.
+    /// [`CkksError::Plan`] if plan, network and keys do not belong together.
     pub fn new(
-        context: &'a Context,
+        backend: &'a B,
+        context: &Context,
         network: &PolynomialNetwork,
         plan: &'a LatencyPlan,
-        keys: &'a EvaluationKey,
+        keys: EvaluationKey,
     ) -> Result<Self, CkksError> {
-        if context.limbs() <= network.levels() {
+        let params = backend.params();
+        if params.primes.len() <= network.levels() {
             return Err(CkksError::Depth);
         }
-        let limbs = limbs_of_stages(network, context.limbs());
-        let needed = plan.rotations(network, context.limbs());
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let needed = plan.rotations(network, params.primes.len());
         let is_there =
             |(rotation, limbs): (&usize, &usize)| keys.rotations.get(rotation).is_some_and(|k| k.limbs() >= *limbs);
         if !needed.iter().all(is_there) {
             return Err(CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()));
         }
-        let writer = Writer { context, encoder: Encoder::new(context.params.log2_degree), lanes: plan.lanes };
-        let fresh = f64::from(context.params.scale_log2).exp2();
+        let writer = Writer { backend, context, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
+        let fresh = f64::from(params.scale_log2).exp2();
         let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: limbs[0] }];
         let mut scales = vec![fresh];
         let mut gains = vec![1.0; network.input.len()];
@@ -121,34 +128,30 @@ impl<'a> LatencySession<'a> {
                 .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
                 .map_err(CkksError::Plan)?;
             let scale = if stage.is_some() {
-                context.before_rescale(fresh, own)
+                fresh * f64::from(params.primes[own - 1])
             } else {
-                output_scale(&context.params, network.output_bound)
+                output_scale(params, network.output_bound)
             };
-            let sums = map
+            let sums: Result<_, CkksError> = map
                 .operands
                 .iter()
                 .zip(masks)
                 .map(|(operand, masks)| {
-                    encode_masks(&writer, &operand.steps, masks, scale / scales[operand.tensor], own)
+                    writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs: own })
                 })
                 .collect();
-            let result = State { scale, limbs: own };
-            let result = if stage.is_some() { result.rescaled(context) } else { result };
-            let outputs = 0..map.output.ciphertexts();
-            let bias = outputs
-                .clone()
-                .map(|ct| writer.plaintext(&map.output.spread(ct, constant), result.scale, result.limbs));
-            let bias = bias.collect();
-            let mut prepared = PreparedMap { limbs: own, sums, scale, bias, activation: Vec::new() };
+            let linear = State { scale, limbs: own };
+            let u = if stage.is_some() { linear.rescaled(params) } else { linear };
+            let bias = writer.spread(&map.output, u, constant)?;
+            let mut prepared = PreparedMap { limbs: own, sums: sums?, scale, bias, activation: None };
             if let Some(stage) = stage {
-                let of_row = |row: usize| stage.activation(row);
-                let mut end = result;
-                for ct in outputs {
-                    let (form, state) = prepare_form(&writer, &map.output, ct, &of_row, result);
-                    prepared.activation.push(form);
-                    end = state;
-                }
+                let kind = stage.activation(0).form.kind();
+                let (uses, end) = uses(kind, params, u);
+                let constants: Vec<Vec<f64>> =
+                    (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
+                let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
+                let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
+                prepared.activation = Some((kind, constants?));
                 scales.push(end.scale);
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: end.limbs });
                 gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
@@ -156,14 +159,10 @@ impl<'a> LatencySession<'a> {
             }
             maps.push(prepared);
         }
-        Ok(Self { context, plan, keys, maps })
-    }
-
-    /// Bytes of encoded masks and constants.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let sums = self.maps.iter().flat_map(|map| map.sums.iter().flatten());
-        sums.flat_map(|sum| &sum.terms).map(|(_, mask)| 4 * mask.words.len() as u64).sum()
+        let relinearise = keys.relinearise.map(|key| backend.load_switch_key(key)).transpose()?;
+        let load = |(steps, key)| Ok((steps, backend.load_galois_key(key)?));
+        let rotations: Result<_, CkksError> = keys.rotations.into_iter().map(load).collect();
+        Ok(Self { backend, plan, relinearise, rotations: rotations?, maps })
     }
 
     /// Evaluates one batch of lanes: the ciphertexts of [`LatencyPlan::input`] to those of [`LatencyPlan::output`].
@@ -176,333 +175,135 @@ impl<'a> LatencySession<'a> {
             return Err(CkksError::Level { left: input.len(), right: expected });
         }
         progress.start("inference", self.maps.len() as u64);
-        let mut tensors = vec![input];
+        let mut tensors = vec![self.backend.upload(input)?];
         for (map, prepared) in self.plan.maps.iter().zip(&self.maps) {
-            let linear = self.linear(map, prepared, &tensors)?;
-            let values: Result<Vec<Ciphertext>, CkksError> = linear
-                .into_par_iter()
-                .enumerate()
-                .map(|(ct, mut value)| match prepared.activation.get(ct) {
-                    None => {
-                        self.context.add_plain(&mut value, &prepared.bias[ct])?;
-                        Ok(value)
-                    }
-                    Some(form) => {
-                        let mut value = self.context.rescale(value)?;
-                        self.context.add_plain(&mut value, &prepared.bias[ct])?;
-                        self.activate(value, form)
-                    }
-                })
-                .collect();
-            tensors.push(values?);
+            let mut values = self.linear(map, prepared, &tensors)?;
+            if prepared.activation.is_some() {
+                values = self.backend.rescale(values)?;
+            }
+            self.backend.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
+            if let Some((kind, constants)) = &prepared.activation {
+                let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
+                let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
+                values = activate(self.backend, key, *kind, values, &constants)?;
+            }
+            tensors.push(values);
             progress.advance(1);
         }
         progress.finish();
-        Ok(tensors.pop().unwrap_or_default())
+        self.backend.download(tensors.pop().unwrap_or_default())
     }
 
-    fn rotate(&self, ciphertext: &Ciphertext, amount: i64) -> Ciphertext {
-        self.context.automorphism(ciphertext, self.key(amount))
-    }
-
-    /// The key of a rotation by `amount` slots of one ring; `new` has seen that there is one.
-    fn key(&self, amount: i64) -> &GaloisKey {
+    /// The key of a rotation by `amount` slots of one ring, none for 0; `new` has seen that there is one.
+    fn key(&self, amount: i64) -> Option<&B::GaloisKey> {
         let steps = amount.rem_euclid(self.plan.input.ring as i64) as usize * self.plan.lanes;
-        &self.keys.rotations[&steps]
+        (steps > 0).then(|| &self.rotations[&steps])
     }
 
     /// Sums of masked rotations, not yet rescaled.
     fn linear(
         &self,
         map: &LinearMap,
-        prepared: &PreparedMap,
-        tensors: &[Vec<Ciphertext>],
-    ) -> Result<Vec<Ciphertext>, CkksError> {
-        let context = self.context;
-        let mut results: Vec<Option<Ciphertext>> = vec![None; map.output.ciphertexts()];
+        prepared: &PreparedMap<B>,
+        tensors: &[Vec<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let backend = self.backend;
+        let outputs = map.output.ciphertexts();
+        let mut results: Vec<Option<B::Ciphertext>> = vec![None; outputs];
         for (operand, sums) in map.operands.iter().zip(&prepared.sums) {
-            let inputs: Result<Vec<Vec<Ciphertext>>, CkksError> = tensors[operand.tensor]
-                .iter()
-                .map(|input| {
-                    let mut input = context.drop_to(input.clone(), prepared.limbs)?;
-                    if let Some(window) = &operand.window {
-                        let shifted = self.babies(&input, window)?;
-                        let terms: Vec<(&Ciphertext, f64)> = shifted.iter().map(|c| (c, 1.0)).collect();
-                        input = context.linear_combination(&terms, input.scale)?;
-                        shifted.into_iter().for_each(|c| context.recycle(c));
-                    }
-                    self.babies(&input, &operand.steps)
-                })
-                .collect();
-            let inputs: Vec<Ciphertext> = inputs?.into_iter().flatten().collect();
-            let terms: Vec<Vec<(usize, &Plaintext)>> =
+            let mut inputs = backend.drop_to(tensors[operand.tensor].clone(), prepared.limbs)?;
+            if let Some(window) = &operand.window {
+                let scale = inputs.first().map_or(1.0, |input| backend.state(input).scale);
+                let shifted = self.babies(inputs, window)?;
+                let size = window.axes.iter().map(|axis| axis.babies).product();
+                let windows = shifted.chunks(size).map(|window| window.iter().map(|c| (c, 1.0)).collect());
+                inputs = backend.linear_combinations(&windows.collect::<Vec<_>>(), scale)?;
+                backend.release(shifted);
+            }
+            let inputs = self.babies(inputs, &operand.steps)?;
+            let terms: Vec<Vec<(usize, &B::Plaintext)>> =
                 sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
-            let totals = context.inner_products_plain(&inputs, &terms)?;
-            inputs.into_iter().for_each(|c| context.recycle(c));
-            let mut sums: HashMap<(usize, Vec<usize>), Ciphertext> =
-                sums.iter().map(|sum| (sum.output, sum.giants.clone())).zip(totals).collect();
-            let order = giant_order(&operand.steps);
-            for (output, result) in results.iter_mut().enumerate() {
-                let own: HashMap<Vec<usize>, Ciphertext> =
-                    sums.extract_if(|(of, _), _| *of == output).map(|((_, giants), sum)| (giants, sum)).collect();
-                let own = std::sync::Mutex::new(own);
-                let mut place = vec![0; operand.steps.axes.len()];
-                let total = self.giants(&operand.steps.axes, &order, &mut place, &own)?;
-                match (result.as_mut(), total) {
-                    (Some(result), Some(total)) => context.add_assign(result, &total)?,
-                    (None, total) => *result = total,
-                    (Some(_), None) => {}
+            let totals = if terms.is_empty() { Vec::new() } else { backend.inner_products(&inputs, &terms)? };
+            backend.release(inputs);
+            let places = sums.iter().map(|sum| (sum.output, sum.giants.clone()));
+            let totals = self.giants(&operand.steps, places.zip(totals).collect())?;
+            for (output, total) in totals {
+                match &mut results[output] {
+                    Some(result) => backend.add_assign(std::slice::from_mut(result), &[&total])?,
+                    empty => *empty = Some(total),
                 }
             }
         }
-        let any = &tensors[map.operands[0].tensor][0];
-        results
-            .into_par_iter()
-            .map(|result| {
-                let mut sum = match result {
-                    Some(sum) => sum,
-                    // A map that reads nothing still needs a ciphertext to stand in.
-                    None => {
-                        context.drop_to(context.linear_combination(&[(any, 0.0)], prepared.scale)?, prepared.limbs)?
-                    }
-                };
-                for fold in map.folds() {
-                    let shifted = self.rotate(&sum, fold as i64);
-                    context.add_assign(&mut sum, &shifted)?;
-                    context.recycle(shifted);
+        let mut sums = Vec::with_capacity(outputs);
+        for result in results {
+            sums.push(match result {
+                Some(sum) => sum,
+                // A map that reads nothing still needs a ciphertext to stand in.
+                None => {
+                    let any = &tensors[map.operands[0].tensor][0];
+                    let zero = backend.linear_combinations(&[vec![(any, 0.0)]], prepared.scale)?;
+                    backend.drop_to(zero, prepared.limbs)?.remove(0)
                 }
-                Ok(sum)
-            })
-            .collect()
-    }
-
-    /// A ciphertext rotated by every baby step, in the order of [`baby_number`].
-    fn babies(&self, input: &Ciphertext, steps: &Steps) -> Result<Vec<Ciphertext>, CkksError> {
-        let mut variants = vec![input.clone()];
-        for amounts in baby_amounts(steps) {
-            let rotated: Vec<Vec<Ciphertext>> = variants
-                .into_par_iter()
-                .map(|variant| {
-                    if amounts.iter().all(|&amount| amount == 0) {
-                        return vec![variant];
-                    }
-                    let digits = self.context.decompose_mask(&variant);
-                    let rotated = amounts
-                        .par_iter()
-                        .map(|&amount| match amount {
-                            0 => variant.clone(),
-                            _ => self.context.hoisted(&variant, &digits, self.key(amount)),
-                        })
-                        .collect();
-                    self.context.recycle_decomposed(digits);
-                    self.context.recycle(variant);
-                    rotated
-                })
-                .collect();
-            variants = rotated.into_iter().flatten().collect();
+            });
         }
-        Ok(variants)
+        for fold in map.folds() {
+            let Some(key) = self.key(fold as i64) else { continue };
+            let shifted = backend.rotate(&sums.iter().collect::<Vec<_>>(), key)?;
+            backend.add_assign(&mut sums, &shifted.iter().collect::<Vec<_>>())?;
+            backend.release(shifted);
+        }
+        Ok(sums)
     }
 
-    /// Sums over the giant steps of the axes in `order`, the last one first; `place` fixes the axes before.
+    /// Every ciphertext rotated by every baby step, in the order of [`baby_number`].
+    fn babies(&self, mut batch: Vec<B::Ciphertext>, steps: &Steps) -> Result<Vec<B::Ciphertext>, CkksError> {
+        for amounts in baby_amounts(steps) {
+            let keys: Vec<Option<&B::GaloisKey>> = amounts.iter().map(|&amount| self.key(amount)).collect();
+            batch = self.backend.rotate_hoisted(batch, &keys)?.into_iter().flatten().collect();
+        }
+        Ok(batch)
+    }
+
+    /// Sums over the giant steps of all axes, the innermost first; every sum of an axis advances at the same time (Horner's rule).
     fn giants(
         &self,
-        axes: &[Axis],
-        order: &[usize],
-        place: &mut Vec<usize>,
-        sums: &std::sync::Mutex<HashMap<Vec<usize>, Ciphertext>>,
-    ) -> Result<Option<Ciphertext>, CkksError> {
-        let Some((&axis, inner)) = order.split_first() else {
-            return Ok(sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(place));
-        };
-        let step = (axes[axis].babies * axes[axis].step) as i64;
-        let part = |giant: usize| {
-            let mut place = place.clone();
-            place[axis] = giant;
-            self.giants(axes, inner, &mut place, sums)
-        };
-        let parts: Result<Vec<Option<Ciphertext>>, CkksError> =
-            (0..axes[axis].giants()).into_par_iter().map(part).collect();
-        let mut total: Option<Ciphertext> = None;
-        for part in parts?.into_iter().rev() {
-            if let Some(before) = total.take() {
-                total = Some(self.rotate(&before, step));
-                self.context.recycle(before);
-            }
-            match (total.as_mut(), part) {
-                (Some(total), Some(part)) => {
-                    self.context.add_assign(total, &part)?;
-                    self.context.recycle(part);
+        steps: &Steps,
+        mut sums: HashMap<(usize, Vec<usize>), B::Ciphertext>,
+    ) -> Result<Vec<(usize, B::Ciphertext)>, CkksError> {
+        for axis in giant_order(steps).into_iter().rev() {
+            let step = (steps.axes[axis].babies * steps.axes[axis].step) as i64;
+            let mut totals: HashMap<(usize, Vec<usize>), B::Ciphertext> = HashMap::new();
+            for giant in (0..steps.axes[axis].giants()).rev() {
+                if !totals.is_empty()
+                    && let Some(key) = self.key(step)
+                {
+                    let (places, before): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
+                    let rotated = self.backend.rotate(&before.iter().collect::<Vec<_>>(), key)?;
+                    self.backend.release(before);
+                    totals = places.into_iter().zip(rotated).collect();
                 }
-                (None, part) => total = part,
-                (Some(_), None) => {}
+                for ((output, mut place), part) in sums.extract_if(|(_, place), _| place[axis] == giant) {
+                    place[axis] = 0;
+                    match totals.entry((output, place)) {
+                        Entry::Occupied(mut total) => {
+                            self.backend.add_assign(std::slice::from_mut(total.get_mut()), &[&part])?;
+                            self.backend.release(vec![part]);
+                        }
+                        Entry::Vacant(empty) => _ = empty.insert(part),
+                    }
+                }
             }
+            sums = totals;
         }
-        Ok(total)
+        Ok(sums.into_iter().map(|((output, _), sum)| (output, sum)).collect())
     }
+}
 
-    /// The polynomial without its gain; the form of [`Activation::form`] slot by slot.
-    fn activate(&self, u: Ciphertext, form: &PreparedForm) -> Result<Ciphertext, CkksError> {
-        let context = self.context;
-        let key = self.keys.relinearise.as_ref().ok_or(CkksError::Depth)?;
-        match form {
-            PreparedForm::Square { shift, constant } => {
-                let mut shifted = u;
-                context.add_plain(&mut shifted, shift)?;
-                let mut square = context.rescale(context.multiply(&shifted, &shifted, key)?)?;
-                context.add_plain(&mut square, constant)?;
-                Ok(square)
-            }
-            PreparedForm::Quartic([a, b, c, d]) => {
-                // a u joins u^2 before it is rescaled: no level of its own.
-                let mut product = context.multiply(&u, &u, key)?;
-                context.add_assign(&mut product, &context.multiply_plain(&u, a)?)?;
-                let mut inner = context.rescale(product)?;
-                context.add_plain(&mut inner, b)?;
-                let mut product = context.multiply(&inner, &inner, key)?;
-                let limbs = context.limbs_of(&product);
-                context.add_assign(&mut product, &context.multiply_plain(&context.drop_to(u, limbs)?, c)?)?;
-                let mut value = context.rescale(product)?;
-                context.add_plain(&mut value, d)?;
-                Ok(value)
-            }
-            PreparedForm::Sextic([a, b, c, d, e, f]) => {
-                let square = context.rescale(context.multiply(&u, &u, key)?)?;
-                let mut shifted = square.clone();
-                context.add_plain(&mut shifted, b)?;
-                let u = context.drop_to(u, context.limbs_of(&square))?;
-                let mut product = context.multiply(&shifted, &u, key)?;
-                context.add_assign(&mut product, &context.multiply_plain(&square, a)?)?;
-                let mut inner = context.rescale(product)?;
-                context.add_plain(&mut inner, c)?;
-                let mut product = context.multiply(&inner, &inner, key)?;
-                let limbs = context.limbs_of(&product);
-                context.add_assign(&mut product, &context.multiply_plain(&context.drop_to(square, limbs)?, d)?)?;
-                context.add_assign(&mut product, &context.multiply_plain(&context.drop_to(u, limbs)?, e)?)?;
-                let mut value = context.rescale(product)?;
-                context.add_plain(&mut value, f)?;
-                Ok(value)
-            }
-            PreparedForm::Cubic([c0, c1, c2, c3]) => {
-                let square = context.rescale(context.multiply(&u, &u, key)?)?;
-                let mut factor = context.rescale(context.multiply_plain(&u, c3)?)?;
-                context.add_plain(&mut factor, c2)?;
-                let mut product = context.multiply(&square, &factor, key)?;
-                let limbs = context.limbs_of(&product);
-                context.add_assign(&mut product, &context.multiply_plain(&context.drop_to(u, limbs)?, c1)?)?;
-                let mut value = context.rescale(product)?;
-                context.add_plain(&mut value, c0)?;
-                Ok(value)
-            }
-        }
-    }
+fn slots<B: RnsOps>(plaintexts: &[B::Plaintext]) -> Vec<Constant<'_, B::Plaintext>> {
+    plaintexts.iter().map(Constant::Slots).collect()
 }
 
 /// Number of a combination of baby steps in what [`LatencySession::babies`] gives.
 fn baby_number(steps: &Steps, babies: &[usize]) -> usize {
     baby_order(steps).into_iter().fold(0, |number, axis| number * steps.axes[axis].babies + babies[axis])
-}
-
-fn encode_masks(writer: &Writer<'_>, steps: &Steps, masks: Vec<Mask>, scale: f64, limbs: usize) -> Vec<Sum> {
-    let mut sums: BTreeMap<(usize, Vec<usize>), Vec<Mask>> = BTreeMap::new();
-    for mask in masks {
-        sums.entry((mask.output, mask.giants.clone())).or_default().push(mask);
-    }
-    let babies: usize = steps.axes.iter().map(|axis| axis.babies).product();
-    let encode = |mask: Mask| {
-        let number = mask.input * babies + baby_number(steps, &mask.babies);
-        (number, writer.plaintext(&mask.slots, scale, limbs))
-    };
-    let sum = |((output, giants), masks): ((usize, Vec<usize>), Vec<Mask>)| Sum {
-        output,
-        giants,
-        terms: masks.into_par_iter().map(encode).collect(),
-    };
-    sums.into_par_iter().map(sum).collect()
-}
-
-/// Constants of the activation of one ciphertext, and what comes out of it.
-fn prepare_form<'f>(
-    writer: &Writer<'_>,
-    layout: &Layout,
-    ciphertext: usize,
-    of_row: &dyn Fn(usize) -> &'f Activation,
-    u: State,
-) -> (PreparedForm, State) {
-    let context = writer.context;
-    let write = |pick: &dyn Fn(&Form) -> f64, scale: f64, limbs: usize| {
-        writer.plaintext(&layout.spread(ciphertext, |row| pick(&of_row(row).form)), scale, limbs)
-    };
-    let square = State { scale: u.scale * u.scale, limbs: u.limbs };
-    let inner = square.rescaled(context);
-    match of_row(0).form {
-        Form::Square { .. } => {
-            let field = |pick: fn(f64, f64) -> f64| {
-                move |form: &Form| match *form {
-                    Form::Square { shift, constant, .. } => pick(shift, constant),
-                    _ => unreachable!("a stage has one form"),
-                }
-            };
-            let shift = write(&field(|shift, _| shift), u.scale, u.limbs);
-            let constant = write(&field(|_, constant| constant), inner.scale, inner.limbs);
-            (PreparedForm::Square { shift, constant }, inner)
-        }
-        Form::Quartic { .. } => {
-            let field = |at: usize| {
-                move |form: &Form| match *form {
-                    Form::Quartic { a, b, c, d, .. } => [a, b, c, d][at],
-                    _ => unreachable!("a stage has one form"),
-                }
-            };
-            let product = State { scale: inner.scale * inner.scale, limbs: inner.limbs };
-            let value = product.rescaled(context);
-            let form = PreparedForm::Quartic([
-                write(&field(0), square.scale / u.scale, u.limbs),
-                write(&field(1), inner.scale, inner.limbs),
-                write(&field(2), product.scale / u.scale, inner.limbs),
-                write(&field(3), value.scale, value.limbs),
-            ]);
-            (form, value)
-        }
-        Form::Sextic { .. } => {
-            let field = |at: usize| {
-                move |form: &Form| match *form {
-                    Form::Sextic { rest, .. } => rest[at],
-                    _ => unreachable!("a stage has one form"),
-                }
-            };
-            let cube = State { scale: inner.scale * u.scale, limbs: inner.limbs };
-            let factor = cube.rescaled(context);
-            let product = State { scale: factor.scale * factor.scale, limbs: factor.limbs };
-            let value = product.rescaled(context);
-            let form = PreparedForm::Sextic([
-                write(&field(0), cube.scale / inner.scale, inner.limbs),
-                write(&field(1), inner.scale, inner.limbs),
-                write(&field(2), factor.scale, factor.limbs),
-                write(&field(3), product.scale / inner.scale, factor.limbs),
-                write(&field(4), product.scale / u.scale, factor.limbs),
-                write(&field(5), value.scale, value.limbs),
-            ]);
-            (form, value)
-        }
-        Form::Cubic(_) => {
-            let field = |at: usize| {
-                move |form: &Form| match *form {
-                    Form::Cubic(c) => c[at],
-                    _ => unreachable!("a stage has one form"),
-                }
-            };
-            // The other factor comes out at the square's own scale.
-            let lead = square.scale / u.scale;
-            let product = State { scale: inner.scale * inner.scale, limbs: inner.limbs };
-            let value = product.rescaled(context);
-            let form = PreparedForm::Cubic([
-                write(&field(0), value.scale, value.limbs),
-                write(&field(1), product.scale / u.scale, inner.limbs),
-                write(&field(2), inner.scale, inner.limbs),
-                write(&field(3), lead, u.limbs),
-            ]);
-            (form, value)
-        }
-    }
 }

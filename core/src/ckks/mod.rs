@@ -5,9 +5,12 @@
 //! 2020) for hybrid key switching.
 
 pub mod activation;
+pub mod backend;
 pub mod context;
 pub mod cost;
+mod cpu;
 pub mod encode;
+pub mod evaluate;
 pub mod evaluator;
 pub mod exec;
 pub mod files;

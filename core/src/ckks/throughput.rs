@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::activation::Form;
-use super::context::{CkksParams, Context};
+use super::activation::Activation;
+use super::backend::{Constant, RnsOps};
+use super::context::CkksParams;
+use super::evaluate::{activate, numbers};
 use super::evaluator::{Ciphertext, CkksError};
 use super::keyswitch::SwitchKey;
 use super::order::{Graph, Wave};
@@ -52,10 +54,10 @@ pub(super) fn output_scale(params: &CkksParams, bound: f64) -> f64 {
 ///
 /// Rows are evaluated in an order that was settled beforehand: values are freed behind their last reader, and inputs are asked for
 /// when they are first read, so that much less than the whole network's values lives at one time.
-pub struct ThroughputSession<'a> {
-    context: &'a Context,
+pub struct ThroughputSession<'a, B: RnsOps> {
+    backend: &'a B,
     network: &'a PolynomialNetwork,
-    relinearise: Option<&'a SwitchKey>,
+    relinearise: Option<B::SwitchKey>,
     /// The linear maps of the stages, then the output's.
     maps: Vec<SharedRows>,
     /// All nodes: the network's values, then the output elements, then the maps' shared sums.
@@ -67,23 +69,24 @@ pub struct ThroughputSession<'a> {
     waves: Vec<Wave>,
 }
 
-impl<'a> ThroughputSession<'a> {
+impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// Ties network, polynomials and a client's key together, and settles the order for the current thread pool.
     ///
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs.
     pub fn new(
-        context: &'a Context,
+        backend: &'a B,
         network: &'a PolynomialNetwork,
-        relinearise: Option<&'a SwitchKey>,
+        relinearise: Option<SwitchKey>,
     ) -> Result<Self, CkksError> {
-        if context.limbs() <= network.levels() || network.input.is_empty() {
+        let params = backend.params();
+        if params.primes.len() <= network.levels() || network.input.is_empty() {
             return Err(CkksError::Depth);
         }
         let outputs = network.value_count()..network.value_count() + network.output_rows.len();
         let mut tasks = vec![Task::Input; outputs.end];
         let mut gains = vec![1.0; outputs.end];
-        let mut limbs = vec![context.limbs(); outputs.end];
+        let mut limbs = vec![params.primes.len(); outputs.end];
         let channels = network.channels();
         let mut maps = Vec::with_capacity(network.stages.len() + 1);
         let mut first = network.input.len();
@@ -122,7 +125,8 @@ impl<'a> ThroughputSession<'a> {
         }
         let width = (WAVE_ROWS_PER_THREAD * rayon::current_num_threads()).max(LEAST_WAVE_ROWS);
         let waves = graph.waves(outputs.start as u32..outputs.end as u32, width);
-        Ok(Self { context, network, relinearise, maps, tasks, gains, limbs, outputs, waves })
+        let relinearise = relinearise.map(|key| backend.load_switch_key(key)).transpose()?;
+        Ok(Self { backend, network, relinearise, maps, tasks, gains, limbs, outputs, waves })
     }
 
     /// The session, if `bytes` hold [`ThroughputSession::peak_bytes`].
@@ -149,17 +153,18 @@ impl<'a> ThroughputSession<'a> {
     }
 
     fn ciphertext_bytes(&self, limbs: usize) -> u64 {
-        2 * 4 * (limbs * self.context.degree()) as u64
+        2 * 4 * (limbs as u64) << self.backend.params().log2_degree
     }
 
     /// What all threads need for a row each at the highest level, and the buffers that wait.
     fn working_bytes(&self) -> u64 {
-        let (limbs, special) = (self.context.limbs(), self.context.params.special_primes.len());
+        let params = self.backend.params();
+        let (limbs, special) = (params.primes.len(), params.special_primes.len());
         let extended = limbs + special;
         // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
         let row = 3 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
         let polynomials = rayon::current_num_threads() * row + Pool::most_kept() * extended;
-        4 * (polynomials * self.context.degree()) as u64
+        4 * (polynomials as u64) << params.log2_degree
     }
 
     /// Evaluates the network; one ciphertext an output element.
@@ -173,171 +178,140 @@ impl<'a> ThroughputSession<'a> {
         input: &(dyn Fn(usize) -> Ciphertext + Sync),
         progress: &dyn Progress,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        progress.start("inference", self.network.activation_count().max(1) as u64);
-        let mut values: Vec<Option<Ciphertext>> = vec![None; self.tasks.len()];
+        progress.start("inference", self.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
+        let mut values: Vec<Option<B::Ciphertext>> = vec![None; self.tasks.len()];
         for wave in &self.waves {
-            let evaluate = |&node: &u32| {
-                let node = node as usize;
-                match self.tasks[node] {
-                    Task::Input => self.checked(input(node)),
-                    Task::Sum { map, group } => self.sum(&self.maps[map].groups[group], &values),
-                    Task::Row { map, row } if self.outputs.contains(&node) => self.output(map, row, &values),
-                    Task::Row { map, row } => self.activation(map, row, &values).inspect(|_| progress.advance(1)),
-                }
-            };
-            // One row at a time: a thread that is done early takes the next one.
-            let results: Result<Vec<Ciphertext>, CkksError> =
-                wave.nodes.par_iter().with_max_len(1).map(evaluate).collect();
-            for (&node, value) in wave.nodes.iter().zip(results?) {
+            let groups = self.groups(&wave.nodes);
+            // A thread that is done early takes the next group.
+            let results: Result<Vec<Vec<B::Ciphertext>>, CkksError> = groups
+                .par_iter()
+                .with_max_len(1)
+                .map(|nodes| self.evaluate(nodes, &values, input).inspect(|done| progress.advance(done.len() as u64)))
+                .collect();
+            for (&node, value) in groups.iter().copied().flatten().zip(results?.into_iter().flatten()) {
                 values[node as usize] = Some(value);
             }
-            let dead: Vec<Ciphertext> = wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect();
-            dead.into_par_iter().for_each(|value| self.context.recycle(value));
+            self.backend.release(wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect());
         }
         progress.finish();
-        Ok(values.drain(self.outputs.clone()).map(|value| value.expect("outputs are roots of the order")).collect())
+        let outputs = values.drain(self.outputs.clone());
+        self.backend.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
     }
 
-    fn checked(&self, input: Ciphertext) -> Result<Ciphertext, CkksError> {
-        let (left, right) = (self.context.limbs_of(&input), self.context.limbs());
-        if left == right { Ok(input) } else { Err(CkksError::Level { left, right }) }
-    }
-
-    fn sum(&self, members: &[u32], values: &[Option<Ciphertext>]) -> Result<Ciphertext, CkksError> {
-        let (first, others) = members.split_first().expect("groups have members");
-        let mut total = self.exact(live(values, *first));
-        for &member in others {
-            self.context.add_assign(&mut total, live(values, member))?;
-        }
-        Ok(total)
-    }
-
-    fn activation(&self, map: usize, row: usize, values: &[Option<Ciphertext>]) -> Result<Ciphertext, CkksError> {
-        let stage = &self.network.stages[map];
-        let activation = stage.activation(row);
-        // u = (x - centre) / radius comes straight out of the linear map.
-        let (factor, offset) = (1.0 / activation.radius, self.maps[map].rows[row].0 - activation.centre);
-        let scale = f64::from(self.context.params.scale_log2).exp2();
-        let sum = self.affine(map, row, values, factor, |limbs| self.context.before_rescale(scale, limbs))?;
-        let mut u = self.context.rescale(sum)?;
-        self.context.add_constant(&mut u, offset * factor);
-        let target = self.context.limbs_of(&u) - stage.depth();
-        let value = self.context.drop_to(self.activate(u, &activation.form)?, target)?;
-        Ok(self.settle(value))
-    }
-
-    fn output(&self, map: usize, row: usize, values: &[Option<Ciphertext>]) -> Result<Ciphertext, CkksError> {
-        let scale = output_scale(&self.context.params, self.network.output_bound);
-        let mut value = self.affine(map, row, values, 1.0, |_| scale)?;
-        self.context.add_constant(&mut value, self.maps[map].rows[row].0);
-        Ok(self.settle(self.context.drop_to(value, OUTPUT_LIMBS)?))
-    }
-
-    /// A ciphertext that stays, in buffers without room for dropped limbs.
-    fn settle(&self, value: Ciphertext) -> Ciphertext {
-        let exact = self.exact(&value);
-        self.context.recycle(value);
-        exact
-    }
-
-    fn exact(&self, value: &Ciphertext) -> Ciphertext {
-        let copy = |part: &Vec<u32>| {
-            let mut out = self.context.pool.take(part.len());
-            out.copy_from_slice(part);
-            out
+    /// Neighbours of one kind, as many as the backend takes together.
+    fn groups<'n>(&self, nodes: &'n [u32]) -> Vec<&'n [u32]> {
+        let alike = |&a: &u32, &b: &u32| {
+            let limbs = |node: u32| self.limbs[node as usize];
+            let same = match (self.tasks[a as usize], self.tasks[b as usize]) {
+                (Task::Input, Task::Input) => true,
+                (Task::Row { map, .. }, Task::Row { map: other, .. }) => map == other,
+                (Task::Sum { map, .. }, Task::Sum { map: other, .. }) => map == other,
+                _ => false,
+            };
+            same && limbs(a) == limbs(b)
         };
-        Ciphertext { parts: value.parts.each_ref().map(copy), scale: value.scale }
+        let together = self.backend.rows_together();
+        nodes.chunk_by(alike).flat_map(|nodes| nodes.chunks(together)).collect()
     }
 
-    /// `factor` times a row without its constant, at the scale that is asked for at the lowest level of its terms.
-    fn affine(
+    fn evaluate(
+        &self,
+        nodes: &[u32],
+        values: &[Option<B::Ciphertext>],
+        input: &(dyn Fn(usize) -> Ciphertext + Sync),
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
+        match self.tasks[first as usize] {
+            Task::Input => {
+                let batch = self.backend.upload(nodes.iter().map(|&node| input(node as usize)).collect())?;
+                let right = self.backend.params().primes.len();
+                match batch.iter().map(|value| self.backend.state(value).limbs).find(|&limbs| limbs != right) {
+                    Some(left) => Err(CkksError::Level { left, right }),
+                    None => Ok(batch),
+                }
+            }
+            Task::Sum { .. } => self.sums(nodes, values),
+            Task::Row { .. } if self.outputs.contains(&(first as usize)) => self.output(nodes, values),
+            Task::Row { map, .. } => self.activation(map, nodes, values),
+        }
+    }
+
+    fn sums(&self, nodes: &[u32], values: &[Option<B::Ciphertext>]) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let members: Vec<&[u32]> = nodes
+            .iter()
+            .filter_map(|&node| match self.tasks[node as usize] {
+                Task::Sum { map, group } => Some(self.maps[map].groups[group].as_slice()),
+                _ => None,
+            })
+            .collect();
+        let mut totals: Vec<B::Ciphertext> = members.iter().map(|group| live(values, group[0]).clone()).collect();
+        for (total, group) in totals.iter_mut().zip(&members) {
+            for &member in &group[1..] {
+                self.backend.add_assign(std::slice::from_mut(total), &[live(values, member)])?;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Rows of one stage's map, with their polynomials.
+    fn activation(
+        &self,
+        map: usize,
+        nodes: &[u32],
+        values: &[Option<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let (backend, stage, rows) = (self.backend, &self.network.stages[map], self.rows(nodes));
+        let activations: Vec<&Activation> = rows.iter().map(|&row| stage.activation(row)).collect();
+        // u = (x - centre) / radius comes straight out of the linear map.
+        let terms: Vec<_> =
+            rows.iter().zip(&activations).map(|(&row, a)| self.terms(map, row, values, 1.0 / a.radius)).collect();
+        let lowest = terms.iter().flatten().map(|(term, _)| backend.state(term).limbs).min().unwrap_or(1);
+        let params = backend.params();
+        let scale = f64::from(params.scale_log2).exp2() * f64::from(params.primes[lowest - 1]);
+        let mut u = backend.rescale(backend.linear_combinations(&terms, scale)?)?;
+        let offset = |(&row, a): (&usize, &&Activation)| (self.maps[map].rows[row].0 - a.centre) / a.radius;
+        let offsets: Vec<_> = rows.iter().zip(&activations).map(offset).map(Constant::Number).collect();
+        backend.add_constants(&mut u, &offsets)?;
+        let Some(first) = activations.first() else { return Ok(u) };
+        let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
+        let constants = numbers(&activations.iter().map(|a| &a.form).collect::<Vec<_>>());
+        Ok(backend.settle(activate(backend, key, first.form.kind(), u, &constants)?))
+    }
+
+    fn output(&self, nodes: &[u32], values: &[Option<B::Ciphertext>]) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let (map, rows) = (self.network.stages.len(), self.rows(nodes));
+        let scale = output_scale(self.backend.params(), self.network.output_bound);
+        let terms: Vec<_> = rows.iter().map(|&row| self.terms(map, row, values, 1.0)).collect();
+        let mut batch = self.backend.linear_combinations(&terms, scale)?;
+        let constants: Vec<_> = rows.iter().map(|&row| Constant::Number(self.maps[map].rows[row].0)).collect();
+        self.backend.add_constants(&mut batch, &constants)?;
+        Ok(self.backend.settle(self.backend.drop_to(batch, OUTPUT_LIMBS)?))
+    }
+
+    fn rows(&self, nodes: &[u32]) -> Vec<usize> {
+        let row = |&node: &u32| match self.tasks[node as usize] {
+            Task::Row { row, .. } => Some(row),
+            _ => None,
+        };
+        nodes.iter().filter_map(row).collect()
+    }
+
+    /// Terms of a row, its numbers times `factor`.
+    fn terms<'v>(
         &self,
         map: usize,
         row: usize,
-        values: &[Option<Ciphertext>],
+        values: &'v [Option<B::Ciphertext>],
         factor: f64,
-        scale: impl Fn(usize) -> f64,
-    ) -> Result<Ciphertext, CkksError> {
+    ) -> Vec<(&'v B::Ciphertext, f64)> {
         let term =
             |&(source, weight): &(u32, f64)| (live(values, source), weight * self.gains[source as usize] * factor);
-        let terms: Vec<(&Ciphertext, f64)> = self.maps[map].rows[row].1.iter().map(term).collect();
-        let limbs = terms.iter().map(|(term, _)| self.context.limbs_of(term)).min().unwrap_or(1);
-        self.context.linear_combination(&terms, scale(limbs))
+        self.maps[map].rows[row].1.iter().map(term).collect()
     }
+}
 
-    /// The polynomial without its gain.
-    fn activate(&self, u: Ciphertext, form: &Form) -> Result<Ciphertext, CkksError> {
-        let context = self.context;
-        match *form {
-            Form::Square { shift, constant, .. } => {
-                let mut shifted = u;
-                context.add_constant(&mut shifted, shift);
-                let mut square = self.square(&shifted)?;
-                context.recycle(shifted);
-                context.add_constant(&mut square, constant);
-                Ok(square)
-            }
-            Form::Quartic { a, b, c, d, .. } => {
-                // a u joins u^2 before it is rescaled: no level of its own.
-                let mut product = self.multiply(&u, &u)?;
-                self.add_multiple(&mut product, &u, a)?;
-                let mut inner = context.rescale(product)?;
-                context.add_constant(&mut inner, b);
-                let mut product = self.multiply(&inner, &inner)?;
-                self.add_multiple(&mut product, &u, c)?;
-                [inner, u].into_iter().for_each(|done| context.recycle(done));
-                let mut value = context.rescale(product)?;
-                context.add_constant(&mut value, d);
-                Ok(value)
-            }
-            Form::Sextic { rest: [a, b, c, d, e, f], .. } => {
-                let square = self.square(&u)?;
-                let mut shifted = square.clone();
-                context.add_constant(&mut shifted, b);
-                let factor = context.drop_to(u.clone(), context.limbs_of(&square))?;
-                let mut product = self.multiply(&shifted, &factor)?;
-                self.add_multiple(&mut product, &square, a)?;
-                let mut inner = context.rescale(product)?;
-                context.add_constant(&mut inner, c);
-                let mut product = self.multiply(&inner, &inner)?;
-                self.add_multiple(&mut product, &square, d)?;
-                self.add_multiple(&mut product, &u, e)?;
-                [square, shifted, factor, inner, u].into_iter().for_each(|done| context.recycle(done));
-                let mut value = context.rescale(product)?;
-                context.add_constant(&mut value, f);
-                Ok(value)
-            }
-            Form::Cubic([c0, c1, c2, c3]) => {
-                let square = self.square(&u)?;
-                let scale = square.scale * f64::from(context.modulus(context.limbs_of(&u) - 1).p);
-                let mut factor = context.rescale(context.linear_combination(&[(&u, c3)], scale)?)?;
-                context.add_constant(&mut factor, c2);
-                let mut product = self.multiply(&square, &factor)?;
-                self.add_multiple(&mut product, &u, c1)?;
-                [square, factor, u].into_iter().for_each(|done| context.recycle(done));
-                let mut value = context.rescale(product)?;
-                context.add_constant(&mut value, c0);
-                Ok(value)
-            }
-        }
-    }
-
-    fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        self.context.multiply(a, b, self.relinearise.ok_or(CkksError::Depth)?)
-    }
-
-    fn square(&self, u: &Ciphertext) -> Result<Ciphertext, CkksError> {
-        self.context.rescale(self.multiply(u, u)?)
-    }
-
-    /// `sum += factor * term`, at the sum's scale and level.
-    fn add_multiple(&self, sum: &mut Ciphertext, term: &Ciphertext, factor: f64) -> Result<(), CkksError> {
-        let multiple = self.context.linear_combination(&[(term, factor)], sum.scale)?;
-        let multiple = self.context.drop_to(multiple, self.context.limbs_of(sum))?;
-        self.context.add_assign(sum, &multiple)?;
-        self.context.recycle(multiple);
-        Ok(())
-    }
+fn live<C>(values: &[Option<C>], node: u32) -> &C {
+    values[node as usize].as_ref().expect("values live until their last reader")
 }
 
 /// Where an input element lies: elements of all channels at one place of an image together.
@@ -347,8 +321,4 @@ fn place(shape: &[usize], element: usize) -> f64 {
         _ => element,
     };
     place as f64
-}
-
-fn live(values: &[Option<Ciphertext>], node: u32) -> &Ciphertext {
-    values[node as usize].as_ref().expect("values live until their last reader")
 }
