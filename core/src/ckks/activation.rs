@@ -198,6 +198,14 @@ impl Form {
     }
 }
 
+/// What a channel's polynomial is fitted to.
+pub struct Channel<'a> {
+    /// Arguments of the function on calibration data.
+    pub samples: Vec<f64>,
+    /// The function.
+    pub function: &'a dyn Fn(f64) -> f64,
+}
+
 impl Activation {
     /// Whether all its numbers are finite, and its range is one.
     #[must_use]
@@ -218,16 +226,16 @@ impl Activation {
     /// # Panics
     /// If a channel has no samples.
     #[must_use]
-    pub fn fit(channels: &[(Vec<f64>, &dyn Fn(f64) -> f64)], degree: usize) -> Vec<Self> {
-        let ranges: Vec<(f64, f64)> = channels.iter().map(|(samples, _)| range(samples)).collect();
-        let polynomial = |(at, (samples, function)): (usize, &(Vec<f64>, &dyn Fn(f64) -> f64))| {
-            least_squares(samples, degree, ranges[at], function)
+    pub fn fit(channels: &[Channel<'_>], degree: usize) -> Vec<Self> {
+        let ranges: Vec<(f64, f64)> = channels.iter().map(|channel| range(&channel.samples)).collect();
+        let polynomial = |(at, channel): (usize, &Channel<'_>)| {
+            least_squares(&channel.samples, degree, ranges[at], channel.function)
         };
         let fitted: Vec<Vec<f64>> = channels.iter().enumerate().map(polynomial).collect();
         let squares: Option<Vec<Form>> = fitted.iter().map(|c| Form::square(c)).collect();
         let forms = squares.unwrap_or_else(|| {
             let form = |(at, c): (usize, &Vec<f64>)| {
-                let (samples, function) = &channels[at];
+                let Channel { samples, function } = &channels[at];
                 match degree {
                     0..=3 => Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0))),
                     4 => Form::quartic(&with_lead(c, samples, ranges[at], function)),
@@ -348,8 +356,8 @@ mod tests {
     }
 
     fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
-        let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
-            functions.iter().map(|f| (samples(), f as &dyn Fn(f64) -> f64)).collect();
+        let channels: Vec<Channel<'_>> =
+            functions.iter().map(|f| Channel { samples: samples(), function: f }).collect();
         Activation::fit(&channels, degree)
     }
 
@@ -389,7 +397,7 @@ mod tests {
     fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
-        let fitted = Activation::fit(&[(samples.clone(), &|x: f64| x.max(0.0))], 4)[0];
+        let fitted = Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4)[0];
         let error = samples.iter().map(|&x| (fitted.evaluate(x) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
         assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49).abs() < 3.0));

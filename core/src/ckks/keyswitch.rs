@@ -188,7 +188,7 @@ impl Context {
     #[must_use]
     pub fn rotation_element(&self, steps: usize) -> usize {
         let mask = 2 * self.degree() - 1;
-        (0..steps % (self.degree() / 2)).fold(1, |element, _| element * 5 & mask)
+        (0..steps % (self.degree() / 2)).fold(1, |element, _| (element * 5) & mask)
     }
 
     /// Values in another order, every limb alike.

@@ -79,7 +79,7 @@ pub struct Pricing<'a> {
 impl Pricing<'_> {
     fn key_seconds(&self, rotations: usize) -> f64 {
         let special = self.params.special_primes.len();
-        let words = self.limbs.div_ceil(special) * (self.limbs + special) << self.params.log2_degree;
+        let words = (self.limbs.div_ceil(special) * (self.limbs + special)) << self.params.log2_degree;
         rotations as f64 * 4e-6 * words as f64 * KEY_SECONDS_PER_MEGABYTE
     }
 

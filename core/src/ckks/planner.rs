@@ -118,6 +118,11 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                 if noise > largest {
                     continue;
                 }
+                // Where inputs fill all slots, rotations can only add to the work.
+                if rotates && found[0] && options.batch >= params.slots() {
+                    found[1] = true;
+                    continue;
+                }
                 let packed = if rotates {
                     latency(polynomials, &params, options)
                 } else {
@@ -140,8 +145,8 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                 }
             }
         }
-        // A larger ring makes neither packing faster.
-        if found == [true; 2] {
+        // A larger ring makes a run no faster; it only takes more inputs at a time.
+        if found == [true; 2] && options.batch <= 1 << (log2_degree - 1) {
             break;
         }
     }

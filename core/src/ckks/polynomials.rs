@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::activation::Activation;
+use super::activation::{Activation, Channel};
 use super::context::CkksParams;
 use super::noise;
 use crate::network::{ClientOp, Network, Row, TensorInfo, rows};
@@ -114,8 +114,8 @@ impl PolynomialNetwork {
                 pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
             }
             let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
-            let channels: Vec<(Vec<f64>, &dyn Fn(f64) -> f64)> =
-                samples.into_iter().zip(&functions).map(|(samples, f)| (samples, f as &dyn Fn(f64) -> f64)).collect();
+            let channels: Vec<Channel<'_>> =
+                samples.into_iter().zip(&functions).map(|(samples, f)| Channel { samples, function: f }).collect();
             let activations = Activation::fit(&channels, degree);
             for (values, pre) in values.iter_mut().zip(&pre) {
                 values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x)));

@@ -153,7 +153,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     }
 
     fn ciphertext_bytes(&self, limbs: usize) -> u64 {
-        2 * 4 * (limbs as u64) << self.backend.params().log2_degree
+        (8 * limbs as u64) << self.backend.params().log2_degree
     }
 
     /// What all threads need for a row each at the highest level, and the buffers that wait.
@@ -164,7 +164,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
         let row = 3 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
         let polynomials = rayon::current_num_threads() * row + Pool::most_kept() * extended;
-        4 * (polynomials as u64) << params.log2_degree
+        (4 * polynomials as u64) << params.log2_degree
     }
 
     /// Evaluates the network; one ciphertext an output element.
