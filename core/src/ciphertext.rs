@@ -49,8 +49,7 @@ impl EncryptedInput {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::Input, Scheme::Tfhe, binding, &body)
+        format::seal_value(Kind::Input, Scheme::Tfhe, binding, self)
     }
 
     /// Decodes the body of a file and checks it against the parameters.
@@ -106,8 +105,7 @@ impl EncryptedOutput {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::Output, Scheme::Tfhe, binding, &body)
+        format::seal_value(Kind::Output, Scheme::Tfhe, binding, self)
     }
 
     /// Decodes the body of a file and checks it against the parameters.

@@ -52,8 +52,7 @@ impl SeededEvaluationKey {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        let body = postcard::to_allocvec(self).expect("plain words always serialise");
-        format::seal(Kind::EvaluationKey, Scheme::Tfhe, binding, &body)
+        format::seal_value(Kind::EvaluationKey, Scheme::Tfhe, binding, self)
     }
 
     /// Decodes and checks the body of a key file.

@@ -7,6 +7,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::params::Scheme;
 
 /// First bytes of every binary file.
@@ -120,14 +122,31 @@ pub enum FormatError {
 #[must_use]
 pub fn seal(kind: Kind, scheme: Scheme, binding: &Binding, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&[kind as u8, VERSION, scheme as u8]);
-    bytes.extend_from_slice(binding);
-    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
-    let checksum = blake3::Hasher::new().update(&bytes).update(body).finalize();
-    bytes.extend_from_slice(checksum.as_bytes());
+    bytes.resize(HEADER_BYTES, 0);
     bytes.extend_from_slice(body);
+    write_header(kind, scheme, binding, &mut bytes);
     bytes
+}
+
+/// A file image with a value as its body, which is written once.
+///
+/// # Panics
+/// If the value does not serialise: plain data always does.
+#[must_use]
+pub fn seal_value<T: Serialize>(kind: Kind, scheme: Scheme, binding: &Binding, value: &T) -> Vec<u8> {
+    let mut bytes = postcard::to_extend(value, vec![0; HEADER_BYTES]).expect("plain data always serialises");
+    write_header(kind, scheme, binding, &mut bytes);
+    bytes
+}
+
+fn write_header(kind: Kind, scheme: Scheme, binding: &Binding, bytes: &mut [u8]) {
+    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+    header[..6].copy_from_slice(&MAGIC);
+    header[6..BINDING_AT].copy_from_slice(&[kind as u8, VERSION, scheme as u8]);
+    header[BINDING_AT..LENGTH_AT].copy_from_slice(binding);
+    header[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    let checksum = blake3::Hasher::new().update(&header[..CHECKSUM_AT]).update(body).finalize();
+    header[CHECKSUM_AT..].copy_from_slice(checksum.as_bytes());
 }
 
 /// Checks a file image and returns its binding and body.

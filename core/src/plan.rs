@@ -136,8 +136,7 @@ impl Plan {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = postcard::to_allocvec(self).expect("plain data always serialises");
-        format::seal(Kind::Plan, Scheme::Tfhe, &self.params.binding(), &body)
+        format::seal_value(Kind::Plan, Scheme::Tfhe, &self.params.binding(), self)
     }
 
     /// Decodes and checks the body of a plan file.

@@ -66,11 +66,6 @@ fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FormatError> {
     postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))
 }
 
-fn encode<T: Serialize>(kind: Kind, binding: &Binding, value: &T) -> Vec<u8> {
-    let body = postcard::to_allocvec(value).expect("plain words always serialise");
-    format::seal(kind, Scheme::Ckks, binding, &body)
-}
-
 /// Bytes of one seeded key for ciphertexts of so many limbs.
 fn key_bytes(params: &CkksParams, limbs: usize) -> u64 {
     let special = params.special_primes.len();
@@ -90,7 +85,7 @@ impl SeededEvaluationKey {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        encode(Kind::EvaluationKey, binding, self)
+        format::seal_value(Kind::EvaluationKey, Scheme::Ckks, binding, self)
     }
 
     /// Decodes the body of a key file and expands its masks.
@@ -145,7 +140,7 @@ impl EncryptedInput {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        encode(Kind::Input, binding, self)
+        format::seal_value(Kind::Input, Scheme::Ckks, binding, self)
     }
 
     /// Decodes the body of a file and checks it against the parameters.
@@ -175,7 +170,7 @@ impl EncryptedOutput {
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        encode(Kind::Output, binding, self)
+        format::seal_value(Kind::Output, Scheme::Ckks, binding, self)
     }
 
     /// Decodes the body of a file and checks it against the parameters.

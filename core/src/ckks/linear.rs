@@ -19,6 +19,9 @@ use super::steps::{Axis, Steps};
 /// What a megabyte of key is worth, in seconds.
 const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
 
+/// Most baby steps, and giant steps, of a map that is read from outside.
+const MOST_STEPS: usize = 1 << 20;
+
 /// Values that exist: the input, or the results of a stage.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -337,7 +340,13 @@ impl LinearMap {
             let within = |x: usize| (1..=ring).contains(&x);
             within(axis.step) && within(axis.count) && within(axis.babies) && axis.start.unsigned_abs() as usize <= ring
         };
-        let steps = |steps: &Steps| steps.axes.len() <= 4 && steps.axes.iter().all(axis);
+        let few = |steps: &Steps, count: fn(&Axis) -> usize| {
+            steps.axes.iter().map(count).try_fold(1_usize, usize::checked_mul).is_some_and(|all| all <= MOST_STEPS)
+        };
+        let steps = |steps: &Steps| {
+            let sound = steps.axes.len() <= 4 && steps.axes.iter().all(axis);
+            sound && few(steps, |axis| axis.babies) && few(steps, Axis::giants)
+        };
         let operand =
             |operand: &Operand| operand.tensor <= tensors && operand.window.iter().chain([&operand.steps]).all(steps);
         let period = self.period.is_power_of_two() && self.period <= ring && self.period >= self.output.period;
