@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
-        let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x * x];
+        let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x];
         for ((fitted, function), degree) in [4, 6].into_iter().flat_map(|degree| {
             fit(degree, &functions).into_iter().zip(functions).skip(1).map(move |pair| (pair, degree))
         }) {
