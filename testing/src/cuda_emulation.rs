@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::required::is_required;
+
 /// Path of a `libcuda.so` that runs the kernels on the host, built in `folder`, or why there is none.
 ///
 /// # Errors
-/// Where there is no g++; a failure instead with `HEMAN_REQUIRE=emulation`.
+/// Where there is no g++.
 ///
 /// # Panics
-/// If the sources do not compile.
+/// If the sources do not compile, or there is no g++ and `HEMAN_REQUIRE` holds `emulation`.
 pub fn library(folder: &Path) -> Result<PathBuf, String> {
     if Command::new("g++").arg("--version").output().is_err() {
-        assert_ne!(std::env::var("HEMAN_REQUIRE").as_deref(), Ok("emulation"), "no g++");
+        assert!(!is_required("emulation"), "no g++");
         return Err("no g++".into());
     }
     Ok(compile(&folder.join("emulation")).unwrap_or_else(|error| panic!("the CUDA emulation does not build: {error}")))

@@ -7,4 +7,5 @@
 pub mod cuda_emulation;
 pub mod keys;
 pub mod noise;
+pub mod required;
 pub mod suite;
