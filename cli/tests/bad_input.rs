@@ -145,7 +145,8 @@ fn weak_or_absurd_parameters_are_refused_by_the_client() {
 fn weak_or_absurd_parameters_of_ckks_are_refused_by_the_client() {
     let work = Work::with_keys("ckks");
     let sound: serde_json::Value = serde_json::from_slice(&work.read("params.json")).expect("JSON");
-    let spoilt: [(fn(&mut serde_json::Value), &str); 7] = [
+    type Spoil = fn(&mut serde_json::Value);
+    let spoilt: [(Spoil, &str); 7] = [
         (|p| p["ckks"]["log2_degree"] = 12.into(), "128 bits"),
         (|p| p["ckks"]["log2_degree"] = 40.into(), "2^12..2^17"),
         (|p| p["ckks"]["primes"][0] = 1_000_000.into(), "not a prime"),

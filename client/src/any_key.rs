@@ -11,9 +11,9 @@ use crate::{CkksKey, ClientError, SecretKey};
 /// A secret key of either scheme.
 pub enum AnyKey {
     /// TFHE.
-    Tfhe(SecretKey),
+    Tfhe(Box<SecretKey>),
     /// CKKS.
-    Ckks(CkksKey),
+    Ckks(Box<CkksKey>),
 }
 
 impl AnyKey {
@@ -28,8 +28,8 @@ impl AnyKey {
             return Err(FormatError::Kind { found, expected: Kind::SecretKey }.into());
         }
         match format::scheme_of(&start)? {
-            Scheme::Tfhe => SecretKey::read(path).map(Self::Tfhe),
-            Scheme::Ckks => CkksKey::read(path).map(Self::Ckks),
+            Scheme::Tfhe => SecretKey::read(path).map(|key| Self::Tfhe(Box::new(key))),
+            Scheme::Ckks => CkksKey::read(path).map(|key| Self::Ckks(Box::new(key))),
         }
     }
 
