@@ -178,7 +178,7 @@ fn what_polynomials_cannot_do_is_refused() {
     let rows = (0..4).map(|o| row(0.0, (0..16).map(|i| (i, weight(o * 16 + i))))).collect();
     let network = network(&[1, 16], vec![stage(&[1, 4], rows, 4, &step)], vec![row(0.0, [(16, 1.0), (17, 2.0)])]);
     let options = Options { max_loss: 0.005, task: Task::Regress, batch: 1, cost: CkksCost::default() };
-    let error = plan(&network, &samples(64, 16), &options, &NoProgress).err().expect("no polynomial is a step");
+    let error = plan(&network, &samples(64, 16), &options, &NoProgress).expect_err("no polynomial is a step");
     assert!(matches!(error, PlanError::Polynomials { .. }) && error.to_string().contains("--scheme tfhe"), "{error}");
 }
 
