@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 
-import tenseal.sealapi as seal
+import _sealapi_cpp as seal
 
 log2_n, bits, repetitions = int(sys.argv[1]), [int(b) for b in sys.argv[2].split(",")], int(sys.argv[3])
 parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.CKKS)

@@ -39,7 +39,7 @@ const NOISE_PRICE: f64 = 0.5;
 /// Below this scale rescaling alone costs three decimal places at N = 2^14.
 const LEAST_SCALE: u32 = 25;
 /// Beyond it there are few primes near the scale.
-const MOST_SCALE: u32 = 28;
+const MOST_SCALE: u32 = 29;
 /// Most special primes that are tried.
 const MOST_SPECIAL: usize = 4;
 /// Inputs that noise is simulated on.
