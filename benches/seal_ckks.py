@@ -1,7 +1,7 @@
 """Times of SEAL's CKKS on one thread, for the side-by-side bench: `seal_ckks.py LOG2_N BITS,BITS,... REPETITIONS`.
 
 Prints the medians of multiplication with relinearisation and of one rotation, in milliseconds. Needs the wheel `tenseal`, which carries
-SEAL's own interface.
+SEAL's own interface: `client/tests/seal/install` puts it into target/seal, for PYTHONPATH.
 """
 
 import statistics

@@ -71,7 +71,7 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
     let bar = Bar::new(context.verbose);
-    let derived = keyparams::derive(&args.planning, context.verbose)?;
+    let derived = keyparams::derive(&args.planning, args.running.device, context.verbose)?;
     let run = match &derived.plan {
         AnyPlan::Tfhe(plan) if args.simulate => simulated(plan, &samples),
         AnyPlan::Tfhe(plan) => {

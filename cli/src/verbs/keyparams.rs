@@ -11,7 +11,7 @@ use heman_core::planner::{PlanError, Planned, plan};
 use serde_json::{Value, json};
 
 use super::{Context, options};
-use crate::args::{Keyparams, Planning, SchemeChoice};
+use crate::args::{DeviceChoice, Keyparams, Planning, SchemeChoice};
 use crate::error::CliError;
 use crate::io::output::{Access, prepare};
 use crate::io::samples::read_samples;
@@ -30,8 +30,8 @@ pub struct Derived {
     pub choice_json: Value,
 }
 
-/// Imports, calibrates and plans, for the scheme that is asked for or the faster one.
-pub fn derive(planning: &Planning, verbose: bool) -> Result<Derived, CliError> {
+/// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
+pub fn derive(planning: &Planning, device: DeviceChoice, verbose: bool) -> Result<Derived, CliError> {
     let (tfhe_options, ckks_options) = options(planning)?;
     let network = import_file(&planning.model).map_err(|error| CliError::file(&planning.model, error))?;
     let calibration = read_samples(&planning.calibration, &network.input.shape)?;
@@ -39,7 +39,11 @@ pub fn derive(planning: &Planning, verbose: bool) -> Result<Derived, CliError> {
     let bar = Bar::new(verbose);
     let tfhe = || plan(&network, &inputs, &tfhe_options, &bar);
     let ckks = || ckks_planner::plan(&network, &inputs, &ckks_options, &bar);
-    let scheme = if planning.exact { SchemeChoice::Tfhe } else { planning.scheme };
+    let only_tfhe_can = planning.exact || matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_));
+    let scheme = match planning.scheme {
+        SchemeChoice::Auto if only_tfhe_can => SchemeChoice::Tfhe,
+        asked => asked,
+    };
     let derived = match scheme {
         SchemeChoice::Tfhe => only_tfhe(tfhe()?),
         SchemeChoice::Ckks => only_ckks(ckks()?),
@@ -164,7 +168,7 @@ impl Row {
 /// Runs the verb.
 pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
-    let derived = derive(&args.planning, context.verbose)?;
+    let derived = derive(&args.planning, DeviceChoice::Auto, context.verbose)?;
     let plan_path: PathBuf = args.plan.clone().unwrap_or_else(|| args.output.with_extension("plan"));
     if plan_path == args.output {
         return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
