@@ -175,6 +175,18 @@ fn measured_noise_is_as_predicted() {
         close("fresh", s.deviation(&fresh, &zero), noise::FRESH_DEVIATION);
         let public = s.key.public_key(&s.context).encrypt(&s.context, &vec![0.0; 2 * count], s.scale);
         close("public key", s.deviation(&public, &zero), noise::public_encryption(&s.context.params));
+        let (x, y) = (slots(count, 3), slots(count, 4));
+        let (cx, cy) = (s.encrypt(&x), s.encrypt(&y));
+        let size = |slots: &[c64]| (slots.iter().map(|z| z.norm_sqr()).sum::<f64>() / slots.len() as f64).sqrt();
+        let of = |slots: &[c64], error: f64| (error, s.scale, size(slots));
+        let exact = zip(&x, &y, |a, b| a * b);
+        let product = s.context.multiply(&cx, &cy, &s.relinearisation_key()).expect("alike");
+        let predicted = noise::product(of(&x, noise::FRESH_DEVIATION), of(&y, noise::FRESH_DEVIATION));
+        close("product", s.deviation(&product, &exact), predicted);
+        let plain = s.context.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
+        let product = s.context.multiply_plain(&cx, &plain).expect("enough limbs");
+        let predicted = noise::product(of(&x, noise::FRESH_DEVIATION), of(&y, noise::ENCODING_DEVIATION));
+        close("product with a plaintext", s.deviation(&product, &exact), predicted);
         let rescaled = s.context.rescale(fresh.clone()).expect("a level is left");
         close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.context.params));
         let element = 5;

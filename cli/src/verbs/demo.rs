@@ -12,11 +12,12 @@ use heman_core::exec::Session;
 use heman_core::import::import_bytes;
 use heman_core::network::Network;
 use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::{Options, Task, argmax, plan};
+use heman_core::planner::{Options, argmax};
 use serde_json::json;
 
 use super::Context;
-use crate::args::{Demo, SchemeChoice};
+use super::keyparams::{Derived, plan_for};
+use crate::args::Demo;
 use crate::device::{ckks_threads, memory_budget, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
@@ -39,20 +40,13 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let plan = match args.scheme {
-        SchemeChoice::Ckks => {
-            let cost = CkksCost::default();
-            let options =
-                ckks_planner::Options { max_loss: Options::default().max_loss, task: Task::Auto, batch: 1, cost };
-            AnyPlan::Ckks(Box::new(ckks_planner::plan(&network, &inputs, &options, &bar)?))
-        }
-        SchemeChoice::Auto | SchemeChoice::Tfhe => {
-            AnyPlan::Tfhe(Box::new(plan(&network, &inputs, &Options::default(), &bar)?.plan))
-        }
-    };
+    let tfhe = Options::default();
+    let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
+    let ckks = ckks_planner::Options { max_loss, task, batch: 1, cost };
+    let Derived { plan, choice, .. } = plan_for(args.scheme, &network, &inputs, (&tfhe, &ckks), &bar)?;
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
-    say(&format!("{}\n", report::plan(&plan).1));
+    say(&format!("{choice}{}\n", report::plan(&plan).1));
     match &plan {
         AnyPlan::Tfhe(plan) => on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| {
             with_tfhe(context, args, &network, plan, &backend)

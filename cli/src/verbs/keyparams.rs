@@ -6,8 +6,10 @@ use std::time::Instant;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::import::import_file;
+use heman_core::network::Network;
 use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::{PlanError, Planned, plan};
+use heman_core::planner::{Options, PlanError, Planned, plan};
+use heman_core::progress::Progress;
 use serde_json::{Value, json};
 
 use super::{Context, options};
@@ -36,20 +38,29 @@ pub fn derive(planning: &Planning, device: DeviceChoice, verbose: bool) -> Resul
     let network = import_file(&planning.model).map_err(|error| CliError::file(&planning.model, error))?;
     let calibration = read_samples(&planning.calibration, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let bar = Bar::new(verbose);
-    let tfhe = || plan(&network, &inputs, &tfhe_options, &bar);
-    let ckks = || ckks_planner::plan(&network, &inputs, &ckks_options, &bar);
     let only_tfhe_can = planning.exact || matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_));
     let scheme = match planning.scheme {
         SchemeChoice::Auto if only_tfhe_can => SchemeChoice::Tfhe,
         asked => asked,
     };
-    let derived = match scheme {
-        SchemeChoice::Tfhe => only_tfhe(tfhe()?),
-        SchemeChoice::Ckks => only_ckks(ckks()?),
-        SchemeChoice::Auto => choose(ckks(), tfhe(), ckks_options.batch)?,
-    };
-    Ok(derived)
+    plan_for(scheme, &network, &inputs, (&tfhe_options, &ckks_options), &Bar::new(verbose))
+}
+
+/// Plans for a scheme, or for both and takes the faster one.
+pub fn plan_for(
+    scheme: SchemeChoice,
+    network: &Network,
+    inputs: &[Vec<f32>],
+    (tfhe_options, ckks_options): (&Options, &ckks_planner::Options),
+    progress: &dyn Progress,
+) -> Result<Derived, CliError> {
+    let tfhe = || plan(network, inputs, tfhe_options, progress);
+    let ckks = || ckks_planner::plan(network, inputs, ckks_options, progress);
+    match scheme {
+        SchemeChoice::Tfhe => Ok(only_tfhe(tfhe()?)),
+        SchemeChoice::Ckks => Ok(only_ckks(ckks()?)),
+        SchemeChoice::Auto => choose(ckks(), tfhe(), ckks_options.batch),
+    }
 }
 
 fn only_tfhe(planned: Planned) -> Derived {

@@ -9,6 +9,9 @@ use super::context::CkksParams;
 /// Standard deviation of fresh errors.
 pub const FRESH_DEVIATION: f64 = 3.2;
 
+/// Standard deviation of a coefficient's rounding: `1 / sqrt 12`.
+pub const ENCODING_DEVIATION: f64 = 0.288_675_134_594_812_9;
+
 fn degree(params: &CkksParams) -> f64 {
     f64::from(params.log2_degree).exp2()
 }
@@ -23,6 +26,15 @@ pub fn public_encryption(params: &CkksParams) -> f64 {
 #[must_use]
 pub fn rescale(params: &CkksParams) -> f64 {
     ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
+}
+
+/// A product, at the product of both scales: each factor's error times the other's root mean square slot. A factor is given by its
+/// error's deviation, its scale and its slots' root mean square; a plaintext's error is that of rounding, [`ENCODING_DEVIATION`].
+///
+/// The key switch behind a product of ciphertexts is negligible beside it.
+#[must_use]
+pub fn product(a: (f64, f64, f64), b: (f64, f64, f64)) -> f64 {
+    (a.0 * b.1 * b.2).hypot(b.0 * a.1 * a.2)
 }
 
 /// A key switch at `limbs` limbs: the digits' products with the key's errors, divided by P, and the rounding of that division.
