@@ -65,6 +65,7 @@ fn stage(shape: &[usize], rows: Vec<Row>, channels: usize, function: &Function) 
         channel: (0..rows.len()).map(|row| (row / each) as u32).collect(),
         functions: vec![function.clone(); channels],
         rows,
+        factors: Vec::new(),
     }
 }
 
@@ -115,6 +116,32 @@ fn strided() -> Network {
     network(&[1, 12, 12], stages, last)
 }
 
+/// A convolution whose channels are weighted by functions of their means, and products of its results with the input.
+fn gated() -> Network {
+    let input = Image { first: 0, channels: 1, size: 8 };
+    let first = Image { first: 64, channels: 4, size: 8 };
+    let gates = first.first + 256;
+    let product = gates + 4;
+    let tanh = Function::unary(Unary::Tanh);
+    let means = (0..4).map(|c| row(0.1, (0..256).map(|i| (first.first + i, weight(c * 4 + i / 64) / 64.0)))).collect();
+    let multiply = |rows: Vec<Row>, factors: Vec<Row>| Stage {
+        factors,
+        functions: vec![Function::X; 4],
+        ..stage(&[1, 4, 8, 8], rows, 4, &Function::X)
+    };
+    let value = |first: usize| (0..256).map(|i| row(0.0, [(first + i, 1.0)])).collect::<Vec<Row>>();
+    let gate = (0..256).map(|i| row(0.5, [(gates + i / 64, 2.0)])).collect();
+    let pixel = (0..256).map(|i| row(0.0, [(i % 64, 1.0)])).collect();
+    let stages = vec![
+        stage(&[1, 4, 8, 8], input.convolution(4, 1, 1), 4, &tanh),
+        stage(&[1, 4], means, 4, &tanh),
+        multiply(value(first.first), gate),
+        multiply(pixel, value(product)),
+    ];
+    let dense = (0..3).map(|o| row(0.2, (0..512).map(|i| (product + i, 0.5 + weight(o * 512 + i))))).collect();
+    network(&[1, 1, 8, 8], stages, dense)
+}
+
 fn samples(count: usize, length: usize) -> Vec<Vec<f32>> {
     (0..count).map(|at| (0..length).map(|i| ((at * length + i) as f32 * 0.37).sin()).collect()).collect()
 }
@@ -143,7 +170,7 @@ fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn networks_of_all_shapes_agree_with_plaintext() {
-    for network in [images(), strided()] {
+    for network in [images(), strided(), gated()] {
         for batch in [1, 5] {
             let plan = planned(&network, batch, Task::Regress);
             assert!(matches!(plan.params.packing, Packing::Latency { .. }));

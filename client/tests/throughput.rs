@@ -29,10 +29,12 @@ fn stage(rows: Vec<Row>, channels: u32) -> Stage {
         channel: (0..rows.len() as u32).map(|row| row / each).collect(),
         functions: vec![Function::unary(Unary::Relu); channels as usize],
         rows,
+        factors: Vec::new(),
     }
 }
 
-/// A convolution, one with a pooling before it and a channel of constants, a residual sum; outputs read values of several levels.
+/// A convolution, one with a pooling before it and a channel of constants, a residual sum, products; all but the first read values of
+/// several levels.
 fn network() -> Network {
     let window =
         |x: u32, y: u32, width: u32, size: u32| (0..size * size).map(move |at| (y + at / size) * width + x + at % size);
@@ -55,12 +57,19 @@ fn network() -> Network {
         .chain((0..4).map(|_| Row::constant(0.5)))
         .collect();
     let third: Vec<Row> = (0..4).map(|at| row(0.0, vec![64 + at, 136 + at, 140 + at, 144 + at])).collect();
+    let mut products = stage((0..4).map(|at| row(0.0, vec![148 + at])).collect(), 2);
+    products.factors = (0..4).map(|at| row(0.3, vec![64 + at, 148])).collect();
+    products.functions.fill(Function::X);
     let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
     Network {
         input: tensor(&[1, 1, 8, 8]),
-        stages: vec![stage(convolution, 2), stage(second, 3), stage(third, 2)],
+        stages: vec![stage(convolution, 2), stage(second, 3), stage(third, 2), products],
         output: tensor(&[1, 3]),
-        output_rows: vec![row(0.2, vec![148, 150, 151]), row(-0.1, vec![70, 139, 149]), Row::constant(0.25)],
+        output_rows: vec![
+            row(0.2, vec![148, 150, 151, 152, 155]),
+            row(-0.1, vec![70, 139, 149, 153]),
+            Row::constant(0.25),
+        ],
         output_operator: String::new(),
         client_ops: Vec::new(),
     }

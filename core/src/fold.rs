@@ -41,7 +41,7 @@ const MAX_TERMS: usize = 1 << 26;
 
 /// Rewrites every stage whose functions all have one kink: its values become `|z|`, and later rows take `even |z| + odd z`.
 ///
-/// Returns the rewritten network and for each stage whether it was. Where the linear paths would need more than 2^26 terms in
+/// Stages must not multiply (see [`crate::products`]). Returns the rewritten network and for each stage whether it was. Where the linear paths would need more than 2^26 terms in
 /// all, the network is returned as it is.
 #[must_use]
 pub fn fold_kinks(network: &Network) -> (Network, Vec<bool>) {
@@ -111,6 +111,7 @@ mod tests {
             operator: name.into(),
             shape: vec![1, rows.len()],
             rows,
+            factors: Vec::new(),
             channel,
             functions: vec![Function::unary(function)],
         }

@@ -22,6 +22,7 @@ pub mod noise;
 pub mod params;
 pub mod plan;
 pub mod planner;
+pub mod products;
 pub mod progress;
 pub mod quantise;
 mod row_sum;

@@ -1,10 +1,11 @@
-//! The network between the importer and the planner: affine maps and pointwise functions, nothing else.
+//! The network between the importer and the planner: affine maps, pointwise functions and products, nothing else.
 //!
 //! Every model the importer accepts becomes a list of [`Stage`]s. A stage computes, for each of its rows, an affine
 //! combination of values that exist already (the encrypted inputs and the outputs of earlier stages) and applies one
-//! univariate function to it. That is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything
-//! linear between two functions (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into
-//! the affine rows and costs no bootstrap.
+//! univariate function to it, or multiplies two such combinations (for TFHE [`crate::products`] makes squares of that). That
+//! is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything linear between two functions
+//! (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into the affine rows and costs no
+//! bootstrap.
 //!
 //! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
 //! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
@@ -35,7 +36,7 @@ pub struct Row {
     pub taps: Arc<[Tap]>,
 }
 
-/// A batch of bootstraps to be: affine rows and the function applied to each.
+/// A batch of bootstraps to be: affine rows and the function applied to each, or products of pairs of affine rows.
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// Name of the ONNX node that gave the function (the last one, where a chain was fused).
@@ -46,6 +47,8 @@ pub struct Stage {
     pub shape: Vec<usize>,
     /// One affine form a row.
     pub rows: Vec<Row>,
+    /// Where the stage multiplies, for each row what it is multiplied with; its functions are identities then. Empty elsewhere.
+    pub factors: Vec<Row>,
     /// For each row its channel: rows of one channel share a function, a range and a table.
     pub channel: Vec<u32>,
     /// The function of each channel.
@@ -144,9 +147,10 @@ impl Network {
         values.extend_from_slice(input);
         for stage in &self.stages {
             let start = values.len();
-            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
+            for (at, (row, &channel)) in stage.rows.iter().zip(&stage.channel).enumerate() {
                 let pre = row.evaluate(&values[..start]);
-                values.push(stage.functions[channel as usize].evaluate(pre));
+                let factor = stage.factors.get(at).map_or(1.0, |factor| factor.evaluate(&values[..start]));
+                values.push(factor * stage.functions[channel as usize].evaluate(pre));
             }
         }
         let output = self.output_rows.iter().map(|row| row.evaluate(&values)).collect();

@@ -10,6 +10,7 @@ use crate::format::HEADER_BYTES;
 use crate::network::{ClientOp, Network};
 use crate::noise;
 use crate::plan::Plan;
+use crate::products::products_as_squares;
 use crate::progress::Progress;
 use crate::quantise::{Quantised, Settings, Source};
 use crate::search::{Candidate, frontier};
@@ -136,6 +137,7 @@ pub fn plan(
 ) -> Result<Planned, PlanError> {
     check_calibration(network, calibration)?;
     progress.start("calibrating", 1);
+    let network = &products_as_squares(network);
     let (folded_network, folded) = fold_kinks(network);
     let statistics = Calibration::collect(network, &folded_network, calibration);
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {

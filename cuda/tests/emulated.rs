@@ -60,7 +60,8 @@ fn results_do_not_depend_on_the_batch() {
 }
 
 /// Rings, bases and key noise as in use, but few key bits: what one key's errors do to a short rotation differs from key to
-/// key, so the CPU backend with the same keys and rows is the measure. Only the rounding of the FFT differs.
+/// key, so the CPU backend with the same keys and rows is the measure. Only the rounding of the FFT differs: ours is less (the key is
+/// transformed more precisely), which shows where rounding is most of the noise. Bounds are four deviations of such a ratio.
 #[test]
 fn noise_is_that_of_the_cpu() {
     const SAMPLES: usize = 1000;
@@ -80,7 +81,10 @@ fn noise_is_that_of_the_cpu() {
             ("modulus switch", ours.modulus_switch, theirs.modulus_switch),
             ("bootstrap", ours.bootstrap, theirs.bootstrap),
         ] {
-            assert!((ours / theirs - 1.0).abs() < 0.2, "{what}: {ours:.3} of the prediction, on the CPU {theirs:.3}");
+            assert!(
+                (0.6..1.25).contains(&(ours / theirs)),
+                "{what}: {ours:.3} of the prediction, on the CPU {theirs:.3}"
+            );
         }
     }
 }

@@ -37,6 +37,11 @@ pub const DEGREES: [usize; 4] = [2, 3, 4, 6];
 /// Polynomials of at most three multiplications in depth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Form {
+    /// `gain u v`, where v is a second row's value over a radius of its own.
+    Product {
+        /// Folded into whatever reads the value.
+        gain: f64,
+    },
     /// `gain ((u + shift)^2 + constant)`.
     Square {
         /// Folded into whatever reads the value.
@@ -73,6 +78,8 @@ pub enum Form {
 /// What all polynomials of a stage have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// [`Form::Product`]
+    Product,
     /// [`Form::Square`]
     Square,
     /// [`Form::Cubic`]
@@ -88,6 +95,7 @@ impl Form {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Product { .. } => Kind::Product,
             Self::Square { .. } => Kind::Square,
             Self::Cubic(_) => Kind::Cubic,
             Self::Quartic { .. } => Kind::Quartic,
@@ -99,6 +107,7 @@ impl Form {
     #[must_use]
     pub fn constants(&self) -> Vec<f64> {
         match *self {
+            Self::Product { .. } => Vec::new(),
             Self::Square { shift, constant, .. } => vec![shift, constant],
             Self::Cubic(c) => c.to_vec(),
             Self::Quartic { a, b, c, d, .. } => vec![a, b, c, d],
@@ -145,7 +154,7 @@ impl Form {
     #[must_use]
     pub fn depth(&self) -> usize {
         match self {
-            Self::Square { .. } => 1,
+            Self::Product { .. } | Self::Square { .. } => 1,
             Self::Cubic(_) | Self::Quartic { .. } => 2,
             Self::Sextic { .. } => 3,
         }
@@ -155,7 +164,7 @@ impl Form {
     #[must_use]
     pub fn degree(&self) -> usize {
         match self {
-            Self::Square { .. } => 2,
+            Self::Product { .. } | Self::Square { .. } => 2,
             Self::Cubic(_) => 3,
             Self::Quartic { .. } => 4,
             Self::Sextic { .. } => 6,
@@ -166,20 +175,24 @@ impl Form {
     #[must_use]
     pub fn gain(&self) -> f64 {
         match *self {
-            Self::Square { gain, .. } | Self::Quartic { gain, .. } | Self::Sextic { gain, .. } => gain,
+            Self::Product { gain }
+            | Self::Square { gain, .. }
+            | Self::Quartic { gain, .. }
+            | Self::Sextic { gain, .. } => gain,
             Self::Cubic(_) => 1.0,
         }
     }
 
-    /// The value at u.
+    /// The value at u, and at v where it is a product.
     #[must_use]
-    pub fn evaluate(&self, u: f64) -> f64 {
-        self.evaluate_with(u, || 0.0)
+    pub fn evaluate(&self, u: f64, v: f64) -> f64 {
+        self.evaluate_with(u, v, || 0.0)
     }
 
-    /// The value at u, with what `error` gives added wherever an encrypted evaluation rescales.
-    pub(super) fn evaluate_with(&self, u: f64, mut error: impl FnMut() -> f64) -> f64 {
+    /// The value at u and v, with what `error` gives added wherever an encrypted evaluation rescales.
+    pub(super) fn evaluate_with(&self, u: f64, v: f64, mut error: impl FnMut() -> f64) -> f64 {
         match *self {
+            Self::Product { gain } => gain * (u * v + error()),
             Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant + error()),
             Self::Cubic([c0, c1, c2, c3]) => {
                 let (square, factor) = (u * u + error(), c2 + c3 * u + error());
@@ -214,10 +227,10 @@ impl Activation {
         fields.iter().all(|x| x.is_finite()) && self.centre.is_finite() && self.radius.is_normal()
     }
 
-    /// The value at x.
+    /// The value at x, and at v where it is a product.
     #[must_use]
-    pub fn evaluate(&self, x: f64) -> f64 {
-        self.form.evaluate((x - self.centre) / self.radius)
+    pub fn evaluate(&self, x: f64, v: f64) -> f64 {
+        self.form.evaluate((x - self.centre) / self.radius, v)
     }
 
     /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of its channel. All have the
@@ -372,7 +385,7 @@ mod tests {
             let fitted = fit(degree, &functions);
             for (fitted, function) in fitted.iter().zip(&functions) {
                 for x in samples() {
-                    assert!((fitted.evaluate(x) - function(x)).abs() < 1e-9, "{fitted:?} at {x}");
+                    assert!((fitted.evaluate(x, 1.0) - function(x)).abs() < 1e-9, "{fitted:?} at {x}");
                 }
             }
             let same = |f: &Activation| std::mem::discriminant(&f.form) == std::mem::discriminant(&fitted[0].form);
@@ -388,7 +401,7 @@ mod tests {
             fit(degree, &functions).into_iter().zip(functions).skip(1).map(move |pair| (pair, degree))
         }) {
             assert_eq!(fitted.form.degree(), degree);
-            let worst = samples().iter().map(|&x| (fitted.evaluate(x) - function(x)).abs()).fold(0.0, f64::max);
+            let worst = samples().iter().map(|&x| (fitted.evaluate(x, 1.0) - function(x)).abs()).fold(0.0, f64::max);
             assert!(worst < 2e-2, "{fitted:?}: {worst}");
         }
     }
@@ -398,8 +411,8 @@ mod tests {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
         let fitted = Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4)[0];
-        let error = samples.iter().map(|&x| (fitted.evaluate(x) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
+        let error = samples.iter().map(|&x| (fitted.evaluate(x, 1.0) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
-        assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49).abs() < 3.0));
+        assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49, 1.0).abs() < 3.0));
     }
 }

@@ -14,6 +14,7 @@ pub fn uses(kind: Kind, params: &CkksParams, u: State) -> (Vec<State>, State) {
     // A factor that brings a term to a sum's scale.
     let factor = |sum: State, term: f64| State { scale: sum.scale / term, limbs: sum.limbs };
     match kind {
+        Kind::Product => (Vec::new(), square),
         Kind::Square => (vec![u, square], square),
         Kind::Cubic => {
             let last = square.squared();
@@ -37,7 +38,7 @@ pub fn uses(kind: Kind, params: &CkksParams, u: State) -> (Vec<State>, State) {
 }
 
 /// Values of polynomials of one kind without their gain; `constants[i]` is constant i of [`Form::constants`] for each
-/// element of `u`.
+/// element of `u`. For products `u` holds all first factors, then all second ones.
 ///
 /// # Errors
 /// [`CkksError`] of the steps.
@@ -53,6 +54,13 @@ pub fn activate<B: RnsOps>(
         backend.multiply(&pairs, key)
     };
     match kind {
+        Kind::Product => {
+            let v = u.split_off(u.len() / 2);
+            let pairs: Vec<_> = u.iter().zip(&v).collect();
+            let value = backend.rescale(backend.multiply(&pairs, key)?)?;
+            [u, v].into_iter().for_each(|done| backend.release(done));
+            Ok(value)
+        }
         Kind::Square => {
             backend.add_constants(&mut u, &constants[0])?;
             let mut value = backend.rescale(squares(&u)?)?;

@@ -66,7 +66,8 @@ impl LatencyPlan {
             let own = if is_output { limbs[at].min(2) } else { limbs[at] };
             let pricing = Pricing { params, cost, limbs: own };
             let mut best: Option<(LinearMap, f64)> = None;
-            for output in candidates(shape, rows.rows.len(), &tensors, ring) {
+            let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
+            for output in candidates(shape, values, &tensors, ring) {
                 for with_windows in [false, true] {
                     let (map, cost) = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
                     if best.as_ref().is_none_or(|(_, least)| cost < *least) {
@@ -80,7 +81,7 @@ impl LatencyPlan {
                 let products = network.stages[at].depth();
                 seconds += (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
-                first += rows.rows.len();
+                first += values;
             }
             maps.push(map);
         }
@@ -96,9 +97,10 @@ impl LatencyPlan {
         if self.maps.len() != network.stages.len() + 1 {
             return Err("the plan has another number of maps than its network".into());
         }
-        let rows = network.maps().map(Vec::len);
-        for ((at, map), rows) in self.maps.iter().enumerate().zip(rows) {
-            map.check(at, rows, self.input.ring)?;
+        let of_stages = network.stages.iter().map(|stage| (stage.rows_per_value(), stage.rows.len()));
+        let results = of_stages.chain([(1, network.output_rows.len())]);
+        for ((at, map), results) in self.maps.iter().enumerate().zip(results) {
+            map.check(at, results, self.input.ring)?;
         }
         self.input.check()
     }
@@ -110,7 +112,7 @@ impl LatencyPlan {
         let (mut masks, mut most) = (0, 0);
         for (map, limbs) in self.maps.iter().zip(limbs) {
             let polynomial = |count: usize| (4 * count * limbs) as u64 * (2 * params.slots()) as u64;
-            let outputs = map.output.ciphertexts();
+            let outputs = map.ciphertexts();
             let inputs = |operand: &Operand| {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 before.ciphertexts()

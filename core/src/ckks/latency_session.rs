@@ -44,7 +44,7 @@ struct PreparedMap<B: RnsOps> {
     sums: Vec<Vec<Sum<B::Plaintext>>>,
     /// Scale before rescaling.
     scale: f64,
-    /// For each ciphertext of the output its constants, at the scale of the result.
+    /// For each ciphertext of the results its constants, at the scale of the result.
     bias: Vec<B::Plaintext>,
     /// The polynomials' kind, and each of their constants for each ciphertext of the output.
     activation: Option<(Kind, Vec<Vec<B::Plaintext>>)>,
@@ -120,8 +120,8 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
             let stage = network.stages.get(at);
             let own = if stage.is_some() { limbs[at] } else { limbs[at].min(2) };
-            let activation = |row: usize| stage.map(|stage| stage.activation(row));
-            // u = (x - centre) / radius comes straight out of the linear map.
+            // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
+            let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
             let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
             let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
             let masks = map
@@ -142,7 +142,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
                 .collect();
             let linear = State { scale, limbs: own };
             let u = if stage.is_some() { linear.rescaled(params) } else { linear };
-            let bias = writer.spread(&map.output, u, constant)?;
+            let values = map.output.len();
+            let set = |set: usize| writer.spread(&map.output, u, |value| constant(set * values + value));
+            let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
+            let bias = bias?.into_iter().flatten().collect();
             let mut prepared = PreparedMap { limbs: own, sums: sums?, scale, bias, activation: None };
             if let Some(stage) = stage {
                 let kind = stage.activation(0).form.kind();
@@ -208,7 +211,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         tensors: &[Vec<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let backend = self.backend;
-        let outputs = map.output.ciphertexts();
+        let outputs = map.ciphertexts();
         let mut results: Vec<Option<B::Ciphertext>> = vec![None; outputs];
         for (operand, sums) in map.operands.iter().zip(&prepared.sums) {
             let mut inputs = backend.drop_to(tensors[operand.tensor].clone(), prepared.limbs)?;

@@ -40,6 +40,8 @@ pub struct LinearMap {
     pub operands: Vec<Operand>,
     /// Where its results lie.
     pub output: Layout,
+    /// How many sets of results there are, each in ciphertexts of its own: two where they are multiplied.
+    pub sets: usize,
     /// Slots after which the sums of masked inputs repeat: more than the output's period where they are summed up to it.
     pub period: usize,
 }
@@ -175,7 +177,8 @@ impl<'a> Wiring<'a> {
     /// Calls `act` for every entry with its row, the value read, and its weight.
     fn for_each(&self, mut act: impl FnMut(Entry, usize, usize, f64)) {
         for (row, (_, taps)) in self.rows.rows.iter().enumerate() {
-            let (output, place) = self.output.place(row);
+            let (own, place) = self.output.place(row % self.output.len());
+            let output = row / self.output.len() * self.output.ciphertexts() + own;
             let mut entry = |value: u32, weight: f64| {
                 let tensor = tensor_of(self.tensors, value);
                 let layout = &self.tensors[tensor].layout;
@@ -285,7 +288,8 @@ impl LinearMap {
         if amounts.is_empty() {
             amounts.insert(0, BTreeSet::from([0]));
         }
-        let outputs = output.ciphertexts();
+        let sets = rows.rows.len() / output.len();
+        let outputs = sets * output.ciphertexts();
         let mut seconds = products as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs)
             + outputs as f64 * pricing.cost.rescale_seconds(pricing.params, pricing.limbs);
         let mut operands = Vec::new();
@@ -324,17 +328,17 @@ impl LinearMap {
             seconds += own;
             operands.push(Operand { tensor, window, steps });
         }
-        let map = Self { operands, period: wiring.period, output };
+        let map = Self { operands, period: wiring.period, output, sets };
         seconds += (outputs * map.folds().len()) as f64 * pricing.rotate();
         (map, seconds)
     }
 
-    /// Checks that the map gives `rows` values on rings of `ring` slots, reads one of the first `tensors` + 1 tensors with each operand,
+    /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first `tensors` + 1 tensors with each operand,
     /// and that its steps are within the ring.
     ///
     /// # Errors
     /// A sentence.
-    pub fn check(&self, tensors: usize, rows: usize, ring: usize) -> Result<(), String> {
+    pub fn check(&self, tensors: usize, (sets, values): (usize, usize), ring: usize) -> Result<(), String> {
         self.output.check()?;
         let axis = |axis: &Axis| {
             let within = |x: usize| (1..=ring).contains(&x);
@@ -350,13 +354,20 @@ impl LinearMap {
         let operand =
             |operand: &Operand| operand.tensor <= tensors && operand.window.iter().chain([&operand.steps]).all(steps);
         let period = self.period.is_power_of_two() && self.period <= ring && self.period >= self.output.period;
-        if self.output.len() != rows || self.output.ring != ring || !period || self.operands.is_empty() {
+        let same = self.output.len() == values && self.sets == sets && self.output.ring == ring;
+        if !same || !period || self.operands.is_empty() {
             return Err("a map of the plan does not fit its network".into());
         }
         if !self.operands.iter().all(operand) {
             return Err("a map of the plan has steps that are out of range".into());
         }
         Ok(())
+    }
+
+    /// Ciphertexts of all results.
+    #[must_use]
+    pub fn ciphertexts(&self) -> usize {
+        self.sets * self.output.ciphertexts()
     }
 
     /// Amounts by which the sums are rotated and added to themselves, in order.

@@ -17,6 +17,7 @@ use crate::format::HEADER_BYTES;
 use crate::network::Network;
 use crate::params::{self, Scheme};
 use crate::planner::{Judge, Loss, PlanError, Task, check_calibration};
+use crate::products::products_as_squares;
 use crate::progress::Progress;
 
 /// What the caller may choose.
@@ -59,12 +60,13 @@ pub fn plan(
 ) -> Result<CkksPlan, PlanError> {
     check_calibration(network, calibration)?;
     progress.start("fitting polynomials", DEGREES.len() as u64);
-    let (folded, _) = fold_kinks(network);
-    let statistics = Calibration::collect(network, &folded, calibration);
+    let squares = products_as_squares(network);
+    let (folded, _) = fold_kinks(&squares);
+    let statistics = Calibration::collect(&squares, &folded, calibration);
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let judge = Judge::new(network, &statistics, options.task);
+    let judge = Judge::new(&squares, &statistics, options.task);
     let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
@@ -206,7 +208,8 @@ fn throughput_seconds(network: &PolynomialNetwork, params: &CkksParams, cost: &C
     let linear: f64 = terms.zip(&limbs).map(|(terms, &limbs)| terms as f64 * cost.product_seconds(params, limbs)).sum();
     let stage = |(stage, &limbs): (&super::polynomials::PolynomialStage, &usize)| {
         let products = (1..=stage.depth()).map(|depth| cost.multiply_seconds(params, limbs - depth)).sum::<f64>();
-        stage.rows.len() as f64 * (products + cost.rescale_seconds(params, limbs))
+        let rows = stage.rows.len() + stage.factors.len();
+        stage.rows.len() as f64 * products + rows as f64 * cost.rescale_seconds(params, limbs)
     };
     linear + network.stages.iter().zip(&limbs).map(stage).sum::<f64>()
 }

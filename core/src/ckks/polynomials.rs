@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::activation::{Activation, Channel};
+use super::activation::{Activation, Channel, Form};
 use super::context::CkksParams;
 use super::noise;
-use crate::network::{ClientOp, Network, Row, TensorInfo, rows};
+use crate::network::{ClientOp, Network, Row, Stage, Tap, TensorInfo, rows};
 use crate::simulate::Gaussian;
 
 /// Deviations of a slot's error, at the scale of fresh ciphertexts.
@@ -41,7 +41,7 @@ impl SlotNoise {
     }
 }
 
-/// A stage: affine rows over earlier values, and a polynomial a channel.
+/// A stage: affine rows over earlier values, and a polynomial a channel, or products of pairs of rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolynomialStage {
     /// Name of the ONNX node.
@@ -53,6 +53,9 @@ pub struct PolynomialStage {
     /// One affine form a value.
     #[serde(with = "rows")]
     pub rows: Vec<Row>,
+    /// Where the stage multiplies, for each row what it is multiplied with, at most 1 on the calibration data; empty elsewhere.
+    #[serde(with = "rows")]
+    pub factors: Vec<Row>,
     /// For each row its channel.
     pub channel: Vec<u32>,
     /// For each channel its polynomial, all of one form.
@@ -86,10 +89,58 @@ impl PolynomialStage {
         &self.activations[self.channel[row] as usize]
     }
 
+    /// All rows of its linear map: those of the values, then the factors.
+    #[must_use]
+    pub fn map(&self) -> Vec<&Row> {
+        self.rows.iter().chain(&self.factors).collect()
+    }
+
+    /// Rows of the linear map that make one value.
+    #[must_use]
+    pub fn rows_per_value(&self) -> usize {
+        1 + usize::from(!self.factors.is_empty())
+    }
+
     /// Multiplications of ciphertexts on the longest way.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.activations.first().map_or(0, |activation| activation.form.depth())
+    }
+}
+
+/// For each input the values of rows.
+fn evaluated(rows: &[Row], values: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    values.iter().map(|values| rows.iter().map(|row| row.evaluate(values)).collect()).collect()
+}
+
+/// Products, their factors scaled by what each channel reaches on the calibration data; adds them to the values.
+fn product(stage: &Stage, values: &mut [Vec<f64>]) -> PolynomialStage {
+    let sides = [evaluated(&stage.rows, values), evaluated(&stage.factors, values)];
+    let radii = sides.each_ref().map(|side| {
+        let mut radii = vec![1e-9_f64; stage.functions.len()];
+        for (x, &channel) in side.iter().flat_map(|x| x.iter().zip(&stage.channel)) {
+            radii[channel as usize] = radii[channel as usize].max(x.abs());
+        }
+        radii
+    });
+    for (at, values) in values.iter_mut().enumerate() {
+        values.extend(sides[0][at].iter().zip(&sides[1][at]).map(|(x, y)| x * y));
+    }
+    let scaled = |(row, &channel): (&Row, &u32)| {
+        let radius = radii[1][channel as usize];
+        let tap = |tap: &Tap| Tap { weight: (f64::from(tap.weight) / radius) as f32, ..*tap };
+        Row { bias: row.bias / radius, taps: row.taps.iter().map(tap).collect() }
+    };
+    let activation =
+        |(&x, &y): (&f64, &f64)| Activation { centre: 0.0, radius: x, form: Form::Product { gain: x * y } };
+    PolynomialStage {
+        name: stage.name.clone(),
+        operator: stage.operator.clone(),
+        shape: stage.shape.clone(),
+        rows: stage.rows.clone(),
+        factors: stage.factors.iter().zip(&stage.channel).map(scaled).collect(),
+        channel: stage.channel.clone(),
+        activations: radii[0].iter().zip(&radii[1]).map(activation).collect(),
     }
 }
 
@@ -107,8 +158,11 @@ impl PolynomialNetwork {
         let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
         for stage in &network.stages {
-            let pre: Vec<Vec<f64>> =
-                values.iter().map(|values| stage.rows.iter().map(|row| row.evaluate(values)).collect()).collect();
+            if !stage.factors.is_empty() {
+                stages.push(product(stage, &mut values));
+                continue;
+            }
+            let pre = evaluated(&stage.rows, &values);
             let mut samples = vec![Vec::new(); stage.functions.len()];
             for pre in &pre {
                 pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
@@ -118,13 +172,14 @@ impl PolynomialNetwork {
                 samples.into_iter().zip(&functions).map(|(samples, f)| Channel { samples, function: f }).collect();
             let activations = Activation::fit(&channels, degree);
             for (values, pre) in values.iter_mut().zip(&pre) {
-                values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x)));
+                values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x, 1.0)));
             }
             stages.push(PolynomialStage {
                 name: stage.name.clone(),
                 operator: stage.operator.clone(),
                 shape: stage.shape.clone(),
                 rows: stage.rows.clone(),
+                factors: Vec::new(),
                 channel: stage.channel.clone(),
                 activations,
             });
@@ -170,7 +225,9 @@ impl PolynomialNetwork {
                 let activation = stage.activation(row);
                 let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
                 let u = u + disturb(Source::Rescale);
-                let value = activation.form.evaluate_with(u, || disturb(Source::Rescale));
+                let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb(Source::Rescale);
+                let v = stage.factors.get(row).map_or(1.0, factor);
+                let value = activation.form.evaluate_with(u, v, || disturb(Source::Rescale));
                 values.push(value + activation.form.gain() * disturb(Source::Switch));
             }
         }
@@ -212,8 +269,8 @@ impl PolynomialNetwork {
     }
 
     /// Rows of the linear maps, stage by stage and then the output's.
-    pub fn maps(&self) -> impl Iterator<Item = &Vec<Row>> {
-        self.stages.iter().map(|stage| &stage.rows).chain([&self.output_rows])
+    pub fn maps(&self) -> impl Iterator<Item = Vec<&Row>> {
+        self.stages.iter().map(PolynomialStage::map).chain([self.output_rows.iter().collect()])
     }
 
     /// Checks shapes, indices and numbers; needed once after reading from outside.
@@ -231,10 +288,12 @@ impl PolynomialNetwork {
             let one_form = stage.activations.windows(2).all(|pair| kinds(&pair[0]) == kinds(&pair[1]));
             let channels = stage.channel.iter().all(|&c| (c as usize) < stage.activations.len());
             let lengths = stage.channel.len() == stage.rows.len() && !stage.rows.is_empty();
+            let products = stage.activations.first().is_some_and(|a| matches!(a.form, Form::Product { .. }));
+            let lengths = lengths && stage.factors.len() == if products { stage.rows.len() } else { 0 };
             if !one_form || !channels || !lengths || !stage.activations.iter().all(Activation::is_finite) {
                 return Err(format!("the polynomials of stage {} are unsound", stage.name));
             }
-            if !stage.rows.iter().all(|row| sound(row, values)) {
+            if !stage.map().iter().all(|row| sound(row, values)) {
                 return Err(format!("the rows of stage {} are unsound", stage.name));
             }
             values += stage.rows.len();

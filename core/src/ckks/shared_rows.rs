@@ -1,6 +1,6 @@
 //! Linear maps with sums that several rows share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::polynomials::PolynomialNetwork;
 use crate::network::{Row, Tap};
@@ -20,11 +20,16 @@ impl SharedRows {
     pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
         let channels = network.channels();
         let first_group = network.value_count() as u32;
-        network.maps().map(|rows| Self::new(rows, first_group, |source| (channels[source as usize], 0))).collect()
+        network.maps().map(|rows| Self::new(&rows, first_group, |source| (channels[source as usize], 0))).collect()
+    }
+
+    /// What a value reads, each node once: its row and, where there are more rows than values, the rows that far behind it.
+    pub fn reads(&self, value: usize, values: usize) -> BTreeSet<u32> {
+        self.rows[value..].iter().step_by(values).flat_map(|(_, taps)| taps).map(|&(source, _)| source).collect()
     }
 
     /// Two values of one channel belong together if every row reads both with one weight, or neither.
-    pub fn new(rows: &[Row], first_group: u32, channel_of: impl Fn(u32) -> (u64, usize)) -> Self {
+    pub fn new(rows: &[&Row], first_group: u32, channel_of: impl Fn(u32) -> (u64, usize)) -> Self {
         let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             for tap in row.taps.iter() {

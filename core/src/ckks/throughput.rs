@@ -93,7 +93,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         for (at, rows) in network.maps().enumerate() {
             // At one level values of one channel have one scale.
             let channel_of = |source: u32| (channels[source as usize], limbs[source as usize]);
-            let map = SharedRows::new(rows, tasks.len() as u32, channel_of);
+            let map = SharedRows::new(&rows, tasks.len() as u32, channel_of);
             for (group, members) in map.groups.iter().enumerate() {
                 let head = members[0] as usize;
                 tasks.push(Task::Sum { map: at, group });
@@ -102,24 +102,28 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             }
             let stage = network.stages.get(at);
             let depth = stage.map_or(0, PolynomialStage::depth);
-            for (row, (_, taps)) in map.rows.iter().enumerate() {
+            let values = stage.map_or(rows.len(), |stage| stage.rows.len());
+            for row in 0..values {
                 let node = first + row;
                 tasks[node] = Task::Row { map: at, row };
                 limbs[node] = OUTPUT_LIMBS;
                 if let Some(stage) = stage {
-                    let lowest = taps.iter().map(|&(source, _)| limbs[source as usize]).min().unwrap_or(0);
+                    let lowest = map.reads(row, values).iter().map(|&source| limbs[source as usize]).min().unwrap_or(0);
                     limbs[node] = lowest.checked_sub(1 + depth).ok_or(CkksError::Depth)?;
                     gains[node] = stage.activation(row).form.gain();
                 }
             }
-            first += rows.len();
+            first += values;
             maps.push(map);
         }
         let mut graph = Graph::default();
         for (node, task) in tasks.iter().enumerate() {
             match *task {
                 Task::Input => graph.source(place(&network.input.shape, node)),
-                Task::Row { map, row } => graph.row(maps[map].rows[row].1.iter().map(|&(source, _)| source)),
+                Task::Row { map, row } => {
+                    let values = network.stages.get(map).map_or(network.output_rows.len(), |stage| stage.rows.len());
+                    graph.row(maps[map].reads(row, values));
+                }
                 Task::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
             }
         }
@@ -263,14 +267,20 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         let (backend, stage, rows) = (self.backend, &self.network.stages[map], self.rows(nodes));
         let activations: Vec<&Activation> = rows.iter().map(|&row| stage.activation(row)).collect();
         // u = (x - centre) / radius comes straight out of the linear map.
-        let terms: Vec<_> =
-            rows.iter().zip(&activations).map(|(&row, a)| self.terms(map, row, values, 1.0 / a.radius)).collect();
+        // Second factors come behind all first ones; they are scaled already.
+        let mut forms: Vec<(usize, f64, f64)> =
+            rows.iter().zip(&activations).map(|(&row, a)| (row, a.centre, a.radius)).collect();
+        if !stage.factors.is_empty() {
+            forms.extend(rows.iter().map(|&row| (stage.rows.len() + row, 0.0, 1.0)));
+        }
+        let terms: Vec<_> = forms.iter().map(|&(row, _, radius)| self.terms(map, row, values, 1.0 / radius)).collect();
         let lowest = terms.iter().flatten().map(|(term, _)| backend.state(term).limbs).min().unwrap_or(1);
         let params = backend.params();
         let scale = f64::from(params.scale_log2).exp2() * f64::from(params.primes[lowest - 1]);
-        let mut u = backend.rescale(backend.linear_combinations(&terms, scale)?)?;
-        let offset = |(&row, a): (&usize, &&Activation)| (self.maps[map].rows[row].0 - a.centre) / a.radius;
-        let offsets: Vec<_> = rows.iter().zip(&activations).map(offset).map(Constant::Number).collect();
+        let sums = backend.drop_to(backend.linear_combinations(&terms, scale)?, lowest)?;
+        let mut u = backend.rescale(sums)?;
+        let offset = |&(row, centre, radius): &(usize, f64, f64)| (self.maps[map].rows[row].0 - centre) / radius;
+        let offsets: Vec<_> = forms.iter().map(offset).map(Constant::Number).collect();
         backend.add_constants(&mut u, &offsets)?;
         let Some(first) = activations.first() else { return Ok(u) };
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;

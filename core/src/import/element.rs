@@ -172,13 +172,12 @@ impl SymbolicTensor {
         if !self.is_pending() {
             return None;
         }
-        let inner: usize = self.shape.iter().skip(2).product();
-        let channels = self.shape.get(1).copied().unwrap_or(1);
         let mut stage = Stage {
             name: name.into(),
             operator: self.operators.join(" + "),
             shape: self.shape.clone(),
             rows: Vec::new(),
+            factors: Vec::new(),
             channel: Vec::new(),
             functions: Vec::new(),
         };
@@ -194,8 +193,7 @@ impl SymbolicTensor {
                 Arc::as_ptr(&pending.function) as usize,
             );
             let value = *seen.entry(identity).or_insert_with(|| {
-                let axis_index = if self.shape.len() >= 3 { (index / inner) % channels } else { index };
-                let known = channel_of.entry(axis_index).or_default();
+                let known = channel_of.entry(channel_of_element(&self.shape, index)).or_default();
                 let functions = &mut stage.functions;
                 let channel = known.iter().copied().find(|&c| functions[c as usize] == *pending.function);
                 let channel = channel.unwrap_or_else(|| {
@@ -214,6 +212,15 @@ impl SymbolicTensor {
         }
         self.operators.clear();
         Some(stage)
+    }
+}
+
+/// The channel that an element of a tensor belongs to: its place on axis 1 of an image, itself in a vector.
+#[must_use]
+pub fn channel_of_element(shape: &[usize], element: usize) -> usize {
+    match shape {
+        [_, channels, inner @ ..] if !inner.is_empty() => element / inner.iter().product::<usize>() % channels,
+        _ => element,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::row_sum::RowSum;
 /// Most taps in flight or in the lowered network.
 const MAX_TAPS: usize = 1 << 27;
 /// Most values of a network.
-const MAX_VALUES: usize = 1 << 24;
+pub(super) const MAX_VALUES: usize = 1 << 24;
 
 /// A tensor between two nodes.
 #[derive(Clone)]
@@ -165,9 +165,16 @@ impl<'a> Lowering<'a> {
     /// Computes what is pending, so that every element is a row.
     pub fn materialise(&mut self, node: &TypedNode, tensor: &mut SymbolicTensor) {
         if let Some(stage) = tensor.materialise(&node.name, self.value_count) {
-            self.value_count += stage.rows.len();
-            self.stages.push(stage);
+            self.push(stage);
         }
+    }
+
+    /// Adds a stage; returns the index of its first value.
+    pub fn push(&mut self, stage: Stage) -> usize {
+        let first = self.value_count;
+        self.value_count += stage.rows.len();
+        self.stages.push(stage);
+        first
     }
 
     /// The encrypted input of a node that has one, materialised; the stored copy is replaced, so that other readers share it.
@@ -236,7 +243,7 @@ impl<'a> Lowering<'a> {
         self.materialise(node, &mut tensor);
         let finite = |row: &Row| row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
         let rows: Vec<Row> = tensor.rows().cloned().collect();
-        if !self.stages.iter().flat_map(|stage| &stage.rows).chain(&rows).all(finite) {
+        if !self.stages.iter().flat_map(|stage| stage.rows.iter().chain(&stage.factors)).chain(&rows).all(finite) {
             return Err(ImportError::NotOnnx("a weight is not a finite number".into()));
         }
         let name = self.model.outlet_label(outlet).unwrap_or(&node.name).to_string();

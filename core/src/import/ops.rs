@@ -19,10 +19,17 @@ use tract_onnx::tract_core::ops::logic::Iff;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
 use super::element::{Element, SymbolicTensor};
-use super::lower::{Lowering, Refusal, Value};
+use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::window;
 use crate::function::{Function, Unary};
 use crate::network::{ClientOp, Row};
+
+/// The second operand of a matrix product.
+enum Matrix {
+    /// Its shape and elements.
+    Constant(Vec<usize>, Vec<f64>),
+    Encrypted(SymbolicTensor),
+}
 
 pub(super) type Outputs = Result<Vec<Value>, Refusal>;
 
@@ -288,37 +295,42 @@ impl Lowering<'_> {
         if op.q_params.is_some() || inputs.len() != 2 {
             return Err(quantised());
         }
-        let encrypted = match (&inputs[0], &inputs[1]) {
-            (Value::Symbolic(_), Value::Constant(_)) => 0,
-            (Value::Constant(_), Value::Symbolic(_)) => 1,
-            _ => {
-                return Err(Refusal::new(
-                    "it multiplies two encrypted matrices",
-                    "one of the operands must be a constant (attention between encrypted tensors is not supported)",
-                ));
+        let (encrypted, other) = match (&inputs[0], &inputs[1]) {
+            (Value::Symbolic(_), Value::Constant(matrix)) => {
+                (0, Matrix::Constant(matrix.shape().to_vec(), floats(matrix)?))
             }
+            (Value::Constant(matrix), Value::Symbolic(_)) => {
+                (1, Matrix::Constant(matrix.shape().to_vec(), floats(matrix)?))
+            }
+            (Value::Symbolic(_), Value::Symbolic(_)) => {
+                let second = self.materialised_input(node, 1, inputs[1].clone())?;
+                (0, Matrix::Encrypted(second))
+            }
+            _ => return Err(after_client_op()),
         };
-        let matrix = constant(&inputs[1 - encrypted], "it multiplies two encrypted matrices")?;
         let tensor = self.materialised_input(node, encrypted, inputs.swap_remove(encrypted))?;
-        let weights = floats(&matrix)?;
+        let other_shape = match &other {
+            Matrix::Constant(shape, _) => shape.clone(),
+            Matrix::Encrypted(tensor) => tensor.shape.clone(),
+        };
         let shape = Self::output_shape(node, 0)?;
         let strides = |shape: &[usize]| -> Vec<usize> {
             (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect()
         };
-        let (x_strides, w_strides) = (strides(&tensor.shape), strides(matrix.shape()));
+        let (x_strides, w_strides) = (strides(&tensor.shape), strides(&other_shape));
         // For each axis its length, its stride in x and in w, and where it stands in the output.
         let axes: Vec<(usize, usize, usize, Option<usize>)> = op
             .axes
             .iter_all_axes()
             .map(|axis| {
                 let (x, w) = (&axis.inputs[encrypted], &axis.inputs[1 - encrypted]);
-                let length = x.iter().map(|&a| tensor.shape[a]).chain(w.iter().map(|&a| matrix.shape()[a])).max();
+                let length = x.iter().map(|&a| tensor.shape[a]).chain(w.iter().map(|&a| other_shape[a])).max();
                 let stride = |axes: &[usize], shape: &[usize], strides: &[usize]| -> usize {
                     axes.iter().filter(|&&a| shape[a] > 1).map(|&a| strides[a]).sum()
                 };
                 let output = axis.outputs.first().and_then(|o| o.first()).copied();
                 let x_stride = stride(x, &tensor.shape, &x_strides);
-                let w_stride = stride(w, matrix.shape(), &w_strides);
+                let w_stride = stride(w, &other_shape, &w_strides);
                 (length.unwrap_or(1), x_stride, w_stride, output)
             })
             .collect();
@@ -326,8 +338,9 @@ impl Lowering<'_> {
         let inner: Vec<&(usize, usize, usize, Option<usize>)> = axes.iter().filter(|axis| axis.3.is_none()).collect();
         let inner_length: usize = inner.iter().map(|axis| axis.0).product();
         let out_strides = strides(&shape);
-        let mut elements = Vec::with_capacity(shape.iter().product());
-        for out in 0..shape.iter().product::<usize>() {
+        let count: usize = shape.iter().product();
+        // The places that are multiplied and summed for an element of the output.
+        let pairs = |out: usize, act: &mut dyn FnMut(usize, usize)| {
             let (mut x0, mut w0) = (0, 0);
             for axis in &axes {
                 if let Some(at) = axis.3 {
@@ -343,12 +356,47 @@ impl Lowering<'_> {
                     w += (flat % axis.0) * axis.2;
                     flat /= axis.0;
                 }
-                self.sum.add_row(rows[x], weights[w]);
+                act(x, w);
             }
-            elements.push(Element::Row(self.sum.take()));
+        };
+        let mut elements = Vec::with_capacity(count);
+        match &other {
+            Matrix::Constant(_, weights) => {
+                for out in 0..count {
+                    pairs(out, &mut |x, w| self.sum.add_row(rows[x], weights[w]));
+                    elements.push(Element::Row(self.sum.take()));
+                }
+                let operators = self.label(node, tensor.operators);
+                Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+            }
+            Matrix::Encrypted(second) => {
+                if count.saturating_mul(inner_length) > MAX_VALUES {
+                    return Err(Refusal::new(
+                        "it multiplies two encrypted matrices of very many elements",
+                        "multiply by constants, or smaller matrices",
+                    ));
+                }
+                let factors: Vec<&Row> = second.rows().collect();
+                let (mut left, mut right) = (Vec::new(), Vec::new());
+                for out in 0..count {
+                    pairs(out, &mut |x, w| {
+                        left.push(rows[x].clone());
+                        right.push(factors[w].clone());
+                    });
+                }
+                let mut operators = tensor.operators.clone();
+                operators.extend(second.operators.iter().filter(|o| !tensor.operators.contains(o)).cloned());
+                let operators = self.label(node, operators);
+                let products = self.multiply(node, &[1, left.len()], left, right, &operators);
+                let tensor = SymbolicTensor { shape: vec![1, products.len()], elements: products, operators };
+                let products: Vec<&Row> = tensor.rows().collect();
+                for sum in products.chunks(inner_length) {
+                    sum.iter().for_each(|row| self.sum.add_row(row, 1.0));
+                    elements.push(Element::Row(self.sum.take()));
+                }
+                Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators: Vec::new() })])
+            }
         }
-        let operators = self.label(node, tensor.operators);
-        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
     }
 
     fn reduce(&mut self, node: &TypedNode, value: Value, op: &Reduce) -> Outputs {

@@ -8,11 +8,11 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::PowConst;
 use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
 
-use super::element::{Element, SymbolicTensor};
+use super::element::{Element, SymbolicTensor, channel_of_element};
 use super::lower::{Lowering, Refusal, Value};
 use super::ops::{Outputs, after_client_op, floats};
 use crate::function::{Binary, Function, Unary};
-use crate::network::Row;
+use crate::network::{Row, Stage};
 
 impl Lowering<'_> {
     pub(super) fn element_wise(&mut self, node: &TypedNode, value: Value, op: &ElementWiseOp) -> Outputs {
@@ -139,16 +139,9 @@ impl Lowering<'_> {
         let result = match kind {
             Binary::Add | Binary::Sub => tensor(self.add(a, b, if kind == Binary::Add { 1.0 } else { -1.0 })),
             Binary::Mul => {
-                // xy = ((x + y) / 2)^2 - ((x - y) / 2)^2
-                let square = Arc::new(Function::unary(Unary::Square));
-                let half = |elements: Vec<Element>| {
-                    tensor(elements.iter().map(|e| e.affine(0.5, 0.0).apply(&square)).collect())
-                };
-                let mut plus = half(self.add(a, b, 1.0));
-                let mut minus = half(self.add(a, b, -1.0));
-                self.materialise(node, &mut plus);
-                self.materialise(node, &mut minus);
-                tensor(self.add(&plus, &minus, -1.0))
+                let (rows, factors) = (a.rows().cloned().collect(), b.rows().cloned().collect());
+                let elements = self.multiply(node, &shape, rows, factors, &operators);
+                SymbolicTensor { shape: shape.clone(), elements, operators: Vec::new() }
             }
             Binary::Max | Binary::Min => {
                 let (a, b) = if kind == Binary::Max { (a, b) } else { (b, a) };
@@ -165,6 +158,30 @@ impl Lowering<'_> {
             }
         };
         Ok(vec![Value::Symbolic(result)])
+    }
+
+    /// The products of pairs of rows, values of a new stage of the given shape.
+    pub(super) fn multiply(
+        &mut self,
+        node: &TypedNode,
+        shape: &[usize],
+        rows: Vec<Row>,
+        factors: Vec<Row>,
+        operators: &[String],
+    ) -> Vec<Element> {
+        let channel: Vec<u32> = (0..rows.len()).map(|at| channel_of_element(shape, at) as u32).collect();
+        let channels = channel.iter().max().map_or(0, |&last| last as usize + 1);
+        let count = rows.len();
+        let first = self.push(Stage {
+            name: node.name.clone(),
+            operator: operators.join(" + "),
+            shape: shape.to_vec(),
+            rows,
+            factors,
+            channel,
+            functions: vec![Function::X; channels],
+        });
+        (first..first + count).map(|value| Element::Row(Row::value(value as u32))).collect()
     }
 
     pub(super) fn relu_of_difference(&mut self, a: &SymbolicTensor, b: &SymbolicTensor) -> Vec<Element> {

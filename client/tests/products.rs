@@ -1,0 +1,109 @@
+//! Products of encrypted values under both schemes, planned from a network and against its plaintext.
+
+use heman_client::{CkksKey, SecretKey};
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::exec::CkksSession;
+use heman_core::ckks::planner as ckks_planner;
+use heman_core::cpu::CpuBackend;
+use heman_core::exec::Session;
+use heman_core::function::{Function, Unary};
+use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planner::{self, Task};
+use heman_core::progress::NoProgress;
+
+const INPUTS: usize = 12;
+const MOST_LOSS: f64 = 0.05;
+
+fn row(bias: f64, taps: &[(u32, f32)]) -> Row {
+    Row { bias, taps: taps.iter().map(|&(source, weight)| Tap { source, weight }).collect() }
+}
+
+fn stage(rows: Vec<Row>, factors: Vec<Row>, function: &Function) -> Stage {
+    Stage {
+        name: "stage".into(),
+        operator: String::new(),
+        shape: vec![1, rows.len()],
+        channel: (0..rows.len() as u32).collect(),
+        functions: vec![function.clone(); rows.len()],
+        rows,
+        factors,
+    }
+}
+
+/// `x_i tanh(x_{i+1} - x_{i+2})` and sums of them.
+fn network() -> Network {
+    let inputs = INPUTS as u32;
+    let tensor = |length| TensorInfo { name: String::new(), shape: vec![1, length] };
+    let differences = (0..inputs).map(|i| {
+        let mut taps = [((i + 1) % inputs, 1.0), ((i + 2) % inputs, -1.0)];
+        taps.sort_unstable_by_key(|tap| tap.0);
+        row(0.0, &taps)
+    });
+    let gates = stage(differences.collect(), Vec::new(), &Function::unary(Unary::Tanh));
+    let values = |first: u32| (first..first + inputs).map(|value| row(0.0, &[(value, 1.0)])).collect();
+    let products = stage(values(0), values(inputs), &Function::X);
+    let sum = |first: u32| {
+        let taps: Vec<(u32, f32)> = (0..6).map(|i| (2 * inputs + first + i, 1.0)).collect();
+        row(0.5, &taps)
+    };
+    Network {
+        input: tensor(INPUTS),
+        stages: vec![gates, products],
+        output: tensor(2),
+        output_rows: vec![sum(0), sum(6)],
+        output_operator: String::new(),
+        client_ops: Vec::new(),
+    }
+}
+
+fn samples(count: usize) -> Vec<Vec<f32>> {
+    (0..count).map(|at| (0..INPUTS).map(|i| ((at * INPUTS + i) as f32 * 1.37).sin()).collect()).collect()
+}
+
+/// Root mean square of the error over that of the outputs.
+fn relative_error(results: &[Vec<f64>], inputs: &[Vec<f32>]) -> f64 {
+    let (mut error, mut size) = (0.0, 0.0);
+    for (got, input) in results.iter().zip(inputs) {
+        let input: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
+        for (got, want) in got.iter().zip(network().evaluate(&input).1) {
+            error += (got - want) * (got - want);
+            size += want * want;
+        }
+    }
+    f64::sqrt(error / size)
+}
+
+#[test]
+fn tfhe_takes_squares() {
+    let options = planner::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::Options::default() };
+    let plan = planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan").plan;
+    let key = SecretKey::generate(&plan.params).expect("secure parameters");
+    let keys = key.evaluation_key(&NoProgress).expand();
+    let backend = CpuBackend::new(0).expect("threads");
+    let session = Session::new(&backend, &plan, &keys).expect("loads");
+    let inputs = samples(8);
+    let encrypted = key.encrypt(&inputs.concat(), true).expect("in range");
+    let (output, _) = session.run(&encrypted, &NoProgress).expect("runs");
+    let error = relative_error(&key.decrypt_values(&output), &inputs);
+    assert!(error < 2.0 * MOST_LOSS, "{error}");
+}
+
+#[test]
+fn ckks_multiplies() {
+    for batch in [1, 20_000] {
+        let options =
+            ckks_planner::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, cost: CkksCost::default() };
+        let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
+        assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
+        let key = CkksKey::generate(&plan.params).expect("sound parameters");
+        let context = plan.context().expect("sound parameters");
+        let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
+        let session = CkksSession::new(&context, &context, &plan, keys, u64::MAX).expect("a plan and its keys");
+        let inputs = samples(8);
+        let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
+        let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+        let error = relative_error(&key.decrypt_values(&output).expect("sound ciphertexts"), &inputs);
+        println!("{} inputs a run: {error:.1e}", plan.params.inputs_per_run());
+        assert!(error < MOST_LOSS, "{error}");
+    }
+}
