@@ -18,9 +18,16 @@ pub fn sets() -> Vec<(String, TfheParams)> {
         TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
         TfheParams::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
         TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)) },
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 4, 512, (22, 1), (2, 7)) },
+        TfheParams { grouping_factor: 3, ..TfheParams::with_least_noise(801, 1, 2048, (15, 2), (2, 7)) },
     ]
     .into_iter()
-    .map(|p| (format!("n{}_k{}_N{}_l{}", p.lwe_dimension, p.glwe_dimension, p.polynomial_size, p.pbs_level), p))
+    .map(|p| {
+        let group = if p.grouping_factor == 1 { String::new() } else { format!("_g{}", p.grouping_factor) };
+        let name = format!("n{}{group}_k{}_N{}_l{}", p.lwe_dimension, p.glwe_dimension, p.polynomial_size, p.pbs_level);
+        (name, p)
+    })
     .collect()
 }
 

@@ -133,6 +133,8 @@ fn weak_or_absurd_parameters_are_refused_by_the_client() {
         ("pbs_noise_bound_log2", "4", "security"),
         ("lwe_dimension", "4000000000", "lwe_dimension"),
         ("polynomial_size", "300", "power of two"),
+        ("grouping_factor", "64", "grouping_factor"),
+        ("grouping_factor", "0", "grouping_factor"),
         ("pbs_base_log", "60", "pbs_base_log"),
     ] {
         work.write("weak.json", with(name, value).as_bytes());

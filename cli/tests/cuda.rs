@@ -57,7 +57,7 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
         assert!(got.chunks(10).zip(want.chunks(10)).all(|(g, w)| best(g) == best(w)), "{got:?} {want:?}");
     };
     // Memory for the keys and a few inputs; `auto` finds the device.
-    let memory = ("HEMAN_EMULATION_MEMORY", "160000000");
+    let memory = ("HEMAN_EMULATION_MEMORY", "260000000");
     let (got, device, stderr) = inference("auto", "cuda.enc", &[emulated, memory]);
     assert!(device.starts_with("CUDA 0, CUDA emulation (sm_90)"), "{device}");
     assert_eq!(stderr, "");

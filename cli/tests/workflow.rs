@@ -80,6 +80,7 @@ fn inspect_says_what_every_file_is() {
     let plan = json(&work.ok(&["inspect", "params.plan", "--json"]));
     for name in [
         "lwe_dimension",
+        "grouping_factor",
         "glwe_dimension",
         "polynomial_size",
         "pbs_base_log",

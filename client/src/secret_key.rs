@@ -64,6 +64,7 @@ impl SecretKey {
         progress.start("making the evaluation key", 2);
         let mut seeder = os_seeder();
         let (small64, glwe64) = (widen::<u64>(&self.small), widen::<u64>(&self.glwe));
+        let indicators = Zeroizing::new(p.indicators(&small64).collect::<Vec<u64>>());
         let bootstrap_seed = fresh_seed(&mut seeder);
         let mut bootstrap = SeededLweBootstrapKey::from_container(
             vec![0_u64; SeededEvaluationKey::bootstrap_body_words(&p)],
@@ -75,7 +76,7 @@ impl SecretKey {
             CiphertextModulus::new_native(),
         );
         par_generate_seeded_lwe_bootstrap_key(
-            &LweSecretKey::from_container(small64.as_slice()),
+            &LweSecretKey::from_container(indicators.as_slice()),
             &GlweSecretKey::from_container(glwe64.as_slice(), PolynomialSize(p.polynomial_size)),
             &mut bootstrap,
             DynamicDistribution::<u64>::new_t_uniform(p.pbs_noise_bound_log2),

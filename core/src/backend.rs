@@ -57,7 +57,7 @@ pub fn require(step: &'static str, expected: usize, found: usize) -> Result<(), 
 pub struct EvaluationKeys {
     /// Parameters of both keys.
     pub params: TfheParams,
-    /// GGSW encryptions of the small key's bits under the GLWE key, mod 2^64.
+    /// GGSW encryptions of the small key's bits, or of which bits of each group are set ([`TfheParams::indicators`]), under the GLWE key, mod 2^64.
     pub bootstrap: LweBootstrapKeyOwned<u64>,
     /// Flattened GLWE key under the small key, mod 2^32.
     pub keyswitch: LweKeyswitchKeyOwned<u32>,

@@ -21,8 +21,12 @@ impl Default for CostModel {
     }
 }
 
-/// Operations of one blind rotation: per key bit `(k+1)(l+1)` FFTs of N/2 points with conversions, and `(k+1)^2 l N/2` complex
-/// multiply-accumulates of 4 operations.
+/// What a point of a factor costs, in operations of the transforms: it is looked up.
+const FACTOR_OPERATIONS: f64 = 6.0;
+
+/// Operations of one blind rotation: per group of key bits `(k+1)(l+1)` FFTs of N/2 points with conversions, and for each GGSW ciphertext
+/// `(k+1)^2 l N/2` complex multiply-accumulates of 4 operations; with more than one bit a group also, for each GGSW ciphertext, factors of N/2
+/// points, and `(k+1) l N/2` complex products with them.
 ///
 /// Source for the FFT: M (3.07 log2 M + 4) with fused multiply-adds, M = N/2; conversions: 4 a coefficient.
 #[must_use]
@@ -30,8 +34,12 @@ pub fn blind_rotation_operations(params: &TfheParams) -> f64 {
     let (k, l) = (params.glwe_dimension as f64, params.pbs_level as f64);
     let points = params.polynomial_size as f64 / 2.0;
     let transform = points * (3.07 * points.log2() + 4.0) + 8.0 * points;
-    let products = (k + 1.0) * (k + 1.0) * l * points * 4.0;
-    params.lwe_dimension as f64 * ((k + 1.0) * (l + 1.0) * transform + products)
+    let subsets = params.subsets() as f64;
+    let products = subsets * (k + 1.0) * (k + 1.0) * l * points * 4.0;
+    let factors =
+        if params.grouping_factor == 1 { 0.0 } else { subsets * points * (6.0 * (k + 1.0) * l + FACTOR_OPERATIONS) };
+    let groups = (params.lwe_dimension / params.grouping_factor) as f64;
+    groups * ((k + 1.0) * (l + 1.0) * transform + products + factors)
 }
 
 /// Multiply-accumulates of one keyswitch.

@@ -19,7 +19,7 @@ pub struct SeededEvaluationKey {
     pub params: TfheParams,
     /// Seed of the bootstrapping key's masks.
     pub bootstrap_seed: [u8; 16],
-    /// Bodies of the GGSW rows: `n x l x (k + 1) x N` words mod 2^64.
+    /// Bodies of the GGSW rows: `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
     #[serde(with = "words")]
     pub bootstrap_bodies: Vec<u64>,
     /// Seed of the keyswitching key's masks.
@@ -33,7 +33,7 @@ impl SeededEvaluationKey {
     /// Number of body words of the bootstrapping key.
     #[must_use]
     pub fn bootstrap_body_words(params: &TfheParams) -> usize {
-        params.lwe_dimension * params.pbs_level * (params.glwe_dimension + 1) * params.polynomial_size
+        params.bootstrap_key_length() * params.pbs_level * (params.glwe_dimension + 1) * params.polynomial_size
     }
 
     /// Number of body words of the keyswitching key.
@@ -86,7 +86,7 @@ impl SeededEvaluationKey {
             PolynomialSize(p.polynomial_size),
             DecompositionBaseLog(p.pbs_base_log),
             DecompositionLevelCount(p.pbs_level),
-            LweDimension(p.lwe_dimension),
+            LweDimension(p.bootstrap_key_length()),
             CiphertextModulus::new_native(),
         );
         par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(&mut bootstrap, &seeded);

@@ -224,6 +224,7 @@ impl Search<'_> {
     fn linear_share(&self) -> f64 {
         let reference = TfheParams {
             lwe_dimension: 800,
+            grouping_factor: 1,
             glwe_dimension: 1,
             polynomial_size: 2048,
             pbs_base_log: 23,

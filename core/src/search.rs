@@ -2,7 +2,7 @@
 
 use crate::cost::CostModel;
 use crate::noise;
-use crate::tfhe_params::TfheParams;
+use crate::tfhe_params::{MOST_GROUPING, TfheParams};
 
 /// A parameter set with its predicted cost and noise.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct Candidate {
     pub noise: f64,
 }
 
-/// Every (k, N, l, n, l_ks) with the bases of least noise and the noise bounds of the security curves.
+/// Every (k, N, l, n, g, l_ks) with the bases of least noise and the noise bounds of the security curves.
 fn all_sets() -> Vec<TfheParams> {
     let mut sets = Vec::new();
     for log2_size in 8..=14 {
@@ -26,14 +26,11 @@ fn all_sets() -> Vec<TfheParams> {
                 continue;
             }
             for pbs_level in 1..=3 {
-                for lwe_dimension in (540..=1100).step_by(10) {
-                    let base = TfheParams::with_least_noise(
-                        lwe_dimension,
-                        glwe_dimension,
-                        polynomial_size,
-                        (1, pbs_level),
-                        (1, 1),
-                    );
+                let dimensions = (540..=1100_usize).step_by(10);
+                for (n, grouping_factor) in dimensions.flat_map(|n| (1..=MOST_GROUPING).map(move |g| (n, g))) {
+                    let n = n.next_multiple_of(grouping_factor);
+                    let base = TfheParams::with_least_noise(n, glwe_dimension, polynomial_size, (1, pbs_level), (1, 1));
+                    let base = TfheParams { grouping_factor, ..base };
                     let pbs_base_log = best_base(31 / pbs_level, |b| {
                         noise::bootstrap_variance(&TfheParams { pbs_base_log: b, ..base })
                     });

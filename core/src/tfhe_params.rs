@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::security::smallest_noise_bound;
 
+/// Most bits of the small key that one step of the blind rotation takes.
+pub const MOST_GROUPING: usize = 3;
+
 /// Parameters of one key set. Ciphertext words live mod 2^32; the bootstrapping key is generated mod 2^64.
 ///
 /// Every ciphertext that leaves a process is an LWE row of `big_dimension() + 1` words under the flattened GLWE key;
@@ -13,6 +16,8 @@ use crate::security::smallest_noise_bound;
 pub struct TfheParams {
     /// n: dimension of the small LWE key, under which the modulus switch happens.
     pub lwe_dimension: usize,
+    /// g: bits of the small key that one step of the blind rotation takes ("key unrolling"; "multi-bit" in tfhe-rs); it divides n.
+    pub grouping_factor: usize,
     /// k: number of mask polynomials of a GLWE ciphertext.
     pub glwe_dimension: usize,
     /// N: degree of the ring, a power of two.
@@ -51,6 +56,28 @@ impl TfheParams {
     pub fn small_row_words(&self) -> usize {
         self.lwe_dimension + 1
     }
+
+    /// GGSW ciphertexts of the bootstrapping key for one group of bits: one for every set of bits but the empty one.
+    #[must_use]
+    pub fn subsets(&self) -> usize {
+        (1 << self.grouping_factor) - 1
+    }
+
+    /// GGSW ciphertexts of the whole bootstrapping key, group by group.
+    #[must_use]
+    pub fn bootstrap_key_length(&self) -> usize {
+        self.lwe_dimension / self.grouping_factor * self.subsets()
+    }
+
+    /// What the bootstrapping key encrypts: for each group of bits and each set of them whether these are the ones, the set with bit i
+    /// of its number counting bit i of the group. With groups of one bit these are the bits.
+    pub fn indicators<'a>(&self, bits: &'a [u64]) -> impl Iterator<Item = u64> + use<'a> {
+        let subsets = self.subsets();
+        bits.chunks_exact(self.grouping_factor).flat_map(move |group| {
+            let set = group.iter().rev().fold(0, |set, &bit| 2 * set + bit as usize);
+            (1..=subsets).map(move |subset| u64::from(subset == set))
+        })
+    }
 }
 
 impl TfheParams {
@@ -66,6 +93,7 @@ impl TfheParams {
         let big = glwe_dimension * polynomial_size;
         Self {
             lwe_dimension,
+            grouping_factor: 1,
             glwe_dimension,
             polynomial_size,
             pbs_base_log,
@@ -91,6 +119,10 @@ impl TfheParams {
             }
         };
         range("lwe_dimension", self.lwe_dimension, 1, 4096)?;
+        range("grouping_factor", self.grouping_factor, 1, MOST_GROUPING)?;
+        if !self.lwe_dimension.is_multiple_of(self.grouping_factor) {
+            return Err(format!("lwe_dimension is {}, not a multiple of grouping_factor", self.lwe_dimension));
+        }
         range("glwe_dimension", self.glwe_dimension, 1, 8)?;
         range("polynomial_size", self.polynomial_size, 256, 1 << 16)?;
         if !self.polynomial_size.is_power_of_two() {

@@ -299,6 +299,11 @@ inline T atomicAdd(T* to, T value) {
     return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
 }
 inline int __ffs(int word) { return __builtin_ffs(word); }
+inline unsigned __brev(unsigned word) {
+    unsigned reversed = 0;
+    for (int bit = 0; bit < 32; bit++) reversed |= (word >> bit & 1) << (31 - bit);
+    return reversed;
+}
 inline long long __double2ll_rn(double value) { return std::llrint(value); }
 using std::fma;
 using std::min;

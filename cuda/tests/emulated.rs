@@ -49,6 +49,12 @@ fn bootstraps_decrypt_to_the_table() {
     for params in TOY_INSECURE_RINGS {
         suite::bootstrap(&backend, &TestKeys::new(params, 2));
     }
+    // The same rings with bits in pairs and in threes.
+    for (params, grouping_factor) in TOY_INSECURE_RINGS.into_iter().zip([3, 2, 2, 3, 3, 2]) {
+        let lwe_dimension = params.lwe_dimension.next_multiple_of(grouping_factor);
+        let params = TfheParams { grouping_factor, lwe_dimension, pbs_base_log: params.pbs_base_log.min(22), ..params };
+        suite::bootstrap(&backend, &TestKeys::new(params, 2));
+    }
 }
 
 #[test]
@@ -67,8 +73,11 @@ fn noise_is_that_of_the_cpu() {
     const SAMPLES: usize = 1000;
     let Some(backend) = backend() else { return };
     let cpu = CpuBackend::new(0).expect("threads");
-    for (size, k, pbs) in [(512, 4, (23, 1)), (2048, 1, (23, 1)), (1024, 2, (15, 2))] {
+    for (size, k, pbs, grouping_factor) in
+        [(512, 4, (23, 1), 1), (2048, 1, (23, 1), 1), (1024, 2, (15, 2), 1), (1024, 2, (15, 2), 2)]
+    {
         let params = TfheParams {
+            grouping_factor,
             ks_noise_bound_log2: smallest_noise_bound(800, 32),
             pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),
             ..toy_insecure(size, k, 40, pbs, (2, 7))

@@ -1,4 +1,7 @@
 // lwe_bootstrap_u32_<N>_<k>: modulus switch, blind rotation and sample extraction, one table a value.
+// lwe_bootstrap_groups_u32_<N>_<k>: the same where a step of the rotation takes g = 2 or 3 bits of the key, with a GGSW ciphertext for every
+// set of them but the empty one: sum over sets of (X^e - 1) (digits x GGSW), e the sum of the set's exponents. Digits are those of the
+// accumulator itself, and are multiplied by X^e - 1 at their frequency before they meet the set's key.
 //
 // Grid: x over groups of `ciphertexts` rows. Block: ciphertexts x (k + 1) polynomials, Ring::THREADS threads each, rounded up to
 // whole warps. Dynamic shared memory: points (ciphertexts x rows of the key x M), accumulators (ciphertexts x (k + 1) x N words),
@@ -50,20 +53,42 @@ struct Cut {
     }
 };
 
-// Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, through `cut`, as a transform's input; `own` gives the
-// polynomial's own words at the thread's positions, real parts then imaginary ones.
-template <int LOG_N, typename Own, typename Digit>
+// Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, or with GROUPED of the polynomial itself, through `cut`, as a
+// transform's input; `own` gives the polynomial's own words at the thread's positions, real parts then imaginary ones.
+template <int LOG_N, bool GROUPED, typename Own, typename Digit>
 __device__ __forceinline__ void decompose(double2 (&x)[Ring<LOG_N>::P], const u32* polynomial, u32 degree, u32 t, u32 dropped, Own own, Digit cut) {
     using Fft = Ring<LOG_N>;
     constexpr u32 N = 1u << LOG_N;
     const u32 below_half = (1u << (dropped - 1)) - 1;
+    auto word = [&](u32 place, u32 p) { return GROUPED ? own(p) : rotated<N>(polynomial, place - degree, own(p)); };
 #pragma unroll
     for (u32 p = 0; p < Fft::P; p++) {
         const u32 re = Fft::template position<0>(t, p), im = re + N / 2;
-        x[p].x = static_cast<double>(cut(round_word(rotated<N>(polynomial, re - degree, own(p)), dropped, below_half)));
-        x[p].y = static_cast<double>(cut(round_word(rotated<N>(polynomial, im - degree, own(p + Fft::P)), dropped, below_half)));
+        x[p].x = static_cast<double>(cut(round_word(word(re, p), dropped, below_half)));
+        x[p].y = static_cast<double>(cut(round_word(word(im, p + Fft::P), dropped, below_half)));
     }
 }
+
+// What a step of GROUPED needs beside the key: exponents of the group's bits for each ciphertext of the block, and all powers of a root of
+// order 2N.
+struct Group {
+    const u16* exponents;  // of the first ciphertext
+    u32 stride;            // from a ciphertext to the next
+    u32 bits;
+    const double2* turns;
+
+    __device__ __forceinline__ u32 subsets() const { return (1u << bits) - 1; }
+
+    // X^e - 1 at point f, e for one set of the bits of ciphertext c.
+    template <int LOG_N>
+    __device__ __forceinline__ double2 factor(u32 c, u32 subset, u32 f) const {
+        u32 degree = 0;
+        for (u32 bit = 0; bit < bits; bit++) degree += subset >> bit & 1 ? exponents[c * stride + bit] : 0;
+        const u32 power = 4 * (__brev(f) >> (33 - LOG_N)) + 1;
+        const double2 turn = __ldg(&turns[degree * power & ((2u << LOG_N) - 1)]);
+        return {turn.x - 1.0, turn.y};
+    }
+};
 
 // Exponents of the centred modulus switch for one row: half the sum of the mask's rounding errors goes into the body.
 template <u32 N>
@@ -95,37 +120,52 @@ __device__ __forceinline__ void load_key(double2 (&key)[COLUMNS], const double2*
 // Multiplies the digits of `TILE` ciphertexts at one point with the key slice; products take the place of the first digits.
 // With AHEAD, `key` holds the first row at the thread's first point: it was asked for before the barrier, and the next row always
 // is before the products of this one.
-// ROWS is 0 where the number of rows is not known to the compiler.
-template <int LOG_N, int COLUMNS, int TILE, bool AHEAD, u32 ROWS>
-__device__ __forceinline__ void multiply(double2* points, const double2* __restrict__ slice, u32 rows, double2 (&key)[COLUMNS]) {
+// ROWS is 0 where the number of rows is not known to the compiler. With GROUPED the slice holds one GGSW ciphertext after the other.
+template <int LOG_N, int COLUMNS, int TILE, bool AHEAD, u32 ROWS, bool GROUPED>
+__device__ __forceinline__ void multiply(double2* points, const double2* __restrict__ slice, u32 rows, double2 (&key)[COLUMNS], const Group& group) {
     constexpr u32 M = 1u << (LOG_N - 1);
     if constexpr (ROWS != 0) rows = ROWS;
     const u32 stride = rows * M;
     for (u32 f = threadIdx.x; f < M; f += blockDim.x) {
         const double2* next_key = slice + f;
         double2* const first = points + Ring<LOG_N>::swizzle(f);
-        const double2* digits = first;
         double2 sum[TILE][COLUMNS] = {};
         if (AHEAD && f != threadIdx.x) load_key<LOG_N>(key, next_key);
+        const u32 subsets = GROUPED ? group.subsets() : 1;
+#pragma unroll 1
+        for (u32 subset = 1; subset <= subsets; subset++) {
+            const double2* digits = first;
+            double2 factor[TILE];
+            if constexpr (GROUPED) {
+#pragma unroll
+                for (u32 c = 0; c < TILE; c++) factor[c] = group.factor<LOG_N>(c, subset, f);
+            }
 #pragma unroll ROWS ? ROWS : 1
-        for (u32 row = 0; row < rows; row++) {
-            double2 next[COLUMNS];
-            if (!AHEAD) load_key<LOG_N>(key, next_key);
-            next_key += COLUMNS * M;
-            if (AHEAD && row + 1 < rows) load_key<LOG_N>(next, next_key);
-            double2 digit[TILE];
-#pragma unroll
-            for (u32 c = 0; c < TILE; c++) digit[c] = digits[c * stride];
-            digits += M;
-#pragma unroll
-            for (u32 column = 0; column < COLUMNS; column++) {
+            for (u32 row = 0; row < rows; row++) {
+                double2 next[COLUMNS];
+                if (!AHEAD) load_key<LOG_N>(key, next_key);
+                next_key += COLUMNS * M;
+                if (AHEAD && (row + 1 < rows || (GROUPED && subset < subsets))) load_key<LOG_N>(next, next_key);
+                double2 digit[TILE];
 #pragma unroll
                 for (u32 c = 0; c < TILE; c++) {
-                    double2& s = sum[c][column];
-                    s.x = fma(-digit[c].y, key[column].y, fma(digit[c].x, key[column].x, s.x));
-                    s.y = fma(digit[c].y, key[column].x, fma(digit[c].x, key[column].y, s.y));
+                    digit[c] = digits[c * stride];
+                    if constexpr (GROUPED) {
+                        const double2 d = digit[c];
+                        digit[c] = {fma(-d.y, factor[c].y, d.x * factor[c].x), fma(d.y, factor[c].x, d.x * factor[c].y)};
+                    }
                 }
-                if (AHEAD) key[column] = next[column];
+                digits += M;
+#pragma unroll
+                for (u32 column = 0; column < COLUMNS; column++) {
+#pragma unroll
+                    for (u32 c = 0; c < TILE; c++) {
+                        double2& s = sum[c][column];
+                        s.x = fma(-digit[c].y, key[column].y, fma(digit[c].x, key[column].x, s.x));
+                        s.y = fma(digit[c].y, key[column].x, fma(digit[c].x, key[column].y, s.y));
+                    }
+                    if (AHEAD) key[column] = next[column];
+                }
             }
         }
 #pragma unroll
@@ -143,29 +183,33 @@ struct Block {
     static constexpr u32 EACH = COLUMNS * Ring<LOG_N>::THREADS;
     static constexpr u32 CIPHERTEXTS = EACH * 4 <= MOST_THREADS && COLUMNS <= 8 ? 4 : 2;
     static constexpr u32 THREADS = (EACH * CIPHERTEXTS + 31) / 32 * 32;
-    // Whether the sums, the digits, and two rows of the key fit a thread's registers.
+    // Whether the sums, the digits, with GROUPED their factors, and two rows of the key fit a thread's registers.
     static constexpr u32 REGISTERS = THREADS <= 256 ? 255 : 168;
-    static constexpr bool AHEAD = COLUMNS * (4 * CIPHERTEXTS + 8) + 4 * CIPHERTEXTS + 24 <= REGISTERS;
+    // (With groups at N = 1024, k = 3 the compiler would spill for it.)
+    template <bool GROUPED>
+    static constexpr bool AHEAD = COLUMNS * (4 * CIPHERTEXTS + 8) + (GROUPED ? 8 : 4) * CIPHERTEXTS + 24 <= REGISTERS &&
+                                  !(GROUPED && LOG_N == 10 && COLUMNS == 4);
 };
 
 // Products of all ciphertexts of a block.
-template <int LOG_N, int COLUMNS, bool AHEAD, u32 ROWS>
-__device__ __forceinline__ void multiply_block(u32 ciphertexts, double2* points, const double2* slice, u32 rows, double2 (&key)[COLUMNS]) {
+template <int LOG_N, int COLUMNS, bool AHEAD, u32 ROWS, bool GROUPED>
+__device__ __forceinline__ void multiply_block(u32 ciphertexts, double2* points, const double2* slice, u32 rows, double2 (&key)[COLUMNS],
+                                               const Group& group) {
     if (ciphertexts == 1) {
-        multiply<LOG_N, COLUMNS, 1, AHEAD, ROWS>(points, slice, rows, key);
+        multiply<LOG_N, COLUMNS, 1, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
     } else if (ciphertexts == 2) {
-        multiply<LOG_N, COLUMNS, 2, AHEAD, ROWS>(points, slice, rows, key);
+        multiply<LOG_N, COLUMNS, 2, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
     } else if constexpr (Block<LOG_N, COLUMNS>::CIPHERTEXTS == 4) {
-        multiply<LOG_N, COLUMNS, 4, AHEAD, ROWS>(points, slice, rows, key);
+        multiply<LOG_N, COLUMNS, 4, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
     }
 }
 
-template <int LOG_N, int COLUMNS>
+template <int LOG_N, int COLUMNS, bool GROUPED>
 __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* input, const double2* key, const double2* roots,
-                                          const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {
+                                          const double2* turns, const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {
     using Fft = Ring<LOG_N>;
     constexpr u32 N = 1u << LOG_N, M = N / 2, P = Fft::P, T = Fft::THREADS;
-    constexpr bool AHEAD = Block<LOG_N, COLUMNS>::AHEAD;
+    constexpr bool AHEAD = Block<LOG_N, COLUMNS>::template AHEAD<GROUPED>;
     const u32 n = params.lwe_dimension, rows = COLUMNS * params.level, ciphertexts = params.ciphertexts;
     const u32 exponent_words = (n + 2) & ~1u;
 
@@ -206,30 +250,33 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     u32 own[2 * P];
 #pragma unroll
     for (u32 p = 0; p < 2 * P; p++) own[p] = accumulator[place(p)];
-    for (u32 i = 0; i < n; i++) {
+    const u32 bits = GROUPED ? params.grouping : 1;
+    for (u32 i = 0; i < n; i += bits) {
         const u32 degree = exponents[i];
         double2 x[P];
         if (params.level == 1) {
-            decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](u32 p) { return own[p]; }, [](i32 rounded) { return rounded; });
+            decompose<LOG_N, GROUPED>(x, accumulator, degree, t, dropped, [&](u32 p) { return own[p]; }, [](i32 rounded) { return rounded; });
             Fft::forward(x, points + column * M, roots, t, active);
         } else {
 #pragma unroll 1
             for (u32 level = 0; level < params.level; level++) {
                 const Cut cut(params, level);
-                decompose<LOG_N>(x, accumulator, degree, t, dropped, [&](u32 p) { return accumulator[place(p)]; },
+                decompose<LOG_N, GROUPED>(x, accumulator, degree, t, dropped, [&](u32 p) { return accumulator[place(p)]; },
                                  [&](i32 rounded) { return cut.digit(rounded); });
                 Fft::forward(x, points + (level * COLUMNS + column) * M, roots, t, active);
             }
         }
 
-        const double2* slice = key + static_cast<u64>(i) * rows * COLUMNS * M;
+        const Group group = {all_exponents + i, exponent_words, bits, turns};
+        const u32 first_ggsw = GROUPED ? i / bits * group.subsets() : i;
+        const double2* slice = key + static_cast<u64>(first_ggsw) * rows * COLUMNS * M;
         double2 first_key[COLUMNS];
         if (AHEAD && threadIdx.x < M) load_key<LOG_N>(first_key, slice + threadIdx.x);
         __syncthreads();
         if (params.level == 1) {
-            multiply_block<LOG_N, COLUMNS, AHEAD, COLUMNS>(ciphertexts, all_points, slice, rows, first_key);
+            multiply_block<LOG_N, COLUMNS, AHEAD, COLUMNS, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
         } else {
-            multiply_block<LOG_N, COLUMNS, AHEAD, 0>(ciphertexts, all_points, slice, rows, first_key);
+            multiply_block<LOG_N, COLUMNS, AHEAD, 0, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
         }
         __syncthreads();
 
@@ -256,13 +303,17 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
 
 }  // namespace
 
-#define HEMAN_BOOTSTRAP(LOG_N, N, K)                                                                                      \
-    extern "C" __global__ void __launch_bounds__(Block<LOG_N, K + 1>::THREADS, 1) lwe_bootstrap_u32_##N##_##K(            \
-        LweBootstrapParams params, const u32* input, const double2* key, const double2* roots, const u32* tables,         \
-        const u32* table_of_value, const u32* row_of_value, u32* out) {                                                   \
-        bootstrap<LOG_N, K + 1>(params, input, key, roots, tables, table_of_value, row_of_value, out);                    \
+#define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, GROUPED)                                                                    \
+    extern "C" __global__ void __launch_bounds__(Block<LOG_N, K + 1>::THREADS, 1)                                         \
+        NAME(LweBootstrapParams params, const u32* input, const double2* key, const double2* roots, const double2* turns, \
+             const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {                           \
+        bootstrap<LOG_N, K + 1, GROUPED>(params, input, key, roots, turns, tables, table_of_value, row_of_value, out);    \
     }                                                                                                                     \
-    HEMAN_ENTRY(lwe_bootstrap_u32_##N##_##K)
+    HEMAN_ENTRY(NAME)
+
+#define HEMAN_BOOTSTRAP(LOG_N, N, K)                                     \
+    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_u32_##N##_##K, LOG_N, K, false) \
+    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_groups_u32_##N##_##K, LOG_N, K, true)
 
 // The shapes that the planner can emit: k N from 1280 to 4096, k up to 8.
 #if HEMAN_LOG2_N == 8

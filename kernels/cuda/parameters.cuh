@@ -27,8 +27,9 @@ struct LweBootstrapParams {
     u32 level;
     u32 ciphertexts;    // a block: 1, 2 or 4
     u32 digit_offset;   // half a base at every place below the highest
+    u32 grouping;       // bits of the key that a step takes, g
 };
-static_assert(sizeof(LweBootstrapParams) == 28, "kernels/src/lib.rs");
+static_assert(sizeof(LweBootstrapParams) == 32, "kernels/src/lib.rs");
 
 struct BootstrapKeyParams {
     u32 log2_points;  // log2 of N / 2

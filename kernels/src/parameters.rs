@@ -64,6 +64,8 @@ pub struct LweBootstrapParams {
     pub ciphertexts: u32,
     /// Half a base at every place below the highest.
     pub digit_offset: u32,
+    /// Bits of the key that a step takes, g.
+    pub grouping: u32,
 }
 
 /// Parameters of the transform of a bootstrapping key, stem `bootstrap_key`.
@@ -78,4 +80,4 @@ const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);
 const _: () = assert!(size_of::<LweLinearItem>() == 20);
 const _: () = assert!(size_of::<LweKeyswitchParams>() == 20);
-const _: () = assert!(size_of::<LweBootstrapParams>() == 28);
+const _: () = assert!(size_of::<LweBootstrapParams>() == 32);

@@ -98,7 +98,8 @@ mod tests {
             let _stack = value(fields.next(), "stack=");
             let (stores, loads) = (value(fields.next(), "spill_stores="), value(fields.next(), "spill_loads="));
             assert!(stores <= spill_budget(kernel) && loads <= spill_budget(kernel), "{kernel} spills: {line}");
-            let threads = if let Some(place) = kernel.strip_prefix("lwe_bootstrap_u32_") {
+            let of_ring = ["lwe_bootstrap_u32_", "lwe_bootstrap_groups_u32_"];
+            let threads = if let Some(place) = of_ring.iter().find_map(|stem| kernel.strip_prefix(stem)) {
                 bootstraps += 1;
                 let (n, k) = place.split_once('_').expect("N and k");
                 let shape = BootstrapShape::find(n.parse().expect("N"), k.parse().expect("k")).expect("a listed shape");
@@ -114,7 +115,7 @@ mod tests {
             let warps_a_part = threads.div_ceil(32).div_ceil(4) as u32;
             assert!(warps_a_part * 32 * registers.next_multiple_of(8) <= 65_536 / 4, "{kernel} does not start: {line}");
         }
-        assert_eq!(bootstraps, BOOTSTRAP_SHAPES.len(), "every shape has a kernel");
+        assert_eq!(bootstraps, 2 * BOOTSTRAP_SHAPES.len(), "every shape has two kernels");
     }
 
     #[test]

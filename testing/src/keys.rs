@@ -11,6 +11,7 @@ use tfhe::core_crypto::seeders::UnixSeeder;
 pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
     TfheParams {
         lwe_dimension: n,
+        grouping_factor: 1,
         glwe_dimension: k,
         polynomial_size: size,
         pbs_base_log: pbs.0,
@@ -28,6 +29,12 @@ pub const TOY_INSECURE_K2: TfheParams = toy_insecure(256, 2, 37, (10, 2), (3, 4)
 
 /// Another shape: one mask polynomial, three levels.
 pub const TOY_INSECURE_K1: TfheParams = toy_insecure(512, 1, 20, (7, 3), (5, 2));
+
+/// Bits in pairs and in threes.
+pub const TOY_INSECURE_GROUPS: [TfheParams; 2] = [
+    TfheParams { grouping_factor: 2, ..toy_insecure(256, 2, 36, (10, 2), (3, 4)) },
+    TfheParams { grouping_factor: 3, ..toy_insecure(512, 1, 21, (7, 3), (5, 2)) },
+];
 
 /// One toy set for every ring size of the GPU kernels, with all numbers of levels, narrow and wide keyswitch digits.
 pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [
@@ -65,7 +72,7 @@ impl TestKeys {
             &mut secrets,
         );
         let bootstrap = par_allocate_and_generate_new_lwe_bootstrap_key(
-            &small,
+            &LweSecretKey::from_container(p.indicators(small.as_ref()).collect::<Vec<u64>>()),
             &glwe,
             DecompositionBaseLog(p.pbs_base_log),
             DecompositionLevelCount(p.pbs_level),

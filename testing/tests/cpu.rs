@@ -3,7 +3,7 @@
 use heman_core::cpu::CpuBackend;
 use heman_core::cpu::reference::ReferenceBackend;
 use heman_core::tfhe_params::TfheParams;
-use heman_testing::keys::{TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
+use heman_testing::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
 use heman_testing::{noise, suite};
 
 fn backend() -> CpuBackend {
@@ -24,7 +24,7 @@ fn keyswitches_equal_the_reference() {
 
 #[test]
 fn bootstraps_decrypt_to_the_table() {
-    for params in [TOY_INSECURE_K1, TOY_INSECURE_K2] {
+    for params in [TOY_INSECURE_K1, TOY_INSECURE_K2].into_iter().chain(TOY_INSECURE_GROUPS) {
         suite::bootstrap(&backend(), &TestKeys::new(params, 2));
     }
 }
@@ -37,12 +37,15 @@ fn every_instruction_set_passes_the_suite() {
         suite::linear(&backend);
         suite::keyswitch(&backend, &TestKeys::new(TOY_INSECURE_K1, 6));
         suite::bootstrap(&backend, &TestKeys::new(TOY_INSECURE_K2, 6));
+        suite::bootstrap(&backend, &TestKeys::new(TOY_INSECURE_GROUPS[0], 6));
     }
 }
 
 #[test]
 fn the_reference_decrypts_to_the_table_too() {
-    suite::bootstrap(&ReferenceBackend, &TestKeys::new(TOY_INSECURE_K2, 3));
+    for params in [TOY_INSECURE_K2].into_iter().chain(TOY_INSECURE_GROUPS) {
+        suite::bootstrap(&ReferenceBackend, &TestKeys::new(params, 3));
+    }
 }
 
 #[test]
@@ -62,6 +65,9 @@ fn measured_noise_is_as_predicted() {
         TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
         TfheParams::with_least_noise(880, 2, 1024, (15, 2), (2, 8)),
         TfheParams::with_least_noise(700, 1, 2048, (23, 1), (3, 4)),
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)) },
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(720, 4, 512, (22, 1), (2, 7)) },
+        TfheParams { grouping_factor: 3, ..TfheParams::with_least_noise(810, 1, 2048, (15, 2), (2, 7)) },
     ] {
         let ratios = noise::measure(&backend(), &TestKeys::new(params, 5), SAMPLES);
         println!("{params:?}: {ratios:?}");

@@ -9,11 +9,17 @@ use serde_json::{Value, json};
 
 use super::{Layer, bytes, merge};
 
+/// How many bits of the key a step takes, if it is more than one.
+pub fn grouping(p: &TfheParams) -> String {
+    if p.grouping_factor == 1 { String::new() } else { format!(" ({} bits a step)", p.grouping_factor) }
+}
+
 /// Every parameter under its literature name.
 pub fn set_json(p: &TfheParams) -> Value {
     json!({
         "scheme": "tfhe",
         "lwe_dimension": p.lwe_dimension,
+        "grouping_factor": p.grouping_factor,
         "glwe_dimension": p.glwe_dimension,
         "polynomial_size": p.polynomial_size,
         "pbs_base_log": p.pbs_base_log,
@@ -72,8 +78,9 @@ pub fn params_text(params: &Params) -> String {
         let what = if params.output.steps.is_some() { "a bootstrap fails" } else { "a table input leaves its range" };
         format!("; {what} with probability 2^{:.1}", promised.p_fail_log2)
     };
+    let grouping = grouping(p);
     format!(
-        "scheme        TFHE, n = {}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
+        "scheme        TFHE, n = {}{grouping}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
          security      {:.0} bits\n\
          input         {} {:?}, values {:.4} to {:.4}\n\
          output        {} {:?}\n\

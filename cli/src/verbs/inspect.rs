@@ -104,9 +104,10 @@ fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Resul
             report::merge(&mut object, json!({ "kind": "evaluation key", "bytes": size, "binding": hex(&binding) }));
             let p = &key.params;
             let text = format!(
-                "evaluation key, {} (masks left out)\nn = {}, k = {}, N = {}\nbelongs to parameters {}",
+                "evaluation key, {} (masks left out)\nn = {}{}, k = {}, N = {}\nbelongs to parameters {}",
                 report::bytes(size as u64),
                 p.lwe_dimension,
+                report::tfhe::grouping(p),
                 p.glwe_dimension,
                 p.polynomial_size,
                 hex(&binding)

@@ -4,6 +4,7 @@
 //! real operations with fused multiply-adds, `4 (k+1)^2 l M` multiply-adds, and about `8 M` operations of conversion per transform.
 //! At k = 4, N = 512, l = 1 that is 73 + 26 + 20 = 119 thousand, 15 thousand AVX-512 instructions. Bytes: the key slice of
 //! `16 (k+1)^2 l M` = 102 KB comes from memory once a batch and from the second-level cache once for four ciphertexts.
+//! Groups of g bits share their transforms and take `2^g - 1` times the products and bytes, and `6 (k+1) l M` operations more for each.
 
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use rayon::prelude::*;
 use tfhe_fft::c64;
 use tfhe_fft::unordered::{Method, Plan};
 
-use super::product::{BLOCK, Product, Shape};
+use super::product::{BLOCK, LANES, Product, Shape};
 use super::{CpuBackend, SharedMut, rotation};
 use crate::backend::{BackendError, BootstrapOps, EvaluationKeys};
 use crate::table_set::TableSet;
-use crate::tfhe_params::TfheParams;
+use crate::tfhe_params::{MOST_GROUPING, TfheParams};
 
-/// Working memory of one batch, so that it stays in the second-level cache together with a key slice.
-const BATCH_BYTES: usize = 768 << 10;
+/// Working memory of one batch: more than that takes longer to come back from the caches than a key slice that fewer batches share.
+const BATCH_BYTES: usize = 1536 << 10;
 /// Most ciphertexts of a batch.
 const MAX_BATCH: usize = 32;
 /// How long each FFT algorithm is tried when a key is loaded.
@@ -32,6 +33,44 @@ pub struct CpuBootstrapKey {
     twists: Vec<c64>,
     shape: Shape,
     slices: Vec<f64>,
+    groups: Option<Groups>,
+}
+
+/// What it takes to rotate by several bits of the key at a time.
+struct Groups {
+    /// The power of `exp(i pi / N)` that X is at the first place of each block of the transform.
+    first: Vec<u32>,
+    /// How much more it is at the block's other places.
+    steps: [u32; LANES],
+    /// `exp(i pi t / N)`, t below 2N.
+    turns: Vec<c64>,
+}
+
+impl Groups {
+    /// # Panics
+    /// If the transform's places are not in steps; those of `tfhe-fft` are, as a test of all rings says.
+    fn new(size: usize, plan: &Plan, twists: &[c64]) -> Self {
+        let mut monomial = vec![0; size];
+        monomial[1] = 1;
+        let mut points = vec![c64::new(0.0, 0.0); size / 2];
+        rotation::fold_integers(&monomial, twists, &mut points);
+        plan.fwd(&mut points, PodStack::new(&mut PodBuffer::new(plan.fft_scratch())));
+        let frequency = |point: &c64| {
+            let steps = (point.im.atan2(point.re) / std::f64::consts::PI * size as f64).round() as i64;
+            steps.rem_euclid(2 * size as i64) as u32
+        };
+        let turn = |t: usize| {
+            let (sin, cos) = (std::f64::consts::PI * t as f64 / size as f64).sin_cos();
+            c64::new(cos, sin)
+        };
+        let frequencies: Vec<u32> = points.iter().map(frequency).collect();
+        let step = |of: &[u32], lane: usize| of[lane].wrapping_sub(of[0]) % (2 * size as u32);
+        let steps = std::array::from_fn(|lane| step(&frequencies, lane));
+        let in_steps = |block: &[u32]| (0..LANES).all(|lane| step(block, lane) == steps[lane]);
+        assert!(frequencies.chunks_exact(LANES).all(in_steps), "the order of the FFT has changed");
+        let first = frequencies.iter().step_by(LANES).copied().collect();
+        Self { first, steps, turns: (0..2 * size).map(turn).collect() }
+    }
 }
 
 impl CpuBootstrapKey {
@@ -42,29 +81,30 @@ impl CpuBootstrapKey {
         let plan = Plan::new(half, Method::Measure(FFT_TRIAL));
         let twists = rotation::twists(size);
         let columns = params.glwe_dimension + 1;
-        let shape = Shape { rows: columns * params.pbs_level, columns, blocks: half / super::product::LANES };
+        let subsets = params.subsets();
+        let shape = Shape { rows: columns * params.pbs_level, columns, blocks: half / LANES, subsets };
         let words = keys.bootstrap.as_view().into_container();
-        let slice_words = shape.rows * columns * size;
-        let slice_floats = shape.rows * columns * half * 2;
-        let mut slices = vec![0.0; params.lwe_dimension * slice_floats];
+        let slice_words = subsets * shape.rows * columns * size;
+        let mut slices = vec![0.0; params.bootstrap_key_length() / subsets * slice_words];
         pool.install(|| {
-            slices.par_chunks_exact_mut(slice_floats).zip(words.par_chunks_exact(slice_words)).for_each(
-                |(slice, ggsw)| {
+            slices.par_chunks_exact_mut(slice_words).zip(words.par_chunks_exact(slice_words)).for_each(
+                |(slice, ggsws)| {
                     let mut memory = PodBuffer::new(plan.fft_scratch());
                     let stack = PodStack::new(&mut memory);
                     let mut points = vec![c64::new(0.0, 0.0); half];
-                    // The standard key runs over levels, rows, columns; the slice over blocks, columns, rows.
-                    for (at, poly) in ggsw.chunks_exact(size).enumerate() {
+                    // The standard key runs over sets, levels, rows, columns; the slice over blocks, columns, sets, rows.
+                    for (at, poly) in ggsws.chunks_exact(size).enumerate() {
                         let (row, column) = (at / columns, at % columns);
                         rotation::fold_torus(poly, &twists, 1.0 / half as f64, &mut points);
                         plan.fwd(&mut points, stack);
-                        let first = (column * shape.rows + row) * BLOCK;
-                        rotation::to_blocks(&points, &mut slice[first..], columns * shape.rows * BLOCK);
+                        let first = column * shape.wide() + row * BLOCK;
+                        rotation::to_blocks(&points, &mut slice[first..], columns * shape.wide());
                     }
                 },
             );
         });
-        Self { params, plan, twists, shape, slices }
+        let groups = (params.grouping_factor > 1).then(|| Groups::new(size, &plan, &twists));
+        Self { params, plan, twists, shape, slices, groups }
     }
 }
 
@@ -85,6 +125,7 @@ struct Batch {
     digit: Vec<u32>,
     points: Vec<c64>,
     digits: Vec<f64>,
+    factors: Vec<f64>,
     scratch: Vec<f64>,
     active: Vec<usize>,
     stack: PodBuffer,
@@ -101,7 +142,8 @@ impl Batch {
             digit: vec![0; size],
             points: vec![c64::new(0.0, 0.0); size / 2],
             digits: vec![0.0; count * key.shape.rows * size],
-            scratch: vec![0.0; 4 * key.shape.rows * BLOCK],
+            factors: vec![0.0; if key.groups.is_some() { count * key.shape.subsets * size } else { 0 }],
+            scratch: vec![0.0; 4 * key.shape.wide()],
             active: Vec::with_capacity(count),
             stack: PodBuffer::new(key.plan.fft_scratch()),
         }
@@ -110,7 +152,8 @@ impl Batch {
 
 fn batch_size(key: &CpuBootstrapKey, rows: usize, threads: usize) -> usize {
     let (size, columns) = (key.params.polynomial_size, key.shape.columns);
-    let bytes = columns * size * 4 + key.shape.rows * size * 8;
+    let factors = if key.groups.is_some() { key.shape.subsets } else { 0 };
+    let bytes = columns * size * 4 + (key.shape.rows + factors) * size * 8;
     let most = (BATCH_BYTES / bytes).clamp(1, MAX_BATCH);
     let most = if most >= 4 { most / 4 * 4 } else { most };
     // Equal shares for all threads: no long tail when there are few rows.
@@ -174,19 +217,22 @@ impl CpuBackend {
             let back = (2 * size - exponents[small - 1] as usize) % (2 * size);
             rotation::rotate(table, back, body);
         }
-        let slice_floats = key.shape.rows * columns * size;
-        for (bit, slice) in key.slices.chunks_exact(slice_floats).enumerate() {
+        let slice_floats = key.shape.subsets * key.shape.rows * columns * size;
+        let bits = p.grouping_factor;
+        for (group, slice) in key.slices.chunks_exact(slice_floats).enumerate() {
             batch.active.clear();
-            batch.active.extend((0..count).filter(|c| batch.exponents[c * small + bit] != 0));
+            let own = |c: usize| c * small + group * bits;
+            batch.active.extend((0..count).filter(|&c| batch.exponents[own(c)..][..bits].iter().any(|&e| e != 0)));
             for at in 0..batch.active.len() {
                 let c = batch.active[at];
-                self.decompose(key, c, batch.exponents[c * small + bit] as usize, at, batch);
+                self.decompose(key, c, own(c), at, batch);
             }
             let product = Product {
                 shape: key.shape,
                 count: batch.active.len(),
                 key: slice,
                 digits: &mut batch.digits,
+                factors: &batch.factors,
                 scratch: &mut batch.scratch,
             };
             self.arch.dispatch(product);
@@ -196,16 +242,31 @@ impl CpuBackend {
         }
     }
 
-    /// Digits of `(X^degree - 1) * accumulator[c]` in the Fourier domain, to place `at`.
-    fn decompose(&self, key: &CpuBootstrapKey, c: usize, degree: usize, at: usize, batch: &mut Batch) {
+    /// Digits of `(X^degree - 1) * accumulator[c]` in the Fourier domain, to place `at`; with groups of several bits those of the
+    /// accumulator itself, and factors for all sets of them. The group's exponents start at `first`.
+    fn decompose(&self, key: &CpuBootstrapKey, c: usize, first: usize, at: usize, batch: &mut Batch) {
         let p = &key.params;
-        let (size, columns, rows) = (p.polynomial_size, key.shape.columns, key.shape.rows);
-        let Batch { accumulators, rotated, digit, points, digits, stack, .. } = batch;
+        let (size, columns, rows, subsets) = (p.polynomial_size, key.shape.columns, key.shape.rows, key.shape.subsets);
+        let Batch { accumulators, exponents, rotated, digit, points, digits, factors, stack, .. } = batch;
         let stack = PodStack::new(stack);
+        let exponents = &exponents[first..][..p.grouping_factor];
+        if let Some(Groups { first, steps, turns }) = &key.groups {
+            let mut degrees = [0; (1 << MOST_GROUPING) - 1];
+            for (subset, degree) in (1..).zip(&mut degrees) {
+                *degree = exponents.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1).map(|(_, &e)| e).sum();
+            }
+            let own = &mut factors[at * subsets * size..][..subsets * size];
+            rotation::monomials(self.arch, &degrees[..subsets], (first, steps), turns, own);
+        }
         let digits = &mut digits[at * rows * size..][..rows * size];
         for column in 0..columns {
             let poly = &accumulators[(c * columns + column) * size..][..size];
-            rotation::difference(self.arch, poly, degree, p.pbs_base_log * p.pbs_level, rotated);
+            let kept = p.pbs_base_log * p.pbs_level;
+            if key.groups.is_some() {
+                rotation::rounded(self.arch, poly, kept, rotated);
+            } else {
+                rotation::difference(self.arch, poly, exponents[0] as usize, kept, rotated);
+            }
             for level in 0..p.pbs_level {
                 let last = level + 1 == p.pbs_level;
                 if !last {
@@ -245,6 +306,25 @@ impl CpuBackend {
             // different values and images.
             let row = unsafe { out.slice(row * big, big) };
             rotation::extract_constant(&batch.accumulators[c * columns * size..][..columns * size], size, row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transforms_of_all_rings_have_their_places_in_steps() {
+        for log2_size in 8..=14 {
+            let size = 1 << log2_size;
+            let plan = Plan::new(size / 2, Method::Measure(FFT_TRIAL));
+            let groups = Groups::new(size, &plan, &rotation::twists(size));
+            let mut all: Vec<u32> =
+                groups.first.iter().flat_map(|f| groups.steps.map(|step| (f + step) % (2 * size as u32))).collect();
+            all.sort_unstable();
+            let odd: Vec<u32> = (0..size as u32 / 2).map(|f| 4 * f + 1).collect();
+            assert_eq!(all, odd, "X^(N/2) = i at {size}");
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The external product in the Fourier domain: digits of several ciphertexts times one slice of the key.
 //!
+//! Where bits of the key are taken in groups, a slice holds a GGSW ciphertext for every set of them, and the digits meet each after a
+//! multiplication by that set's factor, `X^e - 1` at all frequencies: `sum_j (X^e_j - 1) (digits x GGSW_j)`.
+//!
 //! Layout: complex numbers in blocks of eight, eight real parts then eight imaginary parts. A block holds everything that one
-//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`, `key[block][column][row][re, im][8]`; the result
+//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`,
+//! `key[block][column][set][row][re, im][8]`, `factors[ciphertext][block][set][re, im][8]`; the result
 //! takes the place of the digits, column for row. So a key block (3.2 KB at k = 4, l = 1) is read from memory once and meets all
 //! ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of eight lanes,
 //! the floor of the operation; with C ciphertexts the key's traffic is 4/C bytes a lane and multiply-add, which is why batches are
@@ -23,6 +27,15 @@ pub struct Shape {
     pub columns: usize,
     /// Blocks of eight frequencies, N / 16.
     pub blocks: usize,
+    /// GGSW ciphertexts of a slice.
+    pub subsets: usize,
+}
+
+impl Shape {
+    /// Words of the digits of one block, multiplied by the factors of all sets.
+    pub fn wide(&self) -> usize {
+        self.subsets * self.rows * BLOCK
+    }
 }
 
 /// Multiplies the digits of `count` ciphertexts by one key slice, in place.
@@ -31,7 +44,9 @@ pub struct Product<'a> {
     pub count: usize,
     pub key: &'a [f64],
     pub digits: &'a mut [f64],
-    /// Digits of four ciphertexts and one block: `4 * rows * BLOCK` words.
+    /// Nothing where a slice is one GGSW ciphertext.
+    pub factors: &'a [f64],
+    /// Digits of four ciphertexts and one block: four times [`Shape::wide`] words.
     pub scratch: &'a mut [f64],
 }
 
@@ -40,16 +55,17 @@ impl pulp::WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Shape { rows, columns, blocks } = self.shape;
+        let Shape { columns, blocks, .. } = self.shape;
+        let length = columns * self.shape.wide();
         for block in 0..blocks {
-            let key = &self.key[block * columns * rows * BLOCK..][..columns * rows * BLOCK];
+            let key = &self.key[block * length..][..length];
             let mut c = 0;
             while c + 4 <= self.count {
-                self.shape.multiply::<S, 4>(simd, key, self.digits, self.scratch, c, block);
+                self.shape.multiply::<S, 4>(simd, key, self.digits, self.factors, self.scratch, (c, block));
                 c += 4;
             }
             while c < self.count {
-                self.shape.multiply::<S, 1>(simd, key, self.digits, self.scratch, c, block);
+                self.shape.multiply::<S, 1>(simd, key, self.digits, self.factors, self.scratch, (c, block));
                 c += 1;
             }
         }
@@ -64,21 +80,43 @@ impl Shape {
         simd: S,
         key: &[f64],
         digits: &mut [f64],
+        factors: &[f64],
         scratch: &mut [f64],
-        c: usize,
-        block: usize,
+        (c, block): (usize, usize),
     ) {
-        let length = self.rows * BLOCK;
+        let (length, wide) = (self.rows * BLOCK, self.wide());
         let at = |q: usize| ((c + q) * self.blocks + block) * length;
-        for (q, own) in scratch.chunks_exact_mut(length).take(Q).enumerate() {
-            own.copy_from_slice(&digits[at(q)..][..length]);
+        for (q, own) in scratch.chunks_exact_mut(wide).take(Q).enumerate() {
+            let digits = &digits[at(q)..][..length];
+            if factors.is_empty() {
+                own.copy_from_slice(digits);
+            } else {
+                let first = ((c + q) * self.blocks + block) * self.subsets * BLOCK;
+                let factors = factors[first..][..self.subsets * BLOCK].chunks_exact(BLOCK);
+                own.chunks_exact_mut(length).zip(factors).for_each(|(own, factor)| scale(simd, digits, factor, own));
+            }
         }
-        let own: [&[f64]; Q] = std::array::from_fn(|q| &scratch[q * length..][..length]);
-        for (column, key) in key.chunks_exact(length).enumerate() {
+        let own: [&[f64]; Q] = std::array::from_fn(|q| &scratch[q * wide..][..wide]);
+        for (column, key) in key.chunks_exact(wide).enumerate() {
             let sums = accumulate::<S, Q>(simd, key, &own);
             for (q, sum) in sums.iter().enumerate() {
                 digits[at(q) + column * BLOCK..][..BLOCK].copy_from_slice(sum);
             }
+        }
+    }
+}
+
+/// All rows of a block times one block of factors.
+#[inline(always)]
+fn scale<S: Simd>(simd: S, digits: &[f64], factor: &[f64], out: &mut [f64]) {
+    let (factor, _) = S::as_simd_f64s(factor);
+    let vectors = factor.len() / 2;
+    for (digits, out) in digits.chunks_exact(BLOCK).zip(out.chunks_exact_mut(BLOCK)) {
+        let ((digits, _), (out, _)) = (S::as_simd_f64s(digits), S::as_mut_simd_f64s(out));
+        for v in 0..vectors {
+            let (re, im, f_re, f_im) = (digits[v], digits[vectors + v], factor[v], factor[vectors + v]);
+            out[v] = simd.negate_mul_add_f64s(im, f_im, simd.mul_f64s(re, f_re));
+            out[vectors + v] = simd.mul_add_f64s(im, f_re, simd.mul_f64s(re, f_im));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The slow, readable mirror of every step, over the `tfhe` crate's own functions: what fast backends are compared with.
 
+use tfhe::core_crypto::algorithms::polynomial_algorithms;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
 
@@ -110,7 +111,7 @@ impl BootstrapOps for ReferenceBackend {
     fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<ReferenceBootstrapKey, BackendError> {
         let p = keys.params;
         let mut fourier = FourierLweBootstrapKey::new(
-            LweDimension(p.lwe_dimension),
+            LweDimension(p.bootstrap_key_length()),
             GlweDimension(p.glwe_dimension).to_glwe_size(),
             PolynomialSize(p.polynomial_size),
             DecompositionBaseLog(p.pbs_base_log),
@@ -144,13 +145,9 @@ impl BootstrapOps for ReferenceBackend {
         );
         let mut buffers = ComputationBuffers::new();
         buffers.resize(scratch.unaligned_bytes_required());
-        let shift = 64 - (2 * size).trailing_zeros();
         for r in 0..rows {
-            // Switched to exponents first: tfhe's own switch finds nothing left to round.
             let mut exponents = vec![0; small];
             rotation::switch_modulus(&input[r * small..][..small], (2 * size).trailing_zeros(), &mut exponents);
-            let words: Vec<u64> = exponents.iter().map(|&e| u64::from(e) << shift).collect();
-            let from = LweCiphertext::from_container(words, CiphertextModulus::new_native());
             let mut accumulator =
                 GlweCiphertext::new(0_u64, glwe_size, PolynomialSize(size), CiphertextModulus::new_native());
             let table = tables.table(tables.table_of_value()[r / images]);
@@ -158,19 +155,60 @@ impl BootstrapOps for ReferenceBackend {
                 *word = u64::from(entry) << 32;
             }
             let mut to = LweCiphertext::new(0_u64, LweSize(big), CiphertextModulus::new_native());
-            programmable_bootstrap_lwe_ciphertext_mem_optimized(
-                &from,
-                &mut to,
-                &accumulator,
-                &key.fourier,
-                fft.as_view(),
-                buffers.stack(),
-            );
+            if p.grouping_factor == 1 {
+                // tfhe's own modulus switch finds nothing left to round.
+                let shift = 64 - (2 * size).trailing_zeros();
+                let words: Vec<u64> = exponents.iter().map(|&e| u64::from(e) << shift).collect();
+                programmable_bootstrap_lwe_ciphertext_mem_optimized(
+                    &LweCiphertext::from_container(words, CiphertextModulus::new_native()),
+                    &mut to,
+                    &accumulator,
+                    &key.fourier,
+                    fft.as_view(),
+                    buffers.stack(),
+                );
+            } else {
+                rotate_by_groups(key, &exponents, &mut accumulator, &fft, &mut buffers);
+                extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut to, MonomialDegree(0));
+            }
             let row = tables.row_of_value()[r / images] as usize * images + r % images;
             for (word, &wide) in out[row * big..][..big].iter_mut().zip(to.as_ref()) {
                 *word = (wide.wrapping_add(1 << 31) >> 32) as u32;
             }
         }
         Ok(())
+    }
+}
+
+/// Blind rotation by groups of bits: for each set of a group's bits the external product with its GGSW ciphertext, times `X^e - 1`.
+fn rotate_by_groups(
+    key: &ReferenceBootstrapKey,
+    exponents: &[u32],
+    accumulator: &mut GlweCiphertextOwned<u64>,
+    fft: &Fft,
+    buffers: &mut ComputationBuffers,
+) {
+    let p = &key.params;
+    let rotate = |glwe: &mut GlweCiphertextOwned<u64>, degree: usize| {
+        for mut polynomial in glwe.as_mut_polynomial_list().iter_mut() {
+            polynomial_algorithms::polynomial_wrapping_monic_monomial_mul_assign(
+                &mut polynomial,
+                MonomialDegree(degree),
+            );
+        }
+    };
+    rotate(accumulator, 2 * p.polynomial_size - exponents[p.lwe_dimension] as usize);
+    let mut ggsws = key.fourier.as_view().into_ggsw_iter();
+    for group in exponents[..p.lwe_dimension].chunks_exact(p.grouping_factor) {
+        let before = accumulator.clone();
+        for (subset, ggsw) in (1..=p.subsets()).zip(&mut ggsws) {
+            let degree: u32 = group.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1).map(|(_, &e)| e).sum();
+            let mut product = before.clone();
+            product.as_mut().fill(0);
+            add_external_product_assign_mem_optimized(&mut product, &ggsw, &before, fft.as_view(), buffers.stack());
+            glwe_ciphertext_sub_assign(accumulator, &product);
+            rotate(&mut product, degree as usize % (2 * p.polynomial_size));
+            glwe_ciphertext_add_assign(accumulator, &product);
+        }
     }
 }

@@ -18,6 +18,14 @@ for_each_arch! {
     pub fn difference = rounded_difference, (poly: &[u32], degree: usize, kept: usize, out: &mut [u32])
 }
 for_each_arch! {
+    /// See [`round_words`].
+    pub fn rounded = copy_rounded, (poly: &[u32], kept: usize, out: &mut [u32])
+}
+for_each_arch! {
+    /// See [`monomials_less_one`].
+    pub fn monomials = monomials_less_one, (degrees: &[u32], frequencies: (&[u32], &[u32; LANES]), turns: &[c64], out: &mut [f64])
+}
+for_each_arch! {
     /// See [`split_digit`].
     pub fn split = split_digit, (state: &mut [u32], digit: &mut [u32], base_log: usize)
 }
@@ -83,6 +91,32 @@ pub fn rotate_and_subtract(poly: &[u32], degree: usize, out: &mut [u32]) {
 fn rounded_difference(poly: &[u32], degree: usize, kept: usize, out: &mut [u32]) {
     rotate_and_subtract(poly, degree, out);
     round_words(out, kept);
+}
+
+#[inline(always)]
+fn copy_rounded(poly: &[u32], kept: usize, out: &mut [u32]) {
+    out.copy_from_slice(poly);
+    round_words(out, kept);
+}
+
+/// `X^degree - 1` at all frequencies for each degree, in blocks of eight: `out[block][degree][re, im][8]`.
+///
+/// X is `exp(i pi f / N)` there, f the block's first frequency and a lane's step; `turns` holds `exp(i pi t / N)` for t below 2N.
+#[inline(always)]
+pub fn monomials_less_one(degrees: &[u32], (first, steps): (&[u32], &[u32; LANES]), turns: &[c64], out: &mut [f64]) {
+    let turn = |degree: u32, frequency: u32| turns[degree.wrapping_mul(frequency) as usize & (turns.len() - 1)];
+    for (at, &degree) in degrees.iter().enumerate() {
+        let within: [c64; LANES] = std::array::from_fn(|lane| turn(degree, steps[lane]));
+        let (re, im) = (within.map(|z| z.re), within.map(|z| z.im));
+        for (&first, out) in first.iter().zip(out.chunks_exact_mut(degrees.len() * BLOCK)) {
+            let base = turn(degree, first);
+            let out = &mut out[at * BLOCK..][..BLOCK];
+            for lane in 0..LANES {
+                out[lane] = base.re * re[lane] - base.im * im[lane] - 1.0;
+                out[LANES + lane] = base.re * im[lane] + base.im * re[lane];
+            }
+        }
+    }
 }
 
 /// Rounds words to their `kept` highest bits, as signed integers, halves to even.
