@@ -58,14 +58,16 @@ void keyswitch() {
     }
 }
 
-void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level) {
-    const u32 n = 2, rows = ciphertexts + 1, images = 1, columns = k + 1, m = size / 2;
+void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level, u32 grouping) {
+    const u32 groups = 2, n = groups * grouping, rows = ciphertexts + 1, images = 1, columns = k + 1, m = size / 2;
     u32 log2_points = 0;
     while ((1u << log2_points) < m) log2_points++;
-    const size_t polynomials = static_cast<size_t>(n) * level * columns * columns;
+    const size_t polynomials = static_cast<size_t>(groups) * ((1u << grouping) - 1) * level * columns * columns;
     auto words = filled<u64>(polynomials * size);
     auto roots = std::make_unique<double2[]>(m);
     for (u32 i = 1; i < m; i++) roots[i] = {std::cos(i), std::sin(i)};
+    auto turns = std::make_unique<double2[]>(2 * size);
+    for (u32 i = 0; i < 2 * size; i++) turns[i] = {std::cos(i), std::sin(i)};
     auto key = std::make_unique<double2[]>(polynomials * m);
     launch("bootstrap_key_u64", polynomials, 1, 128, m * 32, BootstrapKeyParams{log2_points}, static_cast<const u64*>(words.get()),
            static_cast<const double2*>(roots.get()), key.get());
@@ -79,10 +81,10 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
     const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 32 + ciphertexts * columns * size * 4 +
                           ciphertexts * ((n + 2) & ~1u) * 2;
     char name[64];
-    std::snprintf(name, sizeof name, "lwe_bootstrap_u32_%u_%u", size, k);
-    launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared, LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u},
+    std::snprintf(name, sizeof name, "lwe_bootstrap%s_u32_%u_%u", grouping == 1 ? "" : "_groups", size, k);
+    launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared, LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},
            static_cast<const u32*>(input.get()), static_cast<const double2*>(key.get()), static_cast<const double2*>(roots.get()),
-           static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
+           static_cast<const double2*>(turns.get()), static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
            static_cast<const u32*>(row_of_value.get()), out.get());
 }
 
@@ -91,10 +93,13 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
 int main() {
     linear();
     keyswitch();
-    bootstrap(256, 5, 8, 4, 2);
-    bootstrap(512, 4, 16, 4, 1);
-    bootstrap(512, 3, 16, 1, 3);
-    bootstrap(1024, 2, 16, 2, 1);
-    bootstrap(2048, 1, 32, 4, 1);
-    bootstrap(4096, 1, 64, 1, 2);
+    bootstrap(256, 5, 8, 4, 2, 1);
+    bootstrap(512, 4, 16, 4, 1, 1);
+    bootstrap(512, 3, 16, 1, 3, 1);
+    bootstrap(1024, 2, 16, 2, 1, 1);
+    bootstrap(2048, 1, 32, 4, 1, 1);
+    bootstrap(4096, 1, 64, 1, 2, 1);
+    bootstrap(512, 4, 16, 4, 1, 2);
+    bootstrap(1024, 2, 16, 4, 2, 2);
+    bootstrap(2048, 1, 32, 2, 2, 3);
 }
