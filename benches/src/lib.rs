@@ -1,5 +1,8 @@
 //! What the benches share: parameter sets, keys, batches.
 
+mod cpu_rates;
+
+pub use cpu_rates::cpu_rates;
 use heman_client::SecretKey;
 use heman_core::affine::{AffineBlock, AffineMap};
 use heman_core::backend::EvaluationKeys;
@@ -8,18 +11,18 @@ use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction
 use heman_core::progress::NoProgress;
 use heman_core::tfhe_params::TfheParams;
 
-/// The sets that are measured: what the planner picks for LeNet-5 first, then the shapes it chooses among.
+/// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses among.
 #[must_use]
 pub fn sets() -> Vec<(String, TfheParams)> {
     [
         TfheParams::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 4, 512, (23, 1), (3, 5)) },
+        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (3, 5)) },
         TfheParams::with_least_noise(720, 4, 512, (23, 1), (2, 6)),
         TfheParams::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
         TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
         TfheParams::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
         TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)) },
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 4, 512, (22, 1), (2, 7)) },
         TfheParams { grouping_factor: 3, ..TfheParams::with_least_noise(801, 1, 2048, (15, 2), (2, 7)) },
     ]
     .into_iter()

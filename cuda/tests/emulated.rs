@@ -8,7 +8,7 @@ use heman_core::cpu::CpuBackend;
 use heman_core::security::smallest_noise_bound;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::CudaBackend;
-use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure};
+use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
 use heman_testing::{cuda_emulation, noise, suite};
 
 /// The backend on the emulated driver, or nothing where it cannot be built.
@@ -46,13 +46,7 @@ fn keyswitches_equal_the_reference() {
 #[test]
 fn bootstraps_decrypt_to_the_table() {
     let Some(backend) = backend() else { return };
-    for params in TOY_INSECURE_RINGS {
-        suite::bootstrap(&backend, &TestKeys::new(params, 2));
-    }
-    // The same rings with bits in pairs and in threes.
-    for (params, grouping_factor) in TOY_INSECURE_RINGS.into_iter().zip([3, 2, 2, 3, 3, 2]) {
-        let lwe_dimension = params.lwe_dimension.next_multiple_of(grouping_factor);
-        let params = TfheParams { grouping_factor, lwe_dimension, pbs_base_log: params.pbs_base_log.min(22), ..params };
+    for params in TOY_INSECURE_RINGS.into_iter().chain(toy_insecure_rings_in_groups()) {
         suite::bootstrap(&backend, &TestKeys::new(params, 2));
     }
 }
@@ -60,7 +54,7 @@ fn bootstraps_decrypt_to_the_table() {
 #[test]
 fn results_do_not_depend_on_the_batch() {
     let Some(backend) = backend() else { return };
-    for params in [TOY_INSECURE_RINGS[0], TOY_INSECURE_RINGS[4]] {
+    for params in [TOY_INSECURE_RINGS[0], TOY_INSECURE_RINGS[4], toy_insecure_rings_in_groups()[2]] {
         suite::batch_independence(&backend, &TestKeys::new(params, 4));
     }
 }

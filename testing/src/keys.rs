@@ -46,6 +46,17 @@ pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [
     toy_insecure(4096, 1, 5, (10, 3), (10, 2)),
 ];
 
+/// The rings of [`TOY_INSECURE_RINGS`] with bits in pairs and in threes.
+#[must_use]
+pub fn toy_insecure_rings_in_groups() -> [TfheParams; 6] {
+    let factors = [3, 2, 2, 3, 3, 2];
+    std::array::from_fn(|at| {
+        let (params, grouping_factor) = (TOY_INSECURE_RINGS[at], factors[at]);
+        let lwe_dimension = params.lwe_dimension.next_multiple_of(grouping_factor);
+        TfheParams { grouping_factor, lwe_dimension, pbs_base_log: params.pbs_base_log.min(22), ..params }
+    })
+}
+
 /// Secret and evaluation keys of one set.
 pub struct TestKeys {
     /// Bits of the small key.

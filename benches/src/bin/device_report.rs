@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use heman_benches::{dense, keys, sets, words};
+use heman_benches::{cpu_rates, dense, keys, sets, words};
 use heman_core::backend::TfheBackend;
-use heman_core::cost::keyswitch_operations;
+use heman_core::cost::{blind_rotation_operations, keyswitch_operations};
 use heman_core::cpu::CpuBackend;
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::{CudaBackend, Rates};
-use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys};
+use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
 use heman_testing::{noise, suite};
 use serde_json::{Value, json};
 
@@ -54,11 +54,23 @@ fn main() -> ExitCode {
     let run = || -> Result<bool, String> {
         let options = options()?;
         let report = match options.device.split_once(':').unwrap_or((&options.device, "0")) {
-            ("cpu", _) => report(&CpuBackend::new(0).map_err(|e| e.to_string())?, &options, None),
+            ("cpu", _) => {
+                let backend = CpuBackend::new(0).map_err(|e| e.to_string())?;
+                report(
+                    &backend,
+                    &options,
+                    &Limits { rates: cpu_rates(), rotation: blind_rotation_operations, batches: &[1, 16, 256] },
+                )
+            }
             ("cuda", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
                 let backend = CudaBackend::open(index).map_err(|e| e.to_string())?;
-                report(&backend, &options, Some(backend.rates()))
+                let limits = Limits {
+                    rates: backend.rates(),
+                    rotation: heman_cuda::operations,
+                    batches: &[1, 100, 1_000, 10_000, 50_000],
+                };
+                report(&backend, &options, &limits)
             }
             (other, _) => return Err(format!("{other} is neither cpu nor cuda")),
         };
@@ -80,15 +92,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn report<B: TfheBackend>(backend: &B, options: &Options, rates: Option<Rates>) -> Value {
+/// What bounds are computed from.
+struct Limits {
+    rates: Rates,
+    /// Double-precision instructions of a blind rotation.
+    rotation: fn(&TfheParams) -> f64,
+    /// Rows of a batch, from one to as many as fill the device.
+    batches: &'static [usize],
+}
+
+fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits) -> Value {
     println!("{}\n", backend.name());
     let mut failures = correctness(backend);
     let noise = if options.quick { vec![] } else { noises(backend, &mut failures) };
-    let times = times(backend, options.quick, rates);
+    let times = times(backend, options.quick, limits);
+    let rates = limits.rates;
     json!({
         "device": backend.name(),
         "version": env!("CARGO_PKG_VERSION"),
-        "rates": rates.map(|r| json!({ "doubles": r.doubles, "words": r.words, "bytes": r.bytes })),
+        "rates": { "doubles": rates.doubles, "words": rates.words, "bytes": rates.bytes },
         "failures": failures,
         "noise": noise,
         "times": times,
@@ -106,8 +128,9 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
         }
     };
     check("linear maps equal the reference".into(), &|| suite::linear(backend));
-    for params in TOY_INSECURE_RINGS {
-        let ring = format!("N = {}, k = {}, l = {}", params.polynomial_size, params.glwe_dimension, params.pbs_level);
+    for params in TOY_INSECURE_RINGS.into_iter().chain(toy_insecure_rings_in_groups()) {
+        let TfheParams { polynomial_size, glwe_dimension, pbs_level, grouping_factor, .. } = params;
+        let ring = format!("N = {polynomial_size}, k = {glwe_dimension}, l = {pbs_level}, g = {grouping_factor}");
         let keys = TestKeys::new(params, 1);
         check(format!("keyswitches equal the reference, {ring}"), &|| suite::keyswitch(backend, &keys));
         check(format!("bootstraps decrypt to the table, {ring}"), &|| suite::bootstrap(backend, &keys));
@@ -160,15 +183,15 @@ fn seconds<B: TfheBackend>(backend: &B, limit: f64, mut run: impl FnMut()) -> f6
 }
 
 /// Times of every step, latency and throughput, beside the least that the device's arithmetic allows.
-fn times<B: TfheBackend>(backend: &B, quick: bool, rates: Option<Rates>) -> Vec<Value> {
+fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits) -> Vec<Value> {
+    let rates = limits.rates;
     let mut rows = Vec::new();
-    let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: Option<f64>| {
-        let share = bound.map(|bound| 100.0 * bound / seconds);
+    let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: f64| {
         println!(
-            "{step:20} {set:20} {batch:>7} {:>12.3} {:>14.0} {:>9}",
+            "{step:20} {set:20} {batch:>7} {:>12.3} {:>14.0} {:>7.1} %",
             1e3 * seconds,
             batch as f64 / seconds,
-            share.map_or("-".into(), |share| format!("{share:.1} %"))
+            100.0 * bound / seconds
         );
         rows.push(json!({
             "step": step,
@@ -188,7 +211,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, rates: Option<Rates>) -> Vec<
         let keyswitch_key = backend.load_keyswitch_key(&evaluation).expect("loads");
         let bootstrap_key = backend.load_bootstrap_key(&evaluation).expect("loads");
         drop(evaluation);
-        let batches: &[usize] = if quick { &[1, 5] } else { &[1, 100, 1_000, 10_000, 50_000] };
+        let batches: &[usize] = if quick { &[1, 5] } else { limits.batches };
         for &batch in batches {
             let upload = |row_words: usize| {
                 let mut buffer = backend.allocate(batch * row_words).expect("memory for the batch");
@@ -208,12 +231,11 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, rates: Option<Rates>) -> Vec<
                 backend.bootstrap(&bootstrap_key, &tables, 1, &small, &mut out).expect("runs");
             });
             // Four byte products a word product on the tensor cores.
-            let keyswitch_bound = rates.map(|r| batch as f64 * 4.0 * keyswitch_operations(&p) / r.bytes);
-            let bootstrap_bound = rates.map(|r| batch as f64 * heman_cuda::operations(&p) / r.doubles);
+            let keyswitch_bound = batch as f64 * 4.0 * keyswitch_operations(&p) / rates.bytes;
+            let bootstrap_bound = batch as f64 * (limits.rotation)(&p) / rates.doubles;
             line("keyswitch", &name, batch, keyswitch, keyswitch_bound);
             line("bootstrap", &name, batch, bootstrap, bootstrap_bound);
-            let sum = keyswitch_bound.zip(bootstrap_bound).map(|(k, b)| k + b);
-            line("keyswitch+bootstrap", &name, batch, both, sum);
+            line("keyswitch+bootstrap", &name, batch, both, keyswitch_bound + bootstrap_bound);
         }
     }
     let (outputs, inputs, row_words) = if quick { (9, 20, 257) } else { (120, 400, 2049) };
@@ -225,7 +247,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, rates: Option<Rates>) -> Vec<
         let mut out = backend.allocate(outputs * length).expect("memory");
         let time =
             seconds(backend, limit, || backend.affine(&map, images, row_words, &values, &mut out).expect("runs"));
-        let bound = rates.map(|r| (outputs * inputs * length) as f64 / r.words);
+        let bound = (outputs * inputs * length) as f64 / rates.words;
         line("linear", &format!("dense_{inputs}x{outputs}"), outputs * images, time, bound);
     }
     rows
