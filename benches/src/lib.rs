@@ -5,7 +5,7 @@ mod cpu_rates;
 pub use cpu_rates::cpu_rates;
 use heman_client::SecretKey;
 use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::EvaluationKeys;
+use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::network::TensorInfo;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
 use heman_core::progress::NoProgress;
@@ -61,9 +61,9 @@ pub fn identity(tfhe: TfheParams) -> Params {
 /// # Panics
 /// If the set is not secure: benches measure what can be emitted.
 #[must_use]
-pub fn keys(tfhe: TfheParams) -> EvaluationKeys {
+pub fn keys(tfhe: TfheParams) -> SeededEvaluationKey {
     let key = SecretKey::generate(&identity(tfhe)).expect("secure sets only");
-    key.evaluation_key(&NoProgress).expand()
+    key.evaluation_key(&NoProgress)
 }
 
 /// Arbitrary words: time does not depend on them.

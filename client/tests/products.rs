@@ -78,7 +78,7 @@ fn tfhe_takes_squares() {
     let options = planner::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::Options::default() };
     let plan = planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan").plan;
     let key = SecretKey::generate(&plan.params).expect("secure parameters");
-    let keys = key.evaluation_key(&NoProgress).expand();
+    let keys = key.evaluation_key(&NoProgress);
     let backend = CpuBackend::new(0).expect("threads");
     let session = Session::new(&backend, &plan, &keys).expect("loads");
     let inputs = samples(8);

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 
 use heman_client::{ClientError, SecretKey, TensorData};
 use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps};
+use heman_core::backend::{BackendError, BootstrapOps, Device, KeyswitchOps, LinearOps};
 use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
 use heman_core::cpu::{CpuBackend, CpuBootstrapKey, CpuKeyswitchKey};
+use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::exec::Session;
 use heman_core::network::TensorInfo;
 use heman_core::noise;
@@ -105,11 +106,10 @@ fn an_expanded_evaluation_key_switches_right() {
     let p = params.tfhe;
     let key = SecretKey::generate(&params).expect("secure parameters");
     let seeded = key.evaluation_key(&NoProgress);
-    let keys = seeded.expand();
     let encrypted = key.encrypt(&values(VALUES), false).expect("in range");
     let rows = encrypted.expand(p.big_row_words(), 0, 1);
     let backend = heman_core::cpu::CpuBackend::new(1).expect("a thread");
-    let loaded = backend.load_keyswitch_key(&keys).expect("loads");
+    let loaded = backend.load_keyswitch_key(&seeded).expect("loads");
     let mut out = vec![0; VALUES * p.small_row_words()];
     backend.keyswitch(&loaded, VALUES, &rows, &mut out).expect("runs");
     let small = key.small_key_for_tests();
@@ -187,8 +187,8 @@ impl LinearOps for Cramped {
 impl KeyswitchOps for Cramped {
     type KeyswitchKey = CpuKeyswitchKey;
 
-    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<CpuKeyswitchKey, BackendError> {
-        self.backend.load_keyswitch_key(keys)
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<CpuKeyswitchKey, BackendError> {
+        self.backend.load_keyswitch_key(key)
     }
 
     fn keyswitch(
@@ -206,8 +206,8 @@ impl BootstrapOps for Cramped {
     type BootstrapKey = CpuBootstrapKey;
     type Tables = TableSet;
 
-    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CpuBootstrapKey, BackendError> {
-        self.backend.load_bootstrap_key(keys)
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<CpuBootstrapKey, BackendError> {
+        self.backend.load_bootstrap_key(key)
     }
 
     fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
@@ -254,7 +254,7 @@ fn a_batch_that_does_not_fit_the_device_is_split_and_the_user_told() {
     let output = AffineMap { rows: VALUES, blocks: vec![block], bias: vec![0; VALUES] };
     let plan = Plan { params, stages: vec![], output, output_operator: "Identity".into() };
     let key = SecretKey::generate(&plan.params).expect("secure parameters");
-    let keys = key.evaluation_key(&NoProgress).expand();
+    let keys = key.evaluation_key(&NoProgress);
     let inputs = values(7 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
     let one_image = VALUES * plan.params.tfhe.big_row_words();

@@ -1,10 +1,9 @@
 #![doc = include_str!("backend_contract.md")]
 
-use tfhe::core_crypto::prelude::{LweBootstrapKeyOwned, LweKeyswitchKeyOwned};
-
 use crate::affine::AffineMap;
+use crate::ciphertext::EncryptedInput;
+use crate::evaluation_key::SeededEvaluationKey;
 use crate::table_set::TableSet;
-use crate::tfhe_params::TfheParams;
 
 /// What a backend can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +52,6 @@ pub fn require(step: &'static str, expected: usize, found: usize) -> Result<(), 
     Ok(())
 }
 
-/// Evaluation keys in standard (coefficient) form, expanded from their seeds: what every backend prepares its own from.
-pub struct EvaluationKeys {
-    /// Parameters of both keys.
-    pub params: TfheParams,
-    /// GGSW encryptions of the small key's bits, or of which bits of each group are set ([`TfheParams::indicators`]), under the GLWE key, mod 2^64.
-    pub bootstrap: LweBootstrapKeyOwned<u64>,
-    /// Flattened GLWE key under the small key, mod 2^32.
-    pub keyswitch: LweKeyswitchKeyOwned<u32>,
-}
-
 /// Bytes for the buffers of one pass where a backend knows no better.
 pub const DEFAULT_BUFFER_BYTES: usize = 1 << 30;
 
@@ -85,6 +74,22 @@ pub trait Device {
     /// # Errors
     /// [`BackendError::Shape`] past the buffer's end.
     fn upload(&self, words: &[u32], buffer: &mut Self::Buffer, at: usize) -> Result<(), BackendError>;
+
+    /// Rows of fresh inputs, `value x image` for `count` images from `first` on, to the buffer from word `at` on; their masks come from their
+    /// seeds. The host makes them where a backend does not.
+    ///
+    /// # Errors
+    /// [`BackendError::Shape`] past the buffer's end.
+    fn upload_inputs(
+        &self,
+        inputs: &EncryptedInput,
+        (first, count): (usize, usize),
+        row_words: usize,
+        buffer: &mut Self::Buffer,
+        at: usize,
+    ) -> Result<(), BackendError> {
+        self.upload(&inputs.expand(row_words, first, count), buffer, at)
+    }
 
     /// Copies words `at .. at + words.len()` of the buffer to the host, after all steps before it.
     ///
@@ -141,7 +146,7 @@ pub trait KeyswitchOps: Device {
     ///
     /// # Errors
     /// [`BackendError::OutOfMemory`].
-    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<Self::KeyswitchKey, BackendError>;
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<Self::KeyswitchKey, BackendError>;
 
     /// Switches `rows` rows of `k N + 1` words to rows of `n + 1` words.
     ///
@@ -171,7 +176,7 @@ pub trait BootstrapOps: Device {
     ///
     /// # Errors
     /// [`BackendError::OutOfMemory`].
-    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<Self::BootstrapKey, BackendError>;
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<Self::BootstrapKey, BackendError>;
 
     /// Prepares tables and the places of their results.
     ///

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 
-use crate::backend::EvaluationKeys;
 use crate::format::{self, Binding, FormatError, Kind, words};
 use crate::params::{Params, Scheme};
 use crate::tfhe_params::TfheParams;
@@ -19,12 +18,13 @@ pub struct SeededEvaluationKey {
     pub params: TfheParams,
     /// Seed of the bootstrapping key's masks.
     pub bootstrap_seed: [u8; 16],
-    /// Bodies of the GGSW rows: `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
+    /// Bodies of the rows of GGSW encryptions, under the GLWE key, of the small key's bits, or of which bits of each group are set
+    /// ([`TfheParams::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
     #[serde(with = "words")]
     pub bootstrap_bodies: Vec<u64>,
     /// Seed of the keyswitching key's masks.
     pub keyswitch_seed: [u8; 16],
-    /// Bodies of the keyswitching key: `k N x l` words mod 2^32.
+    /// Bodies of the flattened GLWE key under the small key: `k N x l` words mod 2^32.
     #[serde(with = "words")]
     pub keyswitch_bodies: Vec<u32>,
 }
@@ -67,9 +67,9 @@ impl SeededEvaluationKey {
         if sound { Ok(key) } else { Err(FormatError::Body("the key's length disagrees with its parameters".into())) }
     }
 
-    /// Expands the masks; takes some hundred milliseconds and `8 (k + 1)` times the memory of the bodies.
+    /// The bootstrapping key with its masks; takes some hundred milliseconds and `k + 1` times the memory of the bodies.
     #[must_use]
-    pub fn expand(&self) -> EvaluationKeys {
+    pub fn expand_bootstrap(&self) -> LweBootstrapKeyOwned<u64> {
         let p = &self.params;
         let seeded = SeededLweBootstrapKey::from_container(
             self.bootstrap_bodies.as_slice(),
@@ -90,6 +90,13 @@ impl SeededEvaluationKey {
             CiphertextModulus::new_native(),
         );
         par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(&mut bootstrap, &seeded);
+        bootstrap
+    }
+
+    /// The keyswitching key with its masks: `n + 1` times the memory of the bodies.
+    #[must_use]
+    pub fn expand_keyswitch(&self) -> LweKeyswitchKeyOwned<u32> {
+        let p = &self.params;
         let seeded = SeededLweKeyswitchKey::from_container(
             self.keyswitch_bodies.as_slice(),
             DecompositionBaseLog(p.ks_base_log),
@@ -107,7 +114,7 @@ impl SeededEvaluationKey {
             CiphertextModulus::new_native(),
         );
         par_decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut keyswitch, &seeded);
-        EvaluationKeys { params: *p, bootstrap, keyswitch }
+        keyswitch
     }
 
     /// Whether the key was made for these parameters.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{BackendError, EvaluationKeys, TfheBackend};
+use crate::backend::{BackendError, TfheBackend};
 use crate::ciphertext::{EncryptedInput, EncryptedOutput};
+use crate::evaluation_key::SeededEvaluationKey;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::schedule::{Schedule, Step};
@@ -79,8 +80,8 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     ///
     /// # Errors
     /// [`ExecError::Keys`] for keys of other parameters; whatever the backend fails with.
-    pub fn new(backend: &'a B, plan: &'a Plan, keys: &EvaluationKeys) -> Result<Self, ExecError> {
-        if keys.params != plan.params.tfhe {
+    pub fn new(backend: &'a B, plan: &'a Plan, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
+        if key.params != plan.params.tfhe {
             return Err(ExecError::Keys);
         }
         let schedule = Schedule::new(plan);
@@ -105,8 +106,8 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         Ok(Self {
             backend,
             plan,
-            bootstrap_key: backend.load_bootstrap_key(keys)?,
-            keyswitch_key: backend.load_keyswitch_key(keys)?,
+            bootstrap_key: backend.load_bootstrap_key(key)?,
+            keyswitch_key: backend.load_keyswitch_key(key)?,
             stages,
             output,
             schedule,
@@ -174,9 +175,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
             let start = Instant::now();
             // The inputs are the first block of values: their slots follow one another.
             let first_slot = self.schedule.slot_of_value[0] as usize;
-            let masked = input.expand(words, done, now);
-            self.backend.upload(&masked, &mut pass.values, first_slot * now * words)?;
-            drop(masked);
+            self.backend.upload_inputs(input, (done, now), words, &mut pass.values, first_slot * now * words)?;
             timings.transfer += start.elapsed();
             self.pass(&mut pass, &mut timings, progress)?;
             let start = Instant::now();

@@ -58,6 +58,12 @@ void keyswitch() {
     }
 }
 
+void seeded_rows() {
+    const SeededRowsParams p = {5, 37, 2, 3, 39, {1, 2, 3, 4}};
+    auto bodies = filled<u32>(p.rows * p.body_words), out = filled<u32>(p.rows * (p.mask_words + p.body_words));
+    launch("seeded_rows_u32", 1, 1, 256, 256 + 176, p, static_cast<const u32*>(bodies.get()), out.get());
+}
+
 void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level, u32 grouping) {
     const u32 groups = 2, n = groups * grouping, rows = ciphertexts + 1, images = 1, columns = k + 1, m = size / 2;
     u32 log2_points = 0;
@@ -93,6 +99,7 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
 int main() {
     linear();
     keyswitch();
+    seeded_rows();
     bootstrap(256, 5, 8, 4, 2, 1);
     bootstrap(512, 4, 16, 4, 1, 1);
     bootstrap(512, 3, 16, 1, 3, 1);

@@ -8,12 +8,14 @@
 use std::f64::consts::TAU;
 
 use cudarc::driver::CudaSlice;
-use heman_core::backend::{BackendError, BootstrapOps, Device, EvaluationKeys};
+use heman_core::backend::{BackendError, BootstrapOps, Device};
+use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
 use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootstrapParams};
 
 use crate::backend::{Block, CudaBackend, config, launch};
+use crate::seeded_rows::SeededRows;
 
 /// Words of the standard key that are on the device at a time while the key is prepared.
 const STAGED_WORDS: usize = 1 << 20;
@@ -133,8 +135,8 @@ impl BootstrapOps for CudaBackend {
     type BootstrapKey = CudaBootstrapKey;
     type Tables = CudaTables;
 
-    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CudaBootstrapKey, BackendError> {
-        let params = keys.params;
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<CudaBootstrapKey, BackendError> {
+        let params = key.params;
         let size = params.polynomial_size;
         let shape = self.shape(&params)?;
         let roots = self.load(STEP, &roots((size / 2).trailing_zeros()))?;
@@ -143,17 +145,22 @@ impl BootstrapOps for CudaBackend {
             [cos, sin]
         };
         let turns = self.load(STEP, &(0..2 * size).flat_map(turn).collect::<Vec<f64>>())?;
-        let words = keys.bootstrap.as_view().into_container();
-        let mut points = self.reserve(STEP, words.len())?;
+        let columns = params.glwe_dimension + 1;
+        let row_words = columns * size;
+        let mut points = self.reserve(STEP, columns * key.bootstrap_bodies.len())?;
+        let (mask_words, body_words, stride) = (2 * params.big_dimension(), 2 * size, 2 * row_words);
+        let rows = SeededRows { seed: &key.bootstrap_seed, mask_words, body_words, stride };
         let shared = size / 2 * 32;
         let function = self.function(STEP, &BOOTSTRAP_KEY, "bootstrap_key_u64", shared)?;
         let block = Block(BootstrapKeyParams { log2_points: (size / 2).trailing_zeros() });
-        let staged_words = STAGED_WORDS / size * size;
-        for (chunk, words) in words.chunks(staged_words).enumerate() {
-            let staged = self.load(STEP, words)?;
-            let first = chunk * staged_words;
-            let mut target = points.slice_mut(first..first + words.len());
-            let config = config((words.len() / size, 1), KEY_THREADS, shared);
+        let staged_rows = (STAGED_WORDS / row_words).max(1);
+        let mut staged = self.reserve::<u64>(STEP, staged_rows * row_words)?;
+        for (chunk, bodies) in key.bootstrap_bodies.chunks(staged_rows * size).enumerate() {
+            let (first, count) = (chunk * staged_rows, bodies.len() / size);
+            let bodies = self.load(STEP, bodies)?;
+            rows.expand(self, STEP, first..first + count, &bodies.as_view(), &mut staged.as_view_mut())?;
+            let mut target = points.slice_mut(first * row_words..(first + count) * row_words);
+            let config = config((count * columns, 1), KEY_THREADS, shared);
             launch!(self, STEP, &function, config, &block, &staged, &roots, &mut target)?;
         }
         self.sync()?;

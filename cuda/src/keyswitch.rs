@@ -1,11 +1,13 @@
 //! Keyswitch on the tensor cores, over the bytes of the key.
 
 use cudarc::driver::CudaSlice;
-use heman_core::backend::{BackendError, Device, EvaluationKeys, KeyswitchOps, require};
+use heman_core::backend::{BackendError, Device, KeyswitchOps, require};
+use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe_params::TfheParams;
 use heman_kernels::{LWE_KEYSWITCH, LweKeyswitchParams};
 
 use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};
+use crate::seeded_rows::SeededRows;
 
 /// Input words whose digits one step multiplies; rows and output words of a block. They mirror `lwe_keyswitch.cu`.
 const DEPTH: usize = 32;
@@ -36,9 +38,13 @@ fn block(params: &TfheParams, rows: usize) -> Block<LweKeyswitchParams> {
 impl KeyswitchOps for CudaBackend {
     type KeyswitchKey = CudaKeyswitchKey;
 
-    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<CudaKeyswitchKey, BackendError> {
-        let params = keys.params;
-        let words = self.load(STEP, keys.keyswitch.as_view().into_container())?;
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<CudaKeyswitchKey, BackendError> {
+        let params = key.params;
+        let bodies = self.load(STEP, &key.keyswitch_bodies)?;
+        let (mask_words, stride) = (params.lwe_dimension, params.small_row_words());
+        let rows = SeededRows { seed: &key.keyswitch_seed, mask_words, body_words: 1, stride };
+        let mut words = self.reserve(STEP, key.keyswitch_bodies.len() * params.small_row_words())?;
+        rows.expand(self, STEP, 0..key.keyswitch_bodies.len(), &bodies.as_view(), &mut words.as_view_mut())?;
         if params.ks_base_log > MOST_BYTE_BASE_LOG {
             return Ok(CudaKeyswitchKey { params, words });
         }

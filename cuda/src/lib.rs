@@ -9,6 +9,7 @@ mod devices;
 mod keyswitch;
 mod linear;
 mod modules;
+mod seeded_rows;
 
 pub use backend::{CudaBackend, Rates};
 pub use bootstrap::{CudaBootstrapKey, CudaTables, operations};

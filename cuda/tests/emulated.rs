@@ -30,6 +30,12 @@ fn backend() -> Option<CudaBackend> {
 }
 
 #[test]
+fn inputs_are_those_of_the_host() {
+    let Some(backend) = backend() else { return };
+    suite::inputs(&backend);
+}
+
+#[test]
 fn linear_maps_equal_the_reference() {
     let Some(backend) = backend() else { return };
     suite::linear(&backend);

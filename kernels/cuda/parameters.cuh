@@ -31,6 +31,16 @@ struct LweBootstrapParams {
 };
 static_assert(sizeof(LweBootstrapParams) == 32, "kernels/src/lib.rs");
 
+struct SeededRowsParams {
+    u32 rows;        // of this launch
+    u32 mask_words;  // a row
+    u32 body_words;  // a row
+    u32 first_row;
+    u32 stride;      // words from a row of the result to the next
+    u32 seed[4];
+};
+static_assert(sizeof(SeededRowsParams) == 36, "kernels/src/lib.rs");
+
 struct BootstrapKeyParams {
     u32 log2_points;  // log2 of N / 2
 };

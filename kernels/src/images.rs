@@ -42,6 +42,14 @@ pub const BOOTSTRAP_KEY: Image = Image {
     log2_polynomial_size: None,
 };
 
+/// Keys from their seeds.
+pub const SEEDED_ROWS: Image = Image {
+    name: "seeded_rows",
+    bytes: include_bytes!("../images/seeded_rows.fatbin"),
+    source: &[HEADERS[0], HEADERS[1], include_str!("../cuda/seeded_rows.cu")],
+    log2_polynomial_size: None,
+};
+
 const fn bootstrap(name: &'static str, bytes: &'static [u8], log2: u32) -> Image {
     let source = &[HEADERS[0], HEADERS[1], ROOTS, FFT, BOOTSTRAP];
     Image { name, bytes, source, log2_polynomial_size: Some(log2) }
@@ -57,10 +65,11 @@ pub const LWE_BOOTSTRAP: [Image; 5] = [
 ];
 
 /// Every image.
-pub const ALL_IMAGES: [Image; 8] = [
+pub const ALL_IMAGES: [Image; 9] = [
     LWE_LINEAR,
     LWE_KEYSWITCH,
     BOOTSTRAP_KEY,
+    SEEDED_ROWS,
     LWE_BOOTSTRAP[0],
     LWE_BOOTSTRAP[1],
     LWE_BOOTSTRAP[2],

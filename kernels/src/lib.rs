@@ -7,6 +7,8 @@ mod images;
 mod parameters;
 mod shapes;
 
-pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR};
-pub use parameters::{BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams};
+pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR, SEEDED_ROWS};
+pub use parameters::{
+    BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, SeededRowsParams,
+};
 pub use shapes::{BOOTSTRAP_SHAPES, BootstrapShape};

@@ -76,6 +76,25 @@ pub struct BootstrapKeyParams {
     pub log2_points: u32,
 }
 
+/// Parameters of the expansion of seeded keys, stem `seeded_rows`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct SeededRowsParams {
+    /// Rows of one launch.
+    pub rows: u32,
+    /// 32-bit words of a row's mask.
+    pub mask_words: u32,
+    /// 32-bit words of a row's body.
+    pub body_words: u32,
+    /// Number of the first row.
+    pub first_row: u32,
+    /// Words from a row of the result to the next.
+    pub stride: u32,
+    /// The seed.
+    pub seed: [u32; 4],
+}
+
+const _: () = assert!(size_of::<SeededRowsParams>() == 36);
 const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);
 const _: () = assert!(size_of::<LweLinearItem>() == 20);

@@ -21,10 +21,11 @@ pub fn library(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// Sources with the ring that each is compiled for.
-const UNITS: [(&str, Option<u32>); 9] = [
+const UNITS: [(&str, Option<u32>); 10] = [
     ("kernels/cuda/lwe_linear.cu", None),
     ("kernels/cuda/lwe_keyswitch.cu", None),
     ("kernels/cuda/bootstrap_key.cu", None),
+    ("kernels/cuda/seeded_rows.cu", None),
     ("kernels/cuda/lwe_bootstrap.cu", Some(8)),
     ("kernels/cuda/lwe_bootstrap.cu", Some(9)),
     ("kernels/cuda/lwe_bootstrap.cu", Some(10)),

@@ -1,6 +1,6 @@
 //! Keys and ciphertexts for tests, straight from tfhe.
 
-use heman_core::backend::EvaluationKeys;
+use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe_params::TfheParams;
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
@@ -63,8 +63,8 @@ pub struct TestKeys {
     pub small: Vec<u32>,
     /// Bits of the flattened GLWE key.
     pub big: Vec<u32>,
-    /// Evaluation keys.
-    pub evaluation: EvaluationKeys,
+    /// The evaluation key.
+    pub evaluation: SeededEvaluationKey,
 }
 
 impl TestKeys {
@@ -73,7 +73,6 @@ impl TestKeys {
     pub fn new(p: TfheParams, seed: u128) -> Self {
         let mut seeder = UnixSeeder::new(0);
         let mut secrets = SecretRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed));
-        let mut noise = EncryptionRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed + 1), &mut seeder);
         let size = PolynomialSize(p.polynomial_size);
         let small =
             allocate_and_generate_new_binary_lwe_secret_key::<u64, _>(LweDimension(p.lwe_dimension), &mut secrets);
@@ -82,27 +81,48 @@ impl TestKeys {
             size,
             &mut secrets,
         );
-        let bootstrap = par_allocate_and_generate_new_lwe_bootstrap_key(
-            &LweSecretKey::from_container(p.indicators(small.as_ref()).collect::<Vec<u64>>()),
-            &glwe,
+        let (bootstrap_seed, keyswitch_seed) = (seed + 1, seed + 2);
+        let mut bootstrap = SeededLweBootstrapKey::from_container(
+            vec![0_u64; SeededEvaluationKey::bootstrap_body_words(&p)],
+            GlweDimension(p.glwe_dimension).to_glwe_size(),
+            size,
             DecompositionBaseLog(p.pbs_base_log),
             DecompositionLevelCount(p.pbs_level),
-            DynamicDistribution::<u64>::new_t_uniform(p.pbs_noise_bound_log2),
+            Seed(bootstrap_seed).into(),
             CiphertextModulus::new_native(),
-            &mut noise,
+        );
+        par_generate_seeded_lwe_bootstrap_key(
+            &LweSecretKey::from_container(p.indicators(small.as_ref()).collect::<Vec<u64>>()),
+            &glwe,
+            &mut bootstrap,
+            DynamicDistribution::<u64>::new_t_uniform(p.pbs_noise_bound_log2),
+            &mut seeder,
         );
         let narrow = |words: &[u64]| words.iter().map(|&word| word as u32).collect::<Vec<u32>>();
         let (small, big) = (narrow(small.as_ref()), narrow(glwe.into_lwe_secret_key().as_ref()));
-        let keyswitch = allocate_and_generate_new_lwe_keyswitch_key(
-            &LweSecretKey::from_container(big.as_slice()),
-            &LweSecretKey::from_container(small.as_slice()),
+        let mut keyswitch = SeededLweKeyswitchKey::from_container(
+            vec![0_u32; SeededEvaluationKey::keyswitch_body_words(&p)],
             DecompositionBaseLog(p.ks_base_log),
             DecompositionLevelCount(p.ks_level),
-            DynamicDistribution::<u32>::new_t_uniform(p.ks_noise_bound_log2),
+            LweDimension(p.lwe_dimension).to_lwe_size(),
+            Seed(keyswitch_seed).into(),
             CiphertextModulus::new_native(),
-            &mut noise,
         );
-        Self { small, big, evaluation: EvaluationKeys { params: p, bootstrap, keyswitch } }
+        generate_seeded_lwe_keyswitch_key(
+            &LweSecretKey::from_container(big.as_slice()),
+            &LweSecretKey::from_container(small.as_slice()),
+            &mut keyswitch,
+            DynamicDistribution::<u32>::new_t_uniform(p.ks_noise_bound_log2),
+            &mut seeder,
+        );
+        let evaluation = SeededEvaluationKey {
+            params: p,
+            bootstrap_seed: bootstrap_seed.to_le_bytes(),
+            bootstrap_bodies: bootstrap.into_container(),
+            keyswitch_seed: keyswitch_seed.to_le_bytes(),
+            keyswitch_bodies: keyswitch.into_container(),
+        };
+        Self { small, big, evaluation }
     }
 
     /// Fresh rows under `key` for the given phases.

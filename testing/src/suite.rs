@@ -2,6 +2,7 @@
 
 use heman_core::affine::{AffineBlock, AffineMap};
 use heman_core::backend::{Device, KeyswitchOps, LinearOps, TfheBackend};
+use heman_core::ciphertext::EncryptedInput;
 use heman_core::cpu::reference::ReferenceBackend;
 use heman_core::table_set::TableSet;
 
@@ -20,6 +21,26 @@ fn uploaded<B: Device>(backend: &B, data: &[u32]) -> B::Buffer {
     let mut buffer = backend.allocate(data.len()).expect("allocates");
     backend.upload(data, &mut buffer, 0).expect("uploads");
     buffer
+}
+
+/// Fresh inputs with their masks: those of the host, word for word, and nothing beside them.
+pub fn inputs<B: Device>(backend: &B) {
+    let (images, values) = (3, 7);
+    let seed = |image: u32| std::array::from_fn(|byte| (words(16, image + 1)[byte] >> 8) as u8);
+    let bodies = words((images * values) as usize, 9);
+    let inputs = EncryptedInput { images, batched: true, seeds: (0..images).map(seed).collect(), bodies };
+    for row_words in [258, 1025, 1281] {
+        for (first, count) in [(0, 3), (1, 2), (2, 1)] {
+            let want = inputs.expand(row_words, first, count);
+            let mut buffer = uploaded(backend, &vec![7; want.len() + 20]);
+            backend.upload_inputs(&inputs, (first, count), row_words, &mut buffer, 10).expect("fits");
+            let got = download(backend, &buffer, want.len() + 20);
+            assert!(got[10..10 + want.len()] == want, "{row_words} words, images {first} + {count}");
+            assert!(got[..10].iter().chain(&got[10 + want.len()..]).all(|&word| word == 7), "nothing beside them");
+        }
+        let mut short = uploaded(backend, &vec![0; row_words]);
+        assert!(backend.upload_inputs(&inputs, (0, 1), row_words, &mut short, 0).is_err(), "short buffers are refused");
+    }
 }
 
 /// Maps of every kind: dense, convolution-like, constant rows, one and several images; outputs start as junk.

@@ -11,6 +11,11 @@ fn backend() -> CpuBackend {
 }
 
 #[test]
+fn inputs_are_those_of_the_host() {
+    suite::inputs(&backend());
+}
+
+#[test]
 fn linear_maps_equal_the_reference() {
     suite::linear(&backend());
 }

@@ -127,6 +127,7 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
             failures.push(name);
         }
     };
+    check("inputs are those of the host".into(), &|| suite::inputs(backend));
     check("linear maps equal the reference".into(), &|| suite::linear(backend));
     for params in TOY_INSECURE_RINGS.into_iter().chain(toy_insecure_rings_in_groups()) {
         let TfheParams { polynomial_size, glwe_dimension, pbs_level, grouping_factor, .. } = params;

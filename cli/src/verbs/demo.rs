@@ -75,7 +75,7 @@ fn with_tfhe<B: TfheBackend>(
     let evaluation_key = key.evaluation_key(&bar);
     let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
     let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: backend.name() };
-    let session = Session::new(backend, plan, &evaluation_key.expand())?;
+    let session = Session::new(backend, plan, &evaluation_key)?;
     classify(context, args, network, &keys, |image| {
         let ciphertext = key.encrypt(image, false)?;
         let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();

@@ -145,7 +145,7 @@ fn encrypted<B: TfheBackend>(backend: &B, plan: &Plan, samples: &Samples, bar: &
     let evaluation = key.evaluation_key(bar);
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.to_bytes(&plan.params.binding()).len();
-    let session = Session::new(backend, plan, &evaluation.expand())?;
+    let session = Session::new(backend, plan, &evaluation)?;
     let mut outputs = Vec::with_capacity(samples.count);
     let mut sum = Timings::default();
     let inputs: Vec<&[f32]> = samples.iter().collect();

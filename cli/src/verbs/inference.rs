@@ -69,7 +69,7 @@ fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, back
     let start = Instant::now();
     let keys = read_evaluation_key(&args.key, plan)?;
     let input = read_input(&args.input, &plan.params)?;
-    let session = Session::new(backend, plan, &keys.expand())?;
+    let session = Session::new(backend, plan, &keys)?;
     let loaded = start.elapsed().as_secs_f64();
     let (output, timings) = session.run(&input, &Bar::new(context.verbose))?;
     let bytes = output.to_bytes(&plan.params.binding());

@@ -15,7 +15,8 @@ use tfhe_fft::unordered::{Method, Plan};
 
 use super::product::{BLOCK, LANES, Product, Shape};
 use super::{CpuBackend, SharedMut, rotation};
-use crate::backend::{BackendError, BootstrapOps, EvaluationKeys};
+use crate::backend::{BackendError, BootstrapOps};
+use crate::evaluation_key::SeededEvaluationKey;
 use crate::table_set::TableSet;
 use crate::tfhe_params::{MOST_GROUPING, TfheParams};
 
@@ -74,8 +75,8 @@ impl Groups {
 }
 
 impl CpuBootstrapKey {
-    fn new(keys: &EvaluationKeys, pool: &rayon::ThreadPool) -> Self {
-        let params = keys.params;
+    fn new(key: &SeededEvaluationKey, pool: &rayon::ThreadPool) -> Self {
+        let params = key.params;
         let size = params.polynomial_size;
         let half = size / 2;
         let plan = Plan::new(half, Method::Measure(FFT_TRIAL));
@@ -83,7 +84,7 @@ impl CpuBootstrapKey {
         let columns = params.glwe_dimension + 1;
         let subsets = params.subsets();
         let shape = Shape { rows: columns * params.pbs_level, columns, blocks: half / LANES, subsets };
-        let words = keys.bootstrap.as_view().into_container();
+        let words = key.expand_bootstrap().into_container();
         let slice_words = subsets * shape.rows * columns * size;
         let mut slices = vec![0.0; params.bootstrap_key_length() / subsets * slice_words];
         pool.install(|| {
@@ -165,8 +166,8 @@ impl BootstrapOps for CpuBackend {
     type BootstrapKey = CpuBootstrapKey;
     type Tables = TableSet;
 
-    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<CpuBootstrapKey, BackendError> {
-        Ok(CpuBootstrapKey::new(keys, &self.pool))
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<CpuBootstrapKey, BackendError> {
+        Ok(CpuBootstrapKey::new(key, &self.pool))
     }
 
     fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::simd::for_each_arch;
 use super::{CpuBackend, SharedMut};
-use crate::backend::{BackendError, EvaluationKeys, KeyswitchOps, require};
+use crate::backend::{BackendError, KeyswitchOps, require};
+use crate::evaluation_key::SeededEvaluationKey;
 use crate::tfhe_params::TfheParams;
 
 /// Rows that share one reading of the key.
@@ -21,9 +22,8 @@ pub struct CpuKeyswitchKey {
 impl KeyswitchOps for CpuBackend {
     type KeyswitchKey = CpuKeyswitchKey;
 
-    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<CpuKeyswitchKey, BackendError> {
-        let words = keys.keyswitch.as_view().into_container().to_vec();
-        Ok(CpuKeyswitchKey { params: keys.params, words })
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<CpuKeyswitchKey, BackendError> {
+        Ok(CpuKeyswitchKey { params: key.params, words: key.expand_keyswitch().into_container() })
     }
 
     fn keyswitch(

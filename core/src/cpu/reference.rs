@@ -6,7 +6,8 @@ use tfhe::core_crypto::prelude::*;
 
 use super::{allocate, rotation};
 use crate::affine::AffineMap;
-use crate::backend::{BackendError, BootstrapOps, Device, EvaluationKeys, KeyswitchOps, LinearOps, require};
+use crate::backend::{BackendError, BootstrapOps, Device, KeyswitchOps, LinearOps, require};
+use crate::evaluation_key::SeededEvaluationKey;
 use crate::table_set::TableSet;
 use crate::tfhe_params::TfheParams;
 
@@ -75,8 +76,8 @@ impl LinearOps for ReferenceBackend {
 impl KeyswitchOps for ReferenceBackend {
     type KeyswitchKey = (TfheParams, LweKeyswitchKeyOwned<u32>);
 
-    fn load_keyswitch_key(&self, keys: &EvaluationKeys) -> Result<Self::KeyswitchKey, BackendError> {
-        Ok((keys.params, keys.keyswitch.clone()))
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<Self::KeyswitchKey, BackendError> {
+        Ok((key.params, key.expand_keyswitch()))
     }
 
     fn keyswitch(
@@ -108,8 +109,8 @@ impl BootstrapOps for ReferenceBackend {
     type BootstrapKey = ReferenceBootstrapKey;
     type Tables = TableSet;
 
-    fn load_bootstrap_key(&self, keys: &EvaluationKeys) -> Result<ReferenceBootstrapKey, BackendError> {
-        let p = keys.params;
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<ReferenceBootstrapKey, BackendError> {
+        let p = key.params;
         let mut fourier = FourierLweBootstrapKey::new(
             LweDimension(p.bootstrap_key_length()),
             GlweDimension(p.glwe_dimension).to_glwe_size(),
@@ -117,7 +118,7 @@ impl BootstrapOps for ReferenceBackend {
             DecompositionBaseLog(p.pbs_base_log),
             DecompositionLevelCount(p.pbs_level),
         );
-        convert_standard_lwe_bootstrap_key_to_fourier(&keys.bootstrap, &mut fourier);
+        convert_standard_lwe_bootstrap_key_to_fourier(&key.expand_bootstrap(), &mut fourier);
         Ok(ReferenceBootstrapKey { params: p, fourier })
     }
 
