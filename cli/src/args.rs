@@ -86,7 +86,7 @@ pub struct Planning {
 /// Where an inference runs.
 #[derive(ClapArgs)]
 pub struct Running {
-    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1
+    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several share out a batch, as in cuda:0,1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads of the CPU backend; 0 for all cores
@@ -264,14 +264,14 @@ pub enum InspectStage {
 }
 
 /// A device as named on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The fastest that works.
     Auto,
     /// The host.
     Cpu,
-    /// A CUDA device.
-    Cuda(usize),
+    /// CUDA devices, each as often as it is to have a queue of its own.
+    Cuda(Vec<usize>),
     /// A wgpu adapter.
     Wgpu(usize),
 }
@@ -280,14 +280,14 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, index) = text.split_once(':').unwrap_or((text, "0"));
-        let index = index.parse().map_err(|_| format!("{index:?} is no device number"))?;
+        let (kind, numbers) = text.split_once(':').unwrap_or((text, "0"));
+        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no device number"));
         match kind {
             "auto" if !text.contains(':') => Ok(Self::Auto),
             "cpu" if !text.contains(':') => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(index)),
-            "wgpu" => Ok(Self::Wgpu(index)),
-            _ => Err("expected auto, cpu, cuda[:N] or wgpu[:N]".into()),
+            "cuda" => numbers.split(',').map(number).collect::<Result<_, _>>().map(Self::Cuda),
+            "wgpu" => number(numbers).map(Self::Wgpu),
+            _ => Err("expected auto, cpu, cuda[:N[,N]...] or wgpu[:N]".into()),
         }
     }
 }
@@ -349,7 +349,9 @@ mod tests {
 
     #[test]
     fn devices_and_probabilities_parse() {
-        assert_eq!("cuda:2".parse(), Ok(DeviceChoice::Cuda(2)));
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(vec![0])));
+        assert_eq!("cuda:2,0,0".parse(), Ok(DeviceChoice::Cuda(vec![2, 0, 0])));
+        assert!("cuda:".parse::<DeviceChoice>().is_err() && "cuda:1,".parse::<DeviceChoice>().is_err());
         assert_eq!("cpu".parse(), Ok(DeviceChoice::Cpu));
         assert!("cpu:1".parse::<DeviceChoice>().is_err() && "gpu".parse::<DeviceChoice>().is_err());
         assert_eq!("6G".parse(), Ok(MemorySize { bytes: 6 << 30 }));

@@ -1,5 +1,6 @@
 //! The backend that was asked for.
 
+use heman_core::backend::{Device, TfheBackend};
 use heman_core::cpu::CpuBackend;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::{CudaBackend, CudaError};
@@ -8,24 +9,26 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::args::{DeviceChoice, Running};
 use crate::error::CliError;
 
-/// A backend, opened.
+/// Backends of one kind, opened.
 pub enum Opened {
     /// The host.
-    Cpu(CpuBackend),
-    /// A CUDA device.
-    Cuda(CudaBackend),
+    Cpu([CpuBackend; 1]),
+    /// CUDA devices.
+    Cuda(Vec<CudaBackend>),
 }
 
-/// Opens the backend for plans of these parameters. `auto` says on stderr why a CUDA device that is there is not used.
+/// Opens the backends for plans of these parameters. `auto` says on stderr why a CUDA device that is there is not used.
 pub fn open(running: &Running, params: &TfheParams) -> Result<Opened, CliError> {
-    match running.device {
-        DeviceChoice::Cpu => Ok(Opened::Cpu(CpuBackend::new(running.threads)?)),
-        DeviceChoice::Cuda(index) => Ok(Opened::Cuda(CudaBackend::open(index)?)),
-        DeviceChoice::Wgpu(index) => match heman_wgpu::open(index)? {},
+    match &running.device {
+        DeviceChoice::Cpu => Ok(Opened::Cpu([CpuBackend::new(running.threads)?])),
+        DeviceChoice::Cuda(indices) => {
+            Ok(Opened::Cuda(indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<_, _>>()?))
+        }
+        DeviceChoice::Wgpu(index) => match heman_wgpu::open(*index)? {},
         DeviceChoice::Auto => {
             let refused = match CudaBackend::open(0) {
                 Ok(backend) => match backend.supports(params) {
-                    Ok(()) => return Ok(Opened::Cuda(backend)),
+                    Ok(()) => return Ok(Opened::Cuda(vec![backend])),
                     Err(error) => Some(error.to_string()),
                 },
                 Err(CudaError::NoDriver | CudaError::NoDevice { .. }) => None,
@@ -34,7 +37,7 @@ pub fn open(running: &Running, params: &TfheParams) -> Result<Opened, CliError> 
             if let Some(reason) = refused {
                 eprintln!("the CUDA device is not used, the CPU is: {reason}");
             }
-            Ok(Opened::Cpu(CpuBackend::new(running.threads)?))
+            Ok(Opened::Cpu([CpuBackend::new(running.threads)?]))
         }
     }
 }
@@ -62,12 +65,17 @@ fn half_of_memory() -> u64 {
     kib.map_or(u64::MAX, |kib| kib * 512)
 }
 
-/// Evaluates an expression with a name bound to the opened backend, whichever it is.
+/// What the backends are called, all together.
+pub fn names<B: TfheBackend>(backends: &[B]) -> String {
+    backends.iter().map(Device::name).collect::<Vec<_>>().join(" and ")
+}
+
+/// Evaluates an expression with a name bound to the opened backends, of whichever kind.
 macro_rules! on_backend {
-    ($opened:expr, |$backend:ident| $body:expr) => {
+    ($opened:expr, |$backends:ident| $body:expr) => {
         match $opened {
-            $crate::device::Opened::Cpu($backend) => $body,
-            $crate::device::Opened::Cuda($backend) => $body,
+            $crate::device::Opened::Cpu($backends) => $body,
+            $crate::device::Opened::Cuda($backends) => $body,
         }
     };
 }

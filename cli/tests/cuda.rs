@@ -62,6 +62,9 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
     assert!(device.starts_with("CUDA 0, CUDA emulation (sm_90)"), "{device}");
     assert_eq!(stderr, "");
     close(&got);
+    let (got, device, _) = inference("cuda:1,0", "both.enc", &[emulated, ("HEMAN_EMULATION_DEVICES", "2")]);
+    assert!(device.starts_with("CUDA 1, ") && device.contains(" and CUDA 0, "), "{device}");
+    close(&got);
 
     let fails = |device: &str, variables: &[(&str, &str)]| {
         let args = [

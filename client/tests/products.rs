@@ -80,7 +80,7 @@ fn tfhe_takes_squares() {
     let key = SecretKey::generate(&plan.params).expect("secure parameters");
     let keys = key.evaluation_key(&NoProgress);
     let backend = CpuBackend::new(0).expect("threads");
-    let session = Session::new(&backend, &plan, &keys).expect("loads");
+    let session = Session::new(std::slice::from_ref(&backend), &plan, &keys).expect("loads");
     let inputs = samples(8);
     let encrypted = key.encrypt(&inputs.concat(), true).expect("in range");
     let (output, _) = session.run(&encrypted, &NoProgress).expect("runs");

@@ -258,19 +258,24 @@ fn a_batch_that_does_not_fit_the_device_is_split_and_the_user_told() {
     let inputs = values(7 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
     let one_image = VALUES * plan.params.tfhe.big_row_words();
-    let run_with = |images: usize| {
-        let backend = Cramped { backend: CpuBackend::new(2).expect("threads"), words: images * one_image };
-        let session = Session::new(&backend, &plan, &keys).expect("loads");
+    let run_with = |images: usize, backends: usize| {
+        let cramped = || Cramped { backend: CpuBackend::new(2).expect("threads"), words: images * one_image };
+        let backends: Vec<Cramped> = (0..backends).map(|_| cramped()).collect();
+        let session = Session::new(&backends, &plan, &keys).expect("loads");
         let notes = Notes::default();
         let result = session.run(&encrypted, &notes).map(|(output, _)| key.decrypt_values(&output));
         (result, notes.0.into_inner().expect("nobody panicked"))
     };
-    for (room, told) in [(7, 0), (3, 1), (1, 2)] {
-        let (result, notes) = run_with(room);
+    // Two backends take three and four of the seven inputs.
+    for (room, backends, told) in [(7, 1, 0), (3, 1, 1), (1, 1, 2), (4, 2, 0), (3, 2, 1), (1, 9, 0)] {
+        let (result, notes) = run_with(room, backends);
         let got: Vec<f64> = result.expect("runs in parts").concat();
-        assert!(got.iter().zip(&inputs).all(|(g, &x)| (g - f64::from(x)).abs() < 1e-6), "room for {room}");
+        assert!(
+            got.iter().zip(&inputs).all(|(g, &x)| (g - f64::from(x)).abs() < 1e-6),
+            "room for {room} on each of {backends}"
+        );
         assert_eq!(notes.len(), told, "{notes:?}");
         assert!(notes.iter().all(|note| note.contains("do not fit into the memory of a cramped device")));
     }
-    assert!(run_with(0).0.is_err(), "one input must fit");
+    assert!(run_with(0, 1).0.is_err() && run_with(0, 2).0.is_err(), "one input must fit");
 }

@@ -207,6 +207,6 @@ pub trait BootstrapOps: Device {
 }
 
 /// Everything that an encrypted TFHE inference needs.
-pub trait TfheBackend: LinearOps + KeyswitchOps + BootstrapOps {}
+pub trait TfheBackend: LinearOps + KeyswitchOps + BootstrapOps + Sync {}
 
-impl<B: LinearOps + KeyswitchOps + BootstrapOps> TfheBackend for B {}
+impl<B: LinearOps + KeyswitchOps + BootstrapOps + Sync> TfheBackend for B {}

@@ -197,6 +197,10 @@ API cuFuncSetAttribute(Handle function, int attribute, int value) {
     if (attribute == 8) static_cast<emulation::Kernel*>(function)->shared_limit = value;
     return value <= 227 << 10 ? SUCCESS : INVALID_VALUE;
 }
+API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, Handle, int, size_t shared, unsigned) {
+    *blocks = static_cast<int>(std::min<size_t>(2, (227 << 10) / std::max<size_t>(shared, 1)));
+    return SUCCESS;
+}
 API cuFuncGetAttribute(int* value, int, Handle) {
     *value = 0;
     return SUCCESS;

@@ -84,7 +84,7 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
         row_of_value[i] = rows - 1 - i;
     }
     const u32 threads = (ciphertexts * columns * threads_a_polynomial + 31) / 32 * 32;
-    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 32 + ciphertexts * columns * size * 4 +
+    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 40 + ciphertexts * columns * size * 4 +
                           ciphertexts * ((n + 2) & ~1u) * 2;
     char name[64];
     std::snprintf(name, sizeof name, "lwe_bootstrap%s_u32_%u_%u", grouping == 1 ? "" : "_groups", size, k);
@@ -103,10 +103,10 @@ int main() {
     bootstrap(256, 5, 8, 4, 2, 1);
     bootstrap(512, 4, 16, 4, 1, 1);
     bootstrap(512, 3, 16, 1, 3, 1);
-    bootstrap(1024, 2, 16, 2, 1, 1);
+    bootstrap(1024, 2, 16, 5, 1, 1);
     bootstrap(2048, 1, 32, 4, 1, 1);
     bootstrap(4096, 1, 64, 1, 2, 1);
-    bootstrap(512, 4, 16, 4, 1, 2);
+    bootstrap(512, 4, 16, 3, 1, 2);
     bootstrap(1024, 2, 16, 4, 2, 2);
     bootstrap(2048, 1, 32, 2, 2, 3);
 }

@@ -83,7 +83,8 @@ impl CudaBackend {
         let rates = Rates::new(multiprocessors, clock_hz, (major, minor));
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
         let modules = Modules::new(context.clone());
-        Ok(Self { stream: context.default_stream(), modules, name, multiprocessors, shared_bytes, rates })
+        // A stream of its own: a device opened twice has two queues that overlap.
+        Ok(Self { stream: context.new_stream()?, modules, name, multiprocessors, shared_bytes, rates })
     }
 
     /// The device's ceilings.

@@ -7,8 +7,8 @@
 
 use std::f64::consts::TAU;
 
-use cudarc::driver::CudaSlice;
-use heman_core::backend::{BackendError, BootstrapOps, Device};
+use cudarc::driver::{CudaFunction, CudaSlice};
+use heman_core::backend::{BackendError, BootstrapOps};
 use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
@@ -16,6 +16,7 @@ use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootst
 
 use crate::backend::{Block, CudaBackend, config, launch};
 use crate::seeded_rows::SeededRows;
+use crate::tuning::{Waves, fastest};
 
 /// Words of the standard key that are on the device at a time while the key is prepared.
 const STAGED_WORDS: usize = 1 << 20;
@@ -26,7 +27,7 @@ const KEY_THREADS: usize = 128;
 /// deviations away. Sums over the sets of a group have 2.4 and 3.7 times the deviation.
 const MOST_BASE_LOG: usize = 24;
 
-const STEP: &str = "bootstrap";
+pub(crate) const STEP: &str = "bootstrap";
 
 /// The bootstrapping key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
 pub struct CudaBootstrapKey {
@@ -36,6 +37,42 @@ pub struct CudaBootstrapKey {
     roots: CudaSlice<f64>,
     /// All powers of a root of order 2N, for groups of bits.
     turns: CudaSlice<f64>,
+    waves: Vec<Waves>,
+}
+
+impl CudaBootstrapKey {
+    pub(crate) fn params(&self) -> &TfheParams {
+        &self.params
+    }
+
+    pub(crate) fn most_ciphertexts(&self) -> usize {
+        self.shape.ciphertexts
+    }
+
+    /// What was measured when the key was loaded.
+    #[must_use]
+    pub fn waves(&self) -> &[Waves] {
+        &self.waves
+    }
+
+    /// Leaves one number of ciphertexts a block to choose from, for measurements. Without effect if it is none of [`Self::waves`].
+    pub fn fix_ciphertexts(&mut self, ciphertexts: usize) {
+        if self.waves.iter().any(|waves| waves.ciphertexts == ciphertexts) {
+            self.waves.retain(|waves| waves.ciphertexts == ciphertexts);
+        }
+    }
+}
+
+/// One launch of the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Rotation {
+    pub rows: usize,
+    /// Images a value.
+    pub images: usize,
+    /// Key bits, from the first on; rows have one word more.
+    pub steps: usize,
+    /// Ciphertexts a block.
+    pub ciphertexts: usize,
 }
 
 /// Tables and places on the device.
@@ -116,18 +153,69 @@ impl CudaBackend {
         Ok(shape)
     }
 
-    /// Ciphertexts a block: as many as share the key in the memory there is, but no fewer blocks than keep the device busy.
-    fn ciphertexts(&self, key: &CudaBootstrapKey, rows: usize) -> usize {
-        let busy = rows.div_ceil(2 * self.multiprocessors()).max(1);
-        let mut ciphertexts = key.shape.ciphertexts;
-        while ciphertexts > 1 && (ciphertexts >= 2 * busy || self.shared(key, ciphertexts) > self.shared_bytes()) {
-            ciphertexts /= 2;
-        }
-        ciphertexts
+    pub(crate) fn shared(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> usize {
+        key.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level)
     }
 
-    fn shared(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> usize {
-        key.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level)
+    /// The kernel, allowed the shared memory of a block.
+    fn kernel(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<CudaFunction, BackendError> {
+        let params = &key.params;
+        let stem = if params.grouping_factor == 1 { "lwe_bootstrap" } else { "lwe_bootstrap_groups" };
+        let name = format!("{stem}_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
+        self.function(STEP, &key.shape.image(), &name, self.shared(key, ciphertexts))
+    }
+
+    /// Blocks of so many ciphertexts that a multiprocessor holds at a time.
+    pub(crate) fn resident_blocks(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<usize, BackendError> {
+        let threads = key.shape.threads(ciphertexts) as u32;
+        let blocks = self.kernel(key, ciphertexts)?.occupancy_max_active_blocks_per_multiprocessor(
+            threads,
+            self.shared(key, ciphertexts),
+            None,
+        );
+        blocks.map(|blocks| blocks as usize).map_err(|error| self.error(STEP, error, 0))
+    }
+
+    /// Queues a rotation; buffers are as long as it says.
+    pub(crate) fn rotate(
+        &self,
+        key: &CudaBootstrapKey,
+        tables: &CudaTables,
+        rotation: Rotation,
+        input: &CudaSlice<u32>,
+        out: &mut CudaSlice<u32>,
+    ) -> Result<(), BackendError> {
+        let Rotation { rows, images, steps, ciphertexts } = rotation;
+        let params = &key.params;
+        let function = self.kernel(key, ciphertexts)?;
+        let block = Block(LweBootstrapParams {
+            rows: rows as u32,
+            images: images as u32,
+            lwe_dimension: steps as u32,
+            base_log: params.pbs_base_log as u32,
+            level: params.pbs_level as u32,
+            ciphertexts: ciphertexts as u32,
+            digit_offset: (0..params.pbs_level as u32 - 1)
+                .map(|at| 1 << ((at + 1) * params.pbs_base_log as u32 - 1))
+                .sum(),
+            grouping: params.grouping_factor as u32,
+        });
+        let blocks = rows.div_ceil(ciphertexts);
+        launch!(
+            self,
+            STEP,
+            &function,
+            config((blocks, 1), key.shape.threads(ciphertexts), self.shared(key, ciphertexts)),
+            &block,
+            input,
+            &key.points,
+            &key.roots,
+            &key.turns,
+            &tables.words,
+            &tables.table_of_value,
+            &tables.row_of_value,
+            out,
+        )
     }
 }
 
@@ -163,8 +251,9 @@ impl BootstrapOps for CudaBackend {
             let config = config((count * columns, 1), KEY_THREADS, shared);
             launch!(self, STEP, &function, config, &block, &staged, &roots, &mut target)?;
         }
-        self.sync()?;
-        Ok(CudaBootstrapKey { params, shape, points, roots, turns })
+        let mut key = CudaBootstrapKey { params, shape, points, roots, turns, waves: vec![] };
+        key.waves = self.measure_waves(&key)?;
+        Ok(key)
     }
 
     fn load_tables(&self, tables: TableSet) -> Result<CudaTables, BackendError> {
@@ -188,39 +277,9 @@ impl BootstrapOps for CudaBackend {
         if rows == 0 {
             return Ok(());
         }
-        let params = &key.params;
-        let ciphertexts = self.ciphertexts(key, rows);
-        let shared = self.shared(key, ciphertexts);
-        let stem = if params.grouping_factor == 1 { "lwe_bootstrap" } else { "lwe_bootstrap_groups" };
-        let name = format!("{stem}_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
-        let function = self.function(STEP, &key.shape.image(), &name, shared)?;
-        let block = Block(LweBootstrapParams {
-            rows: rows as u32,
-            images: images as u32,
-            lwe_dimension: params.lwe_dimension as u32,
-            base_log: params.pbs_base_log as u32,
-            level: params.pbs_level as u32,
-            ciphertexts: ciphertexts as u32,
-            digit_offset: (0..params.pbs_level as u32 - 1)
-                .map(|at| 1 << ((at + 1) * params.pbs_base_log as u32 - 1))
-                .sum(),
-            grouping: params.grouping_factor as u32,
-        });
-        launch!(
-            self,
-            STEP,
-            &function,
-            config((rows.div_ceil(ciphertexts), 1), key.shape.threads(ciphertexts), shared),
-            &block,
-            input,
-            &key.points,
-            &key.roots,
-            &key.turns,
-            &tables.words,
-            &tables.table_of_value,
-            &tables.row_of_value,
-            out,
-        )
+        let ciphertexts = fastest(&key.waves, rows, self.multiprocessors());
+        let rotation = Rotation { rows, images, steps: key.params.lwe_dimension, ciphertexts };
+        self.rotate(key, tables, rotation, input, out)
     }
 }
 

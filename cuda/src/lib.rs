@@ -10,9 +10,11 @@ mod keyswitch;
 mod linear;
 mod modules;
 mod seeded_rows;
+mod tuning;
 
 pub use backend::{CudaBackend, Rates};
 pub use bootstrap::{CudaBootstrapKey, CudaTables, operations};
 pub use devices::{CudaDevice, CudaError, devices};
 pub use keyswitch::CudaKeyswitchKey;
 pub use linear::CudaAffine;
+pub use tuning::Waves;

@@ -4,8 +4,10 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use heman_core::backend::{BootstrapOps, Device};
 use heman_core::cpu::CpuBackend;
 use heman_core::security::smallest_noise_bound;
+use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
 use heman_cuda::CudaBackend;
 use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
@@ -63,6 +65,38 @@ fn results_do_not_depend_on_the_batch() {
     for params in [TOY_INSECURE_RINGS[0], TOY_INSECURE_RINGS[4], toy_insecure_rings_in_groups()[2]] {
         suite::batch_independence(&backend, &TestKeys::new(params, 4));
     }
+}
+
+#[test]
+fn words_do_not_depend_on_how_many_ciphertexts_share_a_block() {
+    let Some(backend) = backend() else { return };
+    let in_groups = toy_insecure_rings_in_groups();
+    let mut compared = 0;
+    for params in TOY_INSECURE_RINGS.into_iter().chain([in_groups[0], in_groups[2]]) {
+        let keys = TestKeys::new(params, 6);
+        let mut key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");
+        let rows = 7;
+        let words: Vec<u32> =
+            (0..(rows * params.small_row_words()) as u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+        let mut input = backend.allocate(words.len()).expect("memory");
+        backend.upload(&words, &mut input, 0).expect("fits");
+        let table = (0..params.polynomial_size as u32).map(|j| j << 20).collect();
+        let tables = backend.load_tables(TableSet::shared(table, rows)).expect("loads");
+        let mut results = Vec::new();
+        let waves = key.waves().to_vec();
+        compared += waves.len() - 1;
+        for wave in &waves {
+            key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");
+            key.fix_ciphertexts(wave.ciphertexts);
+            let mut out = backend.allocate(rows * params.big_row_words()).expect("memory");
+            backend.bootstrap(&key, &tables, 1, &input, &mut out).expect("runs");
+            let mut words = vec![0; rows * params.big_row_words()];
+            backend.download(&out, 0, &mut words).expect("arrives");
+            results.push(words);
+        }
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{params:?}");
+    }
+    assert!(compared >= 8, "only {compared} of the shapes left a choice");
 }
 
 /// Rings, bases and key noise as in use, but few key bits: what one key's errors do to a short rotation differs from key to

@@ -17,6 +17,9 @@
 
 namespace {
 
+// Of all shapes; sums of rounding errors have so many places.
+constexpr u32 MOST_CIPHERTEXTS = 5;
+
 // 2^-32 turns, magnitude below 2^63, to a torus word. Conversions have a unit of their own beside the double-precision one.
 __device__ __forceinline__ u32 to_word(double units) { return static_cast<u32>(__double2ll_rn(units)); }
 
@@ -176,51 +179,49 @@ __device__ __forceinline__ void multiply(double2* points, const double2* __restr
     }
 }
 
-template <int LOG_N, int COLUMNS>
+// At most MOST ciphertexts a block. Points and sums stay in registers: up to 256 threads with 32 points each, up to 384 with 16.
+template <int LOG_N, int COLUMNS, u32 MOST>
 struct Block {
-    // Most ciphertexts a block, so that points and sums stay in registers: 256 threads with 32 points each, 384 with 16.
-    static constexpr u32 MOST_THREADS = LOG_N <= 9 ? 384 : 256;
-    static constexpr u32 EACH = COLUMNS * Ring<LOG_N>::THREADS;
-    static constexpr u32 CIPHERTEXTS = EACH * 4 <= MOST_THREADS && COLUMNS <= 8 ? 4 : 2;
-    static constexpr u32 THREADS = (EACH * CIPHERTEXTS + 31) / 32 * 32;
+    static constexpr u32 THREADS = (COLUMNS * Ring<LOG_N>::THREADS * MOST + 31) / 32 * 32;
+    static_assert(THREADS <= (LOG_N <= 9 ? 384 : 256) && MOST <= MOST_CIPHERTEXTS, "kernels/src/shapes.rs");
     // Whether the sums, the digits, with GROUPED their factors, and two rows of the key fit a thread's registers.
-    static constexpr u32 REGISTERS = THREADS <= 256 ? 255 : 168;
+    static constexpr u32 REGISTERS = THREADS <= 256 ? 231 : 168;
     // (With groups at N = 1024, k = 3 the compiler would spill for it.)
     template <bool GROUPED>
-    static constexpr bool AHEAD = COLUMNS * (4 * CIPHERTEXTS + 8) + (GROUPED ? 8 : 4) * CIPHERTEXTS + 24 <= REGISTERS &&
+    static constexpr bool AHEAD = COLUMNS * (4 * MOST + 8) + (GROUPED ? 10 : 4) * MOST + 24 <= REGISTERS &&
                                   !(GROUPED && LOG_N == 10 && COLUMNS == 4);
 };
 
-// Products of all ciphertexts of a block.
-template <int LOG_N, int COLUMNS, bool AHEAD, u32 ROWS, bool GROUPED>
+// Products of all ciphertexts of a block, TILE or fewer.
+template <int LOG_N, int COLUMNS, u32 TILE, bool AHEAD, u32 ROWS, bool GROUPED>
 __device__ __forceinline__ void multiply_block(u32 ciphertexts, double2* points, const double2* slice, u32 rows, double2 (&key)[COLUMNS],
                                                const Group& group) {
-    if (ciphertexts == 1) {
-        multiply<LOG_N, COLUMNS, 1, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
-    } else if (ciphertexts == 2) {
-        multiply<LOG_N, COLUMNS, 2, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
-    } else if constexpr (Block<LOG_N, COLUMNS>::CIPHERTEXTS == 4) {
-        multiply<LOG_N, COLUMNS, 4, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
+    if constexpr (TILE > 1) {
+        if (ciphertexts < TILE) {
+            multiply_block<LOG_N, COLUMNS, TILE - 1, AHEAD, ROWS, GROUPED>(ciphertexts, points, slice, rows, key, group);
+            return;
+        }
     }
+    multiply<LOG_N, COLUMNS, TILE, AHEAD, ROWS, GROUPED>(points, slice, rows, key, group);
 }
 
-template <int LOG_N, int COLUMNS, bool GROUPED>
+template <int LOG_N, int COLUMNS, u32 MOST, bool GROUPED>
 __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* input, const double2* key, const double2* roots,
                                           const double2* turns, const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {
     using Fft = Ring<LOG_N>;
     constexpr u32 N = 1u << LOG_N, M = N / 2, P = Fft::P, T = Fft::THREADS;
-    constexpr bool AHEAD = Block<LOG_N, COLUMNS>::template AHEAD<GROUPED>;
+    constexpr bool AHEAD = Block<LOG_N, COLUMNS, MOST>::template AHEAD<GROUPED>;
     const u32 n = params.lwe_dimension, rows = COLUMNS * params.level, ciphertexts = params.ciphertexts;
     const u32 exponent_words = (n + 2) & ~1u;
 
     double2* all_points = reinterpret_cast<double2*>(SHARED_MEMORY);
     u64* errors = reinterpret_cast<u64*>(all_points + ciphertexts * rows * M);
-    u32* accumulators = reinterpret_cast<u32*>(errors + 4);
+    u32* accumulators = reinterpret_cast<u32*>(errors + MOST_CIPHERTEXTS);
     u16* all_exponents = reinterpret_cast<u16*>(accumulators + ciphertexts * COLUMNS * N);
 
     // The last block repeats the last row where there are fewer rows than places, and writes it once.
     const u32 first = blockIdx.x * ciphertexts;
-    if (threadIdx.x < 4) errors[threadIdx.x] = 0;
+    if (threadIdx.x < MOST_CIPHERTEXTS) errors[threadIdx.x] = 0;
     __syncthreads();
     for (u32 c = 0; c < ciphertexts; c++) {
         const u32 row = min(first + c, params.rows - 1);
@@ -274,9 +275,9 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         if (AHEAD && threadIdx.x < M) load_key<LOG_N>(first_key, slice + threadIdx.x);
         __syncthreads();
         if (params.level == 1) {
-            multiply_block<LOG_N, COLUMNS, AHEAD, COLUMNS, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
+            multiply_block<LOG_N, COLUMNS, MOST, AHEAD, COLUMNS, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
         } else {
-            multiply_block<LOG_N, COLUMNS, AHEAD, 0, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
+            multiply_block<LOG_N, COLUMNS, MOST, AHEAD, 0, GROUPED>(ciphertexts, all_points, slice, rows, first_key, group);
         }
         __syncthreads();
 
@@ -303,40 +304,40 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
 
 }  // namespace
 
-#define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, GROUPED)                                                                    \
-    extern "C" __global__ void __launch_bounds__(Block<LOG_N, K + 1>::THREADS, 1)                                         \
+#define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, MOST, GROUPED)                                                              \
+    extern "C" __global__ void __launch_bounds__(Block<LOG_N, K + 1, MOST>::THREADS, 1)                                   \
         NAME(LweBootstrapParams params, const u32* input, const double2* key, const double2* roots, const double2* turns, \
              const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {                           \
-        bootstrap<LOG_N, K + 1, GROUPED>(params, input, key, roots, turns, tables, table_of_value, row_of_value, out);    \
+        bootstrap<LOG_N, K + 1, MOST, GROUPED>(params, input, key, roots, turns, tables, table_of_value, row_of_value, out); \
     }                                                                                                                     \
     HEMAN_ENTRY(NAME)
 
-#define HEMAN_BOOTSTRAP(LOG_N, N, K)                                     \
-    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_u32_##N##_##K, LOG_N, K, false) \
-    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_groups_u32_##N##_##K, LOG_N, K, true)
+#define HEMAN_BOOTSTRAP(LOG_N, N, K, MOST)                                    \
+    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_u32_##N##_##K, LOG_N, K, MOST, false) \
+    HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_groups_u32_##N##_##K, LOG_N, K, MOST, true)
 
-// The shapes that the planner can emit: k N from 1280 to 4096, k up to 8.
+// The shapes that the planner can emit, k N from 1280 to 4096, k up to 8, and the most ciphertexts a block of each.
 #if HEMAN_LOG2_N == 8
-HEMAN_BOOTSTRAP(8, 256, 5)
-HEMAN_BOOTSTRAP(8, 256, 6)
-HEMAN_BOOTSTRAP(8, 256, 7)
-HEMAN_BOOTSTRAP(8, 256, 8)
+HEMAN_BOOTSTRAP(8, 256, 5, 5)
+HEMAN_BOOTSTRAP(8, 256, 6, 4)
+HEMAN_BOOTSTRAP(8, 256, 7, 4)
+HEMAN_BOOTSTRAP(8, 256, 8, 2)
 #elif HEMAN_LOG2_N == 9
-HEMAN_BOOTSTRAP(9, 512, 3)
-HEMAN_BOOTSTRAP(9, 512, 4)
-HEMAN_BOOTSTRAP(9, 512, 5)
-HEMAN_BOOTSTRAP(9, 512, 6)
-HEMAN_BOOTSTRAP(9, 512, 7)
-HEMAN_BOOTSTRAP(9, 512, 8)
+HEMAN_BOOTSTRAP(9, 512, 3, 4)
+HEMAN_BOOTSTRAP(9, 512, 4, 4)
+HEMAN_BOOTSTRAP(9, 512, 5, 4)
+HEMAN_BOOTSTRAP(9, 512, 6, 2)
+HEMAN_BOOTSTRAP(9, 512, 7, 3)
+HEMAN_BOOTSTRAP(9, 512, 8, 2)
 #elif HEMAN_LOG2_N == 10
-HEMAN_BOOTSTRAP(10, 1024, 2)
-HEMAN_BOOTSTRAP(10, 1024, 3)
-HEMAN_BOOTSTRAP(10, 1024, 4)
+HEMAN_BOOTSTRAP(10, 1024, 2, 5)
+HEMAN_BOOTSTRAP(10, 1024, 3, 4)
+HEMAN_BOOTSTRAP(10, 1024, 4, 3)
 #elif HEMAN_LOG2_N == 11
-HEMAN_BOOTSTRAP(11, 2048, 1)
-HEMAN_BOOTSTRAP(11, 2048, 2)
+HEMAN_BOOTSTRAP(11, 2048, 1, 4)
+HEMAN_BOOTSTRAP(11, 2048, 2, 2)
 #elif HEMAN_LOG2_N == 12
-HEMAN_BOOTSTRAP(12, 4096, 1)
+HEMAN_BOOTSTRAP(12, 4096, 1, 2)
 #else
 #error "HEMAN_LOG2_N is 8 to 12"
 #endif

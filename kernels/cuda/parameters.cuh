@@ -25,7 +25,7 @@ struct LweBootstrapParams {
     u32 lwe_dimension;  // n
     u32 base_log;
     u32 level;
-    u32 ciphertexts;    // a block: 1, 2 or 4
+    u32 ciphertexts;    // a block
     u32 digit_offset;   // half a base at every place below the highest
     u32 grouping;       // bits of the key that a step takes, g
 };

@@ -60,7 +60,7 @@ pub struct LweBootstrapParams {
     pub base_log: u32,
     /// Decomposition levels.
     pub level: u32,
-    /// Ciphertexts that one block rotates together: 1, 2 or 4.
+    /// Ciphertexts that one block rotates together.
     pub ciphertexts: u32,
     /// Half a base at every place below the highest.
     pub digit_offset: u32,

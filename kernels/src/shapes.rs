@@ -2,24 +2,28 @@
 
 use crate::images::{Image, LWE_BOOTSTRAP};
 
-/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block (`Block` in `lwe_bootstrap.cu`).
+/// Of all shapes, as in `lwe_bootstrap.cu`.
+const MOST_CIPHERTEXTS: usize = 5;
+
+/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`: warps are shared out evenly to a
+/// multiprocessor's four parts, or nearly so, and registers are enough.
 pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
-    shape(256, 5),
-    shape(256, 6),
-    shape(256, 7),
-    shape(256, 8),
-    shape(512, 3),
-    shape(512, 4),
-    shape(512, 5),
-    shape(512, 6),
-    shape(512, 7),
-    shape(512, 8),
-    shape(1024, 2),
-    shape(1024, 3),
-    shape(1024, 4),
-    shape(2048, 1),
-    shape(2048, 2),
-    shape(4096, 1),
+    shape(256, 5, 5),
+    shape(256, 6, 4),
+    shape(256, 7, 4),
+    shape(256, 8, 2),
+    shape(512, 3, 4),
+    shape(512, 4, 4),
+    shape(512, 5, 4),
+    shape(512, 6, 2),
+    shape(512, 7, 3),
+    shape(512, 8, 2),
+    shape(1024, 2, 5),
+    shape(1024, 3, 4),
+    shape(1024, 4, 3),
+    shape(2048, 1, 4),
+    shape(2048, 2, 2),
+    shape(4096, 1, 2),
 ];
 
 /// How the bootstrap kernel of one (N, k) is launched.
@@ -35,13 +39,10 @@ pub struct BootstrapShape {
     pub ciphertexts: usize,
 }
 
-const fn shape(polynomial_size: usize, glwe_dimension: usize) -> BootstrapShape {
+const fn shape(polynomial_size: usize, glwe_dimension: usize, ciphertexts: usize) -> BootstrapShape {
     let points_a_thread = if polynomial_size <= 512 { 16 } else { 32 };
-    let most_threads = if polynomial_size <= 512 { 384 } else { 256 };
-    let threads = polynomial_size / 2 / points_a_thread;
-    let columns = glwe_dimension + 1;
-    let ciphertexts = if columns * threads * 4 <= most_threads && columns <= 8 { 4 } else { 2 };
-    BootstrapShape { polynomial_size, glwe_dimension, threads_a_polynomial: threads, ciphertexts }
+    let threads_a_polynomial = polynomial_size / 2 / points_a_thread;
+    BootstrapShape { polynomial_size, glwe_dimension, threads_a_polynomial, ciphertexts }
 }
 
 impl BootstrapShape {
@@ -70,7 +71,7 @@ impl BootstrapShape {
         let columns = self.glwe_dimension + 1;
         let points = ciphertexts * columns * level * self.polynomial_size / 2 * 16;
         let accumulators = ciphertexts * columns * self.polynomial_size * 4;
-        points + 32 + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
+        points + 8 * MOST_CIPHERTEXTS + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
     }
 }
 

@@ -14,7 +14,7 @@ use heman_core::cost::{blind_rotation_operations, keyswitch_operations};
 use heman_core::cpu::CpuBackend;
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
-use heman_cuda::{CudaBackend, Rates};
+use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
 use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
 use heman_testing::{noise, suite};
 use serde_json::{Value, json};
@@ -59,7 +59,12 @@ fn main() -> ExitCode {
                 report(
                     &backend,
                     &options,
-                    &Limits { rates: cpu_rates(), rotation: blind_rotation_operations, batches: &[1, 16, 256] },
+                    &Limits {
+                        rates: cpu_rates(),
+                        rotation: blind_rotation_operations,
+                        batches: &[1, 16, 256],
+                        waves: |_| &[],
+                    },
                 )
             }
             ("cuda", index) => {
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
                     rates: backend.rates(),
                     rotation: heman_cuda::operations,
                     batches: &[1, 100, 1_000, 10_000, 50_000],
+                    waves: CudaBootstrapKey::waves,
                 };
                 report(&backend, &options, &limits)
             }
@@ -93,19 +99,21 @@ fn main() -> ExitCode {
 }
 
 /// What bounds are computed from.
-struct Limits {
+struct Limits<B: TfheBackend> {
     rates: Rates,
     /// Double-precision instructions of a blind rotation.
     rotation: fn(&TfheParams) -> f64,
     /// Rows of a batch, from one to as many as fill the device.
     batches: &'static [usize],
+    /// What was measured to choose the ciphertexts a block.
+    waves: fn(&B::BootstrapKey) -> &[Waves],
 }
 
-fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits) -> Value {
+fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<B>) -> Value {
     println!("{}\n", backend.name());
     let mut failures = correctness(backend);
     let noise = if options.quick { vec![] } else { noises(backend, &mut failures) };
-    let times = times(backend, options.quick, limits);
+    let (times, waves) = times(backend, options.quick, limits);
     let rates = limits.rates;
     json!({
         "device": backend.name(),
@@ -114,6 +122,7 @@ fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits) -> Va
         "failures": failures,
         "noise": noise,
         "times": times,
+        "waves": waves,
     })
 }
 
@@ -184,9 +193,9 @@ fn seconds<B: TfheBackend>(backend: &B, limit: f64, mut run: impl FnMut()) -> f6
 }
 
 /// Times of every step, latency and throughput, beside the least that the device's arithmetic allows.
-fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits) -> Vec<Value> {
+fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<Value>, Vec<Value>) {
     let rates = limits.rates;
-    let mut rows = Vec::new();
+    let (mut rows, mut waves) = (Vec::new(), Vec::new());
     let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: f64| {
         println!(
             "{step:20} {set:20} {batch:>7} {:>12.3} {:>14.0} {:>7.1} %",
@@ -212,6 +221,11 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits) -> Vec<Value
         let keyswitch_key = backend.load_keyswitch_key(&evaluation).expect("loads");
         let bootstrap_key = backend.load_bootstrap_key(&evaluation).expect("loads");
         drop(evaluation);
+        for Waves { ciphertexts, seconds } in (limits.waves)(&bootstrap_key) {
+            let milliseconds: Vec<_> = seconds.iter().map(|seconds| format!("{:.3}", 1e3 * seconds)).collect();
+            println!("{:20} {name:20} {ciphertexts} a block: {} ms", "waves", milliseconds.join(", "));
+            waves.push(json!({ "set": name, "ciphertexts": ciphertexts, "seconds": seconds }));
+        }
         let batches: &[usize] = if quick { &[1, 5] } else { limits.batches };
         for &batch in batches {
             let upload = |row_words: usize| {
@@ -251,5 +265,5 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits) -> Vec<Value
         let bound = (outputs * inputs * length) as f64 / rates.words;
         line("linear", &format!("dense_{inputs}x{outputs}"), outputs * images, time, bound);
     }
-    rows
+    (rows, waves)
 }

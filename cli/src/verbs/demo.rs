@@ -18,7 +18,7 @@ use serde_json::json;
 use super::Context;
 use super::keyparams::{Derived, plan_for};
 use crate::args::Demo;
-use crate::device::{ckks_threads, memory_budget, on_backend, open};
+use crate::device::{ckks_threads, memory_budget, names, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -48,8 +48,8 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
     say(&format!("{choice}{}\n", report::plan(&plan).1));
     match &plan {
-        AnyPlan::Tfhe(plan) => on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| {
-            with_tfhe(context, args, &network, plan, &backend)
+        AnyPlan::Tfhe(plan) => on_backend!(open(&args.running, &plan.params.tfhe)?, |backends| {
+            with_tfhe(context, args, &network, plan, &backends)
         }),
         AnyPlan::Ckks(plan) => with_ckks(context, args, &network, plan),
     }
@@ -67,15 +67,15 @@ fn with_tfhe<B: TfheBackend>(
     args: &Demo,
     network: &Network,
     plan: &Plan,
-    backend: &B,
+    backends: &[B],
 ) -> Result<(), CliError> {
     let bar = Bar::new(context.verbose);
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params)?;
     let evaluation_key = key.evaluation_key(&bar);
     let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
-    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: backend.name() };
-    let session = Session::new(backend, plan, &evaluation_key)?;
+    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: names(backends) };
+    let session = Session::new(backends, plan, &evaluation_key)?;
     classify(context, args, network, &keys, |image| {
         let ciphertext = key.encrypt(image, false)?;
         let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();

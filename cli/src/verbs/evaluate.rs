@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Context, evaluate_ckks, keyparams};
 use crate::args::Evaluate;
-use crate::device::{on_backend, open};
+use crate::device::{names, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{Samples, read_labels, read_samples};
 use crate::progress::Bar;
@@ -71,11 +71,11 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
     let bar = Bar::new(context.verbose);
-    let derived = keyparams::derive(&args.planning, args.running.device, context.verbose)?;
+    let derived = keyparams::derive(&args.planning, &args.running.device, context.verbose)?;
     let run = match &derived.plan {
         AnyPlan::Tfhe(plan) if args.simulate => simulated(plan, &samples),
         AnyPlan::Tfhe(plan) => {
-            on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| encrypted(&backend, plan, &samples, &bar))?
+            on_backend!(open(&args.running, &plan.params.tfhe)?, |backends| encrypted(&backends, plan, &samples, &bar))?
         }
         AnyPlan::Ckks(plan) if args.simulate => evaluate_ckks::simulated(plan, &samples),
         AnyPlan::Ckks(plan) => evaluate_ckks::encrypted(&args.running, plan, &samples, &bar)?,
@@ -139,18 +139,23 @@ fn simulated(plan: &Plan, samples: &Samples) -> Run {
     Run { outputs, seconds, device: "noise model".into(), details: json!({}) }
 }
 
-fn encrypted<B: TfheBackend>(backend: &B, plan: &Plan, samples: &Samples, bar: &dyn Progress) -> Result<Run, CliError> {
+fn encrypted<B: TfheBackend>(
+    backends: &[B],
+    plan: &Plan,
+    samples: &Samples,
+    bar: &dyn Progress,
+) -> Result<Run, CliError> {
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params)?;
     let evaluation = key.evaluation_key(bar);
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.to_bytes(&plan.params.binding()).len();
-    let session = Session::new(backend, plan, &evaluation)?;
+    let session = Session::new(backends, plan, &evaluation)?;
     let mut outputs = Vec::with_capacity(samples.count);
     let mut sum = Timings::default();
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let mut input_bytes = 0;
-    let together = session.images_per_pass().min(BATCH);
+    let together = session.images_per_pass().min(BATCH * backends.len());
     for (at, batch) in inputs.chunks(together).enumerate() {
         let ciphertext = key.encrypt(&batch.concat(), true)?;
         input_bytes += 4 * ciphertext.bodies.len();
@@ -171,7 +176,7 @@ fn encrypted<B: TfheBackend>(backend: &B, plan: &Plan, samples: &Samples, bar: &
         "measured_evaluation_key_bytes": key_bytes,
         "measured_input_bytes": input_bytes / samples.count.max(1),
     });
-    Ok(Run { outputs, seconds: sum.total().as_secs_f64(), device: backend.name(), details })
+    Ok(Run { outputs, seconds: sum.total().as_secs_f64(), device: names(backends), details })
 }
 
 fn eprint_progress(done: usize, of: usize) {

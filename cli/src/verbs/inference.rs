@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::Inference;
-use crate::device::{ckks_threads, memory_budget, on_backend, open};
+use crate::device::{ckks_threads, memory_budget, names, on_backend, open};
 use crate::error::CliError;
 use crate::io::output::{Access, write};
 use crate::io::sealed::{read_ckks_evaluation_key, read_ckks_input, read_evaluation_key, read_input, read_plan};
@@ -22,7 +22,7 @@ use crate::report;
 pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
     match read_plan(&args.model)? {
         AnyPlan::Tfhe(plan) => {
-            on_backend!(open(&args.running, &plan.params.tfhe)?, |backend| run_on(context, args, &plan, &backend))
+            on_backend!(open(&args.running, &plan.params.tfhe)?, |backends| run_on(context, args, &plan, &backends))
         }
         AnyPlan::Ckks(plan) => run_ckks(context, args, &plan),
     }
@@ -65,11 +65,11 @@ fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), 
     Ok(())
 }
 
-fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, backend: &B) -> Result<(), CliError> {
+fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, backends: &[B]) -> Result<(), CliError> {
     let start = Instant::now();
     let keys = read_evaluation_key(&args.key, plan)?;
     let input = read_input(&args.input, &plan.params)?;
-    let session = Session::new(backend, plan, &keys)?;
+    let session = Session::new(backends, plan, &keys)?;
     let loaded = start.elapsed().as_secs_f64();
     let (output, timings) = session.run(&input, &Bar::new(context.verbose))?;
     let bytes = output.to_bytes(&plan.params.binding());
@@ -77,7 +77,7 @@ fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, back
     let total = timings.total().as_secs_f64();
     let object = json!({
         "output": args.output,
-        "device": backend.name(),
+        "device": names(backends),
         "inputs": input.images,
         "seconds": total,
         "seconds_per_input": total / f64::from(input.images),
@@ -92,7 +92,7 @@ fn run_on<B: TfheBackend>(context: &Context, args: &Inference, plan: &Plan, back
     let text = format!(
         "{}: {} input(s) in {total:.2} s (linear {:.2}, keyswitch {:.2}, bootstrap {:.2}); keys loaded in {loaded:.2} s\n\
          wrote {} ({})",
-        backend.name(),
+        names(backends),
         input.images,
         timings.linear.as_secs_f64(),
         timings.keyswitch.as_secs_f64(),

@@ -33,7 +33,7 @@ pub struct Derived {
 }
 
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
-pub fn derive(planning: &Planning, device: DeviceChoice, verbose: bool) -> Result<Derived, CliError> {
+pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Result<Derived, CliError> {
     let (tfhe_options, ckks_options) = options(planning)?;
     let network = import_file(&planning.model).map_err(|error| CliError::file(&planning.model, error))?;
     let calibration = read_samples(&planning.calibration, &network.input.shape)?;
@@ -179,7 +179,7 @@ impl Row {
 /// Runs the verb.
 pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
-    let derived = derive(&args.planning, DeviceChoice::Auto, context.verbose)?;
+    let derived = derive(&args.planning, &DeviceChoice::Auto, context.verbose)?;
     let plan_path: PathBuf = args.plan.clone().unwrap_or_else(|| args.output.with_extension("plan"));
     if plan_path == args.output {
         return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));

@@ -1,0 +1,104 @@
+//! How many ciphertexts a block rotates: measured on the device when a key is loaded, chosen for each batch.
+//!
+//! More ciphertexts a block read the key less often; fewer give each multiprocessor several blocks, whose transforms and products then
+//! overlap, fill a small batch's multiprocessors better, and can share out warps to its four parts more evenly. Which is faster depends on the
+//! device's cache, registers and shared memory. Words of the results do not depend on it: every ciphertext's sums keep their order.
+
+use std::time::Instant;
+
+use heman_core::backend::{BackendError, BootstrapOps, Device};
+use heman_core::table_set::TableSet;
+
+use crate::backend::CudaBackend;
+use crate::bootstrap::{CudaBootstrapKey, Rotation, STEP};
+
+/// Key bits that a measured rotation takes: enough to hide the launch, few enough to be done in milliseconds. Every grouping divides it.
+const STEPS: usize = 48;
+/// The fastest of so many runs counts.
+const RUNS: usize = 3;
+/// Blocks a multiprocessor that are told apart.
+const MOST_BLOCKS: usize = 4;
+
+/// What blocks of so many ciphertexts take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waves {
+    /// Ciphertexts a block.
+    pub ciphertexts: usize,
+    /// Seconds of a short rotation where every multiprocessor has one block, two, and so on up to as many as it holds.
+    pub seconds: Vec<f64>,
+}
+
+impl Waves {
+    /// Seconds of a batch whose blocks are shared out evenly.
+    fn predict(&self, rows: usize, multiprocessors: usize) -> f64 {
+        let resident = self.seconds.len();
+        let blocks = rows.div_ceil(self.ciphertexts).div_ceil(multiprocessors);
+        let rest = match blocks % resident {
+            0 => 0.0,
+            rest => self.seconds[rest - 1],
+        };
+        (blocks / resident) as f64 * self.seconds[resident - 1] + rest
+    }
+}
+
+/// Ciphertexts a block with the least time for a batch.
+pub fn fastest(waves: &[Waves], rows: usize, multiprocessors: usize) -> usize {
+    let seconds = |waves: &&Waves| waves.predict(rows, multiprocessors);
+    waves.iter().min_by(|a, b| seconds(a).total_cmp(&seconds(b))).map_or(1, |waves| waves.ciphertexts)
+}
+
+impl CudaBackend {
+    /// Measures every number of ciphertexts a block that the device has the shared memory for.
+    pub(crate) fn measure_waves(&self, key: &CudaBootstrapKey) -> Result<Vec<Waves>, BackendError> {
+        let params = key.params();
+        let steps = params.lwe_dimension.min(STEPS);
+        let fitting = (1..=key.most_ciphertexts()).filter(|&c| self.shared(key, c) <= self.shared_bytes());
+        let mut all = Vec::new();
+        for ciphertexts in fitting {
+            let resident = self.resident_blocks(key, ciphertexts)?.clamp(1, MOST_BLOCKS);
+            all.push(Waves { ciphertexts, seconds: vec![f64::INFINITY; resident] });
+        }
+        let rows = |ciphertexts: usize, blocks: usize| blocks * self.multiprocessors() * ciphertexts;
+        let most = all.iter().map(|waves| rows(waves.ciphertexts, waves.seconds.len())).max().unwrap_or(0);
+        // Degrees that differ, as those of real rows do.
+        let words: Vec<u32> = (0..(most * (steps + 1)) as u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect();
+        let input = self.load(STEP, &words)?;
+        let mut out = self.reserve(STEP, most * params.big_row_words())?;
+        let tables = self.load_tables(TableSet::shared(vec![0; params.polynomial_size], most))?;
+        // Interleaved: clocks rise while the device works.
+        for _ in 0..RUNS {
+            for Waves { ciphertexts, seconds } in &mut all {
+                for (blocks, best) in (1..).zip(seconds) {
+                    let rotation =
+                        Rotation { rows: rows(*ciphertexts, blocks), images: 1, steps, ciphertexts: *ciphertexts };
+                    self.sync()?;
+                    let start = Instant::now();
+                    self.rotate(key, &tables, rotation, &input, &mut out)?;
+                    self.sync()?;
+                    *best = best.min(start.elapsed().as_secs_f64());
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_batch_decides_how_many_ciphertexts_share_a_block() {
+        let waves = [
+            Waves { ciphertexts: 1, seconds: vec![1.0, 1.1] },
+            Waves { ciphertexts: 3, seconds: vec![1.5] },
+            Waves { ciphertexts: 4, seconds: vec![2.2] },
+        ];
+        for (rows, expected) in [(1, 1), (10, 1), (20, 1), (30, 3), (40, 1), (100, 1), (1000, 3)] {
+            assert_eq!(fastest(&waves, rows, 10), expected, "{rows} rows");
+        }
+        assert!((waves[0].predict(31, 10) - 2.2).abs() < 1e-12, "two waves of two blocks");
+        assert!((waves[0].predict(30, 10) - 2.1).abs() < 1e-12, "the second wave has one block");
+        assert!((waves[2].predict(41, 10) - 4.4).abs() < 1e-12);
+    }
+}
