@@ -65,8 +65,14 @@ struct Lane {
 #endif
 };
 
+// Registers that the lanes of a warp show each other.
+struct Exchange {
+    unsigned left[32][4], right[32][2];
+};
+
 struct Block {
     Index3 index, size, grid;
+    std::vector<Exchange> exchanges;  // one a warp
     unsigned char* shared;
     const std::function<void()>* kernel;
     std::vector<Lane> lanes;
@@ -221,6 +227,27 @@ inline void run_block(Block& block, unsigned seed) {
 
 #endif
 
+// The tensor cores' product; registers as in kernels/cuda/tensor_cores.cuh.
+inline void multiply_tile(int (&sum)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
+    const unsigned lane = current->linear % 32;
+    Exchange& warp = current->block->exchanges[current->linear / 32];
+    std::copy(left, left + 4, warp.left[lane]);
+    std::copy(right, right + 2, warp.right[lane]);
+    warp_barrier();
+    for (unsigned place = 0; place < 4; place++) {
+        const unsigned row = lane / 4, column = lane % 4 * 2 + place % 2;
+        unsigned products = static_cast<unsigned>(sum[place]);
+        for (unsigned k = 0; k < 32; k++) {
+            const unsigned shift = k % 4 * 8;
+            const auto factor = static_cast<int8_t>(warp.left[row * 4 + k % 16 / 4][k / 16 * 2 + place / 2] >> shift);
+            const auto other = static_cast<uint8_t>(warp.right[column * 4 + k % 16 / 4][k / 16] >> shift);
+            products += static_cast<unsigned>(factor * other);
+        }
+        sum[place] = static_cast<int>(products);
+    }
+    warp_barrier();
+}
+
 // Runs a kernel over a grid, blocks shared out over `workers` host threads.
 inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned workers, const std::function<void()>& kernel) {
     const uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
@@ -231,6 +258,7 @@ inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned worke
         block.grid = grid;
         block.kernel = &kernel;
         block.lanes.resize(size.x * size.y * size.z);
+        block.exchanges.resize((block.lanes.size() + 31) / 32);
         // Exactly as long as asked for, so that the address sanitizer sees the first byte beyond.
         void* memory = nullptr;
         if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes, 1))) fail("no memory for a block");
@@ -303,6 +331,12 @@ inline unsigned __brev(unsigned word) {
     unsigned reversed = 0;
     for (int bit = 0; bit < 32; bit++) reversed |= (word >> bit & 1) << (31 - bit);
     return reversed;
+}
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+    const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
+    unsigned picked = 0;
+    for (int at = 0; at < 4; at++) picked |= static_cast<unsigned>(bytes >> (selector >> at * 4 & 7) * 8 & 0xff) << at * 8;
+    return picked;
 }
 inline long long __double2ll_rn(double value) { return std::llrint(value); }
 using std::fma;

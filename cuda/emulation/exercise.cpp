@@ -27,17 +27,28 @@ struct Item {
     u32 terms, kernels, picks, weights, targets;
 };
 
+// Two tiles for one block: it takes turns.
 void linear() {
-    const u32 terms = 130, values = 9, row_words = 1030;
+    const u32 values = 9, row_words = 1030;
+    u32 targets[] = {2, 0, 1, 3}, bias[] = {1, 2, 3, 4};
+    auto input = filled<u32>(values * row_words);
+    const u32 terms = 130;
     auto picks = filled<u32>(terms);
     for (u32 i = 0; i < terms; i++) picks[i] %= values;
     auto weights = filled<i16>(terms * 8);
     Item items[] = {{terms, 3, 0, 0, 0}, {0, 1, 0, 0, 3}};
-    u32 targets[] = {2, 0, 1, 3}, bias[] = {1, 2, 3, 4};
-    auto input = filled<u32>(values * row_words), out = filled<u32>(4 * row_words);
-    launch("lwe_linear_u32", 2, 2, 256, 128 * 4 * 9, LweLinearParams{row_words, row_words, 2}, static_cast<const Item*>(items),
+    auto out = filled<u32>(4 * row_words);
+    launch("lwe_linear_u32", 2, 1, 256, 128 * 4 * 9, LweLinearParams{row_words, row_words, 2}, static_cast<const Item*>(items),
            static_cast<const u32*>(picks.get()), static_cast<const i16*>(weights.get()), static_cast<const u32*>(targets),
            static_cast<const u32*>(bias), static_cast<const u32*>(input.get()), out.get());
+    uint4 picks_of_four[16], left[64];
+    for (u32 i = 0; i < 16; i++) picks_of_four[i] = {i % values, (i + 3) % values, (i + 5) % values, values - 1};
+    for (uint4& registers : left) registers = {static_cast<u32>(random_words()), 7, 0x80ff017f, static_cast<u32>(random_words())};
+    Item of_bytes[] = {{64, 3, 0, 0, 0}, {32, 1, 8, 32, 3}};
+    auto products = filled<u32>(4 * row_words);
+    launch("lwe_linear_bytes_u32", 2, 3, 256, 0, LweLinearParams{row_words, row_words, 5}, static_cast<const Item*>(of_bytes),
+           static_cast<const uint4*>(picks_of_four), static_cast<const uint4*>(left), static_cast<const u32*>(targets),
+           static_cast<const u32*>(bias), static_cast<const u32*>(input.get()), products.get());
 }
 
 void keyswitch() {

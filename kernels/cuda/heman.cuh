@@ -18,8 +18,3 @@ typedef unsigned int u32;
 typedef int i32;
 typedef unsigned long long u64;
 typedef long long i64;
-
-// Tensor cores multiply 8-bit integers from sm_80 on; elsewhere the plain loop of the same result runs.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-#define HEMAN_TENSOR_CORES 1
-#endif

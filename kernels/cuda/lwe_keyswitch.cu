@@ -17,6 +17,7 @@
 // Digits: balanced, in [-B/2, B/2]; at B/2 the carry follows the next digit (Joye, ePrint 2021/1161, section 4).
 // Mirror: core/src/cpu/keyswitch.rs
 #include "parameters.cuh"
+#include "tensor_cores.cuh"
 
 namespace {
 
@@ -42,30 +43,15 @@ __device__ __forceinline__ void digits(u32 word, u32 base_log, u32 level, Put pu
     }
 }
 
-// One tile of 16 rows x 8 words, 32 products deep. `digits` points at the first row, `key` at the fragments of lane 0.
-// Lane 4g + t holds words 2t and 2t + 1 of rows g and g + 8.
-__device__ __forceinline__ void multiply(i32 (&sum)[4], const u8* digits, const u32 (&fragment)[2], const u32* key) {
+// Digits of 16 rows as a tile's left factor; `digits` points at the first row.
+__device__ __forceinline__ void load_digits(u32 (&left)[4], const u8* digits) {
     const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-#ifdef HEMAN_TENSOR_CORES
     const u32* low = reinterpret_cast<const u32*>(digits + g * STRIDE) + t;
     const u32* high = reinterpret_cast<const u32*>(digits + (g + 8) * STRIDE) + t;
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
-        : "r"(low[0]), "r"(high[0]), "r"(low[4]), "r"(high[4]), "r"(fragment[0]), "r"(fragment[1]));
-    (void)key;
-#else
-    for (u32 at = 0; at < 4; at++) {
-        const s8* row = reinterpret_cast<const s8*>(digits + (g + at / 2 * 8) * STRIDE);
-        const u32 column = 2 * t + at % 2;
-        u32 products = 0;
-        for (u32 d = 0; d < DEPTH; d++) {
-            const u32 word = key[(column * 4 + d / 4 % 4) * 8 + d / 16];
-            products += static_cast<u32>(row[d]) * (word >> d % 4 * 8 & 0xff);
-        }
-        sum[at] = static_cast<i32>(static_cast<u32>(sum[at]) + products);
-    }
-    (void)fragment;
-#endif
+    left[0] = low[0];
+    left[1] = high[0];
+    left[2] = low[4];
+    left[3] = high[4];
 }
 
 }  // namespace
@@ -96,11 +82,10 @@ extern "C" __global__ void __launch_bounds__(512)
             const u32 bytes[4][2] = {{low.x, low.y}, {low.z, low.w}, {high.x, high.y}, {high.z, high.w}};
 #pragma unroll
             for (u32 half = 0; half < 2; half++) {
-                const u8* rows = tile + (at * ROWS + warp / 8 * 32 + half * 16) * STRIDE;
+                u32 rows[4];
+                load_digits(rows, tile + (at * ROWS + warp / 8 * 32 + half * 16) * STRIDE);
 #pragma unroll
-                for (u32 byte = 0; byte < 4; byte++) {
-                    multiply(sum[half][byte], rows, bytes[byte], reinterpret_cast<const u32*>(fragments) + byte * 2);
-                }
+                for (u32 byte = 0; byte < 4; byte++) multiply_tile(sum[half][byte], rows, bytes[byte]);
             }
         }
     }

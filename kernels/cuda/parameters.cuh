@@ -6,7 +6,7 @@
 struct LweLinearParams {
     u32 length;      // words of all images of one value
     u32 row_words;   // words of a row
-    u32 items;       // work items
+    u32 tiles;       // of a value's words
 };
 static_assert(sizeof(LweLinearParams) == 12, "kernels/src/lib.rs");
 

@@ -14,6 +14,7 @@ pub struct Image {
 }
 
 const HEADERS: [&str; 2] = [include_str!("../cuda/heman.cuh"), include_str!("../cuda/parameters.cuh")];
+const TENSOR_CORES: &str = include_str!("../cuda/tensor_cores.cuh");
 const ROOTS: &str = include_str!("../cuda/negacyclic_roots.cuh");
 const FFT: &str = include_str!("../cuda/negacyclic_fft.cuh");
 const BOOTSTRAP: &str = include_str!("../cuda/lwe_bootstrap.cu");
@@ -22,7 +23,7 @@ const BOOTSTRAP: &str = include_str!("../cuda/lwe_bootstrap.cu");
 pub const LWE_LINEAR: Image = Image {
     name: "lwe_linear",
     bytes: include_bytes!("../images/lwe_linear.fatbin"),
-    source: &[HEADERS[0], HEADERS[1], include_str!("../cuda/lwe_linear.cu")],
+    source: &[HEADERS[0], HEADERS[1], TENSOR_CORES, include_str!("../cuda/lwe_linear.cu")],
     log2_polynomial_size: None,
 };
 
@@ -30,7 +31,7 @@ pub const LWE_LINEAR: Image = Image {
 pub const LWE_KEYSWITCH: Image = Image {
     name: "lwe_keyswitch",
     bytes: include_bytes!("../images/lwe_keyswitch.fatbin"),
-    source: &[HEADERS[0], HEADERS[1], include_str!("../cuda/lwe_keyswitch.cu")],
+    source: &[HEADERS[0], HEADERS[1], TENSOR_CORES, include_str!("../cuda/lwe_keyswitch.cu")],
     log2_polynomial_size: None,
 };
 

@@ -10,21 +10,21 @@ pub struct LweLinearParams {
     pub length: u32,
     /// Words of a row.
     pub row_words: u32,
-    /// Work items.
-    pub items: u32,
+    /// Tiles of a value's words.
+    pub tiles: u32,
 }
 
-/// Up to eight kernels at one position of a map's block.
+/// Up to eight kernels at one position of a map's block, or up to 16 with weights of bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct LweLinearItem {
     /// Terms of each sum.
     pub terms: u32,
-    /// Kernels, 1 to 8.
+    /// Kernels.
     pub kernels: u32,
-    /// First pick.
+    /// First pick; of bytes: counted in fours.
     pub picks: u32,
-    /// First weight of `terms x 8`.
+    /// First weight of `terms x 8`; of bytes: counted in sixteens.
     pub weights: u32,
     /// First target row.
     pub targets: u32,

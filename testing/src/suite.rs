@@ -46,7 +46,9 @@ pub fn inputs<B: Device>(backend: &B) {
 /// Maps of every kind: dense, convolution-like, constant rows, one and several images; outputs start as junk.
 pub fn linear<B: LinearOps>(backend: &B) {
     let reference = ReferenceBackend;
-    for (kernels, positions, terms, values) in [(1, 1, 1, 1), (3, 5, 9, 40), (17, 1, 200, 200), (2, 3, 0, 4)] {
+    let shapes = [(1, 1, 1, 1), (3, 5, 9, 40), (6, 7, 25, 60), (17, 1, 200, 200), (2, 3, 0, 4)];
+    // Weights of two bytes and of one.
+    for ((kernels, positions, terms, values), shift) in shapes.into_iter().flat_map(|shape| [(shape, 0), (shape, 8)]) {
         let rows = kernels * positions;
         let draw = |count: usize, below: usize, seed: u32| -> Vec<u32> {
             words(count, seed).into_iter().map(|w| w % below as u32).collect()
@@ -56,7 +58,7 @@ pub fn linear<B: LinearOps>(backend: &B) {
             blocks: vec![
                 AffineBlock {
                     terms,
-                    weights: words(kernels * terms, 3).into_iter().map(|w| w as i16).collect(),
+                    weights: words(kernels * terms, 3).into_iter().map(|w| w as i16 >> shift).collect(),
                     picks: draw(positions * terms, values, 5),
                     targets: (0..rows as u32).rev().collect(),
                     kernels,
@@ -79,7 +81,11 @@ pub fn linear<B: LinearOps>(backend: &B) {
             };
             let mut want = vec![0; (rows + 1) * images * row_words];
             reference.affine(&map, images, row_words, &input, &mut want).expect("reference");
-            assert_eq!(run_on(1), want, "{kernels}x{positions}x{terms}, {images} images of {row_words} words");
+            assert_eq!(
+                run_on(1),
+                want,
+                "{kernels}x{positions}x{terms}, weights >> {shift}, {images} images of {row_words} words"
+            );
             assert_eq!(run_on(2), want, "what was in the output does not matter");
         }
     }

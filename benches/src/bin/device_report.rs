@@ -262,7 +262,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
         let mut out = backend.allocate(outputs * length).expect("memory");
         let time =
             seconds(backend, limit, || backend.affine(&map, images, row_words, &values, &mut out).expect("runs"));
-        let bound = (outputs * inputs * length) as f64 / rates.words;
+        let bound = 4.0 * (outputs * inputs * length) as f64 / rates.bytes;
         line("linear", &format!("dense_{inputs}x{outputs}"), outputs * images, time, bound);
     }
     (rows, waves)
