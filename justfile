@@ -33,9 +33,14 @@ train:
 kernels *FLAGS:
     kernels/compile {{FLAGS}}
 
-# Everything that a GPU host without Rust needs, in .gpu-bundle; DATA is a folder with HE-MAN's models and data.
-gpu-bundle DATA="":
-    cuda/bundle {{DATA}}
+# Everything that a GPU host without Rust needs, in .gpu-bundle; --tfhe adds the comparison with tfhe-rs's GPU backend, DATA is a folder
+# with HE-MAN's models and data.
+gpu-bundle *FLAGS_AND_DATA:
+    cuda/bundle {{FLAGS_AND_DATA}}
+
+# Keyswitch and bootstrap beside tfhe-rs's GPU backend, for a GPU host of this compute capability: target/release/tfhe_gpu_ratio.
+tfhe-gpu ARCHITECTURE="90":
+    benches/tfhe_gpu {{ARCHITECTURE}}
 
 # The emulated CUDA kernels under the address sanitizer, then with real threads under the thread sanitizer.
 sanitize:
