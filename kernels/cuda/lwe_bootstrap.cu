@@ -123,7 +123,8 @@ __device__ __forceinline__ void load_key(double2 (&key)[COLUMNS], const double2*
 // Multiplies the digits of `TILE` ciphertexts at one point with the key slice; products take the place of the first digits.
 // With AHEAD, `key` holds the first row at the thread's first point: it was asked for before the barrier, and the next row always
 // is before the products of this one.
-// ROWS is 0 where the number of rows is not known to the compiler. With GROUPED the slice holds one GGSW ciphertext after the other.
+// ROWS is 0 where the number of rows is not known to the compiler. With GROUPED the slice holds one GGSW ciphertext after the other (and rows
+// are not unrolled: registers would not do).
 template <int LOG_N, int COLUMNS, int TILE, bool AHEAD, u32 ROWS, bool GROUPED>
 __device__ __forceinline__ void multiply(double2* points, const double2* __restrict__ slice, u32 rows, double2 (&key)[COLUMNS], const Group& group) {
     constexpr u32 M = 1u << (LOG_N - 1);
@@ -143,7 +144,7 @@ __device__ __forceinline__ void multiply(double2* points, const double2* __restr
 #pragma unroll
                 for (u32 c = 0; c < TILE; c++) factor[c] = group.factor<LOG_N>(c, subset, f);
             }
-#pragma unroll ROWS ? ROWS : 1
+#pragma unroll ROWS && !GROUPED ? ROWS : 1
             for (u32 row = 0; row < rows; row++) {
                 double2 next[COLUMNS];
                 if (!AHEAD) load_key<LOG_N>(key, next_key);
@@ -229,7 +230,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     }
     __syncthreads();
 
-    // Threads that round the block up to whole warps do as the last polynomial does, and write nothing.
+    // Threads that round the block up to whole warps go the last polynomial's way, and change nothing.
     const u32 polynomial = min(threadIdx.x / T, ciphertexts * COLUMNS - 1);
     const bool active = threadIdx.x / T == polynomial;
     const u32 t = threadIdx.x % T, c = polynomial / COLUMNS, column = polynomial % COLUMNS;
@@ -282,10 +283,15 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         __syncthreads();
 
         Fft::inverse(x, points + column * M, roots, t, active);
+        if (active) {
 #pragma unroll
-        for (u32 p = 0; p < 2 * P; p++) {
-            own[p] = accumulator[place(p)] + to_word(p < P ? x[p % P].x : x[p % P].y);
-            if (active) accumulator[place(p)] = own[p];
+            for (u32 p = 0; p < 2 * P; p++) {
+                own[p] = accumulator[place(p)] + to_word(p < P ? x[p % P].x : x[p % P].y);
+                accumulator[place(p)] = own[p];
+            }
+        } else {
+#pragma unroll
+            for (u32 p = 0; p < 2 * P; p++) own[p] = 0;
         }
         Fft::barrier();
     }

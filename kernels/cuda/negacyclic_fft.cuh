@@ -46,9 +46,15 @@ struct Negacyclic {
     }
 
     template <int PHASE>
-    static __device__ __forceinline__ void load(double2 (&x)[P], const double2* points, u32 t) {
+    static __device__ __forceinline__ void load(double2 (&x)[P], const double2* points, u32 t, bool active) {
+        if (active) {
 #pragma unroll
-        for (u32 i = 0; i < P; i++) x[i] = points[swizzle(position<PHASE>(t, i))];
+            for (u32 i = 0; i < P; i++) x[i] = points[swizzle(position<PHASE>(t, i))];
+        } else {
+            // Not what was there before: it would have to be kept.
+#pragma unroll
+            for (u32 i = 0; i < P; i++) x[i] = {0, 0};
+        }
     }
 
     template <int PHASE>
@@ -119,22 +125,22 @@ struct Negacyclic {
         }
     }
 
-    // From points of phase 0 in registers to all M values in `points`; threads that are not active write nothing.
+    // From points of phase 0 in registers to all M values in `points`; threads that are not active touch none.
     template <int PHASE = 0>
     static __device__ __forceinline__ void forward(double2 (&x)[P], double2* points, const double2* roots, u32 t, bool active) {
         forward_phase<PHASE>(x, roots, t);
         store<PHASE>(x, points, t, active);
         if constexpr (PHASE + 1 < PHASES) {
             barrier();
-            load<PHASE + 1>(x, points, t);
+            load<PHASE + 1>(x, points, t, active);
             forward<PHASE + 1>(x, points, roots, t, active);
         }
     }
 
-    // From all M values in `points` to points of phase 0 in registers, times M.
+    // From all M values in `points` to points of phase 0 in registers, times M; zeros for threads that are not active.
     template <int PHASE = PHASES - 1>
     static __device__ __forceinline__ void inverse(double2 (&x)[P], double2* points, const double2* roots, u32 t, bool active) {
-        load<PHASE>(x, points, t);
+        load<PHASE>(x, points, t, active);
         inverse_phase<PHASE>(x, roots, t);
         if constexpr (PHASE > 0) {
             store<PHASE>(x, points, t, active);
