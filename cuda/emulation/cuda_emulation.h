@@ -57,6 +57,7 @@ struct Lane {
     unsigned linear;
     Block* block;
     enum State { RUNNING, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE } state;
+    unsigned products;  // of tiles so far
 #if defined(HEMAN_EMULATION_THREADS)
 #elif defined(__x86_64__)
     void* stack_pointer;
@@ -65,14 +66,15 @@ struct Lane {
 #endif
 };
 
-// Registers that the lanes of a warp show each other.
+// Factors that the lanes of a warp show each other.
 struct Exchange {
-    unsigned left[32][4], right[32][2];
+    int8_t left[16][32];
+    uint8_t right[8][32];
 };
 
 struct Block {
     Index3 index, size, grid;
-    std::vector<Exchange> exchanges;  // one a warp
+    std::vector<Exchange> exchanges;  // two a warp
     unsigned char* shared;
     const std::function<void()>* kernel;
     std::vector<Lane> lanes;
@@ -229,23 +231,19 @@ inline void run_block(Block& block, unsigned seed) {
 
 // The tensor cores' product; registers as in kernels/cuda/tensor_cores.cuh.
 inline void multiply_tile(int (&sum)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
-    const unsigned lane = current->linear % 32;
-    Exchange& warp = current->block->exchanges[current->linear / 32];
-    std::copy(left, left + 4, warp.left[lane]);
-    std::copy(right, right + 2, warp.right[lane]);
+    const unsigned g = current->linear % 32 / 4, t = current->linear % 4;
+    // Two by turns: whoever writes one has passed the barrier behind the last reading of it.
+    Exchange& warp = current->block->exchanges[current->linear / 32 * 2 + current->products++ % 2];
+    for (unsigned i = 0; i < 4; i++) std::memcpy(&warp.left[g + i % 2 * 8][i / 2 * 16 + 4 * t], &left[i], 4);
+    for (unsigned i = 0; i < 2; i++) std::memcpy(&warp.right[g][i * 16 + 4 * t], &right[i], 4);
     warp_barrier();
     for (unsigned place = 0; place < 4; place++) {
-        const unsigned row = lane / 4, column = lane % 4 * 2 + place % 2;
-        unsigned products = static_cast<unsigned>(sum[place]);
-        for (unsigned k = 0; k < 32; k++) {
-            const unsigned shift = k % 4 * 8;
-            const auto factor = static_cast<int8_t>(warp.left[row * 4 + k % 16 / 4][k / 16 * 2 + place / 2] >> shift);
-            const auto other = static_cast<uint8_t>(warp.right[column * 4 + k % 16 / 4][k / 16] >> shift);
-            products += static_cast<unsigned>(factor * other);
-        }
-        sum[place] = static_cast<int>(products);
+        const int8_t* row = warp.left[g + place / 2 * 8];
+        const uint8_t* column = warp.right[2 * t + place % 2];
+        int products = 0;
+        for (unsigned k = 0; k < 32; k++) products += row[k] * column[k];
+        sum[place] = static_cast<int>(static_cast<unsigned>(sum[place]) + static_cast<unsigned>(products));
     }
-    warp_barrier();
 }
 
 // Runs a kernel over a grid, blocks shared out over `workers` host threads.
@@ -258,7 +256,7 @@ inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned worke
         block.grid = grid;
         block.kernel = &kernel;
         block.lanes.resize(size.x * size.y * size.z);
-        block.exchanges.resize((block.lanes.size() + 31) / 32);
+        block.exchanges.resize((block.lanes.size() + 31) / 32 * 2);
         // Exactly as long as asked for, so that the address sanitizer sees the first byte beyond.
         void* memory = nullptr;
         if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes, 1))) fail("no memory for a block");
@@ -274,6 +272,7 @@ inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned worke
                 lane.linear = i;
                 lane.block = &block;
                 lane.state = Lane::RUNNING;
+                lane.products = 0;
             }
             run_block(block, static_cast<unsigned>(at));
         }

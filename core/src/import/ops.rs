@@ -390,8 +390,8 @@ impl Lowering<'_> {
                 let products = self.multiply(node, &[1, left.len()], left, right, &operators);
                 let tensor = SymbolicTensor { shape: vec![1, products.len()], elements: products, operators };
                 let products: Vec<&Row> = tensor.rows().collect();
-                for sum in products.chunks(inner_length) {
-                    sum.iter().for_each(|row| self.sum.add_row(row, 1.0));
+                for out in 0..count {
+                    products[out * inner_length..][..inner_length].iter().for_each(|row| self.sum.add_row(row, 1.0));
                     elements.push(Element::Row(self.sum.take()));
                 }
                 Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators: Vec::new() })])
