@@ -26,14 +26,16 @@ impl WithSimd for Doubles {
             (simd.splat_f64s(std::hint::black_box(0.999)), simd.splat_f64s(std::hint::black_box(0.001)));
         let mut sums = [term; CHAINS];
         for _ in 0..ROUNDS {
-            sums.iter_mut().for_each(|sum| *sum = simd.mul_add_f64s(*sum, factor, term));
+            for sum in &mut sums {
+                *sum = simd.mul_add_f64s(*sum, factor, term);
+            }
         }
         std::hint::black_box(sums.map(|sum| simd.reduce_sum_f64s(sum)));
         (CHAINS * ROUNDS * size_of::<S::f64s>() / size_of::<f64>()) as f64
     }
 }
 
-/// Multiply-adds of 32-bit words.
+/// Multiply-adds of 32-bit words. (A closure in the loop would not be compiled for the instruction set.)
 struct Words;
 
 /// Words of a chain: the widest vector's.
@@ -47,8 +49,8 @@ impl WithSimd for Words {
         let (factor, term) = (std::hint::black_box(5_u32), std::hint::black_box(7_u32));
         let mut sums = [[term; WIDTH]; CHAINS];
         for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                sum.iter_mut().for_each(|word| *word = word.wrapping_mul(factor).wrapping_add(term));
+            for word in sums.as_flattened_mut() {
+                *word = word.wrapping_mul(factor).wrapping_add(term);
             }
         }
         std::hint::black_box(sums);

@@ -21,7 +21,7 @@ use crate::io::samples::Samples;
 pub fn simulated(plan: &CkksPlan, samples: &Samples) -> Run {
     let start = Instant::now();
     let rotates = matches!(plan.params.packing, Packing::Latency { .. });
-    let noise = SlotNoise::new(&plan.params.ckks, rotates);
+    let noise = SlotNoise::new(&plan.params.ckks, rotates, plan.network.output_bound);
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let simulate = |(at, x): (usize, &&[f32])| plan.network.simulate(x, &noise, at as u64);
     let outputs = inputs.par_iter().enumerate().map(simulate).collect();

@@ -70,7 +70,7 @@ pub fn plan(
     let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
-    let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some());
+    let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
     let loss = judge.judge(polynomials.term_count(), 1, |input, seed| polynomials.simulate(input, &noise, seed));
     let (low, high) = statistics.input_range;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
@@ -115,7 +115,8 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
     for (log2_degree, _) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
         for params in candidates(log2_degree, polynomials.levels()) {
             for rotates in [false, true] {
-                let noise = noise_of(polynomials, calibration, &SlotNoise::new(&params, rotates));
+                let noise =
+                    noise_of(polynomials, calibration, &SlotNoise::new(&params, rotates, polynomials.output_bound));
                 let largest = MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE);
                 if noise > largest {
                     continue;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::activation::{Activation, Channel, Form};
 use super::context::CkksParams;
 use super::noise;
+use super::throughput::output_scale;
 use crate::network::{ClientOp, Network, Row, Stage, Tap, TensorInfo, rows};
 use crate::simulate::Gaussian;
 
@@ -19,6 +20,10 @@ pub struct SlotNoise {
     pub rescale: f64,
     /// Of a rotation at this scale; 0 where nothing is rotated.
     pub switch: f64,
+    /// Of a stage's weight, which is rounded.
+    pub weight: f64,
+    /// Of a weight of the output's map, whose scale is another.
+    pub output_weight: f64,
 }
 
 /// Where an error comes from.
@@ -26,17 +31,24 @@ enum Source {
     Fresh,
     Rescale,
     Switch,
+    Weight,
+    OutputWeight,
 }
 
 impl SlotNoise {
-    /// Errors with and without rotations.
+    /// Errors with and without rotations, of a network whose outputs stay within `output_bound`. Where there are rotations weights are masks,
+    /// polynomials with rounded coefficients; else they are rounded numbers.
     #[must_use]
-    pub fn new(params: &CkksParams, rotates: bool) -> Self {
-        let of_slot = f64::from(params.log2_degree).exp2().sqrt() / f64::from(params.scale_log2).exp2();
+    pub fn new(params: &CkksParams, rotates: bool, output_bound: f64) -> Self {
+        let (root, scale) = (f64::from(params.log2_degree).exp2().sqrt(), f64::from(params.scale_log2).exp2());
+        let weight = noise::ENCODING_DEVIATION * if rotates { root } else { 1.0 };
+        let of_slot = root / scale;
         Self {
             fresh: noise::FRESH_DEVIATION * of_slot,
             rescale: noise::rescale(params) * of_slot,
             switch: if rotates { noise::key_switch(params, params.primes.len()) * of_slot } else { 0.0 },
+            weight: weight / scale,
+            output_weight: weight * scale / output_scale(params, output_bound),
         }
     }
 }
@@ -144,6 +156,19 @@ fn product(stage: &Stage, values: &mut [Vec<f64>]) -> PolynomialStage {
     }
 }
 
+/// What independent errors of a row's weights, each of the given size, come to.
+fn of_weights(row: &Row, values: &[f64], gains: &[f64], error: f64) -> f64 {
+    if error == 0.0 {
+        return 0.0;
+    }
+    // Where there is no gain, the value is a constant, and nothing reads the ciphertext.
+    let held = |tap: &Tap| match gains[tap.source as usize] {
+        0.0 => 0.0,
+        gain => values[tap.source as usize] / gain,
+    };
+    error * row.taps.iter().map(|tap| held(tap).powi(2)).sum::<f64>().sqrt()
+}
+
 fn double(input: &[f32]) -> Vec<f64> {
     input.iter().map(|&x| f64::from(x)).collect()
 }
@@ -212,6 +237,8 @@ impl PolynomialNetwork {
                     Source::Fresh => noise.fresh,
                     Source::Rescale => noise.rescale,
                     Source::Switch => noise.switch,
+                    Source::Weight => noise.weight,
+                    Source::OutputWeight => noise.output_weight,
                 }
         };
         let input = double(input).into_iter().map(|x| x + disturb(Source::Fresh) + disturb(Source::Switch)).collect();
@@ -219,19 +246,26 @@ impl PolynomialNetwork {
     }
 
     fn evaluate_with(&self, mut values: Vec<f64>, disturb: &mut impl FnMut(Source) -> f64) -> Vec<f64> {
+        // A ciphertext holds its value without the gain.
+        let mut gains = vec![1.0; values.len()];
         for stage in &self.stages {
             let start = values.len();
             for (row, affine) in stage.rows.iter().enumerate() {
                 let activation = stage.activation(row);
+                let mut disturb_map =
+                    |row: &Row| disturb(Source::Rescale) + of_weights(row, &values, &gains, disturb(Source::Weight));
                 let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
-                let u = u + disturb(Source::Rescale);
-                let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb(Source::Rescale);
+                let u = u + disturb_map(affine);
+                let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb_map(factor);
                 let v = stage.factors.get(row).map_or(1.0, factor);
                 let value = activation.form.evaluate_with(u, v, || disturb(Source::Rescale));
                 values.push(value + activation.form.gain() * disturb(Source::Switch));
             }
+            gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
         }
-        self.output_rows.iter().map(|row| row.evaluate(&values)).collect()
+        let disturbed =
+            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(Source::OutputWeight));
+        self.output_rows.iter().map(disturbed).collect()
     }
 
     /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
