@@ -151,7 +151,8 @@ fn planned(network: &Network, batch: usize, task: Task) -> CkksPlan {
     plan(network, &samples(64, network.input.len()), &options, &NoProgress).expect("a plan")
 }
 
-/// Runs a batch through files in memory, as the verbs do; the largest error against the polynomials.
+/// Runs a batch through files in memory, as the verbs do; the largest error against the polynomials, of the largest output. All errors
+/// together are of the size that was predicted.
 fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
     let key = CkksKey::generate(&plan.params).expect("sound parameters");
     let context = plan.context().expect("sound parameters");
@@ -165,7 +166,15 @@ fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
         let want = plan.network.evaluate(input);
         got.iter().zip(want).map(|(g, w)| (g - w).abs()).collect::<Vec<f64>>()
     });
-    errors.fold(0.0, f64::max) / plan.network.output_bound
+    let errors: Vec<f64> = errors.collect();
+    let measured = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
+    let ratio = measured / plan.params.output.noise;
+    println!("noise of {} results: {ratio:.2} of the prediction", errors.len());
+    // Few results may by chance have little noise, or more than predicted.
+    let count = errors.len() as f64;
+    assert!(ratio < 1.0 + 3.0 / count.sqrt(), "noise is {ratio} of the prediction");
+    assert!(count < 10.0 || ratio > 0.15, "noise is {ratio} of the prediction");
+    errors.into_iter().fold(0.0, f64::max) / plan.network.output_bound
 }
 
 #[test]
