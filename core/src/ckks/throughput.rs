@@ -16,8 +16,8 @@ use super::pool::Pool;
 use super::shared_rows::SharedRows;
 use crate::progress::Progress;
 
-/// Share of the last two primes' product that the calibrated outputs may fill.
-const OUTPUT_SHARE: f64 = 0.1;
+/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times what was calibrated.
+const OUTPUT_SHARE: f64 = 0.2;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
 const OUTPUT_WEIGHT_LOG2: i32 = 26;
 /// Limbs of an output element.
