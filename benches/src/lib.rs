@@ -1,10 +1,13 @@
-//! What the benches share: parameter sets, keys, batches.
+//! What the benches share: parameter sets, keys, batches, medians.
 
 mod cpu_rates;
+
+use std::process::ExitCode;
 
 pub use cpu_rates::cpu_rates;
 use heman_client::SecretKey;
 use heman_core::affine::{AffineBlock, AffineMap};
+use heman_core::backend::{BackendError, Device};
 use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::network::TensorInfo;
 use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
@@ -75,6 +78,38 @@ pub fn words(count: usize) -> Vec<u32> {
         state
     };
     std::iter::repeat_with(next).take(count).collect()
+}
+
+/// A buffer of arbitrary words on a backend.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn filled<B: Device>(backend: &B, count: usize) -> Result<B::Buffer, BackendError> {
+    let mut buffer = backend.allocate(count)?;
+    backend.upload(&words(count), &mut buffer, 0)?;
+    Ok(buffer)
+}
+
+/// The middle value.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// How a process ends; an error goes to stderr.
+#[must_use]
+pub fn exit_code(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// A dense map: every output reads every value.

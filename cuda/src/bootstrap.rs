@@ -38,6 +38,7 @@ pub struct CudaBootstrapKey {
     /// All powers of a root of order 2N, for groups of bits.
     turns: CudaSlice<f64>,
     waves: Vec<Waves>,
+    fixed: Option<usize>,
 }
 
 impl CudaBootstrapKey {
@@ -55,11 +56,9 @@ impl CudaBootstrapKey {
         &self.waves
     }
 
-    /// Leaves one number of ciphertexts a block to choose from, for measurements. Without effect if it is none of [`Self::waves`].
+    /// Takes this number of ciphertexts a block for every batch, for measurements. Without effect if it is none of [`Self::waves`].
     pub fn fix_ciphertexts(&mut self, ciphertexts: usize) {
-        if self.waves.iter().any(|waves| waves.ciphertexts == ciphertexts) {
-            self.waves.retain(|waves| waves.ciphertexts == ciphertexts);
-        }
+        self.fixed = self.waves.iter().map(|waves| waves.ciphertexts).find(|&known| known == ciphertexts);
     }
 }
 
@@ -251,7 +250,7 @@ impl BootstrapOps for CudaBackend {
             let config = config((count * columns, 1), KEY_THREADS, shared);
             launch!(self, STEP, &function, config, &block, &staged, &roots, &mut target)?;
         }
-        let mut key = CudaBootstrapKey { params, shape, points, roots, turns, waves: vec![] };
+        let mut key = CudaBootstrapKey { params, shape, points, roots, turns, waves: vec![], fixed: None };
         key.waves = self.measure_waves(&key)?;
         Ok(key)
     }
@@ -277,7 +276,7 @@ impl BootstrapOps for CudaBackend {
         if rows == 0 {
             return Ok(());
         }
-        let ciphertexts = fastest(&key.waves, rows, self.multiprocessors());
+        let ciphertexts = key.fixed.unwrap_or_else(|| fastest(&key.waves, rows, self.multiprocessors()));
         let rotation = Rotation { rows, images, steps: key.params.lwe_dimension, ciphertexts };
         self.rotate(key, tables, rotation, input, out)
     }

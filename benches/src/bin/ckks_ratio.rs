@@ -5,6 +5,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use heman_benches::{exit_code, median};
 use heman_client::ckks::CkksSecretKey;
 use heman_core::ckks::context::{CkksParams, Context};
 
@@ -17,11 +18,6 @@ const SETS: [(u32, usize, usize, &str); 4] = [
     (14, 11, 3, "58,40,40,40,40,40,40,40,40,60"),
     (14, 12, 2, "58,40,40,40,40,40,40,40,40,60"),
 ];
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 fn milliseconds(mut run: impl FnMut()) -> f64 {
     let once = |run: &mut dyn FnMut()| {
@@ -90,11 +86,5 @@ fn run() -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }

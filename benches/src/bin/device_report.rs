@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use heman_benches::{cpu_rates, dense, keys, sets, words};
+use heman_benches::{cpu_rates, dense, exit_code, filled, keys, median, sets, words};
 use heman_core::backend::TfheBackend;
 use heman_core::cost::{blind_rotation_operations, keyswitch_operations};
 use heman_core::cpu::CpuBackend;
@@ -51,7 +51,7 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
-    let run = || -> Result<bool, String> {
+    let run = || -> Result<(), String> {
         let options = options()?;
         let report = match options.device.split_once(':').unwrap_or((&options.device, "0")) {
             ("cpu", _) => {
@@ -83,19 +83,10 @@ fn main() -> ExitCode {
         if let Some(path) = &options.json {
             std::fs::write(path, format!("{report:#}\n")).map_err(|error| format!("{path}: {error}"))?;
         }
-        Ok(report["failures"].as_array().is_some_and(Vec::is_empty))
+        let sound = report["failures"].as_array().is_some_and(Vec::is_empty);
+        if sound { Ok(()) } else { Err("something was wrong, see above".into()) }
     };
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("error: something was wrong, see above");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 /// What bounds are computed from.
@@ -188,8 +179,7 @@ fn seconds<B: TfheBackend>(backend: &B, limit: f64, mut run: impl FnMut()) -> f6
         backend.sync().expect("the device answers");
         times.push(start.elapsed().as_secs_f64());
     }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    median(times)
 }
 
 /// Times of every step, latency and throughput, beside the least that the device's arithmetic allows.
@@ -228,11 +218,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
         }
         let batches: &[usize] = if quick { &[1, 5] } else { limits.batches };
         for &batch in batches {
-            let upload = |row_words: usize| {
-                let mut buffer = backend.allocate(batch * row_words).expect("memory for the batch");
-                backend.upload(&words(batch * row_words), &mut buffer, 0).expect("fits");
-                buffer
-            };
+            let upload = |row_words: usize| filled(backend, batch * row_words).expect("memory for the batch");
             let (big, mut small) = (upload(p.big_row_words()), upload(p.small_row_words()));
             let mut out = backend.allocate(batch * p.big_row_words()).expect("memory for the batch");
             let tables = backend.load_tables(TableSet::shared(words(p.polynomial_size), batch)).expect("loads");
@@ -257,8 +243,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
     let map = backend.load_affine(&dense(outputs, inputs)).expect("loads");
     for images in if quick { vec![1] } else { vec![1, 64] } {
         let length = images * row_words;
-        let mut values = backend.allocate(inputs * length).expect("memory");
-        backend.upload(&words(inputs * length), &mut values, 0).expect("fits");
+        let values = filled(backend, inputs * length).expect("memory");
         let mut out = backend.allocate(outputs * length).expect("memory");
         let time =
             seconds(backend, limit, || backend.affine(&map, images, row_words, &values, &mut out).expect("runs"));

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use heman_benches::{keys, sets, words};
+use heman_benches::{keys, median, sets, words};
 use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
 use heman_core::cpu::CpuBackend;
 use heman_core::table_set::TableSet;
@@ -110,11 +110,6 @@ impl Reference {
         }
         (keyswitch / REFERENCE_ROWS as f64, bootstrap / REFERENCE_ROWS as f64)
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn main() {

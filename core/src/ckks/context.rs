@@ -14,6 +14,11 @@ use super::pool::Pool;
 pub const MOST_MODULUS_BITS: [(u32, f64); 6] =
     [(12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
 
+/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times what was calibrated.
+const OUTPUT_SHARE: f64 = 0.2;
+/// Widest scale of the output's weights: more would not be seen behind the noise.
+const OUTPUT_WEIGHT_LOG2: i32 = 26;
+
 /// Parameters of one key set: everything else follows from them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +60,13 @@ impl CkksParams {
         let params = Self { log2_degree, primes, special_primes, scale_log2 };
         params.check()?;
         Ok(params)
+    }
+
+    /// Scale of outputs up to `bound`, which are not rescaled: the last two primes hold values times weights.
+    pub(super) fn output_scale(&self, bound: f64) -> f64 {
+        let modulus: f64 = self.primes[..2].iter().map(|&p| f64::from(p)).product();
+        let widest = f64::from(self.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
+        widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
     }
 
     /// log2 of QP.

@@ -18,7 +18,6 @@ use super::linear::{LinearMap, Mask, Tensor, baby_amounts, baby_order, giant_ord
 use super::polynomials::PolynomialNetwork;
 use super::shared_rows::SharedRows;
 use super::steps::Steps;
-use super::throughput::output_scale;
 use crate::progress::Progress;
 
 /// A network with polynomials, encoded.
@@ -130,7 +129,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let scale = if stage.is_some() {
                 fresh * f64::from(params.primes[own - 1])
             } else {
-                output_scale(params, network.output_bound)
+                params.output_scale(network.output_bound)
             };
             let sums: Result<_, CkksError> = map
                 .operands

@@ -10,7 +10,7 @@ use super::params::{InputEncoding, KeyRequest, OutputEncoding, Packing, Params, 
 use super::plan::CkksPlan;
 use super::polynomials::{PolynomialNetwork, SlotNoise};
 use super::shared_rows::SharedRows;
-use super::throughput::{ThroughputSession, output_scale};
+use super::throughput::ThroughputSession;
 use crate::calibrate::Calibration;
 use crate::fold::fold_kinks;
 use crate::format::HEADER_BYTES;
@@ -257,7 +257,7 @@ fn finish(
         input: InputEncoding { tensor: network.input.clone(), low, high },
         output: OutputEncoding {
             tensor: network.output.clone(),
-            scale: output_scale(&ckks, network.output_bound),
+            scale: ckks.output_scale(network.output_bound),
             noise,
             client_ops: network.client_ops.clone(),
         },

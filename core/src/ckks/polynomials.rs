@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::activation::{Activation, Channel, Form};
 use super::context::CkksParams;
 use super::noise;
-use super::throughput::output_scale;
 use crate::network::{ClientOp, Network, Row, Stage, Tap, TensorInfo, rows};
 use crate::simulate::Gaussian;
 
@@ -48,7 +47,7 @@ impl SlotNoise {
             rescale: noise::rescale(params) * of_slot,
             switch: if rotates { noise::key_switch(params, params.primes.len()) * of_slot } else { 0.0 },
             weight: weight / scale,
-            output_weight: weight * scale / output_scale(params, output_bound),
+            output_weight: weight * scale / params.output_scale(output_bound),
         }
     }
 }

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::backend::{Constant, RnsOps};
-use super::context::CkksParams;
 use super::evaluate::{activate, numbers};
 use super::evaluator::{Ciphertext, CkksError};
 use super::keyswitch::SwitchKey;
@@ -16,10 +15,6 @@ use super::pool::Pool;
 use super::shared_rows::SharedRows;
 use crate::progress::Progress;
 
-/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times what was calibrated.
-const OUTPUT_SHARE: f64 = 0.2;
-/// Widest scale of the output's weights: more would not be seen behind the noise.
-const OUTPUT_WEIGHT_LOG2: i32 = 26;
 /// Limbs of an output element.
 const OUTPUT_LIMBS: usize = 2;
 /// Rows of a wave for each thread: the end of a wave leaves a thread idle for half a row.
@@ -41,13 +36,6 @@ enum Task {
         map: usize,
         group: usize,
     },
-}
-
-/// Scale of an output that is not rescaled: the last two primes hold values times weights.
-pub(super) fn output_scale(params: &CkksParams, bound: f64) -> f64 {
-    let modulus: f64 = params.primes[..2].iter().map(|&p| f64::from(p)).product();
-    let widest = f64::from(params.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
-    widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
 }
 
 /// A network with polynomials, ready to run on batches of N/2 images.
@@ -290,7 +278,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
 
     fn output(&self, nodes: &[u32], values: &[Option<B::Ciphertext>]) -> Result<Vec<B::Ciphertext>, CkksError> {
         let (map, rows) = (self.network.stages.len(), self.rows(nodes));
-        let scale = output_scale(self.backend.params(), self.network.output_bound);
+        let scale = self.backend.params().output_scale(self.network.output_bound);
         let terms: Vec<_> = rows.iter().map(|&row| self.terms(map, row, values, 1.0)).collect();
         let mut batch = self.backend.linear_combinations(&terms, scale)?;
         let constants: Vec<_> = rows.iter().map(|&row| Constant::Number(self.maps[map].rows[row].0)).collect();

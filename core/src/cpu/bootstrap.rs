@@ -254,7 +254,7 @@ impl CpuBackend {
         if let Some(Groups { first, steps, turns }) = &key.groups {
             let mut degrees = [0; (1 << MOST_GROUPING) - 1];
             for (subset, degree) in (1..).zip(&mut degrees) {
-                *degree = exponents.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1).map(|(_, &e)| e).sum();
+                *degree = rotation::degree_of_set(subset, exponents);
             }
             let own = &mut factors[at * subsets * size..][..subsets * size];
             rotation::monomials(self.arch, &degrees[..subsets], (first, steps), turns, own);

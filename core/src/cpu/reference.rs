@@ -203,12 +203,11 @@ fn rotate_by_groups(
     for group in exponents[..p.lwe_dimension].chunks_exact(p.grouping_factor) {
         let before = accumulator.clone();
         for (subset, ggsw) in (1..=p.subsets()).zip(&mut ggsws) {
-            let degree: u32 = group.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1).map(|(_, &e)| e).sum();
             let mut product = before.clone();
             product.as_mut().fill(0);
             add_external_product_assign_mem_optimized(&mut product, &ggsw, &before, fft.as_view(), buffers.stack());
             glwe_ciphertext_sub_assign(accumulator, &product);
-            rotate(&mut product, degree as usize % (2 * p.polynomial_size));
+            rotate(&mut product, rotation::degree_of_set(subset, group) as usize % (2 * p.polynomial_size));
             glwe_ciphertext_add_assign(accumulator, &product);
         }
     }

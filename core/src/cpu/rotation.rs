@@ -13,6 +13,11 @@ use super::simd::for_each_arch;
 const MAGIC: f64 = 6_755_399_441_055_744.0;
 const TURN: f64 = 4_294_967_296.0;
 
+/// The exponent of X for one set of a group's bits: the sum of theirs, the set with bit i of its number counting bit i of the group.
+pub fn degree_of_set(set: usize, exponents: &[u32]) -> u32 {
+    exponents.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, &exponent)| exponent).sum()
+}
+
 for_each_arch! {
     /// See [`rotate_and_subtract`] and [`round_words`].
     pub fn difference = rounded_difference, (poly: &[u32], degree: usize, kept: usize, out: &mut [u32])

@@ -10,7 +10,7 @@ mod theirs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use heman_benches::{keys, sets, words};
+use heman_benches::{exit_code, filled, keys, median, sets, words};
 use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
 use heman_core::table_set::TableSet;
 use heman_core::tfhe_params::TfheParams;
@@ -57,13 +57,7 @@ fn measured() -> Vec<(String, TfheParams)> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), String> {
@@ -114,13 +108,8 @@ fn compare(backend: &CudaBackend, name: &str, params: TfheParams, rounds: usize)
     for rows in [1].into_iter().chain(FILLING.map(|filling| filling * backend.multiprocessors())) {
         let mut batch = theirs.batch(rows);
         batch.check()?;
-        let upload = |row_words: usize| {
-            let mut buffer = backend.allocate(rows * row_words)?;
-            backend.upload(&words(rows * row_words), &mut buffer, 0)?;
-            Ok(buffer)
-        };
-        let (big, mut small) =
-            (upload(params.big_row_words()).map_err(device)?, upload(params.small_row_words()).map_err(device)?);
+        let big = filled(backend, rows * params.big_row_words()).map_err(device)?;
+        let mut small = filled(backend, rows * params.small_row_words()).map_err(device)?;
         let mut out = backend.allocate(rows * params.big_row_words()).map_err(device)?;
         let tables = backend.load_tables(TableSet::shared(words(params.polynomial_size), rows)).map_err(device)?;
         let mut run_theirs = || {
@@ -177,9 +166,4 @@ fn seconds_of_call(limit: f64, mut run: impl FnMut()) -> f64 {
         times.push(start.elapsed().as_secs_f64());
     }
     median(times)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
