@@ -9,8 +9,9 @@ use heman_client::SecretKey;
 use heman_core::affine::{AffineBlock, AffineMap};
 use heman_core::backend::{BackendError, Device};
 use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::network::TensorInfo;
-use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
+use heman_core::files::scheme::Scheme;
+use heman_core::model::network::TensorInfo;
+use heman_core::params::{InputEncoding, OutputEncoding, Params, Prediction};
 use heman_core::progress::NoProgress;
 use heman_core::tfhe_params::TfheParams;
 
@@ -42,8 +43,8 @@ pub fn sets() -> Vec<(String, TfheParams)> {
 pub fn identity(tfhe: TfheParams) -> Params {
     let tensor = |name: &str| TensorInfo { name: name.into(), shape: vec![1] };
     Params {
-        format: params::FORMAT.into(),
-        version: params::VERSION,
+        format: heman_core::files::params::FORMAT.into(),
+        version: heman_core::files::params::VERSION,
         scheme: Scheme::Tfhe,
         tfhe,
         input: InputEncoding { tensor: tensor("x"), turns_per_unit: 1.0, low: -0.5, high: 0.5 },

@@ -42,10 +42,10 @@ from_errors!(
     heman_core::backend::BackendError,
     heman_core::ckks::evaluator::CkksError,
     heman_core::exec::ExecError,
-    heman_core::format::FormatError,
+    heman_core::files::container::FormatError,
     heman_core::import::ImportError,
-    heman_core::params::ParamsError,
-    heman_core::planner::PlanError,
+    heman_core::files::params::ParamsError,
+    heman_core::planning::error::PlanError,
     heman_cuda::CudaError,
     heman_wgpu::WgpuError,
 );

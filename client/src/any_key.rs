@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use heman_core::format::{self, FormatError, Kind};
-use heman_core::network::TensorInfo;
-use heman_core::params::Scheme;
+use heman_core::files::container as format;
+use heman_core::files::container::{FormatError, Kind};
+use heman_core::files::scheme::Scheme;
+use heman_core::model::network::TensorInfo;
 
 use crate::{CkksKey, ClientError, SecretKey};
 

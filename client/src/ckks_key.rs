@@ -5,8 +5,9 @@ use heman_core::ckks::encode::{Complex, Encoder};
 use heman_core::ckks::files::{EncryptedInput, EncryptedOutput, SeededEvaluationKey};
 use heman_core::ckks::params::{Packing, Params};
 use heman_core::ckks::seeded::SeededCiphertext;
-use heman_core::format::{self, Binding, FormatError, Kind};
-use heman_core::params::Scheme;
+use heman_core::files::container as format;
+use heman_core::files::container::{Binding, FormatError, Kind};
+use heman_core::files::scheme::Scheme;
 use heman_core::progress::Progress;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -42,7 +43,7 @@ impl CkksKey {
     }
 
     fn with(params: Params, secret: impl FnOnce(&Context) -> CkksSecretKey) -> Result<Self, ClientError> {
-        let invalid = |what| ClientError::Params(heman_core::params::ParamsError::Invalid(what));
+        let invalid = |what| ClientError::Params(heman_core::files::params::ParamsError::Invalid(what));
         let context = Context::new(params.ckks.clone()).map_err(invalid)?;
         let (encoder, secret) = (Encoder::new(params.ckks.log2_degree), secret(&context));
         Ok(Self { params, context, encoder, secret })

@@ -1,7 +1,7 @@
 //! Errors of the client.
 
-use heman_core::format::FormatError;
-use heman_core::params::ParamsError;
+use heman_core::files::container::FormatError;
+use heman_core::files::params::ParamsError;
 
 /// What the client refuses.
 #[derive(Debug, thiserror::Error)]

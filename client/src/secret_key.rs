@@ -1,8 +1,10 @@
 //! The secret key and the evaluation key made from it.
 
 use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::format::{self, Binding, FormatError, Kind};
-use heman_core::params::{Params, Scheme};
+use heman_core::files::container as format;
+use heman_core::files::container::{Binding, FormatError, Kind};
+use heman_core::files::scheme::Scheme;
+use heman_core::params::Params;
 use heman_core::progress::Progress;
 use tfhe::core_crypto::commons::math::random::{Seed, Seeder};
 use tfhe::core_crypto::prelude::*;

@@ -6,9 +6,10 @@ use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::params::Packing;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner::{Options, plan};
-use heman_core::function::{Binary, Function, Unary};
-use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
-use heman_core::planner::{PlanError, Task};
+use heman_core::model::function::{Binary, Function, Unary};
+use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planning::error::PlanError;
+use heman_core::planning::judge::Task;
 use heman_core::progress::NoProgress;
 
 fn weight(seed: usize) -> f32 {
@@ -186,8 +187,10 @@ fn networks_of_all_shapes_agree_with_plaintext() {
             let error = largest_error(&plan, &samples(batch, network.input.len()));
             println!("{} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
             assert!(error < 1e-3, "{error}");
-            let read =
-                CkksPlan::from_body(&plan.params.binding(), &plan.to_bytes()[heman_core::format::HEADER_BYTES..]);
+            let read = CkksPlan::from_body(
+                &plan.params.binding(),
+                &plan.to_bytes()[heman_core::files::container::HEADER_BYTES..],
+            );
             assert_eq!(read.expect("just written").network, plan.network);
         }
     }

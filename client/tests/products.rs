@@ -6,9 +6,10 @@ use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::cpu::CpuBackend;
 use heman_core::exec::Session;
-use heman_core::function::{Function, Unary};
-use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
-use heman_core::planner::{self, Task};
+use heman_core::model::function::{Function, Unary};
+use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planner;
+use heman_core::planning::judge::Task;
 use heman_core::progress::NoProgress;
 
 const INPUTS: usize = 12;

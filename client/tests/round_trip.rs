@@ -9,9 +9,10 @@ use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
 use heman_core::cpu::{CpuBackend, CpuBootstrapKey, CpuKeyswitchKey};
 use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::exec::Session;
-use heman_core::network::TensorInfo;
+use heman_core::files::scheme::Scheme;
+use heman_core::model::network::TensorInfo;
 use heman_core::noise;
-use heman_core::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
+use heman_core::params::{InputEncoding, OutputEncoding, Params, Prediction};
 use heman_core::plan::{Plan, to_turns, to_word};
 use heman_core::progress::{NoProgress, Progress};
 use heman_core::table_set::TableSet;
@@ -24,8 +25,8 @@ fn identity() -> Params {
     let tfhe = TfheParams::with_least_noise(640, 5, 256, (20, 1), (2, 5));
     let tensor = TensorInfo { name: "x".into(), shape: vec![1, VALUES] };
     Params {
-        format: params::FORMAT.into(),
-        version: params::VERSION,
+        format: heman_core::files::params::FORMAT.into(),
+        version: heman_core::files::params::VERSION,
         scheme: Scheme::Tfhe,
         tfhe,
         input: InputEncoding { tensor: tensor.clone(), turns_per_unit: 0.25, low: -1.5, high: 1.5 },
@@ -64,7 +65,7 @@ fn what_was_encrypted_is_decrypted() {
 }
 
 fn open(bytes: &[u8]) -> Vec<u8> {
-    bytes[heman_core::format::HEADER_BYTES..].to_vec()
+    bytes[heman_core::files::container::HEADER_BYTES..].to_vec()
 }
 
 #[test]

@@ -8,8 +8,8 @@ use heman_core::ckks::encode::Encoder;
 use heman_core::ckks::evaluator::CkksError;
 use heman_core::ckks::polynomials::PolynomialNetwork;
 use heman_core::ckks::throughput::ThroughputSession;
-use heman_core::function::{Function, Unary};
-use heman_core::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::model::function::{Function, Unary};
+use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::progress::NoProgress;
 use tfhe_fft::c64;
 

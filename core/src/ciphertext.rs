@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 
-use crate::format::{self, Binding, FormatError, Kind, words};
-use crate::params::{Params, Scheme};
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::scheme::Scheme;
+use crate::params::Params;
+use crate::words;
 
 /// Largest ciphertext file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 16 << 30;

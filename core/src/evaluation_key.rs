@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 
-use crate::format::{self, Binding, FormatError, Kind, words};
-use crate::params::{Params, Scheme};
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::scheme::Scheme;
+use crate::params::Params;
 use crate::tfhe_params::TfheParams;
+use crate::words;
 
 /// Largest evaluation key file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 8 << 30;

@@ -6,12 +6,14 @@
 //! half a turn over the widest range of messages. Narrower table inputs have all their weights multiplied by an integer that fills
 //! the half turn, so that a message is `m u` turns there; a bootstrap fails when noise exceeds half of that.
 
-use crate::calibrate::{Calibration, ChannelRange};
-use crate::network::{Network, Row};
+use crate::model::network::{Network, Row};
 use crate::noise;
 use crate::params::Prediction;
 use crate::plan::Plan;
-use crate::planner::{Judge, Options, PlanError, Planned, fill_sizes};
+use crate::planner::{Options, Planned, fill_sizes};
+use crate::planning::calibration::{Calibration, ChannelRange};
+use crate::planning::error::PlanError;
+use crate::planning::judge::Judge;
 use crate::quantise::{Encoding, Scale, Source};
 use crate::search::{Candidate, frontier};
 use crate::tfhe_params::TfheParams;

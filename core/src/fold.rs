@@ -6,9 +6,9 @@
 //! from the linear map before it, which costs nothing but more terms for the next stage. Where z leaves its range, `|z|`
 //! folds back continuously instead of changing sign. The same holds for leaky ReLUs and `|z|` itself.
 
-use crate::function::{Function, Unary};
-use crate::network::{Network, Row};
-use crate::row_sum::RowSum;
+use crate::model::function::{Function, Unary};
+use crate::model::network::{Network, Row};
+use crate::model::row_sum::RowSum;
 
 /// `even * |z| + odd * z`: what a function with one kink at zero is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,7 +102,7 @@ fn expand(sum: &mut RowSum, row: &Row, replacement: &[Option<(Kink, Row)>]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Stage, Tap, TensorInfo};
+    use crate::model::network::{Stage, Tap, TensorInfo};
 
     fn stage(name: &str, rows: Vec<Row>, function: Unary) -> Stage {
         let channel = vec![0; rows.len()];

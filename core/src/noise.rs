@@ -4,7 +4,7 @@
 //! the bootstrapping key mod `2^64`. Formulas: tfhe-rs `core_crypto/commons/noise_formulas` (keyswitch, bootstrap, centred
 //! modulus switch), after Chillotti et al. (J. Cryptology 2020) and Bernard et al. (ePrint 2025/809).
 
-use crate::function::{erf, erfc_tail};
+use crate::model::erf::{erf, erfc_tail};
 use crate::security::tuniform_log2_std;
 use crate::tfhe_params::TfheParams;
 

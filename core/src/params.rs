@@ -1,21 +1,16 @@
 //! The public parameters of a model: everything that a client needs, and no weights.
 
+use crate::files::params::REQUIRED_BITS;
+use crate::files::params::{ParamsError, check_head, check_tensors};
+use crate::files::scheme::Scheme;
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::Params as CkksParams;
-use crate::format::Binding;
-use crate::network::{ClientOp, TensorInfo};
+use crate::files::container::Binding;
+use crate::model::client_op::ClientOp;
+use crate::model::network::TensorInfo;
 use crate::security;
 use crate::tfhe_params::TfheParams;
-
-/// First field of every parameter file.
-pub const FORMAT: &str = "heman-params";
-/// Version of the parameter file.
-pub const VERSION: u32 = 1;
-/// Largest parameter file that is read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Largest number of elements of an input or output tensor.
-pub const MAX_TENSOR_LEN: usize = 1 << 24;
 
 /// `params.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,28 +32,6 @@ pub struct Params {
     pub plan_digest: String,
     /// What the planner promises.
     pub prediction: Prediction,
-}
-
-/// Encryption scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum Scheme {
-    /// Chillotti, Gama, Georgieva, Izabachene.
-    Tfhe = 1,
-    /// Cheon, Kim, Kim, Song.
-    Ckks = 2,
-}
-
-impl Scheme {
-    /// Its name.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Tfhe => "TFHE",
-            Self::Ckks => "CKKS",
-        }
-    }
 }
 
 /// Public parameters of either scheme.
@@ -159,31 +132,6 @@ pub struct Prediction {
     pub output_bytes: u64,
 }
 
-/// What can be wrong with a parameter file.
-#[derive(Debug, thiserror::Error)]
-pub enum ParamsError {
-    /// Not JSON of the right form.
-    #[error("not a heman parameter file: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Another format or version.
-    #[error("not a heman parameter file of version {VERSION} (found format {format:?}, version {version})")]
-    Format {
-        /// Found.
-        format: String,
-        /// Found.
-        version: u32,
-    },
-    /// Parameters outside of what this build supports, or inconsistent.
-    #[error("parameters are not acceptable: {0}")]
-    Invalid(String),
-    /// Parameters below 128 bits.
-    #[error("parameters give {found:.1} bits of security; at least {} are required", security::REQUIRED_BITS)]
-    Insecure {
-        /// By the stricter curve.
-        found: f64,
-    },
-}
-
 impl Params {
     /// Reads and checks a parameter file, its security included: a client must not trust who sent it.
     ///
@@ -241,35 +189,9 @@ impl Params {
             return invalid("the output grid is not finite or has the wrong length");
         }
         let found = security::bits(&self.tfhe);
-        if found < security::REQUIRED_BITS {
+        if found < REQUIRED_BITS {
             return Err(ParamsError::Insecure { found });
         }
         Ok(())
     }
-}
-
-/// Checks format and version of a parameter file.
-pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> {
-    if format != FORMAT || version != VERSION {
-        return Err(ParamsError::Format { format: format.into(), version });
-    }
-    Ok(())
-}
-
-/// Checks shapes, and the axes that the client's operators name.
-pub(crate) fn check_tensors(input: &TensorInfo, output: &TensorInfo, ops: &[ClientOp]) -> Result<(), ParamsError> {
-    let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
-    let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-    let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
-    if !fits(input) || !fits(output) {
-        return invalid("a tensor shape is empty or too large");
-    }
-    let rank = output.shape.len();
-    let axis_fits = |op: &ClientOp| match *op {
-        ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
-    };
-    if !ops.iter().all(axis_fits) || ops.len() > 4 {
-        return invalid("an operator for the client names an axis that does not exist");
-    }
-    Ok(())
 }

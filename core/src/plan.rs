@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::affine::AffineMap;
 use crate::ckks::plan::CkksPlan;
-use crate::format::{self, Binding, FormatError, Kind};
-use crate::function::Function;
-use crate::params::{Params, Scheme};
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::scheme::Scheme;
+use crate::model::function::Function;
+use crate::params::Params;
 
 /// Largest plan file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 8 << 30;
@@ -198,7 +200,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Unary;
+    use crate::model::function::Unary;
     use proptest::prelude::*;
 
     fn table(function: Function, step: Option<f64>) -> Table {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::function::{Function, Unary};
-use crate::network::{Network, Row, Stage, Tap};
-use crate::row_sum::RowSum;
+use crate::model::function::{Function, Unary};
+use crate::model::network::{Network, Row, Stage, Tap};
+use crate::model::row_sum::RowSum;
 
 /// Rewrites every stage that multiplies: `x y = ((x + y) / 2)^2 - ((x - y) / 2)^2`, the squares one stage of twice the rows.
 #[must_use]
@@ -71,7 +71,7 @@ fn renumbered(sum: &mut RowSum, row: &Row, parts: &[Arc<[Tap]>]) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::TensorInfo;
+    use crate::model::network::TensorInfo;
 
     fn row(bias: f64, taps: &[(u32, f32)]) -> Row {
         Row { bias, taps: taps.iter().map(|&(source, weight)| Tap { source, weight }).collect() }

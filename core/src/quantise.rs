@@ -15,14 +15,16 @@
 //! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias correction,
 //! Nagel et al., ICCV 2019).
 
+use crate::files::params::{FORMAT, VERSION};
 use rayon::prelude::*;
 
-use crate::calibrate::{Calibration, ChannelRange};
 use crate::factor::{QuantisedRow, factor};
-use crate::network::{Network, Row};
+use crate::files::scheme::Scheme;
+use crate::model::network::{Network, Row};
 use crate::noise;
-use crate::params::{self, InputEncoding, OutputEncoding, Params, Prediction, Scheme};
+use crate::params::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::plan::{Plan, PlanStage, Table, to_word};
+use crate::planning::calibration::{Calibration, ChannelRange};
 use crate::security;
 use crate::tfhe_params::TfheParams;
 
@@ -327,8 +329,8 @@ impl Source<'_> {
         let (low, high) = self.calibration.input_range;
         let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
         Params {
-            format: params::FORMAT.into(),
-            version: params::VERSION,
+            format: FORMAT.into(),
+            version: VERSION,
             scheme: Scheme::Tfhe,
             tfhe: *tfhe,
             input: InputEncoding {

@@ -88,7 +88,7 @@ mod tests {
         assert!(sets.len() > 10_000);
         for set in &sets {
             set.check().expect("in range");
-            assert!(security::bits(set) >= security::REQUIRED_BITS, "{set:?}");
+            assert!(security::bits(set) >= crate::files::params::REQUIRED_BITS, "{set:?}");
             let bound = |d, q| security::smallest_noise_bound(d, q);
             assert!(set.ks_noise_bound_log2 >= bound(set.lwe_dimension, 32));
             assert!(set.pbs_noise_bound_log2 >= bound(set.big_dimension(), 64));

@@ -9,10 +9,8 @@
 //! At a fixed standard deviation, security grows in proportion to the dimension to first order, so the bits of a set above
 //! its curve are reported as the curve's level scaled by the distance in dimension.
 
+use crate::files::params::REQUIRED_BITS;
 use crate::tfhe_params::TfheParams;
-
-/// Every set that is emitted or accepted has at least so many bits.
-pub const REQUIRED_BITS: f64 = 128.0;
 
 const TUNIFORM_SLOPE: f64 = -0.025_167_785;
 const TUNIFORM_BIAS: f64 = 4.100_671;

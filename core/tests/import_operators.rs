@@ -3,7 +3,8 @@
 mod onnx;
 
 use heman_core::import::{ImportError, PlainModel, import_bytes};
-use heman_core::network::{ClientOp, Network};
+use heman_core::model::client_op::ClientOp;
+use heman_core::model::network::Network;
 use onnx::Attr::{Float, Int, Ints, Text};
 use onnx::Onnx;
 

@@ -7,10 +7,15 @@ use heman_core::ciphertext::{EncryptedInput, EncryptedOutput, MAX_FILE_BYTES as 
 use heman_core::ckks::files as ckks;
 use heman_core::ckks::params::Params as CkksParams;
 use heman_core::ckks::plan::CkksPlan;
-use heman_core::evaluation_key::{self, SeededEvaluationKey};
-use heman_core::format::{self, Binding, FormatError, Kind};
-use heman_core::params::{self, AnyParams, Params, Scheme};
-use heman_core::plan::{self, AnyPlan, Plan};
+use heman_core::evaluation_key;
+use heman_core::evaluation_key::SeededEvaluationKey;
+use heman_core::files;
+use heman_core::files::container as format;
+use heman_core::files::container::{Binding, FormatError, Kind};
+use heman_core::files::scheme::Scheme;
+use heman_core::params::{AnyParams, Params};
+use heman_core::plan;
+use heman_core::plan::{AnyPlan, Plan};
 
 use super::samples::read_bounded;
 use crate::error::CliError;
@@ -40,7 +45,8 @@ fn read_bound(
 
 /// Reads `params.json`.
 pub fn read_params(path: &Path) -> Result<AnyParams, CliError> {
-    AnyParams::from_json(&read_bounded(path, params::MAX_FILE_BYTES)?).map_err(|error| CliError::file(path, error))
+    AnyParams::from_json(&read_bounded(path, files::params::MAX_FILE_BYTES)?)
+        .map_err(|error| CliError::file(path, error))
 }
 
 /// Reads a plan.

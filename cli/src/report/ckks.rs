@@ -2,7 +2,7 @@
 
 use heman_core::ckks::params::{Packing, Params};
 use heman_core::ckks::plan::CkksPlan;
-use heman_core::security::REQUIRED_BITS;
+use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
 use super::{Layer, bytes};
@@ -89,7 +89,7 @@ pub fn params_text(params: &Params) -> String {
 
 /// The layers of a plan.
 pub fn plan_layers(plan: &CkksPlan) -> Vec<Layer> {
-    let terms = |rows: &[heman_core::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
+    let terms = |rows: &[heman_core::model::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
     let mut layers: Vec<Layer> = plan
         .network
         .stages

@@ -10,9 +10,10 @@ use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::exec::Session;
 use heman_core::import::import_bytes;
-use heman_core::network::Network;
+use heman_core::model::client_op::argmax;
+use heman_core::model::network::Network;
 use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::{Options, argmax};
+use heman_core::planner::Options;
 use serde_json::json;
 
 use super::Context;

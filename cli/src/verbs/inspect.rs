@@ -6,9 +6,11 @@ use heman_client::AnyKey;
 use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
 use heman_core::ckks::files as ckks;
 use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::format::{self, Kind};
+use heman_core::files::container as format;
+use heman_core::files::container::Kind;
+use heman_core::files::scheme::Scheme;
 use heman_core::import::{MAX_FILE_BYTES, import_bytes};
-use heman_core::params::{AnyParams, Scheme};
+use heman_core::params::AnyParams;
 use heman_core::plan::AnyPlan;
 use heman_core::schedule::Schedule;
 use serde_json::{Value, json};
@@ -144,7 +146,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn model(path: &Path) -> Result<(Value, String), CliError> {
     let network = import_bytes(&read_bounded(path, MAX_FILE_BYTES)?).map_err(|error| CliError::file(path, error))?;
-    let terms = |rows: &[heman_core::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
+    let terms = |rows: &[heman_core::model::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
     let mut layers: Vec<Layer> = network
         .stages
         .iter()

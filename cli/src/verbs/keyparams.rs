@@ -6,9 +6,10 @@ use std::time::Instant;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::import::import_file;
-use heman_core::network::Network;
+use heman_core::model::network::Network;
 use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::{Options, PlanError, Planned, plan};
+use heman_core::planner::{Options, Planned, plan};
+use heman_core::planning::error::PlanError;
 use heman_core::progress::Progress;
 use serde_json::{Value, json};
 

@@ -9,8 +9,10 @@ use super::evaluator::Ciphertext;
 use super::keyswitch::{GaloisKey, SwitchKey};
 use super::params::{KeyRequest, Params};
 use super::seeded::{SeededCiphertext, SeededSwitchKey};
-use crate::format::{self, Binding, FormatError, HEADER_BYTES, Kind, words};
-use crate::params::Scheme;
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, HEADER_BYTES, Kind};
+use crate::files::scheme::Scheme;
+use crate::words;
 
 /// All that an evaluation needs of a client's keys, without masks.
 #[derive(Clone, Serialize, Deserialize)]

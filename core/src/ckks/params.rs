@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::context::CkksParams;
 use super::layout::Layout;
-use crate::format::Binding;
-use crate::network::{ClientOp, TensorInfo};
-use crate::params::{ParamsError, Scheme, check_head, check_tensors};
+use crate::files::container::Binding;
+use crate::files::params::{ParamsError, check_head, check_tensors};
+use crate::files::scheme::Scheme;
+use crate::model::client_op::ClientOp;
+use crate::model::network::TensorInfo;
 
 /// Most rotations that a client makes keys for.
 const MOST_ROTATIONS: usize = 1024;
@@ -17,9 +19,9 @@ const MOST_ROTATIONS: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// Always [`crate::params::FORMAT`].
+    /// Always [`crate::files::params::FORMAT`].
     pub format: String,
-    /// Always [`crate::params::VERSION`].
+    /// Always [`crate::files::params::VERSION`].
     pub version: u32,
     /// Always [`Scheme::Ckks`].
     pub scheme: Scheme,

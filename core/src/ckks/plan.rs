@@ -6,8 +6,9 @@ use super::context::Context;
 use super::latency::LatencyPlan;
 use super::params::{Packing, Params};
 use super::polynomials::PolynomialNetwork;
-use crate::format::{self, Binding, FormatError, Kind};
-use crate::params::Scheme;
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::scheme::Scheme;
 
 /// A model with polynomials, and how it is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

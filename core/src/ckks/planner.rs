@@ -11,12 +11,14 @@ use super::plan::CkksPlan;
 use super::polynomials::{PolynomialNetwork, SlotNoise};
 use super::shared_rows::SharedRows;
 use super::throughput::ThroughputSession;
-use crate::calibrate::Calibration;
+use crate::files::container::HEADER_BYTES;
+use crate::files::params::{FORMAT, VERSION};
+use crate::files::scheme::Scheme;
 use crate::fold::fold_kinks;
-use crate::format::HEADER_BYTES;
-use crate::network::Network;
-use crate::params::{self, Scheme};
-use crate::planner::{Judge, Loss, PlanError, Task, check_calibration};
+use crate::model::network::Network;
+use crate::planning::calibration::Calibration;
+use crate::planning::error::{PlanError, check_calibration};
+use crate::planning::judge::{Judge, Loss, Task};
 use crate::products::products_as_squares;
 use crate::progress::Progress;
 
@@ -251,8 +253,8 @@ fn finish(
         output: latency.output().clone(),
     });
     let mut params = Params {
-        format: params::FORMAT.into(),
-        version: params::VERSION,
+        format: FORMAT.into(),
+        version: VERSION,
         scheme: Scheme::Ckks,
         input: InputEncoding { tensor: network.input.clone(), low, high },
         output: OutputEncoding {

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::activation::{Activation, Channel, Form};
 use super::context::CkksParams;
 use super::noise;
-use crate::network::{ClientOp, Network, Row, Stage, Tap, TensorInfo, rows};
-use crate::simulate::Gaussian;
+use crate::model::client_op::ClientOp;
+use crate::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use crate::model::rows;
+use crate::planning::random::Gaussian;
 
 /// Deviations of a slot's error, at the scale of fresh ciphertexts.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::evaluator::Ciphertext;
 use super::keyswitch::{GaloisKey, SwitchKey};
-use crate::format::words;
+use crate::words;
 
 /// What masks are expanded from.
 pub type Seed = [u8; 32];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::polynomials::PolynomialNetwork;
-use crate::network::{Row, Tap};
+use crate::model::network::{Row, Tap};
 
 /// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
 pub(super) struct SharedRows {

@@ -7,9 +7,10 @@ use tract_onnx::prelude::*;
 
 use super::element::{Element, SymbolicTensor};
 use super::error::{ImportError, UnsupportedNode};
-use crate::function::Function;
-use crate::network::{ClientOp, Network, Row, Stage, TensorInfo};
-use crate::row_sum::RowSum;
+use crate::model::client_op::ClientOp;
+use crate::model::function::Function;
+use crate::model::network::{Network, Row, Stage, TensorInfo};
+use crate::model::row_sum::RowSum;
 
 /// Most taps in flight or in the lowered network.
 const MAX_TAPS: usize = 1 << 27;

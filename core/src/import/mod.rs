@@ -21,7 +21,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 pub use error::{ImportError, UnsupportedNode};
 pub use plain::PlainModel;
 
-use crate::network::{Network, TensorInfo};
+use crate::model::network::{Network, TensorInfo};
 
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;

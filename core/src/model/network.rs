@@ -10,11 +10,12 @@
 //! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
 //! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
 
+use crate::model::client_op::ClientOp;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::function::Function;
+use crate::model::function::Function;
 
 /// One term of an affine row: `weight * value[source]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,23 +54,6 @@ pub struct Stage {
     pub channel: Vec<u32>,
     /// The function of each channel.
     pub functions: Vec<Function>,
-}
-
-/// What the client does to the decrypted output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientOp {
-    /// Softmax over the axis.
-    Softmax {
-        /// Axis of the output tensor, counted from 0.
-        axis: usize,
-    },
-    /// Index of the largest entry over the axis.
-    ArgMax {
-        /// Axis of the output tensor, counted from 0.
-        axis: usize,
-        /// Whether the reduced axis stays as an axis of length 1.
-        keep_dims: bool,
-    },
 }
 
 /// Name and shape of a model's input or output, the leading batch axis of 1 included.
@@ -175,57 +159,5 @@ impl Row {
     #[must_use]
     pub fn evaluate(&self, values: &[f64]) -> f64 {
         self.taps.iter().fold(self.bias, |sum, tap| sum + f64::from(tap.weight) * values[tap.source as usize])
-    }
-}
-
-/// Serialises rows as lists of plain words.
-pub mod rows {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{Row, Tap};
-    use crate::format::words;
-
-    #[derive(Serialize, Deserialize)]
-    struct Lists {
-        #[serde(with = "words")]
-        biases: Vec<f64>,
-        #[serde(with = "words")]
-        terms: Vec<u32>,
-        #[serde(with = "words")]
-        sources: Vec<u32>,
-        #[serde(with = "words")]
-        weights: Vec<f32>,
-    }
-
-    /// Writes the lists.
-    ///
-    /// # Errors
-    /// The serializer's.
-    pub fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
-        let taps = || rows.iter().flat_map(|row| row.taps.iter());
-        let lists = Lists {
-            biases: rows.iter().map(|row| row.bias).collect(),
-            terms: rows.iter().map(|row| row.taps.len() as u32).collect(),
-            sources: taps().map(|tap| tap.source).collect(),
-            weights: taps().map(|tap| tap.weight).collect(),
-        };
-        lists.serialize(serializer)
-    }
-
-    /// Reads rows back.
-    ///
-    /// # Errors
-    /// If the lists' lengths disagree.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Row>, D::Error> {
-        let lists = Lists::deserialize(deserializer)?;
-        let total: u64 = lists.terms.iter().map(|&terms| u64::from(terms)).sum();
-        let same = lists.sources.len() == lists.weights.len() && lists.sources.len() as u64 == total;
-        if !same || lists.biases.len() != lists.terms.len() {
-            return Err(D::Error::custom("the lists of a linear map disagree in length"));
-        }
-        let mut taps = lists.sources.iter().zip(&lists.weights).map(|(&source, &weight)| Tap { source, weight });
-        let row = |(&bias, &terms): (&f64, &u32)| Row { bias, taps: taps.by_ref().take(terms as usize).collect() };
-        Ok(lists.biases.iter().zip(&lists.terms).map(row).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Sums of scaled rows without sorting anything twice.
 
-use crate::network::{Row, Tap};
+use crate::model::network::{Row, Tap};
 
 /// A dense accumulator over the value space that remembers which entries it touched.
 #[derive(Default)]

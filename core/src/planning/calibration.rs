@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::network::Network;
+use crate::model::network::Network;
 
 /// At most so many table inputs are kept for statistics; beyond, calibration inputs are thinned out.
 const MAX_SAMPLES: usize = 1 << 25;

@@ -1,0 +1,5 @@
+//! Files as they travel between the parties, whatever the scheme.
+
+pub mod container;
+pub mod params;
+pub mod scheme;

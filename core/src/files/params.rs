@@ -1,0 +1,66 @@
+//! What parameter files of both schemes share: head, limits, errors.
+
+use crate::model::client_op::ClientOp;
+use crate::model::network::TensorInfo;
+
+/// First field of every parameter file.
+pub const FORMAT: &str = "heman-params";
+/// Version of the parameter file.
+pub const VERSION: u32 = 1;
+/// Largest parameter file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Largest number of elements of an input or output tensor.
+pub const MAX_TENSOR_LEN: usize = 1 << 24;
+/// Every set that is emitted or accepted has at least so many bits.
+pub const REQUIRED_BITS: f64 = 128.0;
+
+/// What can be wrong with a parameter file.
+#[derive(Debug, thiserror::Error)]
+pub enum ParamsError {
+    /// Not JSON of the right form.
+    #[error("not a heman parameter file: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another format or version.
+    #[error("not a heman parameter file of version {VERSION} (found format {format:?}, version {version})")]
+    Format {
+        /// Found.
+        format: String,
+        /// Found.
+        version: u32,
+    },
+    /// Parameters outside of what this build supports, or inconsistent.
+    #[error("parameters are not acceptable: {0}")]
+    Invalid(String),
+    /// Parameters below 128 bits.
+    #[error("parameters give {found:.1} bits of security; at least {} are required", REQUIRED_BITS)]
+    Insecure {
+        /// By the stricter curve.
+        found: f64,
+    },
+}
+
+/// Checks format and version of a parameter file.
+pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> {
+    if format != FORMAT || version != VERSION {
+        return Err(ParamsError::Format { format: format.into(), version });
+    }
+    Ok(())
+}
+
+/// Checks shapes, and the axes that the client's operators name.
+pub(crate) fn check_tensors(input: &TensorInfo, output: &TensorInfo, ops: &[ClientOp]) -> Result<(), ParamsError> {
+    let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
+    let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+    let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
+    if !fits(input) || !fits(output) {
+        return invalid("a tensor shape is empty or too large");
+    }
+    let rank = output.shape.len();
+    let axis_fits = |op: &ClientOp| match *op {
+        ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
+    };
+    if !ops.iter().all(axis_fits) || ops.len() > 4 {
+        return invalid("an operator for the client names an axis that does not exist");
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! What a model is: affine rows and functions, no scheme.
+
+pub mod client_op;
+pub mod erf;
+pub mod function;
+pub mod network;
+pub(crate) mod row_sum;
+pub mod rows;

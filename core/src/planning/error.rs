@@ -1,0 +1,77 @@
+//! Why there is no plan.
+
+use crate::model::network::Network;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Calibration data do not fit the model.
+    #[error("calibration input {index} has {found} elements; the model takes {expected}")]
+    CalibrationShape {
+        /// Which one.
+        index: usize,
+        /// Elements found.
+        found: usize,
+        /// Elements needed.
+        expected: usize,
+    },
+    /// Calibration data hold NaN or infinities.
+    #[error("calibration input {index} holds a value that is not finite")]
+    CalibrationValue {
+        /// Which one.
+        index: usize,
+    },
+    /// No calibration data at all.
+    #[error("there are no calibration inputs")]
+    NoCalibration,
+    /// The plaintext network gives something that is not finite.
+    #[error("the model's own output for calibration input {index} is not finite")]
+    PlainOutput {
+        /// Which one.
+        index: usize,
+    },
+    /// No secure parameters are accurate enough.
+    #[error(
+        "no parameters keep the loss within {max_loss}: the most precise set that was tried loses {best:.4}; \
+         allow more with --max-loss"
+    )]
+    Accuracy {
+        /// What was asked for.
+        max_loss: f64,
+        /// What can be had.
+        best: f64,
+    },
+    /// No polynomials are accurate enough.
+    #[error(
+        "no polynomials keep the loss within {max_loss}: the best that were tried lose {best:.4}; allow more with --max-loss, \
+         or evaluate the functions as they are with --scheme tfhe"
+    )]
+    Polynomials {
+        /// What was asked for.
+        max_loss: f64,
+        /// What can be had.
+        best: f64,
+    },
+    /// No ring is large enough.
+    #[error("CKKS: {0}; --scheme tfhe has no bound on depth")]
+    Depth(String),
+    /// Exact mode needs a model on an integer grid.
+    #[error("--exact: {0}")]
+    Exact(String),
+}
+
+pub(crate) fn check_calibration(network: &Network, calibration: &[Vec<f32>]) -> Result<(), PlanError> {
+    if calibration.is_empty() {
+        return Err(PlanError::NoCalibration);
+    }
+    let expected = network.input.len();
+    for (index, input) in calibration.iter().enumerate() {
+        if input.len() != expected {
+            return Err(PlanError::CalibrationShape { index, found: input.len(), expected });
+        }
+        if input.iter().any(|x| !x.is_finite()) {
+            return Err(PlanError::CalibrationValue { index });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! What the planners of both schemes share.
+
+pub mod calibration;
+pub mod error;
+pub mod judge;
+pub mod random;
