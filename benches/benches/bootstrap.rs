@@ -3,9 +3,9 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use heman_benches::{keys, sets, words};
-use heman_core::backend::BootstrapOps;
-use heman_core::cpu::CpuBackend;
-use heman_core::table_set::TableSet;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::ops::BootstrapOps;
+use heman_core::tfhe::table_set::TableSet;
 
 fn bootstrap(criterion: &mut Criterion) {
     let backend = CpuBackend::new(0).expect("threads");

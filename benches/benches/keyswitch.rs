@@ -3,8 +3,8 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use heman_benches::{keys, sets, words};
-use heman_core::backend::KeyswitchOps;
-use heman_core::cpu::CpuBackend;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::ops::KeyswitchOps;
 
 fn keyswitch(criterion: &mut Criterion) {
     let backend = CpuBackend::new(0).expect("threads");

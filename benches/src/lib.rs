@@ -6,14 +6,15 @@ use std::process::ExitCode;
 
 pub use cpu_rates::cpu_rates;
 use heman_client::SecretKey;
-use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{BackendError, Device};
-use heman_core::evaluation_key::SeededEvaluationKey;
+use heman_core::device::Device;
+use heman_core::device::error::BackendError;
 use heman_core::files::scheme::Scheme;
 use heman_core::model::network::TensorInfo;
-use heman_core::params::{InputEncoding, OutputEncoding, Params, Prediction};
 use heman_core::progress::NoProgress;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 
 /// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses among.
 #[must_use]

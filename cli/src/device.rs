@@ -1,8 +1,9 @@
 //! The backend that was asked for.
 
-use heman_core::backend::{Device, TfheBackend};
-use heman_core::cpu::CpuBackend;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::params::set::TfheParams;
 use heman_cuda::{CudaBackend, CudaError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 

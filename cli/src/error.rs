@@ -39,9 +39,9 @@ macro_rules! from_errors {
 
 from_errors!(
     heman_client::ClientError,
-    heman_core::backend::BackendError,
+    heman_core::device::error::BackendError,
     heman_core::ckks::evaluator::CkksError,
-    heman_core::exec::ExecError,
+    heman_core::tfhe::session::ExecError,
     heman_core::files::container::FormatError,
     heman_core::import::ImportError,
     heman_core::files::params::ParamsError,

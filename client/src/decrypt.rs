@@ -1,8 +1,8 @@
 //! Decryption of outputs, and the operators that only the client can apply.
 
-use heman_core::ciphertext::EncryptedOutput;
 use heman_core::model::client_op::ClientOp;
 use heman_core::model::client_op::argmax;
+use heman_core::tfhe::files::ciphertexts::EncryptedOutput;
 
 use crate::SecretKey;
 

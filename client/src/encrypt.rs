@@ -1,7 +1,7 @@
 //! Encryption of inputs.
 
-use heman_core::ciphertext::EncryptedInput;
-use heman_core::plan::to_word;
+use heman_core::tfhe::files::ciphertexts::EncryptedInput;
+use heman_core::tfhe::torus::to_word;
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;

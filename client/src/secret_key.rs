@@ -1,11 +1,11 @@
 //! The secret key and the evaluation key made from it.
 
-use heman_core::evaluation_key::SeededEvaluationKey;
 use heman_core::files::container as format;
 use heman_core::files::container::{Binding, FormatError, Kind};
 use heman_core::files::scheme::Scheme;
-use heman_core::params::Params;
 use heman_core::progress::Progress;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::public::Params;
 use tfhe::core_crypto::commons::math::random::{Seed, Seeder};
 use tfhe::core_crypto::prelude::*;
 use tfhe::core_crypto::seeders::UnixSeeder;

@@ -4,13 +4,13 @@ use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::planner as ckks_planner;
-use heman_core::cpu::CpuBackend;
-use heman_core::exec::Session;
+use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
-use heman_core::planner;
 use heman_core::planning::judge::Task;
 use heman_core::progress::NoProgress;
+use heman_core::tfhe::planner;
+use heman_core::tfhe::session::Session;
 
 const INPUTS: usize = 12;
 const MOST_LOSS: f64 = 0.05;
@@ -76,7 +76,8 @@ fn relative_error(results: &[Vec<f64>], inputs: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn tfhe_takes_squares() {
-    let options = planner::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::Options::default() };
+    let options =
+        planner::options::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::options::Options::default() };
     let plan = planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan").plan;
     let key = SecretKey::generate(&plan.params).expect("secure parameters");
     let keys = key.evaluation_key(&NoProgress);
@@ -92,8 +93,12 @@ fn tfhe_takes_squares() {
 #[test]
 fn ckks_multiplies() {
     for batch in [1, 20_000] {
-        let options =
-            ckks_planner::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, cost: CkksCost::default() };
+        let options = ckks_planner::Options {
+            max_loss: MOST_LOSS,
+            task: Task::Regress,
+            batch,
+            cost: CkksCost::default(),
+        };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
         let key = CkksKey::generate(&plan.params).expect("sound parameters");

@@ -3,20 +3,24 @@
 use std::sync::Mutex;
 
 use heman_client::{ClientError, SecretKey, TensorData};
-use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{BackendError, BootstrapOps, Device, KeyswitchOps, LinearOps};
-use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
-use heman_core::cpu::{CpuBackend, CpuBootstrapKey, CpuKeyswitchKey};
-use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::exec::Session;
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::device::error::BackendError;
 use heman_core::files::scheme::Scheme;
 use heman_core::model::network::TensorInfo;
-use heman_core::noise;
-use heman_core::params::{InputEncoding, OutputEncoding, Params, Prediction};
-use heman_core::plan::{Plan, to_turns, to_word};
 use heman_core::progress::{NoProgress, Progress};
-use heman_core::table_set::TableSet;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::tfhe::cpu::{CpuBootstrapKey, CpuKeyswitchKey};
+use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::noise;
+use heman_core::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
+use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::plan::Plan;
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
+use heman_core::tfhe::session::Session;
+use heman_core::tfhe::table_set::TableSet;
+use heman_core::tfhe::torus::{to_turns, to_word};
 
 const VALUES: usize = 64;
 
@@ -109,7 +113,7 @@ fn an_expanded_evaluation_key_switches_right() {
     let seeded = key.evaluation_key(&NoProgress);
     let encrypted = key.encrypt(&values(VALUES), false).expect("in range");
     let rows = encrypted.expand(p.big_row_words(), 0, 1);
-    let backend = heman_core::cpu::CpuBackend::new(1).expect("a thread");
+    let backend = heman_core::device::cpu::CpuBackend::new(1).expect("a thread");
     let loaded = backend.load_keyswitch_key(&seeded).expect("loads");
     let mut out = vec![0; VALUES * p.small_row_words()];
     backend.keyswitch(&loaded, VALUES, &rows, &mut out).expect("runs");
@@ -138,6 +142,8 @@ struct Cramped {
     backend: CpuBackend,
     words: usize,
 }
+
+impl InputOps for Cramped {}
 
 impl Device for Cramped {
     type Buffer = Vec<u32>;

@@ -7,8 +7,10 @@ use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchConfig, result, sys,
 };
-use heman_core::backend::{BackendError, DEFAULT_BUFFER_BYTES, Device, require};
-use heman_core::ciphertext::EncryptedInput;
+use heman_core::device::error::{BackendError, require};
+use heman_core::device::{DEFAULT_BUFFER_BYTES, Device};
+use heman_core::tfhe::files::ciphertexts::EncryptedInput;
+use heman_core::tfhe::ops::InputOps;
 use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
@@ -193,27 +195,6 @@ impl Device for CudaBackend {
         self.stream.memcpy_htod(words, &mut target).map_err(|error| self.error("upload", error, 0))
     }
 
-    fn upload_inputs(
-        &self,
-        inputs: &EncryptedInput,
-        (first, count): (usize, usize),
-        row_words: usize,
-        buffer: &mut CudaSlice<u32>,
-        at: usize,
-    ) -> Result<(), BackendError> {
-        const STEP: &str = "inputs";
-        let values = inputs.bodies.len() / inputs.images as usize;
-        require(STEP, at.saturating_add(values * count * row_words), buffer.len())?;
-        let bodies = self.load(STEP, &inputs.bodies[first * values..(first + count) * values])?;
-        for (image, seed) in inputs.seeds[first..first + count].iter().enumerate() {
-            let rows = SeededRows { seed, mask_words: row_words - 1, body_words: 1, stride: count * row_words };
-            let mut target = buffer.slice_mut(at + image * row_words..at + values * count * row_words);
-            let bodies = bodies.slice(image * values..(image + 1) * values);
-            rows.expand(self, STEP, 0..values, &bodies, &mut target)?;
-        }
-        Ok(())
-    }
-
     fn download(&self, buffer: &CudaSlice<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
         require("download", at.saturating_add(words.len()), buffer.len())?;
         if words.is_empty() {
@@ -246,3 +227,26 @@ macro_rules! launch {
     }};
 }
 pub(crate) use launch;
+
+impl InputOps for CudaBackend {
+    fn upload_inputs(
+        &self,
+        inputs: &EncryptedInput,
+        (first, count): (usize, usize),
+        row_words: usize,
+        buffer: &mut CudaSlice<u32>,
+        at: usize,
+    ) -> Result<(), BackendError> {
+        const STEP: &str = "inputs";
+        let values = inputs.bodies.len() / inputs.images as usize;
+        require(STEP, at.saturating_add(values * count * row_words), buffer.len())?;
+        let bodies = self.load(STEP, &inputs.bodies[first * values..(first + count) * values])?;
+        for (image, seed) in inputs.seeds[first..first + count].iter().enumerate() {
+            let rows = SeededRows { seed, mask_words: row_words - 1, body_words: 1, stride: count * row_words };
+            let mut target = buffer.slice_mut(at + image * row_words..at + values * count * row_words);
+            let bodies = bodies.slice(image * values..(image + 1) * values);
+            rows.expand(self, STEP, 0..values, &bodies, &mut target)?;
+        }
+        Ok(())
+    }
+}

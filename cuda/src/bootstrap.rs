@@ -8,10 +8,11 @@
 use std::f64::consts::TAU;
 
 use cudarc::driver::{CudaFunction, CudaSlice};
-use heman_core::backend::{BackendError, BootstrapOps};
-use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::table_set::TableSet;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::error::BackendError;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::ops::BootstrapOps;
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::table_set::TableSet;
 use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootstrapParams};
 
 use crate::backend::{Block, CudaBackend, config, launch};

@@ -1,9 +1,11 @@
 //! Keyswitch on the tensor cores, over the bytes of the key.
 
 use cudarc::driver::CudaSlice;
-use heman_core::backend::{BackendError, Device, KeyswitchOps, require};
-use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::Device;
+use heman_core::device::error::{BackendError, require};
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::ops::KeyswitchOps;
+use heman_core::tfhe::params::set::TfheParams;
 use heman_kernels::{LWE_KEYSWITCH, LweKeyswitchParams};
 
 use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};

@@ -2,8 +2,9 @@
 //! where weights are bytes.
 
 use cudarc::driver::{CudaFunction, CudaSlice, DeviceRepr};
-use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{BackendError, LinearOps, require};
+use heman_core::device::error::{BackendError, require};
+use heman_core::tfhe::ops::LinearOps;
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_kernels::{LWE_LINEAR, LweLinearItem, LweLinearParams};
 
 use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use cudarc::driver::{CudaView, CudaViewMut, DeviceRepr};
-use heman_core::backend::BackendError;
+use heman_core::device::error::BackendError;
 use heman_kernels::{SEEDED_ROWS, SeededRowsParams};
 
 use crate::backend::{Block, CudaBackend, config, launch};

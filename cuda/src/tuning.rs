@@ -6,8 +6,10 @@
 
 use std::time::Instant;
 
-use heman_core::backend::{BackendError, BootstrapOps, Device};
-use heman_core::table_set::TableSet;
+use heman_core::device::Device;
+use heman_core::device::error::BackendError;
+use heman_core::tfhe::ops::BootstrapOps;
+use heman_core::tfhe::table_set::TableSet;
 
 use crate::backend::CudaBackend;
 use crate::bootstrap::{CudaBootstrapKey, Rotation, STEP};

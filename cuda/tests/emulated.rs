@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use heman_core::backend::{BootstrapOps, Device};
-use heman_core::cpu::CpuBackend;
-use heman_core::security::smallest_noise_bound;
-use heman_core::table_set::TableSet;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::ops::BootstrapOps;
+use heman_core::tfhe::params::security::smallest_noise_bound;
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::CudaBackend;
 use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
 use heman_testing::{cuda_emulation, noise, suite};

@@ -1,7 +1,7 @@
 //! Keys and ciphertexts for tests, straight from tfhe.
 
-use heman_core::evaluation_key::SeededEvaluationKey;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::set::TfheParams;
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 use tfhe::core_crypto::seeders::UnixSeeder;

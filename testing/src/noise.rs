@@ -1,9 +1,9 @@
 //! Noise measured against noise predicted.
 
-use heman_core::backend::TfheBackend;
-use heman_core::noise;
-use heman_core::plan::to_turns;
-use heman_core::table_set::TableSet;
+use heman_core::tfhe::noise;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::table_set::TableSet;
+use heman_core::tfhe::torus::to_turns;
 
 use crate::keys::{TestKeys, phases, words};
 

@@ -1,10 +1,11 @@
 //! The steps of a backend against the reference.
 
-use heman_core::affine::{AffineBlock, AffineMap};
-use heman_core::backend::{Device, KeyswitchOps, LinearOps, TfheBackend};
-use heman_core::ciphertext::EncryptedInput;
-use heman_core::cpu::reference::ReferenceBackend;
-use heman_core::table_set::TableSet;
+use heman_core::device::Device;
+use heman_core::tfhe::cpu::reference::ReferenceBackend;
+use heman_core::tfhe::files::ciphertexts::EncryptedInput;
+use heman_core::tfhe::ops::{InputOps, KeyswitchOps, LinearOps, TfheBackend};
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
+use heman_core::tfhe::table_set::TableSet;
 
 use crate::keys::{TestKeys, phases, words};
 
@@ -24,7 +25,7 @@ fn uploaded<B: Device>(backend: &B, data: &[u32]) -> B::Buffer {
 }
 
 /// Fresh inputs with their masks: those of the host, word for word, and nothing beside them.
-pub fn inputs<B: Device>(backend: &B) {
+pub fn inputs<B: InputOps>(backend: &B) {
     let (images, values) = (3, 7);
     let seed = |image: u32| std::array::from_fn(|byte| (words(16, image + 1)[byte] >> 8) as u8);
     let bodies = words((images * values) as usize, 9);

@@ -1,8 +1,8 @@
 //! The suite on the CPU backend and on the reference itself.
 
-use heman_core::cpu::CpuBackend;
-use heman_core::cpu::reference::ReferenceBackend;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::cpu::reference::ReferenceBackend;
+use heman_core::tfhe::params::set::TfheParams;
 use heman_testing::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
 use heman_testing::{noise, suite};
 
@@ -38,7 +38,7 @@ fn bootstraps_decrypt_to_the_table() {
 fn every_instruction_set_passes_the_suite() {
     for simd in ["scalar", "avx2"] {
         let backend = CpuBackend::with_simd(2, Some(simd)).expect("threads");
-        println!("{}", heman_core::backend::Device::name(&backend));
+        println!("{}", heman_core::device::Device::name(&backend));
         suite::linear(&backend);
         suite::keyswitch(&backend, &TestKeys::new(TOY_INSECURE_K1, 6));
         suite::bootstrap(&backend, &TestKeys::new(TOY_INSECURE_K2, 6));

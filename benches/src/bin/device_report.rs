@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use heman_benches::{cpu_rates, dense, exit_code, filled, keys, median, sets, words};
-use heman_core::backend::TfheBackend;
-use heman_core::cost::{blind_rotation_operations, keyswitch_operations};
-use heman_core::cpu::CpuBackend;
-use heman_core::table_set::TableSet;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::cost::{blind_rotation_operations, keyswitch_operations};
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
 use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
 use heman_testing::{noise, suite};

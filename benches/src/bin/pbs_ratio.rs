@@ -8,9 +8,10 @@
 use std::time::Instant;
 
 use heman_benches::{keys, median, sets, words};
-use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
-use heman_core::cpu::CpuBackend;
-use heman_core::table_set::TableSet;
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::tfhe::ops::{BootstrapOps, KeyswitchOps};
+use heman_core::tfhe::table_set::TableSet;
 use tfhe::core_crypto::commons::math::random::Seeder;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;

@@ -3,19 +3,21 @@
 use std::path::Path;
 
 use heman_client::{AnyKey, ClientError};
-use heman_core::ciphertext::{EncryptedInput, EncryptedOutput, MAX_FILE_BYTES as LIMIT};
 use heman_core::ckks::files as ckks;
 use heman_core::ckks::params::Params as CkksParams;
 use heman_core::ckks::plan::CkksPlan;
-use heman_core::evaluation_key;
-use heman_core::evaluation_key::SeededEvaluationKey;
+use heman_core::either::params::AnyParams;
+use heman_core::either::plan::AnyPlan;
 use heman_core::files;
 use heman_core::files::container as format;
 use heman_core::files::container::{Binding, FormatError, Kind};
 use heman_core::files::scheme::Scheme;
-use heman_core::params::{AnyParams, Params};
-use heman_core::plan;
-use heman_core::plan::{AnyPlan, Plan};
+use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput, MAX_FILE_BYTES as LIMIT};
+use heman_core::tfhe::files::evaluation_key;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::public::Params;
+use heman_core::tfhe::plan;
+use heman_core::tfhe::plan::Plan;
 
 use super::samples::read_bounded;
 use crate::error::CliError;

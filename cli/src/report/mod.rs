@@ -5,7 +5,7 @@ pub mod tfhe;
 
 use std::io::Write;
 
-use heman_core::plan::AnyPlan;
+use heman_core::either::plan::AnyPlan;
 use serde_json::{Value, json};
 
 /// Prints to stdout; a reader that went away is no error.

@@ -1,10 +1,10 @@
 //! What there is to say about TFHE parameters and plans.
 
-use heman_core::noise::tuniform_variance;
-use heman_core::params::Params;
-use heman_core::plan::Plan;
-use heman_core::security;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::tfhe::noise::tuniform_variance;
+use heman_core::tfhe::params::public::Params;
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::bits;
+use heman_core::tfhe::plan::Plan;
 use serde_json::{Value, json};
 
 use super::{Layer, bytes, merge};
@@ -31,7 +31,7 @@ pub fn set_json(p: &TfheParams) -> Value {
         "input_noise_log2_std": 0.5 * tuniform_variance(p.input_noise_bound_log2, 32.0).log2(),
         "ciphertext_modulus_log2": 32,
         "bootstrapping_key_modulus_log2": 64,
-        "security_bits": security::bits(p),
+        "security_bits": bits(p),
     })
 }
 
@@ -111,8 +111,8 @@ pub fn params_text(params: &Params) -> String {
 
 /// The layers of a plan.
 pub fn plan_layers(plan: &Plan) -> Vec<Layer> {
-    let model = heman_core::cost::CostModel::default();
-    let bits = |map: &heman_core::affine::AffineMap| {
+    let model = heman_core::tfhe::cost::CostModel::default();
+    let bits = |map: &heman_core::tfhe::plan::affine::AffineMap| {
         let largest = map.blocks.iter().flat_map(|b| &b.weights).map(|w| w.unsigned_abs()).max().unwrap_or(0);
         17 - largest.leading_zeros()
     };

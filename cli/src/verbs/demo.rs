@@ -3,17 +3,18 @@
 use std::time::Instant;
 
 use heman_client::{CkksKey, SecretKey};
-use heman_core::backend::TfheBackend;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
-use heman_core::exec::Session;
+use heman_core::either::plan::AnyPlan;
 use heman_core::import::import_bytes;
 use heman_core::model::client_op::argmax;
 use heman_core::model::network::Network;
-use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::Options;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::plan::Plan;
+use heman_core::tfhe::planner::options::Options;
+use heman_core::tfhe::session::Session;
 use serde_json::json;
 
 use super::Context;

@@ -1,7 +1,7 @@
 //! `heman devices`: what could run an inference.
 
-use heman_core::backend::Device;
-use heman_core::cpu::CpuBackend;
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
 use heman_cuda::CudaBackend;
 use serde_json::json;
 

@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use heman_client::SecretKey;
-use heman_core::backend::TfheBackend;
-use heman_core::exec::{Session, Timings};
+use heman_core::batch::Timings;
+use heman_core::either::plan::AnyPlan;
 use heman_core::import::import_file;
 use heman_core::model::client_op::argmax;
 use heman_core::model::network::Network;
-use heman_core::plan::{AnyPlan, Plan};
 use heman_core::progress::Progress;
-use heman_core::simulate::Simulator;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::plan::Plan;
+use heman_core::tfhe::planner::simulate::Simulator;
+use heman_core::tfhe::session::Session;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 

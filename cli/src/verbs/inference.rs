@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use heman_core::backend::TfheBackend;
 use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::plan::CkksPlan;
-use heman_core::exec::Session;
-use heman_core::plan::{AnyPlan, Plan};
+use heman_core::either::plan::AnyPlan;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::plan::Plan;
+use heman_core::tfhe::session::Session;
 use serde_json::json;
 
 use super::Context;

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use heman_client::AnyKey;
-use heman_core::ciphertext::{EncryptedInput, EncryptedOutput};
 use heman_core::ckks::files as ckks;
-use heman_core::evaluation_key::SeededEvaluationKey;
+use heman_core::either::params::AnyParams;
+use heman_core::either::plan::AnyPlan;
 use heman_core::files::container as format;
 use heman_core::files::container::Kind;
 use heman_core::files::scheme::Scheme;
 use heman_core::import::{MAX_FILE_BYTES, import_bytes};
-use heman_core::params::AnyParams;
-use heman_core::plan::AnyPlan;
-use heman_core::schedule::Schedule;
+use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::schedule::Schedule;
 use serde_json::{Value, json};
 
 use super::Context;

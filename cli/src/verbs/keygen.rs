@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use heman_client::{CkksKey, SecretKey};
-use heman_core::params::AnyParams;
+use heman_core::either::params::AnyParams;
 use serde_json::json;
 
 use super::Context;

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
+use heman_core::either::plan::AnyPlan;
 use heman_core::import::import_file;
 use heman_core::model::network::Network;
-use heman_core::plan::{AnyPlan, Plan};
-use heman_core::planner::{Options, Planned, plan};
 use heman_core::planning::error::PlanError;
 use heman_core::progress::Progress;
+use heman_core::tfhe::plan::Plan;
+use heman_core::tfhe::planner::options::{Options, Planned};
+use heman_core::tfhe::planner::plan;
 use serde_json::{Value, json};
 
 use super::{Context, options};

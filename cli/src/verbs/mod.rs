@@ -13,8 +13,8 @@ mod keyparams;
 
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
-use heman_core::planner::Options;
 use heman_core::planning::judge::Task;
+use heman_core::tfhe::planner::options::Options;
 
 use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
 use crate::error::CliError;

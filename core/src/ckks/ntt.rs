@@ -7,7 +7,7 @@
 //! leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits. Every backend uses this order.
 
 use super::modulus::{Factor, Modulus, times};
-use crate::cpu::simd::for_each_arch;
+use crate::device::simd::for_each_arch;
 
 /// Blocks of a tile, and words of a block.
 const LANES: usize = 16;

@@ -217,7 +217,7 @@ impl Params {
         if rotations.len() > MOST_ROTATIONS || !steps || !key_limbs || self.keys.relinearisation_limbs > limbs {
             return invalid("a key is asked for that cannot be made");
         }
-        if self.keys.file_bytes(&self.ckks) > crate::evaluation_key::MAX_FILE_BYTES {
+        if self.keys.file_bytes(&self.ckks) > crate::tfhe::files::evaluation_key::MAX_FILE_BYTES {
             return invalid("the evaluation key would be too large");
         }
         Ok(())

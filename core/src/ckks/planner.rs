@@ -14,12 +14,10 @@ use super::throughput::ThroughputSession;
 use crate::files::container::HEADER_BYTES;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
-use crate::fold::fold_kinks;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::judge::{Judge, Loss, Task};
-use crate::products::products_as_squares;
 use crate::progress::Progress;
 
 /// What the caller may choose.
@@ -62,13 +60,11 @@ pub fn plan(
 ) -> Result<CkksPlan, PlanError> {
     check_calibration(network, calibration)?;
     progress.start("fitting polynomials", DEGREES.len() as u64);
-    let squares = products_as_squares(network);
-    let (folded, _) = fold_kinks(&squares);
-    let statistics = Calibration::collect(&squares, &folded, calibration);
+    let statistics = Calibration::collect(network, calibration);
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let judge = Judge::new(&squares, &statistics, options.task);
+    let judge = Judge::new(network, &statistics, options.task);
     let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;

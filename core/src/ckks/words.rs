@@ -1,7 +1,7 @@
 //! Loops over the words of one limb; all arguments are of equal length.
 
 use super::modulus::{Factor, Modulus, times};
-use crate::cpu::simd::for_each_arch;
+use crate::device::simd::for_each_arch;
 
 for_each_arch! {
     /// `a += b`, residues.

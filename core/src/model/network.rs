@@ -2,7 +2,7 @@
 //!
 //! Every model the importer accepts becomes a list of [`Stage`]s. A stage computes, for each of its rows, an affine
 //! combination of values that exist already (the encrypted inputs and the outputs of earlier stages) and applies one
-//! univariate function to it, or multiplies two such combinations (for TFHE [`crate::products`] makes squares of that). That
+//! univariate function to it, or multiplies two such combinations (for TFHE [`crate::tfhe::planner::products`] makes squares of that). That
 //! is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything linear between two functions
 //! (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into the affine rows and costs no
 //! bootstrap.
@@ -127,13 +127,19 @@ impl Network {
     /// `input` holds `self.input.len()` elements; the first vector returned holds `self.value_count()` values.
     #[must_use]
     pub fn evaluate(&self, input: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        self.evaluate_with(input, |_, _, _| ())
+    }
+
+    /// As [`Network::evaluate`]; calls `see` with stage, row and argument of every function, in the order of evaluation.
+    pub fn evaluate_with(&self, input: &[f64], mut see: impl FnMut(usize, usize, f64)) -> (Vec<f64>, Vec<f64>) {
         let mut values = Vec::with_capacity(self.value_count());
         values.extend_from_slice(input);
-        for stage in &self.stages {
+        for (at, stage) in self.stages.iter().enumerate() {
             let start = values.len();
-            for (at, (row, &channel)) in stage.rows.iter().zip(&stage.channel).enumerate() {
+            for (own, (row, &channel)) in stage.rows.iter().zip(&stage.channel).enumerate() {
                 let pre = row.evaluate(&values[..start]);
-                let factor = stage.factors.get(at).map_or(1.0, |factor| factor.evaluate(&values[..start]));
+                see(at, own, pre);
+                let factor = stage.factors.get(own).map_or(1.0, |factor| factor.evaluate(&values[..start]));
                 values.push(factor * stage.functions[channel as usize].evaluate(pre));
             }
         }

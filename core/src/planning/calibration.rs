@@ -1,191 +1,50 @@
-//! What the calibration data say about every value and every table input of a network.
+//! What a network gives for the calibration inputs.
 
 use rayon::prelude::*;
 
 use crate::model::network::Network;
 
-/// At most so many table inputs are kept for statistics; beyond, calibration inputs are thinned out.
-const MAX_SAMPLES: usize = 1 << 25;
-/// Share of a channel's largest (or smallest) samples that its exponential tail is fitted to.
-const TAIL_SHARE: f64 = 0.02;
-
-/// Statistics of a network over the calibration inputs.
+/// The calibration inputs with the plaintext network's outputs.
 pub struct Calibration {
     /// The inputs, flattened.
     pub inputs: Vec<Vec<f64>>,
-    /// The plaintext network's output for each input, before the client's operators.
+    /// The network's output for each input, before the client's operators.
     pub outputs: Vec<Vec<f64>>,
-    /// Mean of every value as it will be encoded (see `functions` of [`Calibration::collect`]).
-    pub value_mean: Vec<f64>,
-    /// Variance of every value as it will be encoded.
-    pub value_variance: Vec<f64>,
-    /// Covariance of every value with the one before it.
-    pub neighbour_covariance: Vec<f64>,
-    /// Table inputs of every stage and channel.
-    pub channels: Vec<Vec<ChannelRange>>,
     /// Smallest and largest input element.
     pub input_range: (f64, f64),
     /// Smallest and largest of each output element.
     pub output_range: Vec<(f64, f64)>,
 }
 
-/// Range of the table inputs of one channel, and how their tails fall off.
-#[derive(Clone, Debug)]
-pub struct ChannelRange {
-    /// Smallest sample.
-    pub low: f64,
-    /// Largest sample.
-    pub high: f64,
-    /// Exponential tail above: start, and mean excess.
-    pub upper: Tail,
-    /// Exponential tail below (of the negated samples).
-    pub lower: Tail,
-    /// Number of samples.
-    pub count: usize,
-}
-
-/// `P(x > start + e) = share * exp(-e / excess)`: a peaks-over-threshold fit (generalised Pareto with shape 0).
-#[derive(Clone, Copy, Debug)]
-pub struct Tail {
-    /// Threshold.
-    pub start: f64,
-    /// Share of the samples above the threshold.
-    pub share: f64,
-    /// Mean excess over the threshold.
-    pub excess: f64,
-}
-
-impl Tail {
-    fn fit(sorted_from_largest: impl Iterator<Item = f64>, count: usize) -> Self {
-        let above = ((count as f64 * TAIL_SHARE) as usize).clamp(1, count);
-        let top: Vec<f64> = sorted_from_largest.take(above + 1).collect();
-        let start = top[top.len() - 1];
-        let excess = top.iter().map(|x| x - start).sum::<f64>() / above as f64;
-        Self { start, share: above as f64 / count as f64, excess }
-    }
-
-    /// Probability of exceeding `bound`.
-    #[must_use]
-    pub fn probability(&self, bound: f64) -> f64 {
-        if bound <= self.start {
-            return self.share;
-        }
-        if self.excess <= 0.0 { 0.0 } else { self.share * (-(bound - self.start) / self.excess).exp() }
-    }
-
-    /// Bound that is exceeded with the given probability.
-    #[must_use]
-    pub fn quantile(&self, probability: f64) -> f64 {
-        self.start + self.excess * (self.share / probability).ln().max(0.0)
-    }
-}
-
-impl ChannelRange {
-    fn of(mut samples: Vec<f32>) -> Self {
-        samples.sort_unstable_by(f32::total_cmp);
-        let count = samples.len();
-        let (low, high) = (f64::from(samples[0]), f64::from(samples[count - 1]));
-        let upper = Tail::fit(samples.iter().rev().map(|&x| f64::from(x)), count);
-        let lower = Tail::fit(samples.iter().map(|&x| -f64::from(x)), count);
-        Self { low, high, upper, lower, count }
-    }
-}
-
 impl Calibration {
-    /// Runs the network on every calibration input.
-    ///
-    /// `folded` is the network as it will be encoded: same stages and rows' values, its functions give the values whose mean and
-    /// variance are taken. Inputs must have the network's input length, and there must be at least one.
+    /// Evaluates the network on every input; each must have its length, and there must be at least one.
     #[must_use]
-    pub fn collect(network: &Network, folded: &Network, inputs: &[Vec<f32>]) -> Self {
+    pub fn collect(network: &Network, inputs: &[Vec<f32>]) -> Self {
+        Self::trace(network, inputs, |_| (), |(), _, _, _| ()).0
+    }
+
+    /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it is called with
+    /// what `start` gave for the input's number, and with stage, row and argument in the order of evaluation.
+    pub fn trace<T: Send>(
+        network: &Network,
+        inputs: &[Vec<f32>],
+        start: impl Fn(usize) -> T + Sync,
+        see: impl Fn(&mut T, usize, usize, f64) + Sync,
+    ) -> (Self, Vec<T>) {
         let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
-        let activations = network.activation_count().max(1);
-        let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
-        let traces: Vec<Trace> =
-            inputs.par_iter().enumerate().map(|(i, x)| Trace::of(network, folded, x, i % thin == 0)).collect();
-        let values = network.value_count();
-        let (mut mean, mut square, mut product) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
-        for trace in &traces {
-            let mut before = 0.0;
-            for (((m, s), p), &v) in mean.iter_mut().zip(&mut square).zip(&mut product).zip(&trace.values) {
-                let v = f64::from(v);
-                *m += v;
-                *s += v * v;
-                *p += v * before;
-                before = v;
-            }
-        }
-        let count = traces.len() as f64;
-        let mut before = 0.0;
-        for ((m, s), p) in mean.iter_mut().zip(&mut square).zip(&mut product) {
-            *m /= count;
-            *s = (*s / count - *m * *m).max(0.0);
-            *p = *p / count - *m * before;
-            before = *m;
-        }
-        let first = network.input.len();
-        let mut offset = 0;
-        let channels = network
-            .stages
-            .iter()
-            .map(|stage| {
-                let mut samples: Vec<Vec<f32>> = vec![Vec::new(); stage.functions.len()];
-                for trace in traces.iter().filter(|trace| !trace.table_inputs.is_empty()) {
-                    let inputs = &trace.table_inputs[offset..offset + stage.rows.len()];
-                    for (&z, &channel) in inputs.iter().zip(&stage.channel) {
-                        samples[channel as usize].push(z);
-                    }
-                }
-                offset += stage.rows.len();
-                samples.into_par_iter().map(ChannelRange::of).collect()
-            })
-            .collect();
-        let range = |mut all: Box<dyn Iterator<Item = f64> + '_>| {
-            let start = all.next().unwrap_or(0.0);
-            all.fold((start, start), |(low, high), x| (low.min(x), high.max(x)))
+        let evaluate = |(at, input): (usize, &Vec<f64>)| {
+            let mut trace = start(at);
+            let (_, output) = network.evaluate_with(input, |stage, row, z| see(&mut trace, stage, row, z));
+            (output, trace)
         };
-        let input_range = range(Box::new(inputs.iter().flatten().copied()));
-        let output_range =
-            (0..network.output.len()).map(|o| range(Box::new(traces.iter().map(move |t| t.output[o])))).collect();
-        debug_assert_eq!(first + activations.min(offset), values.min(first + offset));
-        let outputs = traces.into_iter().map(|trace| trace.output).collect();
-        Self {
-            inputs,
-            outputs,
-            value_mean: mean,
-            value_variance: square,
-            neighbour_covariance: product,
-            channels,
-            input_range,
-            output_range,
-        }
+        let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = inputs.par_iter().enumerate().map(evaluate).unzip();
+        let input_range = range(inputs.iter().flatten().copied());
+        let output_range = (0..network.output.len()).map(|o| range(outputs.iter().map(|y| y[o]))).collect();
+        (Self { inputs, outputs, input_range, output_range }, traces)
     }
 }
 
-/// One input's way through the network.
-struct Trace {
-    values: Vec<f32>,
-    table_inputs: Vec<f32>,
-    output: Vec<f64>,
-}
-
-impl Trace {
-    fn of(network: &Network, folded: &Network, input: &[f64], keep_table_inputs: bool) -> Self {
-        let mut plain = input.to_vec();
-        let mut values: Vec<f32> = input.iter().map(|&x| x as f32).collect();
-        let mut table_inputs = Vec::new();
-        for (stage, encoded) in network.stages.iter().zip(&folded.stages) {
-            let start = plain.len();
-            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
-                let z = row.evaluate(&plain[..start]);
-                plain.push(stage.functions[channel as usize].evaluate(z));
-                values.push(encoded.functions[channel as usize].evaluate(z) as f32);
-                if keep_table_inputs {
-                    table_inputs.push(z as f32);
-                }
-            }
-        }
-        let output = network.output_rows.iter().map(|row| row.evaluate(&plain)).collect();
-        Self { values, table_inputs, output }
-    }
+fn range(mut values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let start = values.next().unwrap_or(0.0);
+    values.fold((start, start), |(low, high), x| (low.min(x), high.max(x)))
 }

@@ -1,13 +1,11 @@
 //! What noise and approximation do to the outputs of the calibration inputs.
 
+use crate::planning::calibration::Calibration;
 use rayon::prelude::*;
 
 use crate::model::client_op::ClientOp;
 use crate::model::client_op::argmax;
 use crate::model::network::Network;
-use crate::plan::Plan;
-use crate::planning::calibration::Calibration;
-use crate::simulate::Simulator;
 
 /// At most so many simulated inferences judge one candidate.
 const MAX_RUNS: usize = 2000;
@@ -47,13 +45,13 @@ impl Loss {
 
 /// Judges plans on the calibration inputs.
 pub(crate) struct Judge<'a> {
-    statistics: &'a Calibration,
+    calibration: &'a Calibration,
     class_axis: Option<usize>,
     shape: &'a [usize],
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(network: &'a Network, statistics: &'a Calibration, task: Task) -> Self {
+    pub(crate) fn new(network: &'a Network, calibration: &'a Calibration, task: Task) -> Self {
         let shape = &network.output.shape;
         let ends = network.client_ops.first().map(|op| match *op {
             ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
@@ -67,18 +65,12 @@ impl<'a> Judge<'a> {
             Task::Classify => ends.or(vector),
             Task::Auto => ends.or(vector.filter(|_| looks_like_classes)),
         };
-        Self { statistics, class_axis, shape }
-    }
-
-    pub(crate) fn measure(&self, plan: &Plan) -> Loss {
-        let terms = plan.output.term_count() + plan.stages.iter().map(|s| s.affine.term_count()).sum::<usize>();
-        let simulator = Simulator::new(plan);
-        self.judge(terms, 4, |input, seed| simulator.run(input, seed))
+        Self { calibration, class_axis, shape }
     }
 
     /// Judges whatever gives an output for an input and a seed, with so many terms, classifiers at most `repeats` times an input.
     pub(crate) fn judge(&self, terms: usize, repeats: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
-        let inputs = &self.statistics.inputs;
+        let inputs = &self.calibration.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.class_axis.is_some() {
             affordable.min(repeats * inputs.len())
@@ -91,7 +83,7 @@ impl<'a> Judge<'a> {
                 let index = (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
                 let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
                 let got = run(&input, at as u64 ^ 0x5eed);
-                let want = &self.statistics.outputs[index];
+                let want = &self.calibration.outputs[index];
                 let error: f64 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
                 let (differ, total) = self.class_axis.map_or((0, 1), |axis| {
                     let (a, b) = (argmax(&got, self.shape, axis), argmax(want, self.shape, axis));
@@ -103,7 +95,7 @@ impl<'a> Judge<'a> {
         let differ: usize = results.iter().map(|r| r.0).sum();
         let total: usize = results.iter().map(|r| r.1).sum();
         let error = results.iter().map(|r| r.2).sum::<f64>() / runs as f64;
-        let power = centred_power(&self.statistics.outputs).max(f64::MIN_POSITIVE);
+        let power = centred_power(&self.calibration.outputs).max(f64::MIN_POSITIVE);
         let share = differ as f64 / total as f64;
         let decisions = (total / runs.max(1) * runs.min(inputs.len())).max(1) as f64;
         Loss {

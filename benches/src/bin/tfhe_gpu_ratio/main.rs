@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use heman_benches::{exit_code, filled, keys, median, sets, words};
-use heman_core::backend::{BootstrapOps, Device, KeyswitchOps};
-use heman_core::table_set::TableSet;
-use heman_core::tfhe_params::TfheParams;
+use heman_core::device::Device;
+use heman_core::tfhe::ops::{BootstrapOps, KeyswitchOps};
+use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::CudaBackend;
 use serde_json::{Value, json};
 use theirs::Theirs;
@@ -99,7 +100,7 @@ fn run() -> Result<(), String> {
 fn compare(backend: &CudaBackend, name: &str, params: TfheParams, rounds: usize) -> Result<Value, String> {
     let theirs = Theirs::new(params);
     let evaluation = keys(params);
-    let device = |error: heman_core::backend::BackendError| error.to_string();
+    let device = |error: heman_core::device::error::BackendError| error.to_string();
     let keyswitch_key = backend.load_keyswitch_key(&evaluation).map_err(device)?;
     let bootstrap_key = backend.load_bootstrap_key(&evaluation).map_err(device)?;
     drop(evaluation);

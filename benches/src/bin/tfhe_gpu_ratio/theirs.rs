@@ -1,6 +1,6 @@
 //! tfhe-rs's GPU backend, called below its Rust wrappers: these allocate and free scratch and synchronise at every call.
 
-use heman_core::tfhe_params::TfheParams;
+use heman_core::tfhe::params::set::TfheParams;
 use tfhe::core_crypto::commons::math::random::Seeder;
 use tfhe::core_crypto::gpu::vec::{CudaVec, GpuIndex};
 use tfhe::core_crypto::gpu::{CudaStreams, convert_lwe_programmable_bootstrap_key_async};

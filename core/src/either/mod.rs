@@ -1,0 +1,4 @@
+//! The only place that names both schemes.
+
+pub mod params;
+pub mod plan;

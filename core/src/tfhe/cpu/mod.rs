@@ -1,0 +1,35 @@
+//! The steps of TFHE on the host.
+
+mod bootstrap;
+mod keyswitch;
+mod linear;
+mod product;
+pub mod reference;
+mod rotation;
+
+pub use bootstrap::CpuBootstrapKey;
+pub use keyswitch::CpuKeyswitchKey;
+
+use crate::device::cpu::CpuBackend;
+use crate::tfhe::ops::InputOps;
+
+impl InputOps for CpuBackend {}
+
+/// A pointer that threads share while they write to different rows.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMut(pub(crate) *mut u32);
+
+// SAFETY: every user writes rows that no other thread touches, as its own comment says.
+unsafe impl Send for SharedMut {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMut {}
+
+impl SharedMut {
+    /// # Safety
+    /// `at + length` lies within the buffer that the pointer was made from, which outlives the slice, and no other thread
+    /// reads or writes these words meanwhile.
+    pub(crate) unsafe fn slice<'a>(self, at: usize, length: usize) -> &'a mut [u32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at), length) }
+    }
+}

@@ -1,0 +1,219 @@
+//! The slow, readable mirror of every step, over the `tfhe` crate's own functions: what fast backends are compared with.
+
+use tfhe::core_crypto::algorithms::polynomial_algorithms;
+use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
+use tfhe::core_crypto::prelude::*;
+
+use crate::device::Device;
+use crate::device::cpu::allocate;
+use crate::device::error::{BackendError, require};
+use crate::tfhe::cpu::rotation;
+use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
+use crate::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
+use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::plan::affine::AffineMap;
+use crate::tfhe::table_set::TableSet;
+
+/// One thread, one row at a time.
+pub struct ReferenceBackend;
+
+impl InputOps for ReferenceBackend {}
+
+impl Device for ReferenceBackend {
+    type Buffer = Vec<u32>;
+
+    fn name(&self) -> String {
+        "reference".into()
+    }
+
+    fn allocate(&self, words: usize) -> Result<Vec<u32>, BackendError> {
+        allocate(words)
+    }
+
+    fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
+        require("upload", at + words.len(), buffer.len())?;
+        buffer[at..at + words.len()].copy_from_slice(words);
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
+        require("download", at + words.len(), buffer.len())?;
+        words.copy_from_slice(&buffer[at..at + words.len()]);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+impl LinearOps for ReferenceBackend {
+    type Affine = AffineMap;
+
+    fn load_affine(&self, map: &AffineMap) -> Result<AffineMap, BackendError> {
+        Ok(map.clone())
+    }
+
+    fn affine(
+        &self,
+        map: &AffineMap,
+        images: usize,
+        row_words: usize,
+        values: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let length = images * row_words;
+        require("linear map, output", map.rows * length, out.len())?;
+        for word in 0..length {
+            let column: Vec<u32> = values.chunks_exact(length).map(|row| row[word]).collect();
+            let mut map = map.clone();
+            if word % row_words != row_words - 1 {
+                map.bias.fill(0);
+            }
+            for (row, value) in crate::tfhe::plan::affine::evaluate(&map, &column).into_iter().enumerate() {
+                out[row * length + word] = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeyswitchOps for ReferenceBackend {
+    type KeyswitchKey = (TfheParams, LweKeyswitchKeyOwned<u32>);
+
+    fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<Self::KeyswitchKey, BackendError> {
+        Ok((key.params, key.expand_keyswitch()))
+    }
+
+    fn keyswitch(
+        &self,
+        (params, key): &Self::KeyswitchKey,
+        rows: usize,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let (big, small) = (params.big_row_words(), params.small_row_words());
+        require("keyswitch, input", rows * big, input.len())?;
+        require("keyswitch, output", rows * small, out.len())?;
+        for (row, out) in input.chunks_exact(big).zip(out.chunks_exact_mut(small)).take(rows) {
+            let from = LweCiphertext::from_container(row, CiphertextModulus::new_native());
+            let mut to = LweCiphertext::from_container(out, CiphertextModulus::new_native());
+            keyswitch_lwe_ciphertext(key, &from, &mut to);
+        }
+        Ok(())
+    }
+}
+
+/// The key in tfhe's Fourier form.
+pub struct ReferenceBootstrapKey {
+    params: TfheParams,
+    fourier: FourierLweBootstrapKeyOwned,
+}
+
+impl BootstrapOps for ReferenceBackend {
+    type BootstrapKey = ReferenceBootstrapKey;
+    type Tables = TableSet;
+
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<ReferenceBootstrapKey, BackendError> {
+        let p = key.params;
+        let mut fourier = FourierLweBootstrapKey::new(
+            LweDimension(p.bootstrap_key_length()),
+            GlweDimension(p.glwe_dimension).to_glwe_size(),
+            PolynomialSize(p.polynomial_size),
+            DecompositionBaseLog(p.pbs_base_log),
+            DecompositionLevelCount(p.pbs_level),
+        );
+        convert_standard_lwe_bootstrap_key_to_fourier(&key.expand_bootstrap(), &mut fourier);
+        Ok(ReferenceBootstrapKey { params: p, fourier })
+    }
+
+    fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
+        Ok(tables)
+    }
+
+    fn bootstrap(
+        &self,
+        key: &ReferenceBootstrapKey,
+        tables: &TableSet,
+        images: usize,
+        input: &Vec<u32>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let p = &key.params;
+        let rows = tables.check_batch(p, images, input.len(), out.len())?;
+        let (size, small, big) = (p.polynomial_size, p.small_row_words(), p.big_row_words());
+        let fft = Fft::new(PolynomialSize(size));
+        let glwe_size = GlweDimension(p.glwe_dimension).to_glwe_size();
+        let scratch = programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement::<u64>(
+            glwe_size,
+            PolynomialSize(size),
+            fft.as_view(),
+        );
+        let mut buffers = ComputationBuffers::new();
+        buffers.resize(scratch.unaligned_bytes_required());
+        for r in 0..rows {
+            let mut exponents = vec![0; small];
+            rotation::switch_modulus(&input[r * small..][..small], (2 * size).trailing_zeros(), &mut exponents);
+            let mut accumulator =
+                GlweCiphertext::new(0_u64, glwe_size, PolynomialSize(size), CiphertextModulus::new_native());
+            let table = tables.table(tables.table_of_value()[r / images]);
+            for (word, &entry) in accumulator.get_mut_body().as_mut().iter_mut().zip(table) {
+                *word = u64::from(entry) << 32;
+            }
+            let mut to = LweCiphertext::new(0_u64, LweSize(big), CiphertextModulus::new_native());
+            if p.grouping_factor == 1 {
+                // tfhe's own modulus switch finds nothing left to round.
+                let shift = 64 - (2 * size).trailing_zeros();
+                let words: Vec<u64> = exponents.iter().map(|&e| u64::from(e) << shift).collect();
+                programmable_bootstrap_lwe_ciphertext_mem_optimized(
+                    &LweCiphertext::from_container(words, CiphertextModulus::new_native()),
+                    &mut to,
+                    &accumulator,
+                    &key.fourier,
+                    fft.as_view(),
+                    buffers.stack(),
+                );
+            } else {
+                rotate_by_groups(key, &exponents, &mut accumulator, &fft, &mut buffers);
+                extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut to, MonomialDegree(0));
+            }
+            let row = tables.row_of_value()[r / images] as usize * images + r % images;
+            for (word, &wide) in out[row * big..][..big].iter_mut().zip(to.as_ref()) {
+                *word = (wide.wrapping_add(1 << 31) >> 32) as u32;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blind rotation by groups of bits: for each set of a group's bits the external product with its GGSW ciphertext, times `X^e - 1`.
+fn rotate_by_groups(
+    key: &ReferenceBootstrapKey,
+    exponents: &[u32],
+    accumulator: &mut GlweCiphertextOwned<u64>,
+    fft: &Fft,
+    buffers: &mut ComputationBuffers,
+) {
+    let p = &key.params;
+    let rotate = |glwe: &mut GlweCiphertextOwned<u64>, degree: usize| {
+        for mut polynomial in glwe.as_mut_polynomial_list().iter_mut() {
+            polynomial_algorithms::polynomial_wrapping_monic_monomial_mul_assign(
+                &mut polynomial,
+                MonomialDegree(degree),
+            );
+        }
+    };
+    rotate(accumulator, 2 * p.polynomial_size - exponents[p.lwe_dimension] as usize);
+    let mut ggsws = key.fourier.as_view().into_ggsw_iter();
+    for group in exponents[..p.lwe_dimension].chunks_exact(p.grouping_factor) {
+        let before = accumulator.clone();
+        for (subset, ggsw) in (1..=p.subsets()).zip(&mut ggsws) {
+            let mut product = before.clone();
+            product.as_mut().fill(0);
+            add_external_product_assign_mem_optimized(&mut product, &ggsw, &before, fft.as_view(), buffers.stack());
+            glwe_ciphertext_sub_assign(accumulator, &product);
+            rotate(&mut product, rotation::degree_of_set(subset, group) as usize % (2 * p.polynomial_size));
+            glwe_ciphertext_add_assign(accumulator, &product);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Chooses the cheapest secure parameters whose simulated accuracy stays within the budget.
+
+pub mod exact;
+pub mod factor;
+pub mod fold;
+pub mod options;
+pub mod products;
+pub mod quantise;
+pub mod search;
+pub mod simulate;
+mod sizes;
+pub mod statistics;
+
+use crate::planning::error::{PlanError, check_calibration};
+use crate::planning::judge::{Judge, Loss};
+use crate::tfhe::planner::options::{Options, Planned};
+use crate::tfhe::planner::sizes::fill_sizes;
+
+use crate::model::network::Network;
+use crate::progress::Progress;
+use crate::tfhe::noise;
+use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::plan::Plan;
+use crate::tfhe::planner::fold::fold_kinks;
+use crate::tfhe::planner::products::products_as_squares;
+use crate::tfhe::planner::quantise::{Quantised, Settings, Source};
+use crate::tfhe::planner::search::{Candidate, frontier};
+use crate::tfhe::planner::statistics::Statistics;
+
+/// Widths of weights that are tried, in bits.
+const WEIGHT_BITS: [u32; 3] = [8, 12, 16];
+
+/// Derives parameters and plan.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan(
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Planned, PlanError> {
+    check_calibration(network, calibration)?;
+    progress.start("calibrating", 1);
+    let network = &products_as_squares(network);
+    let (folded_network, folded) = fold_kinks(network);
+    let (calibration, statistics) = Statistics::collect(network, &folded_network, calibration);
+    if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
+        return Err(PlanError::PlainOutput { index });
+    }
+    progress.finish();
+    let source =
+        Source { network: &folded_network, folded: &folded, calibration: &calibration, statistics: &statistics };
+    if options.exact {
+        return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
+    }
+    let search = Search { source, options, judge: Judge::new(network, &calibration, options.task), progress };
+    search.run()
+}
+
+struct Search<'a> {
+    source: Source<'a>,
+    options: &'a Options,
+    judge: Judge<'a>,
+    progress: &'a dyn Progress,
+}
+
+impl Search<'_> {
+    fn run(&self) -> Result<Planned, PlanError> {
+        let network = self.source.network;
+        let terms: usize =
+            network.stages.iter().flat_map(|s| &s.rows).chain(&network.output_rows).map(|r| r.taps.len()).sum();
+        let bootstraps = network.activation_count();
+        let row_word_seconds = 1e-9 * self.options.cost.linear_ns * terms as f64 / bootstraps.max(1) as f64;
+        let share = self.linear_share();
+        let score = |p: &TfheParams| {
+            let table = noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
+            if bootstraps == 0 { noise::input_variance(p) } else { table + share * noise::bootstrap_variance(p).sqrt() }
+        };
+        let candidates = frontier(&self.options.cost, row_word_seconds, score);
+        let mut trials = Vec::new();
+        let mut best_loss = f64::INFINITY;
+        self.progress.start("searching parameters", WEIGHT_BITS.len() as u64 * 8);
+        for weight_bits in WEIGHT_BITS {
+            let most_precise = candidates.len() - 1;
+            let mut chosen = None;
+            // Loss falls along the frontier up to the simulation's own noise: bisect for the cheapest set that passes.
+            let (mut low, mut high) = (0, most_precise + 1);
+            while low < high {
+                let middle = (low + high) / 2;
+                let (quantised, loss) = self.attempt(&candidates[middle], weight_bits);
+                trials.push((candidates[middle], loss.decisive()));
+                best_loss = best_loss.min(loss.decisive());
+                self.progress.advance(1);
+                if loss.decisive() <= self.options.max_loss {
+                    high = middle;
+                    chosen = Some((quantised, loss));
+                } else {
+                    low = middle + 1;
+                }
+            }
+            if let Some((quantised, loss)) = chosen {
+                self.progress.finish();
+                return Ok(Planned { plan: self.finish(quantised, &loss), weight_bits, trials });
+            }
+        }
+        self.progress.finish();
+        Err(PlanError::Accuracy { max_loss: self.options.max_loss, best: best_loss })
+    }
+
+    /// Variance that rounded weights and bootstrap noise add to a table input, a unit of the bootstrap's standard deviation.
+    ///
+    /// Both grow together as [`crate::tfhe::planner::quantise`] balances them, so one reference set tells the factor for all.
+    fn linear_share(&self) -> f64 {
+        let reference = TfheParams {
+            lwe_dimension: 800,
+            grouping_factor: 1,
+            glwe_dimension: 1,
+            polynomial_size: 2048,
+            pbs_base_log: 23,
+            pbs_level: 1,
+            ks_base_log: 3,
+            ks_level: 5,
+            ks_noise_bound_log2: 16,
+            pbs_noise_bound_log2: 17,
+            input_noise_bound_log2: 4,
+        };
+        let settings = Settings { weight_bits: WEIGHT_BITS[0], tail_probability: self.tail_probability() };
+        let plan = self.source.quantise(&reference, &settings).plan;
+        let bootstrap = noise::bootstrap_variance(&reference);
+        let inputs = plan.params.input.tensor.len();
+        let maps = plan.stages.iter().skip(1).map(|stage| &stage.affine).chain(std::iter::once(&plan.output));
+        let mut mean_norms = Vec::new();
+        for map in maps {
+            let mut squares = 0.0;
+            for block in &map.blocks {
+                for p in 0..block.positions {
+                    let picks = &block.picks[p * block.terms..][..block.terms];
+                    for m in 0..block.kernels {
+                        let weights = &block.weights[m * block.terms..][..block.terms];
+                        let bootstrapped = weights.iter().zip(picks).filter(|&(_, &pick)| pick as usize >= inputs);
+                        squares += bootstrapped.map(|(&w, _)| f64::from(w) * f64::from(w)).sum::<f64>();
+                    }
+                }
+            }
+            mean_norms.push(squares / map.rows.max(1) as f64);
+        }
+        let mean = mean_norms.iter().sum::<f64>() / mean_norms.len().max(1) as f64;
+        2.0 * mean * bootstrap.sqrt()
+    }
+
+    fn tail_probability(&self) -> f64 {
+        let activations = self.source.network.activation_count().max(1) as f64;
+        (0.1 * self.options.max_loss / activations).clamp(1e-9, 1e-4)
+    }
+
+    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> (Quantised, Loss) {
+        let settings = Settings { weight_bits, tail_probability: self.tail_probability() };
+        let quantised = self.source.quantise(&candidate.params, &settings);
+        let loss = self.judge.measure(&quantised.plan);
+        (quantised, loss)
+    }
+
+    fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {
+        let mut plan = quantised.plan;
+        let seconds = self.options.cost.plan_seconds(&plan);
+        let prediction = &mut plan.params.prediction;
+        prediction.disagreement = loss.disagreement;
+        prediction.relative_error = loss.relative_error;
+        prediction.p_fail_log2 = quantised.leave_log2;
+        prediction.thread_seconds_per_input = seconds;
+        fill_sizes(&mut plan);
+        plan
+    }
+}

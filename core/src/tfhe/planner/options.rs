@@ -1,0 +1,37 @@
+//! What the caller of the planner may choose, and what it finds.
+
+use crate::planning::judge::Task;
+use crate::tfhe::cost::CostModel;
+use crate::tfhe::plan::Plan;
+use crate::tfhe::planner::search::Candidate;
+
+/// What the caller may choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Largest share of calibration inputs whose argmax may differ from plaintext, or relative output error.
+    pub max_loss: f64,
+    /// How the loss is measured.
+    pub task: Task,
+    /// Integer message grid with a failure probability a bootstrap, for models that are quantised already.
+    pub exact: bool,
+    /// log2 of the failure probability of one bootstrap in exact mode.
+    pub p_fail_log2: f64,
+    /// Cost of the machine that will run the plan.
+    pub cost: CostModel,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_loss: 0.005, task: Task::Auto, exact: false, p_fail_log2: -40.0, cost: CostModel::default() }
+    }
+}
+
+/// What the planner found.
+pub struct Planned {
+    /// Plan with its public parameters, prediction included.
+    pub plan: Plan,
+    /// Largest weight width that was allowed, in bits.
+    pub weight_bits: u32,
+    /// Candidates that were simulated, with their loss, in order.
+    pub trials: Vec<(Candidate, f64)>,
+}

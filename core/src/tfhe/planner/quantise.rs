@@ -1,0 +1,380 @@
+//! From a real-valued network to a plan for one parameter set: ranges, scales, integer weights, tables.
+//!
+//! **Encoding.** A value v of channel g is the torus element `Y = (v - o_g) s_g`; a table input z of channel c is
+//! `(z - origin_c) t_c`. The row `z = b + sum_j W_j v_j` becomes `sum_j q_j Y_j + K` with integers `q_j ~ W_j t / s_j`. Only the
+//! final phase has to stay inside the table's interval; partial sums wrap freely.
+//!
+//! **Scales.** Large s_j means coarse weights, small s_j means that the bootstrap's noise is multiplied by large weights. With
+//! rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
+//! `sum (W_j t)^2 sigma_j^2 / s^2 + s^2 sum Var(v_j) / 12`, least where both parts are equal: `s^4 = C / A`.
+//!
+//! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's rounding error is
+//! taken over by its right neighbour, as in error diffusion (Floyd and Steinberg, 1976): errors cancel where the values agree, and
+//! the error's variance falls by `1 - rho^2`.
+//!
+//! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias correction,
+//! Nagel et al., ICCV 2019).
+
+use crate::files::params::{FORMAT, VERSION};
+use rayon::prelude::*;
+
+use crate::files::scheme::Scheme;
+use crate::model::network::{Network, Row};
+use crate::planning::calibration::Calibration;
+use crate::tfhe::noise;
+use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::bits;
+use crate::tfhe::plan::table::Table;
+use crate::tfhe::plan::{Plan, PlanStage};
+use crate::tfhe::planner::factor::{QuantisedRow, factor};
+use crate::tfhe::planner::statistics::{ChannelRange, Statistics};
+use crate::tfhe::torus::to_word;
+
+/// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be tight.
+const FOLDED_TAIL: f64 = 1e-4;
+/// Standard deviations of noise kept free at both ends of a half-turn range.
+const GUARD_SIGMAS: f64 = 6.0;
+/// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
+const OUTPUT_MARGIN: f64 = 2.0;
+/// Encrypted inputs may exceed the calibrated range by this share of it on each side.
+const INPUT_MARGIN: f64 = 0.25;
+
+/// What to quantise, independent of parameters.
+pub struct Source<'a> {
+    /// The network as it will be encoded, see [`crate::tfhe::planner::fold::fold_kinks`].
+    pub network: &'a Network,
+    /// Which stages use the whole turn.
+    pub folded: &'a [bool],
+    /// Statistics.
+    pub calibration: &'a Calibration,
+    /// Its statistics.
+    pub statistics: &'a Statistics,
+}
+
+/// Free choices of the quantiser.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Largest width of a weight in bits, its sign included; 2 ..= 16.
+    pub weight_bits: u32,
+    /// Probability that a table input leaves a half-turn range.
+    pub tail_probability: f64,
+}
+
+/// A plan and what the noise model says about it.
+pub struct Quantised {
+    /// The plan; its prediction is filled in by the planner.
+    pub plan: Plan,
+    /// log2 of the mean probability that a table input leaves its interval.
+    pub leave_log2: f64,
+}
+
+/// Affine encoding of a channel: phase = (z - origin) * turns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Value at phase 0.
+    pub origin: f64,
+    /// Turns a unit.
+    pub turns: f64,
+    /// Probability that a value leaves its interval.
+    pub leave: f64,
+    /// In exact mode the spacing of the values.
+    pub step: Option<f64>,
+}
+
+/// All scales of a plan.
+pub(crate) struct Encoding<'a> {
+    /// Table inputs of every stage and channel.
+    pub scales: &'a [Vec<Scale>],
+    /// Output elements.
+    pub outputs: &'a [Scale],
+    /// The inputs, then the values of every stage and channel.
+    pub groups: &'a [Scale],
+    /// For each group the share of a rounding error that the next value's weight takes over; empty for none.
+    pub correlations: &'a [f64],
+}
+
+impl Scale {
+    fn folded(range: &ChannelRange) -> Self {
+        let bound =
+            range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL)).max(f64::MIN_POSITIVE.sqrt());
+        let leave = range.upper.probability(bound) + range.lower.probability(bound);
+        Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
+    }
+
+    fn half_turn(range: &ChannelRange, guard: f64, tail: f64) -> Self {
+        let (high, low) = (range.upper.quantile(tail), -range.lower.quantile(tail));
+        let span = (high - low).max(1e-9 * high.abs().max(low.abs())).max(1e-30);
+        let turns = (0.5 - 2.0 * guard) / span;
+        let leave = range.upper.probability(high) + range.lower.probability(-low);
+        Self { origin: low - guard / turns, turns, leave, step: None }
+    }
+
+    fn output((low, high): (f64, f64)) -> Self {
+        let half = 0.5 * (high - low).max(1e-3 * high.abs().max(low.abs())).max(1e-30);
+        Self { origin: 0.5 * (low + high), turns: 0.5 / (OUTPUT_MARGIN * half), leave: 0.0, step: None }
+    }
+}
+
+/// Sources of one scale: the inputs, or one channel of a stage.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    /// Noise variance of its ciphertexts, in turns squared.
+    variance: f64,
+    /// Value at phase 0.
+    origin: f64,
+    /// Turns a unit; found from the sums below.
+    turns: f64,
+    /// `sum (W t)^2` over the taps that read it.
+    squared_weights: f64,
+    /// `sum Var(v)` over the taps that read it.
+    value_variance: f64,
+    /// Largest `|W t|`.
+    largest: f64,
+    /// Correlation of neighbouring values.
+    correlation: f64,
+}
+
+impl Source<'_> {
+    /// Quantises for one parameter set.
+    #[must_use]
+    pub fn quantise(&self, tfhe: &TfheParams, settings: &Settings) -> Quantised {
+        let table_noise = noise::keyswitch_variance(tfhe) + noise::modulus_switch_variance(tfhe);
+        let guard = (GUARD_SIGMAS * (2.0 * table_noise).sqrt()).min(0.12);
+        let scales: Vec<Vec<Scale>> = self
+            .statistics
+            .channels
+            .iter()
+            .zip(self.folded)
+            .map(|(channels, &folded)| {
+                let scale = |range| {
+                    if folded {
+                        Scale::folded(range)
+                    } else {
+                        Scale::half_turn(range, guard, settings.tail_probability)
+                    }
+                };
+                channels.iter().map(scale).collect()
+            })
+            .collect();
+        let output_scales: Vec<Scale> =
+            self.calibration.output_range.iter().map(|&range| Scale::output(range)).collect();
+        let group_of = self.group_of_value();
+        let mut groups = self.groups(tfhe, &scales);
+        self.correlate(&group_of, &mut groups);
+        for (stage, scales) in self.network.stages.iter().zip(&scales) {
+            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
+                self.account(row, scales[channel as usize].turns, &group_of, &mut groups);
+            }
+        }
+        for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
+            self.account(row, scale.turns, &group_of, &mut groups);
+        }
+        let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
+        for group in &mut groups {
+            group.choose_scale(limit);
+        }
+        let correlations: Vec<f64> = groups.iter().map(|group| group.correlation).collect();
+        let groups: Vec<Scale> = groups
+            .iter()
+            .map(|group| Scale { origin: group.origin, turns: group.turns, leave: 0.0, step: None })
+            .collect();
+        let encoding =
+            Encoding { scales: &scales, outputs: &output_scales, groups: &groups, correlations: &correlations };
+        let plan = self.assemble(tfhe, &encoding, limit);
+        let leave: f64 = self
+            .network
+            .stages
+            .iter()
+            .zip(&scales)
+            .map(|(stage, scales)| stage.channel.iter().map(|&c| scales[c as usize].leave).sum::<f64>())
+            .sum();
+        let mean = leave / self.network.activation_count().max(1) as f64;
+        Quantised { plan, leave_log2: mean.max(1e-300).log2() }
+    }
+
+    /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in order.
+    pub(crate) fn assemble(&self, tfhe: &TfheParams, encoding: &Encoding<'_>, limit: f64) -> Plan {
+        let group_of = self.group_of_value();
+        let stages = self.stages(encoding, &group_of, limit);
+        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding, limit);
+        let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
+        let mut plan = Plan {
+            params: self.params(tfhe, encoding),
+            stages,
+            output: factor(rows),
+            output_operator: self.network.output_operator.clone(),
+        };
+        plan.params.plan_digest = plan.digest();
+        plan
+    }
+
+    fn group_of_value(&self) -> Vec<u32> {
+        let mut group_of = vec![0; self.network.input.len()];
+        let mut first = 1;
+        for stage in &self.network.stages {
+            group_of.extend(stage.channel.iter().map(|&channel| first + channel));
+            first += stage.functions.len() as u32;
+        }
+        group_of
+    }
+
+    fn groups(&self, tfhe: &TfheParams, scales: &[Vec<Scale>]) -> Vec<Group> {
+        let group = |variance, origin| Group {
+            variance,
+            origin,
+            turns: 1.0,
+            squared_weights: 0.0,
+            value_variance: 0.0,
+            largest: 0.0,
+            correlation: 0.0,
+        };
+        let mut groups = vec![group(noise::input_variance(tfhe), 0.0)];
+        let bootstrap = noise::bootstrap_variance(tfhe);
+        for (scales, &folded) in scales.iter().zip(self.folded) {
+            // |z| is negacyclic over the turn only when a quarter turn of input stands for output phase 0.
+            groups.extend(scales.iter().map(|s| group(bootstrap, if folded { 0.25 / s.turns } else { 0.0 })));
+        }
+        groups
+    }
+
+    /// Mean correlation of neighbours within each group, from sums of their covariances and variances.
+    fn correlate(&self, group_of: &[u32], groups: &mut [Group]) {
+        let mut sums = vec![(0.0, 0.0); groups.len()];
+        for value in 1..group_of.len() {
+            let group = group_of[value] as usize;
+            if group_of[value - 1] == group_of[value] {
+                let variance = &self.statistics.value_variance;
+                sums[group].0 += self.statistics.neighbour_covariance[value];
+                sums[group].1 += 0.5 * (variance[value] + variance[value - 1]);
+            }
+        }
+        for (group, (covariance, variance)) in groups.iter_mut().zip(sums) {
+            group.correlation = if variance > 0.0 { (covariance / variance).clamp(0.0, 0.99) } else { 0.0 };
+        }
+    }
+
+    fn account(&self, row: &Row, turns: f64, group_of: &[u32], groups: &mut [Group]) {
+        let mut before = None;
+        for tap in row.taps.iter() {
+            let index = group_of[tap.source as usize];
+            let group = &mut groups[index as usize];
+            let weight = f64::from(tap.weight) * turns;
+            let diffused = before == Some((index, tap.source));
+            let share = if diffused { 1.0 - group.correlation * group.correlation } else { 1.0 };
+            group.squared_weights += weight * weight;
+            group.value_variance += share * self.statistics.value_variance[tap.source as usize];
+            group.largest = group.largest.max(weight.abs());
+            before = Some((index, tap.source + 1));
+        }
+    }
+
+    fn stages(&self, encoding: &Encoding<'_>, group_of: &[u32], limit: f64) -> Vec<PlanStage> {
+        let groups = encoding.groups;
+        let mut first = 1;
+        let mut stages = Vec::with_capacity(self.network.stages.len());
+        for (stage, scales) in self.network.stages.iter().zip(encoding.scales) {
+            let encode = |(row, &channel): (&Row, &u32)| {
+                self.encode_row(row, scales[channel as usize], group_of, encoding, limit)
+            };
+            let rows: Vec<QuantisedRow> = stage.rows.par_iter().zip(&stage.channel).map(encode).collect();
+            let tables =
+                stage.functions.iter().zip(scales).zip(&groups[first..]).map(|((function, scale), group)| Table {
+                    function: function.clone(),
+                    origin: scale.origin,
+                    turns_per_unit: scale.turns,
+                    step: scale.step,
+                    output_origin: group.origin,
+                    output_turns_per_unit: group.turns,
+                });
+            stages.push(PlanStage {
+                name: stage.name.clone(),
+                operator: stage.operator.clone(),
+                shape: stage.shape.clone(),
+                affine: factor(rows),
+                table_of_value: stage.channel.clone(),
+                tables: tables.collect(),
+            });
+            first += stage.functions.len();
+        }
+        stages
+    }
+
+    fn encode_row(
+        &self,
+        row: &Row,
+        scale: Scale,
+        group_of: &[u32],
+        encoding: &Encoding<'_>,
+        limit: f64,
+    ) -> QuantisedRow {
+        let mut constant = (row.bias - scale.origin) * scale.turns;
+        let mut weights = Vec::with_capacity(row.taps.len());
+        let mut before = None;
+        let mut carried = 0.0;
+        for tap in row.taps.iter() {
+            let index = group_of[tap.source as usize];
+            let group = &encoding.groups[index as usize];
+            let weight = f64::from(tap.weight) * scale.turns;
+            let exact = weight / group.turns;
+            let correlation = encoding.correlations.get(index as usize).copied().unwrap_or(0.0);
+            let wanted = if before == Some((index, tap.source)) { exact + correlation * carried } else { exact };
+            let rounded = wanted.round().clamp(-limit, limit);
+            carried = (wanted - rounded).clamp(-0.5, 0.5);
+            before = Some((index, tap.source + 1));
+            let mean = (self.statistics.value_mean[tap.source as usize] - group.origin) * group.turns;
+            constant += weight * group.origin + (exact - rounded) * mean;
+            weights.push(rounded as i16);
+        }
+        QuantisedRow { sources: row.taps.iter().map(|tap| tap.source).collect(), weights, bias: to_word(constant) }
+    }
+
+    fn params(&self, tfhe: &TfheParams, encoding: &Encoding<'_>) -> Params {
+        let outputs = encoding.outputs;
+        let (low, high) = self.calibration.input_range;
+        let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
+        Params {
+            format: FORMAT.into(),
+            version: VERSION,
+            scheme: Scheme::Tfhe,
+            tfhe: *tfhe,
+            input: InputEncoding {
+                tensor: self.network.input.clone(),
+                turns_per_unit: encoding.groups[0].turns,
+                low: low - margin,
+                high: high + margin,
+            },
+            output: OutputEncoding {
+                tensor: self.network.output.clone(),
+                turns_per_unit: outputs.iter().map(|scale| scale.turns).collect(),
+                offset: outputs.iter().map(|scale| scale.origin).collect(),
+                steps: outputs.iter().map(|scale| scale.step).collect(),
+                client_ops: self.network.client_ops.clone(),
+            },
+            plan_digest: String::new(),
+            prediction: Prediction {
+                security_bits: bits(tfhe),
+                disagreement: None,
+                relative_error: 0.0,
+                p_fail_log2: 0.0,
+                bootstraps: self.network.activation_count() as u64,
+                thread_seconds_per_input: 0.0,
+                evaluation_key_bytes: 0,
+                input_bytes: 0,
+                output_bytes: 0,
+            },
+        }
+    }
+}
+
+impl Group {
+    fn choose_scale(&mut self, limit: f64) {
+        if self.largest == 0.0 {
+            return;
+        }
+        let smallest = self.largest / limit;
+        let spread = self.value_variance / 12.0;
+        let best = if spread > 0.0 { (self.variance * self.squared_weights / spread).powf(0.25) } else { smallest };
+        self.turns = best.max(smallest);
+    }
+}

@@ -1,0 +1,107 @@
+//! The space of secure TFHE parameter sets, and its frontier of cost against noise.
+
+use crate::tfhe::cost::CostModel;
+use crate::tfhe::noise;
+use crate::tfhe::params::set::{MOST_GROUPING, TfheParams};
+
+/// A parameter set with its predicted cost and noise.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The set.
+    pub params: TfheParams,
+    /// Thread-seconds of one keyswitch and bootstrap.
+    pub seconds: f64,
+    /// Score of its noise, in turns squared: lower is better.
+    pub noise: f64,
+}
+
+/// Every (k, N, l, n, g, l_ks) with the bases of least noise and the noise bounds of the security curves.
+fn all_sets() -> Vec<TfheParams> {
+    let mut sets = Vec::new();
+    for log2_size in 8..=14 {
+        let polynomial_size = 1_usize << log2_size;
+        for glwe_dimension in 1..=8 {
+            let big = glwe_dimension * polynomial_size;
+            if big < 1280 || (glwe_dimension > 1 && big > 4096) {
+                continue;
+            }
+            for pbs_level in 1..=3 {
+                let dimensions = (540..=1100_usize).step_by(10);
+                for (n, grouping_factor) in dimensions.flat_map(|n| (1..=MOST_GROUPING).map(move |g| (n, g))) {
+                    let n = n.next_multiple_of(grouping_factor);
+                    let base = TfheParams::with_least_noise(n, glwe_dimension, polynomial_size, (1, pbs_level), (1, 1));
+                    let base = TfheParams { grouping_factor, ..base };
+                    let pbs_base_log = best_base(31 / pbs_level, |b| {
+                        noise::bootstrap_variance(&TfheParams { pbs_base_log: b, ..base })
+                    });
+                    for ks_level in 1..=10 {
+                        let ks_base_log = best_base((31 / ks_level).min(15), |b| {
+                            noise::keyswitch_variance(&TfheParams { ks_base_log: b, ks_level, ..base })
+                        });
+                        sets.push(TfheParams { pbs_base_log, ks_base_log, ks_level, ..base });
+                    }
+                }
+            }
+        }
+    }
+    sets
+}
+
+fn best_base(largest: usize, variance: impl Fn(usize) -> f64) -> usize {
+    (1..=largest).min_by(|&a, &b| variance(a).total_cmp(&variance(b))).unwrap_or(1)
+}
+
+/// Sets that no other set beats in both cost and noise, cheapest first.
+///
+/// `score` gives the noise of a set; bootstraps cost what `model` says, and `row_words_seconds` is added for every word of a row
+/// (the linear maps' share).
+#[must_use]
+pub fn frontier(model: &CostModel, row_word_seconds: f64, score: impl Fn(&TfheParams) -> f64) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = all_sets()
+        .into_iter()
+        .map(|params| Candidate {
+            params,
+            seconds: model.bootstrap_seconds(&params) + row_word_seconds * params.big_row_words() as f64,
+            noise: score(&params),
+        })
+        .collect();
+    candidates.sort_by(|a, b| a.seconds.total_cmp(&b.seconds).then(a.noise.total_cmp(&b.noise)));
+    let mut best = f64::INFINITY;
+    candidates.retain(|candidate| {
+        let better = candidate.noise < best * 0.97;
+        if better {
+            best = candidate.noise;
+        }
+        better
+    });
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tfhe::params::security::smallest_noise_bound;
+    use crate::tfhe::params::set::bits;
+
+    #[test]
+    fn every_set_that_can_be_emitted_is_valid_and_has_128_bits() {
+        let sets = all_sets();
+        assert!(sets.len() > 10_000);
+        for set in &sets {
+            set.check().expect("in range");
+            assert!(bits(set) >= crate::files::params::REQUIRED_BITS, "{set:?}");
+            let bound = |d, q| smallest_noise_bound(d, q);
+            assert!(set.ks_noise_bound_log2 >= bound(set.lwe_dimension, 32));
+            assert!(set.pbs_noise_bound_log2 >= bound(set.big_dimension(), 64));
+            assert!(set.input_noise_bound_log2 >= bound(set.big_dimension(), 32));
+        }
+    }
+
+    #[test]
+    fn the_frontier_falls_in_noise_as_it_rises_in_cost() {
+        let score = |p: &TfheParams| noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
+        let frontier = frontier(&CostModel::default(), 0.0, score);
+        assert!(frontier.len() > 10);
+        assert!(frontier.windows(2).all(|w| w[0].seconds <= w[1].seconds && w[0].noise > w[1].noise));
+    }
+}

@@ -1,0 +1,156 @@
+//! Means, variances and tails of a network over the calibration inputs.
+
+use rayon::prelude::*;
+
+use crate::model::network::Network;
+use crate::planning::calibration::Calibration;
+
+/// At most so many table inputs are kept for statistics; beyond, calibration inputs are thinned out.
+const MAX_SAMPLES: usize = 1 << 25;
+/// Share of a channel's largest (or smallest) samples that its exponential tail is fitted to.
+const TAIL_SHARE: f64 = 0.02;
+
+/// Statistics of every value and every table input.
+pub struct Statistics {
+    /// Mean of every value as it will be encoded.
+    pub value_mean: Vec<f64>,
+    /// Variance of every value as it will be encoded.
+    pub value_variance: Vec<f64>,
+    /// Covariance of every value with the one before it.
+    pub neighbour_covariance: Vec<f64>,
+    /// Table inputs of every stage and channel.
+    pub channels: Vec<Vec<ChannelRange>>,
+}
+
+impl Statistics {
+    /// Evaluates the network, which must not multiply, on every calibration input.
+    ///
+    /// `folded` is the network as it will be encoded: it has the same stages and arguments of functions, and its functions give
+    /// the values whose mean and variance are taken. Inputs must have the network's length, and there must be at least one.
+    #[must_use]
+    pub fn collect(network: &Network, folded: &Network, inputs: &[Vec<f32>]) -> (Calibration, Self) {
+        let activations = network.activation_count().max(1);
+        let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
+        let start = |at: usize| Trace { values: inputs[at].clone(), table_inputs: Vec::new(), is_kept: at % thin == 0 };
+        let see = |trace: &mut Trace, stage: usize, row: usize, z: f64| {
+            let encoded = &folded.stages[stage];
+            trace.values.push(encoded.functions[encoded.channel[row] as usize].evaluate(z) as f32);
+            if trace.is_kept {
+                trace.table_inputs.push(z as f32);
+            }
+        };
+        let (calibration, traces) = Calibration::trace(network, inputs, start, see);
+        let statistics = Self::of(network, &traces);
+        (calibration, statistics)
+    }
+
+    fn of(network: &Network, traces: &[Trace]) -> Self {
+        let values = network.value_count();
+        let (mut mean, mut square, mut product) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
+        for trace in traces {
+            let mut before = 0.0;
+            for (((m, s), p), &v) in mean.iter_mut().zip(&mut square).zip(&mut product).zip(&trace.values) {
+                let v = f64::from(v);
+                *m += v;
+                *s += v * v;
+                *p += v * before;
+                before = v;
+            }
+        }
+        let count = traces.len() as f64;
+        let mut before = 0.0;
+        for ((m, s), p) in mean.iter_mut().zip(&mut square).zip(&mut product) {
+            *m /= count;
+            *s = (*s / count - *m * *m).max(0.0);
+            *p = *p / count - *m * before;
+            before = *m;
+        }
+        let mut offset = 0;
+        let channels = network
+            .stages
+            .iter()
+            .map(|stage| {
+                let mut samples: Vec<Vec<f32>> = vec![Vec::new(); stage.functions.len()];
+                for trace in traces.iter().filter(|trace| trace.is_kept) {
+                    let inputs = &trace.table_inputs[offset..offset + stage.rows.len()];
+                    for (&z, &channel) in inputs.iter().zip(&stage.channel) {
+                        samples[channel as usize].push(z);
+                    }
+                }
+                offset += stage.rows.len();
+                samples.into_par_iter().map(ChannelRange::of).collect()
+            })
+            .collect();
+        Self { value_mean: mean, value_variance: square, neighbour_covariance: product, channels }
+    }
+}
+
+/// One input's way through the network.
+struct Trace {
+    values: Vec<f32>,
+    table_inputs: Vec<f32>,
+    /// Whether its table inputs are kept.
+    is_kept: bool,
+}
+
+/// Range of the table inputs of one channel, and how their tails fall off.
+#[derive(Clone, Debug)]
+pub struct ChannelRange {
+    /// Smallest sample.
+    pub low: f64,
+    /// Largest sample.
+    pub high: f64,
+    /// Exponential tail above: start, and mean excess.
+    pub upper: Tail,
+    /// Exponential tail below (of the negated samples).
+    pub lower: Tail,
+    /// Number of samples.
+    pub count: usize,
+}
+
+/// `P(x > start + e) = share * exp(-e / excess)`: a peaks-over-threshold fit (generalised Pareto with shape 0).
+#[derive(Clone, Copy, Debug)]
+pub struct Tail {
+    /// Threshold.
+    pub start: f64,
+    /// Share of the samples above the threshold.
+    pub share: f64,
+    /// Mean excess over the threshold.
+    pub excess: f64,
+}
+
+impl Tail {
+    fn fit(sorted_from_largest: impl Iterator<Item = f64>, count: usize) -> Self {
+        let above = ((count as f64 * TAIL_SHARE) as usize).clamp(1, count);
+        let top: Vec<f64> = sorted_from_largest.take(above + 1).collect();
+        let start = top[top.len() - 1];
+        let excess = top.iter().map(|x| x - start).sum::<f64>() / above as f64;
+        Self { start, share: above as f64 / count as f64, excess }
+    }
+
+    /// Probability of exceeding `bound`.
+    #[must_use]
+    pub fn probability(&self, bound: f64) -> f64 {
+        if bound <= self.start {
+            return self.share;
+        }
+        if self.excess <= 0.0 { 0.0 } else { self.share * (-(bound - self.start) / self.excess).exp() }
+    }
+
+    /// Bound that is exceeded with the given probability.
+    #[must_use]
+    pub fn quantile(&self, probability: f64) -> f64 {
+        self.start + self.excess * (self.share / probability).ln().max(0.0)
+    }
+}
+
+impl ChannelRange {
+    fn of(mut samples: Vec<f32>) -> Self {
+        samples.sort_unstable_by(f32::total_cmp);
+        let count = samples.len();
+        let (low, high) = (f64::from(samples[0]), f64::from(samples[count - 1]));
+        let upper = Tail::fit(samples.iter().rev().map(|&x| f64::from(x)), count);
+        let lower = Tail::fit(samples.iter().map(|&x| -f64::from(x)), count);
+        Self { low, high, upper, lower, count }
+    }
+}
