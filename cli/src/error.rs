@@ -40,7 +40,7 @@ macro_rules! from_errors {
 from_errors!(
     heman_client::ClientError,
     heman_core::device::error::BackendError,
-    heman_core::ckks::evaluator::CkksError,
+    heman_core::ckks::error::CkksError,
     heman_core::tfhe::session::ExecError,
     heman_core::files::container::FormatError,
     heman_core::import::ImportError,

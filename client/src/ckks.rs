@@ -1,10 +1,10 @@
 //! CKKS: keys, encryption, decryption.
 
-use heman_core::ckks::context::Context;
-use heman_core::ckks::evaluator::Ciphertext;
-use heman_core::ckks::modulus::Modulus;
+use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::noise::FRESH_DEVIATION;
-use heman_core::ckks::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::modulus::Modulus;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret_key::{fresh_seed, os_seeder};

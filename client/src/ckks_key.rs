@@ -1,10 +1,12 @@
 //! A client's CKKS key for one set of public parameters: key file, encryption and decryption of batches.
 
-use heman_core::ckks::context::Context;
-use heman_core::ckks::encode::{Complex, Encoder};
-use heman_core::ckks::files::{EncryptedInput, EncryptedOutput, SeededEvaluationKey};
-use heman_core::ckks::params::{Packing, Params};
-use heman_core::ckks::seeded::SeededCiphertext;
+use heman_core::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
+use heman_core::ckks::files::evaluation_key::SeededEvaluationKey;
+use heman_core::ckks::files::seeded::SeededCiphertext;
+use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::public::Params;
+use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::encode::{Complex, Encoder};
 use heman_core::files::container as format;
 use heman_core::files::container::{Binding, FormatError, Kind};
 use heman_core::files::scheme::Scheme;
@@ -124,7 +126,7 @@ impl CkksKey {
         let (inputs, scale) = (self.params.inputs_per_run(), self.params.output.scale);
         let mut values = Vec::with_capacity(output.images as usize);
         for run in output.ciphertexts.chunks(per_run) {
-            let slots = |parts: &heman_core::ckks::files::Parts| {
+            let slots = |parts: &heman_core::ckks::files::ciphertexts::Parts| {
                 let ciphertext = parts.ciphertext(&self.context, scale).ok_or_else(bad)?;
                 Ok(self.encoder.slots(&self.secret.decrypt(&self.context, &ciphertext), scale))
             };

@@ -1,11 +1,13 @@
 //! CKKS operations on real key sets: results against plaintext, noise against prediction.
 
 use heman_client::ckks::CkksSecretKey;
-use heman_core::ckks::context::{CkksParams, Context};
-use heman_core::ckks::encode::Encoder;
-use heman_core::ckks::evaluator::{Ciphertext, CkksError};
-use heman_core::ckks::keyswitch::{GaloisKey, SwitchKey};
+use heman_core::ckks::error::CkksError;
 use heman_core::ckks::noise;
+use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::encode::Encoder;
+use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
 use tfhe_fft::c64;
 
 struct Setting {

@@ -2,10 +2,10 @@
 
 use heman_client::{CkksKey, ClientError, TensorData};
 use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::exec::CkksSession;
-use heman_core::ckks::params::Packing;
+use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner::{Options, plan};
+use heman_core::ckks::session::CkksSession;
 use heman_core::model::function::{Binary, Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::planning::error::PlanError;

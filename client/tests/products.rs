@@ -2,8 +2,8 @@
 
 use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::planner as ckks_planner;
+use heman_core::ckks::session::CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
@@ -93,12 +93,8 @@ fn tfhe_takes_squares() {
 #[test]
 fn ckks_multiplies() {
     for batch in [1, 20_000] {
-        let options = ckks_planner::Options {
-            max_loss: MOST_LOSS,
-            task: Task::Regress,
-            batch,
-            cost: CkksCost::default(),
-        };
+        let options =
+            ckks_planner::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, cost: CkksCost::default() };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
         let key = CkksKey::generate(&plan.params).expect("sound parameters");

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heman_client::ckks::CkksSecretKey;
-use heman_core::ckks::context::{CkksParams, Context};
-use heman_core::ckks::encode::Encoder;
-use heman_core::ckks::evaluator::CkksError;
-use heman_core::ckks::polynomials::PolynomialNetwork;
-use heman_core::ckks::throughput::ThroughputSession;
+use heman_core::ckks::error::CkksError;
+use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::plan::polynomials::PolynomialNetwork;
+use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::encode::Encoder;
+use heman_core::ckks::session::throughput::ThroughputSession;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::progress::NoProgress;

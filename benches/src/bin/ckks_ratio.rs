@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use heman_benches::{exit_code, median};
 use heman_client::ckks::CkksSecretKey;
-use heman_core::ckks::context::{CkksParams, Context};
+use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::ring::context::Context;
 
 /// Repetitions within a round.
 const REPETITIONS: usize = 15;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use heman_client::{AnyKey, ClientError};
-use heman_core::ckks::files as ckks;
-use heman_core::ckks::params::Params as CkksParams;
+use heman_core::ckks::files::ciphertexts as ckks;
+use heman_core::ckks::params::public::Params as CkksParams;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::either::params::AnyParams;
 use heman_core::either::plan::AnyPlan;
@@ -104,10 +104,14 @@ pub fn read_output(path: &Path, params: &Params) -> Result<EncryptedOutput, CliE
 }
 
 /// Reads an evaluation key of CKKS that belongs to a plan.
-pub fn read_ckks_evaluation_key(path: &Path, plan: &CkksPlan) -> Result<ckks::SeededEvaluationKey, CliError> {
+pub fn read_ckks_evaluation_key(
+    path: &Path,
+    plan: &CkksPlan,
+) -> Result<heman_core::ckks::files::evaluation_key::SeededEvaluationKey, CliError> {
     let file = (Kind::EvaluationKey, Scheme::Ckks, evaluation_key::MAX_FILE_BYTES);
     let body = read_bound(path, file, &plan.params.binding(), KEY_WANTED)?;
-    ckks::SeededEvaluationKey::from_body(&body).map_err(|error| CliError::file(path, error))
+    heman_core::ckks::files::evaluation_key::SeededEvaluationKey::from_body(&body)
+        .map_err(|error| CliError::file(path, error))
 }
 
 /// Reads an encrypted input of CKKS that belongs to the parameters.

@@ -1,6 +1,7 @@
 //! What there is to say about CKKS parameters and plans.
 
-use heman_core::ckks::params::{Packing, Params};
+use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::public::Params;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};

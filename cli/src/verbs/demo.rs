@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks_planner;
+use heman_core::ckks::session::CkksSession;
 use heman_core::either::plan::AnyPlan;
 use heman_core::import::import_bytes;
 use heman_core::model::client_op::argmax;

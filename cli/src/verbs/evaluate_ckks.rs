@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use heman_client::CkksKey;
-use heman_core::ckks::exec::CkksSession;
-use heman_core::ckks::params::Packing;
+use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::plan::CkksPlan;
-use heman_core::ckks::polynomials::SlotNoise;
+use heman_core::ckks::planner::simulate::SlotNoise;
+use heman_core::ckks::session::CkksSession;
 use heman_core::progress::Progress;
 use rayon::prelude::*;
 use serde_json::json;

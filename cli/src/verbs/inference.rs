@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use heman_core::ckks::exec::CkksSession;
 use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::session::CkksSession;
 use heman_core::either::plan::AnyPlan;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::plan::Plan;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heman_client::AnyKey;
-use heman_core::ckks::files as ckks;
+use heman_core::ckks::files::ciphertexts as ckks;
 use heman_core::either::params::AnyParams;
 use heman_core::either::plan::AnyPlan;
 use heman_core::files::container as format;
@@ -81,7 +81,8 @@ fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Resul
         }
         Kind::EvaluationKey if scheme == Scheme::Ckks => {
             let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
-            let key = ckks::SeededEvaluationKey::from_body(&body).map_err(|e| CliError::file(path, e))?;
+            let key = heman_core::ckks::files::evaluation_key::SeededEvaluationKey::from_body(&body)
+                .map_err(|e| CliError::file(path, e))?;
             let rotations: Vec<&u32> = key.rotations.keys().collect();
             let size = format::HEADER_BYTES + body.len();
             let object = json!({

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use heman_client::ckks::CkksSecretKey;
-use heman_core::ckks::context::{CkksParams, Context};
-use heman_core::ckks::encode::Encoder;
-use heman_core::ckks::evaluator::{Ciphertext, Plaintext};
-use heman_core::ckks::keyswitch::{GaloisKey, SwitchKey};
+use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::encode::Encoder;
+use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
 use tfhe_fft::c64;
 
 /// Operations on vectors of slots.

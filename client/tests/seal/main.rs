@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use heman_core::ckks::context::CkksParams;
+use heman_core::ckks::params::set::CkksParams;
 use heman_testing::required::is_required;
 use machines::{Heman, Inputs, Machine, Plain, run};
 use tfhe_fft::c64;

@@ -1,6 +1,6 @@
 //! Predicted time of CKKS operations on one thread of the CPU, from counts of transforms and products.
 
-use super::context::CkksParams;
+use crate::ckks::params::set::CkksParams;
 
 /// Nanoseconds a word.
 #[derive(Clone, Copy, Debug, PartialEq)]

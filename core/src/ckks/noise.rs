@@ -4,7 +4,7 @@
 //! error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim, Papadimitriou, Polyakov,
 //! CT-RSA 2022 (section 3, RNS variant).
 
-use super::context::CkksParams;
+use crate::ckks::params::set::CkksParams;
 
 /// Standard deviation of fresh errors.
 pub const FRESH_DEVIATION: f64 = 3.2;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::ckks::params::Params as CkksParams;
+use crate::ckks::params::public::Params as CkksParams;
 use crate::files::params::ParamsError;
 use crate::files::scheme::Scheme;
 use crate::tfhe::params::public::Params;

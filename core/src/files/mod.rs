@@ -3,3 +3,4 @@
 pub mod container;
 pub mod params;
 pub mod scheme;
+pub(crate) mod sealed;

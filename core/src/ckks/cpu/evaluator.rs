@@ -1,0 +1,320 @@
+//! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
+
+use crate::ckks::error::CkksError;
+use crate::ckks::ring::ciphertext::Ciphertext;
+use crate::ckks::ring::ciphertext::Plaintext;
+use rayon::prelude::*;
+
+use crate::ckks::ring::context::Context;
+use crate::ckks::ring::keys::SwitchKey;
+use crate::ckks::ring::modulus::Modulus;
+use crate::ckks::ring::words;
+
+/// Words of a limb that are summed at a time: those of some tens of ciphertexts fit the second-level cache.
+const TILE: usize = 1024;
+
+type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);
+
+/// Scales that differ by less are one: sums of them lose no more than rescaling does.
+const SCALE_TOLERANCE: f64 = 1e-9;
+
+fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
+    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
+        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
+    }
+    Ok(())
+}
+
+impl Context {
+    /// Limbs of a ciphertext.
+    #[must_use]
+    pub fn limbs_of(&self, ciphertext: &Ciphertext) -> usize {
+        ciphertext.parts[0].len() / self.degree()
+    }
+
+    /// A loop over words for every limb of two polynomials.
+    fn for_limbs(&self, operation: WordLoop, a: &mut [u32], b: &[u32]) {
+        for (limb, (a, b)) in a.chunks_exact_mut(self.degree()).zip(b.chunks_exact(self.degree())).enumerate() {
+            operation(self.arch, self.modulus(limb), a, b);
+        }
+    }
+
+    /// `a += b` for polynomials of one length.
+    pub(in crate::ckks) fn add_words(&self, a: &mut [u32], b: &[u32]) {
+        self.for_limbs(words::add, a, b);
+    }
+
+    fn check_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
+        let (left, right) = (self.limbs_of(a), self.limbs_of(b));
+        if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+    }
+
+    /// `a + b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let mut sum = a.clone();
+        self.add_assign(&mut sum, b)?;
+        Ok(sum)
+    }
+
+    /// `a += b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn add_assign(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
+        self.check_pair(a, b)?;
+        same_scale(a.scale, b.scale)?;
+        a.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.add_words(a, b));
+        Ok(())
+    }
+
+    /// `a - b`. Noise: the sum of both.
+    ///
+    /// # Errors
+    /// Different levels or scales.
+    pub fn subtract(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.check_pair(a, b)?;
+        same_scale(a.scale, b.scale)?;
+        let mut difference = a.clone();
+        difference.parts.iter_mut().zip(&b.parts).for_each(|(a, b)| self.for_limbs(words::subtract, a, b));
+        Ok(difference)
+    }
+
+    /// Adds a plaintext of the ciphertext's scale. Exact.
+    ///
+    /// # Errors
+    /// A plaintext of fewer limbs or another scale.
+    pub fn add_plain(&self, ciphertext: &mut Ciphertext, plaintext: &Plaintext) -> Result<(), CkksError> {
+        let (left, right) = (ciphertext.parts[0].len(), plaintext.words.len());
+        if right < left {
+            return Err(CkksError::Level { left: left / self.degree(), right: right / self.degree() });
+        }
+        same_scale(ciphertext.scale, plaintext.scale)?;
+        self.add_words(&mut ciphertext.parts[0], &plaintext.words[..left]);
+        Ok(())
+    }
+
+    /// Adds one number to all slots. Exact but for rounding it to 1 / scale.
+    pub fn add_constant(&self, ciphertext: &mut Ciphertext, constant: f64) {
+        let value = constant * ciphertext.scale;
+        for (limb, words) in ciphertext.parts[0].chunks_exact_mut(self.degree()).enumerate() {
+            // A constant polynomial has the same value everywhere.
+            let modulus = self.modulus(limb);
+            let residue = modulus.montgomery(modulus.residue_of_double(value));
+            for word in words {
+                *word = modulus.add(*word, residue);
+            }
+        }
+    }
+
+    /// `sum_i weights[i] terms[i]`, one number for all slots of a term, at the given scale; rescale afterwards.
+    ///
+    /// Terms may have any scales and levels: weights carry the ratio, the result has the lowest level.
+    /// Noise: that of the terms times their weights, and half a unit of each term's message from rounding its weight.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] without terms.
+    pub fn linear_combination(&self, terms: &[(&Ciphertext, f64)], scale: f64) -> Result<Ciphertext, CkksError> {
+        let degree = self.degree();
+        let limbs = terms.iter().map(|(term, _)| self.limbs_of(term)).min().ok_or(CkksError::Depth)?;
+        let weights: Vec<Vec<u32>> = (0..limbs)
+            .map(|limb| {
+                let modulus = self.modulus(limb);
+                let weight = |term: &Ciphertext, weight: f64| {
+                    modulus.montgomery(modulus.residue_of_double(weight * scale / term.scale))
+                };
+                terms.iter().map(|&(term, w)| weight(term, w)).collect()
+            })
+            .collect();
+        let parts = std::array::from_fn(|part| {
+            let mut out = self.pool.take(limbs * degree);
+            for (limb, out) in out.chunks_exact_mut(degree).enumerate() {
+                let words: Vec<&[u32]> =
+                    terms.iter().map(|(term, _)| &term.parts[part][limb * degree..][..degree]).collect();
+                words::combine(self.arch, self.modulus(limb), out, &words, &weights[limb], 0);
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale })
+    }
+
+    /// The scale at which a linear combination at `limbs` limbs comes out at `scale` when it is rescaled.
+    #[must_use]
+    pub fn before_rescale(&self, scale: f64, limbs: usize) -> f64 {
+        scale * f64::from(self.modulus(limbs - 1).p)
+    }
+
+    /// `a p` slot by slot; rescale afterwards. Noise: a's times the size of p, and vice versa.
+    ///
+    /// # Errors
+    /// A plaintext of fewer limbs.
+    pub fn multiply_plain(&self, a: &Ciphertext, plaintext: &Plaintext) -> Result<Ciphertext, CkksError> {
+        let (left, right) = (self.limbs_of(a), plaintext.words.len() / self.degree());
+        if right < left {
+            return Err(CkksError::Level { left, right });
+        }
+        let degree = self.degree();
+        let parts = std::array::from_fn(|part| {
+            let mut out = self.pool.take(a.parts[part].len());
+            let operands = a.parts[part].chunks_exact(degree).zip(plaintext.words.chunks_exact(degree));
+            for (limb, (out, (a, p))) in out.chunks_exact_mut(degree).zip(operands).enumerate() {
+                words::multiply(self.arch, self.modulus(limb), out, a, p);
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale: a.scale * plaintext.scale })
+    }
+
+    /// For each of `sums` the sum of `inputs[i] p` over its terms (i, p), slot by slot; rescale afterwards.
+    /// Noise: the sum of those of [`Context::multiply_plain`].
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] for a sum without terms, different levels or scales, a plaintext of fewer limbs.
+    pub fn inner_products_plain(
+        &self,
+        inputs: &[Ciphertext],
+        sums: &[Vec<(usize, &Plaintext)>],
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let first = inputs.first().ok_or(CkksError::Depth)?;
+        let (degree, words) = (self.degree(), first.parts[0].len());
+        inputs.iter().try_for_each(|input| self.check_pair(first, input))?;
+        let scale_of = |&(input, plaintext): &(usize, &Plaintext)| inputs[input].scale * plaintext.scale;
+        let mut results = Vec::with_capacity(sums.len());
+        for terms in sums {
+            let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
+            for term in terms {
+                same_scale(scale, scale_of(term))?;
+                let right = term.1.words.len();
+                if right < words {
+                    return Err(CkksError::Level { left: words / degree, right: right / degree });
+                }
+            }
+            results.push(Ciphertext { parts: [self.pool.take(words), self.pool.take(words)], scale });
+        }
+        // By limb and then by tile, so that the inputs' tiles are read from the cache for all sums.
+        let mut limbs: Vec<Vec<[&mut [u32]; 2]>> = (0..words / degree).map(|_| Vec::new()).collect();
+        for result in &mut results {
+            let [body, mask] = &mut result.parts;
+            let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree));
+            limbs.iter_mut().zip(pairs).for_each(|(limb, (body, mask))| limb.push([body, mask]));
+        }
+        limbs.into_par_iter().enumerate().for_each(|(limb, mut outs)| {
+            let tile = TILE.min(degree);
+            let (mut masks, mut bodies, mut plains) = (Vec::new(), Vec::new(), Vec::new());
+            for start in (0..degree).step_by(tile) {
+                let range = limb * degree + start..limb * degree + start + tile;
+                for ([body, mask], terms) in outs.iter_mut().zip(sums) {
+                    bodies.clear();
+                    masks.clear();
+                    plains.clear();
+                    for &(input, plaintext) in terms {
+                        bodies.push(&inputs[input].parts[0][range.clone()]);
+                        masks.push(&inputs[input].parts[1][range.clone()]);
+                        plains.push(&plaintext.words[range.clone()]);
+                    }
+                    let out = [&mut body[start..start + tile], &mut mask[start..start + tile]];
+                    words::inner_products(self.arch, self.modulus(limb), out, [&bodies, &masks], &plains);
+                }
+            }
+        });
+        Ok(results)
+    }
+
+    /// `a b` slot by slot, back under s with the relinearisation key (s^2 to s); rescale afterwards.
+    ///
+    /// Noise: a's times the size of b and vice versa, plus [`crate::ckks::noise::key_switch`].
+    ///
+    /// # Errors
+    /// Different levels.
+    pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
+        self.check_pair(a, b)?;
+        let degree = self.degree();
+        let words = a.parts[0].len();
+        let (mut low, mut middle, mut high) = (self.pool.take(words), self.pool.take(words), self.pool.take(words));
+        for limb in 0..words / degree {
+            let range = limb * degree..(limb + 1) * degree;
+            let out = [&mut low[range.clone()], &mut middle[range.clone()], &mut high[range.clone()]];
+            let a = [&a.parts[0][range.clone()], &a.parts[1][range.clone()]];
+            let b = [&b.parts[0][range.clone()], &b.parts[1][range]];
+            words::tensor(self.arch, self.modulus(limb), out, a, b);
+        }
+        let decomposed = self.decompose(&high);
+        let [body, mask] = self.inner_product(&decomposed, key);
+        self.recycle_decomposed(decomposed);
+        self.add_words(&mut low, &body);
+        self.add_words(&mut middle, &mask);
+        [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
+        Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
+    }
+
+    /// Divides by the last prime and drops its limb; the numbers stay, the scale shrinks by that prime.
+    ///
+    /// Noise: [`crate::ckks::noise::rescale`].
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] with one limb.
+    pub fn rescale(&self, mut ciphertext: Ciphertext) -> Result<Ciphertext, CkksError> {
+        let degree = self.degree();
+        let last = self.limbs_of(&ciphertext) - 1;
+        if last == 0 {
+            return Err(CkksError::Depth);
+        }
+        let modulus = self.modulus(last);
+        // Half a prime is added first, so that dropping the remainder rounds to nearest.
+        let half = modulus.p / 2;
+        for part in &mut ciphertext.parts {
+            let mut remainder = part.split_off(last * degree);
+            self.rings[last].inverse(self.arch, &mut remainder);
+            words::leave_montgomery(self.arch, modulus, &mut remainder, half);
+            let parts = part.chunks_exact_mut(degree).enumerate().collect();
+            self.for_each(parts, |(limb, words)| {
+                let target = self.modulus(limb);
+                let mut residues = self.pool.take(degree);
+                words::recenter(self.arch, target, &mut residues, &remainder, target.montgomery_of_word(half));
+                self.rings[limb].forward(self.arch, &mut residues);
+                words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
+                self.pool.give(residues);
+            });
+        }
+        ciphertext.scale /= f64::from(modulus.p);
+        Ok(ciphertext)
+    }
+
+    /// Drops limbs down to `limbs`; numbers, scale and noise stay.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if there are fewer.
+    pub fn drop_to(&self, mut ciphertext: Ciphertext, limbs: usize) -> Result<Ciphertext, CkksError> {
+        if limbs == 0 || limbs > self.limbs_of(&ciphertext) {
+            return Err(CkksError::Depth);
+        }
+        for part in &mut ciphertext.parts {
+            part.truncate(limbs * self.degree());
+        }
+        Ok(ciphertext)
+    }
+
+    /// A copy of the first `limbs` limbs.
+    pub(in crate::ckks) fn view(&self, ciphertext: &Ciphertext, limbs: usize) -> Result<Ciphertext, CkksError> {
+        let words = limbs * self.degree();
+        if words > ciphertext.parts[0].len() {
+            return Err(CkksError::Level { left: self.limbs_of(ciphertext), right: limbs });
+        }
+        let parts = ciphertext.parts.each_ref().map(|part| self.copy(&part[..words]));
+        Ok(Ciphertext { parts, scale: ciphertext.scale })
+    }
+
+    /// A copy in a buffer of just its size.
+    pub(in crate::ckks) fn copy(&self, words: &[u32]) -> Vec<u32> {
+        let mut out = self.pool.take(words.len());
+        out.copy_from_slice(words);
+        out
+    }
+
+    /// Gives a ciphertext's memory back for later operations.
+    pub fn recycle(&self, ciphertext: Ciphertext) {
+        ciphertext.parts.into_iter().for_each(|part| self.pool.give(part));
+    }
+}

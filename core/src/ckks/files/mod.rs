@@ -1,0 +1,5 @@
+//! Keys and ciphertexts of CKKS as they travel.
+
+pub mod ciphertexts;
+pub mod evaluation_key;
+pub mod seeded;

@@ -1,0 +1,113 @@
+//! Parameters of one key set.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ckks::ring::modulus::{PRIME_BITS, primes_below};
+
+/// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
+///
+/// Source: Bossuat et al., Security Guidelines for Implementing Homomorphic Encryption, ePrint 2024/463, table for 128 bits.
+pub const MOST_MODULUS_BITS: [(u32, f64); 6] =
+    [(12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
+
+/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times what was calibrated.
+const OUTPUT_SHARE: f64 = 0.2;
+/// Widest scale of the output's weights: more would not be seen behind the noise.
+const OUTPUT_WEIGHT_LOG2: i32 = 26;
+
+/// Parameters of one key set: everything else follows from them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CkksParams {
+    /// log2 N.
+    pub log2_degree: u32,
+    /// Primes of the ciphertext modulus Q, the one that stays longest first.
+    pub primes: Vec<u32>,
+    /// Special primes of the key switch, P; as many limbs form one digit.
+    pub special_primes: Vec<u32>,
+    /// log2 of the scale of fresh ciphertexts.
+    pub scale_log2: u32,
+}
+
+impl CkksParams {
+    /// `levels` primes next to `2^scale_log2` above one base prime of 30 bits, and `special` special primes of 30 bits.
+    ///
+    /// # Errors
+    /// A sentence if there are not so many primes, or the set is not secure.
+    pub fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Result<Self, String> {
+        if !(20..PRIME_BITS).contains(&scale_log2) {
+            return Err(format!("a scale of 2^{scale_log2} is not in 2^20..2^{PRIME_BITS}"));
+        }
+        let mut large = primes_below(1 << PRIME_BITS, log2_degree);
+        let mut take = |count: usize| -> Vec<u32> { large.by_ref().take(count).collect() };
+        let (base, special_primes) = (take(1), take(special));
+        // Nearest to the scale from both sides, so that rescaling keeps it.
+        let target = 1_u32 << scale_log2;
+        let span = target / 4;
+        let mut near: Vec<u32> = primes_below(target + span, log2_degree).take_while(|&p| p > target - span).collect();
+        near.retain(|p| !base.contains(p) && !special_primes.contains(p));
+        near.sort_by_key(|p| p.abs_diff(target));
+        near.truncate(levels);
+        let short = base.is_empty() || near.len() < levels || special_primes.len() < special;
+        if short {
+            return Err(format!("there are not {levels} primes near 2^{scale_log2} for N = 2^{log2_degree}"));
+        }
+        let primes = [base, near].concat();
+        let params = Self { log2_degree, primes, special_primes, scale_log2 };
+        params.check()?;
+        Ok(params)
+    }
+
+    /// Scale of outputs up to `bound`, which are not rescaled: the last two primes hold values times weights.
+    pub(in crate::ckks) fn output_scale(&self, bound: f64) -> f64 {
+        let modulus: f64 = self.primes[..2].iter().map(|&p| f64::from(p)).product();
+        let widest = f64::from(self.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
+        widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
+    }
+
+    /// log2 of QP.
+    #[must_use]
+    pub fn modulus_bits(&self) -> f64 {
+        self.primes.iter().chain(&self.special_primes).map(|&p| f64::from(p).log2()).sum()
+    }
+
+    /// Values that one ciphertext holds.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        1 << (self.log2_degree - 1)
+    }
+
+    /// Checks primes and security.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(&(_, most)) = MOST_MODULUS_BITS.iter().find(|(log2, _)| *log2 == self.log2_degree) else {
+            return Err(format!("N = 2^{} is not in 2^12..2^17", self.log2_degree));
+        };
+        let bits = self.modulus_bits();
+        if bits > most {
+            return Err(format!(
+                "log2(QP) is {bits:.1}, more than the {most} that leave 128 bits at N = 2^{}",
+                self.log2_degree
+            ));
+        }
+        let all: Vec<u32> = self.primes.iter().chain(&self.special_primes).copied().collect();
+        let mut sorted = all.clone();
+        sorted.sort_unstable();
+        let sound = |&p: &u32| p < 1 << PRIME_BITS && primes_below(p + 1, self.log2_degree).next() == Some(p);
+        if self.primes.is_empty() || self.special_primes.is_empty() || sorted.windows(2).any(|w| w[0] == w[1]) {
+            return Err("the primes are missing or not distinct".into());
+        }
+        if let Some(p) = all.iter().find(|p| !sound(p)) {
+            return Err(format!("{p} is not a prime that is 1 mod 2N below 2^{PRIME_BITS}"));
+        }
+        if self.special_primes.len() > 8 {
+            return Err("more than 8 special primes overflow the sums of a base conversion".into());
+        }
+        if !(20..PRIME_BITS).contains(&self.scale_log2) {
+            return Err(format!("a scale of 2^{} is not in 2^20..2^{PRIME_BITS}", self.scale_log2));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Activations as polynomials, fitted to what the network does on calibration data.
+//!
+//! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the weight lies on
+//! a uniform grid, which keeps the polynomial bounded where there are few samples.
+
+use serde::{Deserialize, Serialize};
+
+/// Largest shift of a square on its own: beyond it cancellation costs more than three bits.
+const MOST_SHIFT: f64 = 8.0;
+/// Leading coefficients below this share of the largest one are noise of the fit.
+const NEGLIGIBLE: f64 = 1e-6;
+
+/// A polynomial of `u = (x - centre) / radius`, in the form in which it is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Middle of the fitted range.
+    pub centre: f64,
+    /// Half its width.
+    pub radius: f64,
+    /// The polynomial.
+    pub form: Form,
+}
+
+/// Degrees that are fitted, in the order in which they are tried.
+pub const DEGREES: [usize; 4] = [2, 3, 4, 6];
+
+/// Polynomials of at most three multiplications in depth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Form {
+    /// `gain u v`, where v is a second row's value over a radius of its own.
+    Product {
+        /// Folded into whatever reads the value.
+        gain: f64,
+    },
+    /// `gain ((u + shift)^2 + constant)`.
+    Square {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// Shift of the square.
+        shift: f64,
+        /// Constant term.
+        constant: f64,
+    },
+    /// `c0 + c1 u + u^2 (c2 + c3 u)`.
+    Cubic([f64; 4]),
+    /// `gain ((u^2 + a u + b)^2 + c u + d)`: a quartic with its square completed.
+    Quartic {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// Within the square.
+        a: f64,
+        /// Within the square.
+        b: f64,
+        /// Linear rest.
+        c: f64,
+        /// Constant rest.
+        d: f64,
+    },
+    /// `gain ((u^3 + a u^2 + b u + c)^2 + d u^2 + e u + f)`: degree 6 with its square completed.
+    Sextic {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// a to f.
+        rest: [f64; 6],
+    },
+}
+
+/// What all polynomials of a stage have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Form::Product`]
+    Product,
+    /// [`Form::Square`]
+    Square,
+    /// [`Form::Cubic`]
+    Cubic,
+    /// [`Form::Quartic`]
+    Quartic,
+    /// [`Form::Sextic`]
+    Sextic,
+}
+
+impl Form {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Product { .. } => Kind::Product,
+            Self::Square { .. } => Kind::Square,
+            Self::Cubic(_) => Kind::Cubic,
+            Self::Quartic { .. } => Kind::Quartic,
+            Self::Sextic { .. } => Kind::Sextic,
+        }
+    }
+
+    /// Its numbers but for the gain, in the order of their names.
+    #[must_use]
+    pub fn constants(&self) -> Vec<f64> {
+        match *self {
+            Self::Product { .. } => Vec::new(),
+            Self::Square { shift, constant, .. } => vec![shift, constant],
+            Self::Cubic(c) => c.to_vec(),
+            Self::Quartic { a, b, c, d, .. } => vec![a, b, c, d],
+            Self::Sextic { rest, .. } => rest.to_vec(),
+        }
+    }
+
+    /// The polynomial with coefficients `c` of `1, u, u^2, …`, if it is a square of little shift.
+    pub(in crate::ckks) fn square(c: &[f64]) -> Option<Self> {
+        let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
+        let is_square = c[2].abs() > NEGLIGIBLE * largest && c[3..].iter().all(|c| c.abs() <= NEGLIGIBLE * largest);
+        let shift = c[1] / c[2] / 2.0;
+        (is_square && shift.abs() <= MOST_SHIFT).then(|| Self::Square {
+            gain: c[2],
+            shift,
+            constant: c[0] / c[2] - shift * shift,
+        })
+    }
+
+    /// The sextic with seven coefficients `p`.
+    pub(in crate::ckks) fn sextic(p: &[f64]) -> Self {
+        let gain = p[6];
+        if gain == 0.0 {
+            return Self::Sextic { gain, rest: [0.0; 6] };
+        }
+        let a = p[5] / gain / 2.0;
+        let b = (p[4] / gain - a * a) / 2.0;
+        let c = (p[3] / gain - 2.0 * a * b) / 2.0;
+        let (d, e) = (p[2] / gain - b * b - 2.0 * a * c, p[1] / gain - 2.0 * b * c);
+        Self::Sextic { gain, rest: [a, b, c, d, e, p[0] / gain - c * c] }
+    }
+
+    /// The quartic with five coefficients `c`.
+    pub(in crate::ckks) fn quartic(c: &[f64]) -> Self {
+        if c[4] == 0.0 {
+            return Self::Quartic { gain: 0.0, a: 0.0, b: 0.0, c: 0.0, d: 0.0 };
+        }
+        let a = c[3] / c[4] / 2.0;
+        let b = (c[2] / c[4] - a * a) / 2.0;
+        Self::Quartic { gain: c[4], a, b, c: c[1] / c[4] - 2.0 * a * b, d: c[0] / c[4] - b * b }
+    }
+
+    /// Multiplications of ciphertexts, all on one way.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Product { .. } | Self::Square { .. } => 1,
+            Self::Cubic(_) | Self::Quartic { .. } => 2,
+            Self::Sextic { .. } => 3,
+        }
+    }
+
+    /// Largest exponent.
+    #[must_use]
+    pub fn degree(&self) -> usize {
+        match self {
+            Self::Product { .. } | Self::Square { .. } => 2,
+            Self::Cubic(_) => 3,
+            Self::Quartic { .. } => 4,
+            Self::Sextic { .. } => 6,
+        }
+    }
+
+    /// What a reader multiplies the evaluated value with.
+    #[must_use]
+    pub fn gain(&self) -> f64 {
+        match *self {
+            Self::Product { gain }
+            | Self::Square { gain, .. }
+            | Self::Quartic { gain, .. }
+            | Self::Sextic { gain, .. } => gain,
+            Self::Cubic(_) => 1.0,
+        }
+    }
+
+    /// The value at u, and at v where it is a product.
+    #[must_use]
+    pub fn evaluate(&self, u: f64, v: f64) -> f64 {
+        self.evaluate_with(u, v, || 0.0)
+    }
+
+    /// The value at u and v, with what `error` gives added wherever an encrypted evaluation rescales.
+    pub(in crate::ckks) fn evaluate_with(&self, u: f64, v: f64, mut error: impl FnMut() -> f64) -> f64 {
+        match *self {
+            Self::Product { gain } => gain * (u * v + error()),
+            Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant + error()),
+            Self::Cubic([c0, c1, c2, c3]) => {
+                let (square, factor) = (u * u + error(), c2 + c3 * u + error());
+                c0 + c1 * u + square * factor + error()
+            }
+            Self::Quartic { gain, a, b, c, d } => {
+                let square = u * u + a * u + b + error();
+                gain * (square * square + c * u + d + error())
+            }
+            Self::Sextic { gain, rest: [a, b, c, d, e, f] } => {
+                let square = u * u + error();
+                let inner = (square + b) * u + a * square + c + error();
+                gain * (inner * inner + d * square + e * u + f + error())
+            }
+        }
+    }
+}
+
+impl Activation {
+    /// Whether all its numbers are finite, and its range is one.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let fields = [self.form.constants(), vec![self.form.gain()]].concat();
+        fields.iter().all(|x| x.is_finite()) && self.centre.is_finite() && self.radius.is_normal()
+    }
+
+    /// The value at x, and at v where it is a product.
+    #[must_use]
+    pub fn evaluate(&self, x: f64, v: f64) -> f64 {
+        self.form.evaluate((x - self.centre) / self.radius, v)
+    }
+}

@@ -1,0 +1,174 @@
+//! Latency packing: one input over the slots of few ciphertexts. Which layouts the values take, and what is rotated by how much.
+
+use crate::ckks::plan::polynomials::limbs_of_stages;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ckks::cost::CkksCost;
+use crate::ckks::params::layout::{Layout, image_shape};
+use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::linear::{LinearMap, Operand};
+use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::ckks::plan::pricing::Pricing;
+use crate::ckks::plan::shared_rows::SharedRows;
+use crate::ckks::plan::steps::Axis;
+use crate::ckks::plan::wiring::Tensor;
+
+/// Largest distance between pixels that is tried, in multiples of the input's.
+const MOST_GAP: usize = 4;
+
+/// How a network runs on inputs spread over slots: plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyPlan {
+    /// Inputs that share a ciphertext, interleaved.
+    pub lanes: usize,
+    /// Where the input's values lie.
+    pub input: Layout,
+    /// The linear maps of the stages, then the output's.
+    pub maps: Vec<LinearMap>,
+    /// Predicted thread-seconds of one run.
+    pub seconds: f64,
+}
+
+impl LatencyPlan {
+    /// Chooses layouts and steps, stage by stage, each the cheapest behind those before it.
+    ///
+    /// # Errors
+    /// A sentence if the input does not fit.
+    pub fn new(
+        network: &PolynomialNetwork,
+        params: &CkksParams,
+        cost: &CkksCost,
+        lanes: usize,
+    ) -> Result<Self, String> {
+        let ring = params.slots() / lanes;
+        if lanes == 0 || ring < 2 || !lanes.is_power_of_two() {
+            return Err(format!("{lanes} inputs cannot share {} slots", params.slots()));
+        }
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let input = Layout::row_major(&network.input.shape, ring);
+        let mut tensors = vec![Tensor { first: 0, layout: input.clone(), limbs: limbs[0] }];
+        let mut maps = Vec::new();
+        let mut seconds = 0.0;
+        let shapes = network.stages.iter().map(|stage| &stage.shape).chain([&network.output.shape]);
+        let mut first = network.input.len();
+        for ((at, rows), shape) in SharedRows::of_network(network).iter().enumerate().zip(shapes) {
+            let is_output = at == network.stages.len();
+            // The output is not rescaled: two limbs hold it.
+            let own = if is_output { limbs[at].min(2) } else { limbs[at] };
+            let pricing = Pricing { params, cost, limbs: own };
+            let mut best: Option<(LinearMap, f64)> = None;
+            let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
+            for output in candidates(shape, values, &tensors, ring) {
+                for with_windows in [false, true] {
+                    let (map, cost) = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
+                    if best.as_ref().is_none_or(|(_, least)| cost < *least) {
+                        best = Some((map, cost));
+                    }
+                }
+            }
+            let (map, own_seconds) = best.ok_or("a stage has no layout")?;
+            seconds += own_seconds;
+            if !is_output {
+                let products = network.stages[at].depth();
+                seconds += (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
+                tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
+                first += values;
+            }
+            maps.push(map);
+        }
+        Ok(Self { lanes, input, maps, seconds })
+    }
+
+    /// Checks layouts and steps; needed once after reading from outside. That they are those of the network's maps is seen when masks
+    /// are made.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self, network: &PolynomialNetwork) -> Result<(), String> {
+        if self.maps.len() != network.stages.len() + 1 {
+            return Err("the plan has another number of maps than its network".into());
+        }
+        let of_stages = network.stages.iter().map(|stage| (stage.rows_per_value(), stage.rows.len()));
+        let results = of_stages.chain([(1, network.output_rows.len())]);
+        for ((at, map), results) in self.maps.iter().enumerate().zip(results) {
+            map.check(at, results, self.input.ring)?;
+        }
+        self.input.check()
+    }
+
+    /// Bytes of masks, and of the ciphertexts of the widest map.
+    #[must_use]
+    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &CkksParams) -> u64 {
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let (mut masks, mut most) = (0, 0);
+        for (map, limbs) in self.maps.iter().zip(limbs) {
+            let polynomial = |count: usize| (4 * count * limbs) as u64 * (2 * params.slots()) as u64;
+            let outputs = map.ciphertexts();
+            let inputs = |operand: &Operand| {
+                let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
+                before.ciphertexts()
+            };
+            let own = |operand: &Operand| {
+                let steps = &operand.steps;
+                let count = |pick: fn(&Axis) -> usize| steps.axes.iter().map(pick).product::<usize>();
+                let held = inputs(operand) * count(|axis| axis.babies) + outputs * count(Axis::giants);
+                (polynomial(steps.places.len() * inputs(operand) * outputs), polynomial(2 * held))
+            };
+            for (of_masks, held) in map.operands.iter().map(own) {
+                masks += of_masks;
+                most = most.max(held);
+            }
+        }
+        masks + most
+    }
+
+    /// Where the output's values lie.
+    #[must_use]
+    pub fn output(&self) -> &Layout {
+        &self.maps.last().expect("there is an output map").output
+    }
+
+    /// The rotations that a run needs, in slots of the whole ciphertext, each with the most limbs that it is needed at.
+    #[must_use]
+    pub fn rotations(&self, network: &PolynomialNetwork, limbs: usize) -> BTreeMap<usize, usize> {
+        let mut rotations = BTreeMap::new();
+        let stages = limbs_of_stages(network, limbs);
+        for (at, map) in self.maps.iter().enumerate() {
+            let own = if at + 1 == self.maps.len() { stages[at].min(2) } else { stages[at] };
+            for amount in map.rotations() {
+                let most = rotations.entry(amount * self.lanes).or_insert(own);
+                *most = own.max(*most);
+            }
+        }
+        rotations
+    }
+}
+
+/// Layouts that a stage's values may take.
+fn candidates(shape: &[usize], values: usize, tensors: &[Tensor], ring: usize) -> Vec<Layout> {
+    let [channels, height, width] = image_shape(shape);
+    let mut layouts = vec![Layout::vector(values, ring)];
+    if height * width == 1 || channels * height * width != values {
+        return layouts;
+    }
+    let most_period = tensors.iter().map(|tensor| tensor.layout.period).max().unwrap_or(1);
+    for before in tensors {
+        let from = &before.layout;
+        for gap in (1..=MOST_GAP).map(|times| times * from.gap) {
+            for block in [from.block, from.period] {
+                let fitting = (ring / block).max(1);
+                let blocks = channels.div_ceil(gap * gap);
+                let blocks_per_ciphertext = fitting.min(blocks);
+                let period = (blocks_per_ciphertext * block).next_power_of_two().max(most_period);
+                let shape = [channels, height, width];
+                let layout = Layout { shape, gap, pitch: from.pitch, block, blocks_per_ciphertext, period, ring };
+                if layout.check().is_ok() && !layouts.contains(&layout) {
+                    layouts.push(layout);
+                }
+            }
+        }
+    }
+    layouts
+}

@@ -1,0 +1,95 @@
+//! The plan of a model under CKKS: what the model owner's server runs. Self-contained, bound to its public parameters.
+
+pub mod activation;
+pub mod latency;
+pub mod linear;
+pub mod polynomials;
+pub mod pricing;
+pub(crate) mod shared_rows;
+pub mod steps;
+pub mod wiring;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ckks::params::packing::Packing;
+use crate::ckks::params::public::Params;
+use crate::ckks::plan::latency::LatencyPlan;
+use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::ckks::ring::context::Context;
+use crate::files::container as format;
+use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::scheme::Scheme;
+
+/// A model with polynomials, and how it is packed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CkksPlan {
+    /// The public parameters.
+    pub params: Params,
+    /// Affine maps and polynomials.
+    pub network: PolynomialNetwork,
+    /// Layouts and steps, for latency packing.
+    pub latency: Option<LatencyPlan>,
+}
+
+impl CkksPlan {
+    /// The file's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        format::seal_value(Kind::Plan, Scheme::Ckks, &self.params.binding(), self)
+    }
+
+    /// Decodes and checks the body of a plan file.
+    ///
+    /// # Errors
+    /// [`FormatError::Body`] that names the first violation.
+    pub fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, FormatError> {
+        let plan: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
+        plan.check().map_err(FormatError::Body)?;
+        if plan.params.binding() != *binding {
+            return Err(FormatError::Body("the plan's parameters do not belong to its header".into()));
+        }
+        Ok(plan)
+    }
+
+    /// The ring in which the plan runs.
+    ///
+    /// # Errors
+    /// A sentence if the parameters are not secure.
+    pub fn context(&self) -> Result<Context, String> {
+        let context = Context::new(self.params.ckks.clone())?;
+        // One slot an input: rows of a map are enough for all threads.
+        Ok(if self.latency.is_some() { context.spread() } else { context })
+    }
+
+    /// Digest of network and packing.
+    #[must_use]
+    pub fn digest(network: &PolynomialNetwork, latency: Option<&LatencyPlan>) -> String {
+        let body = postcard::to_allocvec(&(network, latency)).expect("plain data always serialises");
+        blake3::hash(&body).to_hex().to_string()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.params.check().map_err(|e| e.to_string())?;
+        self.network.check()?;
+        if self.params.input.tensor != self.network.input || self.params.output.tensor != self.network.output {
+            return Err("the plan's tensors are not those of its parameters".into());
+        }
+        if self.params.ckks.primes.len() <= self.network.levels() {
+            return Err("the plan's parameters have too few levels".into());
+        }
+        match (&self.params.packing, &self.latency) {
+            (Packing::Throughput, None) => Ok(()),
+            (Packing::Latency { lanes, input, output }, Some(own)) => {
+                own.check(&self.network)?;
+                let same = own.lanes == *lanes && own.input == *input && own.output() == output;
+                let keys = own.rotations(&self.network, self.params.ckks.primes.len());
+                if same && keys == self.params.keys.rotation_limbs {
+                    Ok(())
+                } else {
+                    Err("the plan's packing is not that of its parameters".into())
+                }
+            }
+            _ => Err("the plan's packing is not that of its parameters".into()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A network with polynomials for its functions: all that CKKS evaluates.
+//!
+//! Every channel of a stage has a polynomial of its own, fitted behind the polynomials of the stages before it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ckks::plan::activation::{Activation, Form};
+use crate::model::client_op::ClientOp;
+use crate::model::network::{Row, Tap, TensorInfo};
+use crate::model::rows;
+
+/// Where an error comes from.
+pub(in crate::ckks) enum Source {
+    Fresh,
+    Rescale,
+    Switch,
+    Weight,
+    OutputWeight,
+}
+
+/// A stage: affine rows over earlier values, and a polynomial a channel, or products of pairs of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialStage {
+    /// Name of the ONNX node.
+    pub name: String,
+    /// Operators folded in, for people.
+    pub operator: String,
+    /// Shape of the stage's tensor.
+    pub shape: Vec<usize>,
+    /// One affine form a value.
+    #[serde(with = "rows")]
+    pub rows: Vec<Row>,
+    /// Where the stage multiplies, for each row what it is multiplied with, at most 1 on the calibration data; empty elsewhere.
+    #[serde(with = "rows")]
+    pub factors: Vec<Row>,
+    /// For each row its channel.
+    pub channel: Vec<u32>,
+    /// For each channel its polynomial, all of one form.
+    pub activations: Vec<Activation>,
+}
+
+/// Affine maps and polynomials. Values are numbered as in [`Network`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialNetwork {
+    /// The input.
+    pub input: TensorInfo,
+    /// Stages, each reading only what is there.
+    pub stages: Vec<PolynomialStage>,
+    /// The output before the client's operators.
+    pub output: TensorInfo,
+    /// Affine form of each output element.
+    #[serde(with = "rows")]
+    pub output_rows: Vec<Row>,
+    /// What the output's linear map consists of, for people.
+    pub output_operator: String,
+    /// What the client applies after decryption.
+    pub client_ops: Vec<ClientOp>,
+    /// Largest magnitude of an output element on the calibration data.
+    pub output_bound: f64,
+}
+
+impl PolynomialStage {
+    /// The polynomial of a row.
+    #[must_use]
+    pub fn activation(&self, row: usize) -> &Activation {
+        &self.activations[self.channel[row] as usize]
+    }
+
+    /// All rows of its linear map: those of the values, then the factors.
+    #[must_use]
+    pub fn map(&self) -> Vec<&Row> {
+        self.rows.iter().chain(&self.factors).collect()
+    }
+
+    /// Rows of the linear map that make one value.
+    #[must_use]
+    pub fn rows_per_value(&self) -> usize {
+        1 + usize::from(!self.factors.is_empty())
+    }
+
+    /// Multiplications of ciphertexts on the longest way.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.activations.first().map_or(0, |activation| activation.form.depth())
+    }
+}
+
+/// What independent errors of a row's weights, each of the given size, come to.
+fn of_weights(row: &Row, values: &[f64], gains: &[f64], error: f64) -> f64 {
+    if error == 0.0 {
+        return 0.0;
+    }
+    // Where there is no gain, the value is a constant, and nothing reads the ciphertext.
+    let held = |tap: &Tap| match gains[tap.source as usize] {
+        0.0 => 0.0,
+        gain => values[tap.source as usize] / gain,
+    };
+    error * row.taps.iter().map(|tap| held(tap).powi(2)).sum::<f64>().sqrt()
+}
+
+pub(in crate::ckks) fn double(input: &[f32]) -> Vec<f64> {
+    input.iter().map(|&x| f64::from(x)).collect()
+}
+
+impl PolynomialNetwork {
+    /// The output for one input.
+    #[must_use]
+    pub fn evaluate(&self, input: &[f32]) -> Vec<f64> {
+        self.evaluate_with(double(input), &mut |_| 0.0)
+    }
+
+    pub(in crate::ckks) fn evaluate_with(
+        &self,
+        mut values: Vec<f64>,
+        disturb: &mut impl FnMut(Source) -> f64,
+    ) -> Vec<f64> {
+        // A ciphertext holds its value without the gain.
+        let mut gains = vec![1.0; values.len()];
+        for stage in &self.stages {
+            let start = values.len();
+            for (row, affine) in stage.rows.iter().enumerate() {
+                let activation = stage.activation(row);
+                let mut disturb_map =
+                    |row: &Row| disturb(Source::Rescale) + of_weights(row, &values, &gains, disturb(Source::Weight));
+                let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
+                let u = u + disturb_map(affine);
+                let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb_map(factor);
+                let v = stage.factors.get(row).map_or(1.0, factor);
+                let value = activation.form.evaluate_with(u, v, || disturb(Source::Rescale));
+                values.push(value + activation.form.gain() * disturb(Source::Switch));
+            }
+            gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
+        }
+        let disturbed =
+            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(Source::OutputWeight));
+        self.output_rows.iter().map(disturbed).collect()
+    }
+
+    /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        1 + self.stages.iter().map(|stage| 1 + stage.depth()).sum::<usize>()
+    }
+
+    /// Number of values: input elements and rows of stages.
+    #[must_use]
+    pub fn value_count(&self) -> usize {
+        self.input.len() + self.activation_count()
+    }
+
+    /// For each value what tells its channel from all others; only values of one channel can be summed before they are weighted.
+    #[must_use]
+    pub fn channels(&self) -> Vec<u64> {
+        let mut channels = vec![0; self.input.len()];
+        for (at, stage) in self.stages.iter().enumerate() {
+            channels.extend(stage.channel.iter().map(|&c| (at as u64 + 1) << 32 | u64::from(c)));
+        }
+        channels
+    }
+
+    /// Number of polynomials that one input passes.
+    #[must_use]
+    pub fn activation_count(&self) -> usize {
+        self.stages.iter().map(|stage| stage.rows.len()).sum()
+    }
+
+    /// Number of terms of all linear maps.
+    #[must_use]
+    pub fn term_count(&self) -> usize {
+        self.maps().flatten().map(|row| row.taps.len()).sum()
+    }
+
+    /// Rows of the linear maps, stage by stage and then the output's.
+    pub fn maps(&self) -> impl Iterator<Item = Vec<&Row>> {
+        self.stages.iter().map(PolynomialStage::map).chain([self.output_rows.iter().collect()])
+    }
+
+    /// Checks shapes, indices and numbers; needed once after reading from outside.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(&self) -> Result<(), String> {
+        let mut values = self.input.len();
+        let sound = |row: &Row, values: usize| {
+            let finite = row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
+            finite && row.taps.iter().all(|tap| (tap.source as usize) < values)
+        };
+        for stage in &self.stages {
+            let kinds = |a: &Activation| std::mem::discriminant(&a.form);
+            let one_form = stage.activations.windows(2).all(|pair| kinds(&pair[0]) == kinds(&pair[1]));
+            let channels = stage.channel.iter().all(|&c| (c as usize) < stage.activations.len());
+            let lengths = stage.channel.len() == stage.rows.len() && !stage.rows.is_empty();
+            let products = stage.activations.first().is_some_and(|a| matches!(a.form, Form::Product { .. }));
+            let lengths = lengths && stage.factors.len() == if products { stage.rows.len() } else { 0 };
+            if !one_form || !channels || !lengths || !stage.activations.iter().all(Activation::is_finite) {
+                return Err(format!("the polynomials of stage {} are unsound", stage.name));
+            }
+            if !stage.map().iter().all(|row| sound(row, values)) {
+                return Err(format!("the rows of stage {} are unsound", stage.name));
+            }
+            values += stage.rows.len();
+        }
+        let outputs = self.output.len();
+        if self.output_rows.len() != outputs || outputs == 0 || !self.output_rows.iter().all(|row| sound(row, values)) {
+            return Err("the rows of the output are unsound".into());
+        }
+        if !(self.output_bound.is_finite() && self.output_bound >= 0.0) {
+            return Err("the bound of the output is unsound".into());
+        }
+        Ok(())
+    }
+}
+
+/// Limbs at which each stage and the output begin and end, for parameters that have just the levels.
+#[must_use]
+pub fn limbs_of_stages(network: &PolynomialNetwork, limbs: usize) -> Vec<usize> {
+    let mut left = vec![limbs];
+    for stage in &network.stages {
+        left.push(left[left.len() - 1] - 1 - stage.depth());
+    }
+    left
+}

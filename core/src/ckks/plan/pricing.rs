@@ -1,0 +1,48 @@
+//! What the steps of a linear map cost.
+
+use crate::ckks::cost::CkksCost;
+use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::steps::{Axis, Steps};
+use crate::ckks::plan::steps::{baby_amounts, rotations_of};
+
+/// What a megabyte of key is worth, in seconds.
+const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
+
+/// What steps of a map cost where.
+pub struct Pricing<'a> {
+    /// Parameters.
+    pub params: &'a CkksParams,
+    /// Times of operations.
+    pub cost: &'a CkksCost,
+    /// Limbs of the ciphertexts.
+    pub limbs: usize,
+}
+
+impl Pricing<'_> {
+    fn key_seconds(&self, rotations: usize) -> f64 {
+        let special = self.params.special_primes.len();
+        let words = (self.limbs.div_ceil(special) * (self.limbs + special)) << self.params.log2_degree;
+        rotations as f64 * 4e-6 * words as f64 * KEY_SECONDS_PER_MEGABYTE
+    }
+
+    pub(in crate::ckks) fn rotate(&self) -> f64 {
+        self.cost.rotate_seconds(self.params, self.limbs)
+    }
+
+    /// Seconds of all rotations of one operand.
+    pub(in crate::ckks) fn steps_seconds(&self, steps: &Steps, inputs: usize, outputs: usize) -> f64 {
+        let (mut variants, mut decompositions, mut switches) = (1, 0, 0);
+        for amounts in baby_amounts(steps) {
+            let moved = amounts.iter().filter(|&&amount| amount != 0).count();
+            decompositions += if moved > 0 { variants } else { 0 };
+            switches += variants * moved;
+            variants *= amounts.len();
+        }
+        let giants: usize = steps.axes.iter().map(Axis::giants).product();
+        let babies = decompositions as f64 * self.cost.decompose_seconds(self.params, self.limbs)
+            + switches as f64 * self.cost.switch_seconds(self.params, self.limbs);
+        inputs as f64 * babies
+            + (outputs * (giants - 1)) as f64 * self.rotate()
+            + self.key_seconds(rotations_of(steps).len())
+    }
+}

@@ -1,0 +1,66 @@
+//! Linear maps with sums that several rows share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::model::network::{Row, Tap};
+
+/// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
+pub(in crate::ckks) struct SharedRows {
+    /// Values that are summed once.
+    pub groups: Vec<Vec<u32>>,
+    /// Constant term and taps of each row; a tap reads a value, or group `g` at index `first_group + g`.
+    pub rows: Vec<(f64, Vec<(u32, f64)>)>,
+    /// Index of the first group in taps.
+    pub first_group: u32,
+}
+
+impl SharedRows {
+    /// The maps of a network, stage by stage and then the output's, where all values of a stage are at one level.
+    pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
+        let channels = network.channels();
+        let first_group = network.value_count() as u32;
+        network.maps().map(|rows| Self::new(&rows, first_group, |source| (channels[source as usize], 0))).collect()
+    }
+
+    /// What a value reads, each node once: its row and, where there are more rows than values, the rows that far behind it.
+    pub fn reads(&self, value: usize, values: usize) -> BTreeSet<u32> {
+        self.rows[value..].iter().step_by(values).flat_map(|(_, taps)| taps).map(|&(source, _)| source).collect()
+    }
+
+    /// Two values of one channel belong together if every row reads both with one weight, or neither.
+    pub fn new(rows: &[&Row], first_group: u32, channel_of: impl Fn(u32) -> (u64, usize)) -> Self {
+        let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            for tap in row.taps.iter() {
+                let signature = signatures.entry(tap.source).or_insert_with(|| {
+                    let (channel, limbs) = channel_of(tap.source);
+                    let mut hasher = blake3::Hasher::new();
+                    hasher.update(&channel.to_le_bytes()).update(&(limbs as u64).to_le_bytes());
+                    hasher
+                });
+                signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
+            }
+        }
+        let mut members: HashMap<blake3::Hash, Vec<u32>> = HashMap::new();
+        for (&source, signature) in &signatures {
+            members.entry(signature.finalize()).or_default().push(source);
+        }
+        let mut groups: Vec<Vec<u32>> = members.into_values().filter(|members| members.len() > 1).collect();
+        groups.sort_unstable();
+        let mut group_of = HashMap::new();
+        for (group, members) in groups.iter().enumerate() {
+            group_of.extend(members.iter().map(|&member| (member, (first_group + group as u32, members[0]))));
+        }
+        let tap = |tap: &Tap| match group_of.get(&tap.source) {
+            None => Some((tap.source, f64::from(tap.weight))),
+            Some(&(group, head)) => (head == tap.source).then_some((group, f64::from(tap.weight))),
+        };
+        let mut rows: Vec<(f64, Vec<(u32, f64)>)> =
+            rows.iter().map(|row| (row.bias, row.taps.iter().filter_map(tap).collect())).collect();
+        // A constant row still needs a ciphertext to stand in: one that another row reads anyway.
+        let any = rows.iter().find_map(|(_, taps)| taps.first()).map_or(0, |&(source, _)| source);
+        rows.iter_mut().filter(|(_, taps)| taps.is_empty()).for_each(|(_, taps)| taps.push((any, 0.0)));
+        Self { groups, rows, first_group }
+    }
+}

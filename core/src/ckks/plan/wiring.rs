@@ -1,0 +1,136 @@
+//! The entries of a linear map between given layouts.
+
+use std::collections::BTreeSet;
+
+use crate::ckks::params::layout::Layout;
+use crate::ckks::plan::shared_rows::SharedRows;
+use crate::ckks::plan::steps::Steps;
+
+/// Values that exist: the input, or the results of a stage.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Index of its first value.
+    pub first: usize,
+    /// Where its values lie.
+    pub layout: Layout,
+    /// Limbs of its ciphertexts.
+    pub limbs: usize,
+}
+
+/// The entries of a map between given layouts.
+pub(in crate::ckks) struct Wiring<'a> {
+    pub(in crate::ckks) rows: &'a SharedRows,
+    pub(in crate::ckks) tensors: &'a [Tensor],
+    pub(in crate::ckks) output: &'a Layout,
+    pub(in crate::ckks) period: usize,
+    /// For each tensor its windows, if it is read through them.
+    pub(in crate::ckks) windows: Vec<Option<BTreeSet<usize>>>,
+}
+
+/// An entry: from a slot of a tensor's ciphertext to a slot of an output ciphertext.
+pub(in crate::ckks) struct Entry {
+    pub(in crate::ckks) tensor: usize,
+    pub(in crate::ckks) input: usize,
+    pub(in crate::ckks) output: usize,
+    pub(in crate::ckks) slot: usize,
+    pub(in crate::ckks) amount: usize,
+}
+
+impl<'a> Wiring<'a> {
+    pub(in crate::ckks) fn new(
+        rows: &'a SharedRows,
+        tensors: &'a [Tensor],
+        output: &'a Layout,
+        with_windows: bool,
+    ) -> Self {
+        let read: BTreeSet<usize> = tensors_read(rows, tensors);
+        let period = read.iter().map(|&at| tensors[at].layout.period).chain([output.period]).max().unwrap_or(1);
+        let windows = windows_of(rows, tensors, with_windows);
+        Self { rows, tensors, output, period, windows }
+    }
+
+    /// Calls `act` for every entry with its row, the value read, and its weight.
+    pub(in crate::ckks) fn for_each(&self, mut act: impl FnMut(Entry, usize, usize, f64)) {
+        for (row, (_, taps)) in self.rows.rows.iter().enumerate() {
+            let (own, place) = self.output.place(row % self.output.len());
+            let output = row / self.output.len() * self.output.ciphertexts() + own;
+            let mut entry = |value: u32, weight: f64| {
+                let tensor = tensor_of(self.tensors, value);
+                let layout = &self.tensors[tensor].layout;
+                let (input, from) = layout.place(value as usize - self.tensors[tensor].first);
+                let (slot, amount) = if self.output.period < self.period {
+                    let amount = (from + self.period - place) % self.output.period;
+                    ((from + self.period - amount) % self.period, amount)
+                } else {
+                    (place, from + self.output.ring - place)
+                };
+                // Content that repeats may be rotated by whole periods more or less.
+                let amount = amount % layout.period;
+                act(Entry { tensor, input, output, slot, amount }, row, value as usize, weight);
+            };
+            for &(source, weight) in taps.iter().filter(|(_, weight)| *weight != 0.0) {
+                match source.checked_sub(self.rows.first_group) {
+                    None => entry(source, weight),
+                    Some(group) => {
+                        let members = &self.rows.groups[group as usize];
+                        let whole = self.windows[tensor_of(self.tensors, members[0])].is_some();
+                        members[..if whole { 1 } else { members.len() }].iter().for_each(|&value| entry(value, weight));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tensor_of(tensors: &[Tensor], value: u32) -> usize {
+    tensors.partition_point(|tensor| tensor.first <= value as usize) - 1
+}
+
+/// The tensors that rows read; the input, if they read nothing.
+fn tensors_read(rows: &SharedRows, tensors: &[Tensor]) -> BTreeSet<usize> {
+    let taps = rows.rows.iter().flat_map(|(_, taps)| taps);
+    let single = taps.filter(|(source, _)| *source < rows.first_group).map(|&(source, _)| source);
+    let mut read: BTreeSet<usize> =
+        single.chain(rows.groups.iter().flatten().copied()).map(|value| tensor_of(tensors, value)).collect();
+    if read.is_empty() {
+        read.insert(0);
+    }
+    read
+}
+
+/// For each tensor the offsets of its windows' values, if all its values are read in windows of one form.
+fn windows_of(rows: &SharedRows, tensors: &[Tensor], wanted: bool) -> Vec<Option<BTreeSet<usize>>> {
+    let mut windows: Vec<Option<BTreeSet<usize>>> = vec![None; tensors.len()];
+    if !wanted {
+        return windows;
+    }
+    let mut broken = vec![false; tensors.len()];
+    for members in &rows.groups {
+        let tensor = tensor_of(tensors, members[0]);
+        let Tensor { first, layout, .. } = &tensors[tensor];
+        let places: Vec<(usize, usize)> =
+            members.iter().map(|&m| layout.place((m as usize).saturating_sub(*first))).collect();
+        let together =
+            members.iter().all(|&m| tensor_of(tensors, m) == tensor) && places.iter().all(|p| p.0 == places[0].0);
+        let offsets: BTreeSet<usize> =
+            places.iter().map(|p| (p.1 + layout.period - places[0].1) % layout.period).collect();
+        match &windows[tensor] {
+            _ if !together => broken[tensor] = true,
+            None => windows[tensor] = Some(offsets),
+            Some(before) => broken[tensor] |= *before != offsets,
+        }
+    }
+    for &(source, _) in rows.rows.iter().flat_map(|(_, taps)| taps) {
+        if source < rows.first_group {
+            broken[tensor_of(tensors, source)] = true;
+        }
+    }
+    for (tensor, window) in windows.iter_mut().enumerate() {
+        let layout = &tensors[tensor].layout;
+        let full = |window: &BTreeSet<usize>| Steps::new(window, layout.period, &[layout.pitch]).is_full();
+        if broken[tensor] || window.as_ref().is_some_and(|window| !full(window)) {
+            *window = None;
+        }
+    }
+    windows
+}

@@ -1,0 +1,207 @@
+//! Polynomials fitted to functions on calibration data.
+
+use crate::ckks::plan::activation::{Activation, Form};
+
+/// How much wider than the calibrated range the fit reaches.
+const WIDENING: f64 = 1.15;
+/// Share of the weight on the uniform grid.
+const GRID_SHARE: f64 = 0.05;
+/// Points of the grid.
+const GRID: usize = 64;
+/// Largest share of the last but one coefficient in twice the leading one: beyond it the completed square cancels.
+const MOST_SKEW: f64 = 1.0;
+/// Least share of a quartic's leading coefficient in its largest one: below it the linear rest outgrows its scale.
+const LEAST_LEAD: f64 = 1.0 / 64.0;
+
+/// What a channel's polynomial is fitted to.
+pub struct Channel<'a> {
+    /// Arguments of the function on calibration data.
+    pub samples: Vec<f64>,
+    /// The function.
+    pub function: &'a dyn Fn(f64) -> f64,
+}
+
+impl Activation {
+    /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of its channel. All have the
+    /// same form, so that channels can share a ciphertext.
+    ///
+    /// # Panics
+    /// If a channel has no samples.
+    #[must_use]
+    pub fn fit(channels: &[Channel<'_>], degree: usize) -> Vec<Self> {
+        let ranges: Vec<(f64, f64)> = channels.iter().map(|channel| range(&channel.samples)).collect();
+        let polynomial = |(at, channel): (usize, &Channel<'_>)| {
+            least_squares(&channel.samples, degree, ranges[at], channel.function)
+        };
+        let fitted: Vec<Vec<f64>> = channels.iter().enumerate().map(polynomial).collect();
+        let squares: Option<Vec<Form>> = fitted.iter().map(|c| Form::square(c)).collect();
+        let forms = squares.unwrap_or_else(|| {
+            let form = |(at, c): (usize, &Vec<f64>)| {
+                let Channel { samples, function } = &channels[at];
+                match degree {
+                    0..=3 => Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0))),
+                    4 => Form::quartic(&with_lead(c, samples, ranges[at], function)),
+                    _ => Form::sextic(&with_lead(c, samples, ranges[at], function)),
+                }
+            };
+            fitted.iter().enumerate().map(form).collect()
+        });
+        forms.into_iter().zip(ranges).map(|(form, (centre, radius))| Self { centre, radius, form }).collect()
+    }
+}
+
+/// Middle and half width of the range that is fitted.
+fn range(samples: &[f64]) -> (f64, f64) {
+    assert!(!samples.is_empty(), "a fit needs samples");
+    let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let centre = f64::midpoint(low, high);
+    (centre, ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9))
+}
+
+/// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted again where
+/// it was not.
+fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
+    let degree = c.len() - 1;
+    let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
+    let least = (c[degree - 1].abs() / (2.0 * MOST_SKEW)).max(LEAST_LEAD * largest);
+    if c[degree].abs() >= least {
+        return c.to_vec();
+    }
+    let lead = least.copysign(c[degree]);
+    let rest = |x: f64| function(x) - lead * ((x - range.0) / range.1).powi(degree as i32);
+    let mut refitted = least_squares(samples, degree - 1, range, &rest);
+    refitted.push(lead);
+    refitted
+}
+
+/// Coefficients of `1, u, …, u^degree` of the weighted least-squares fit.
+fn least_squares(
+    samples: &[f64],
+    degree: usize,
+    (centre, radius): (f64, f64),
+    function: &dyn Fn(f64) -> f64,
+) -> Vec<f64> {
+    let size = degree + 1;
+    let mut normal = vec![vec![0.0; size + 1]; size];
+    let mut add = |u: f64, weight: f64| {
+        let value = function(centre + radius * u);
+        let mut basis = vec![1.0, u];
+        for i in 2..size {
+            basis.push(2.0 * u * basis[i - 1] - basis[i - 2]);
+        }
+        for (i, row) in normal.iter_mut().enumerate() {
+            for (j, entry) in row[..size].iter_mut().enumerate() {
+                *entry += weight * basis[i] * basis[j];
+            }
+            row[size] += weight * basis[i] * value;
+        }
+    };
+    for &x in samples {
+        add((x - centre) / radius, (1.0 - GRID_SHARE) / samples.len() as f64);
+    }
+    for i in 0..GRID {
+        add((2.0 * i as f64 + 1.0) / GRID as f64 - 1.0, GRID_SHARE / GRID as f64);
+    }
+    let chebyshev = solve(normal);
+    // T_0 … T_degree in powers of u.
+    let mut powers = vec![vec![1.0], vec![0.0, 1.0]];
+    for i in 2..size {
+        let mut next = vec![0.0; i + 1];
+        for (j, c) in powers[i - 1].iter().enumerate() {
+            next[j + 1] += 2.0 * c;
+        }
+        for (j, c) in powers[i - 2].iter().enumerate() {
+            next[j] -= c;
+        }
+        powers.push(next);
+    }
+    let mut coefficients = vec![0.0; size];
+    for (weight, polynomial) in chebyshev.iter().zip(&powers) {
+        for (c, p) in coefficients.iter_mut().zip(polynomial) {
+            *c += weight * p;
+        }
+    }
+    coefficients
+}
+
+/// Gaussian elimination with pivots on an augmented matrix.
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let size = rows.len();
+    for column in 0..size {
+        let pivot = (column..size).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));
+        rows.swap(column, pivot.unwrap_or(column));
+        let head = rows[column].clone();
+        for row in &mut rows[column + 1..] {
+            let factor = row[column] / head[column];
+            for (x, h) in row.iter_mut().zip(&head) {
+                *x -= factor * h;
+            }
+        }
+    }
+    let mut solution = vec![0.0; size];
+    for row in (0..size).rev() {
+        let known: f64 = (row + 1..size).map(|j| rows[row][j] * solution[j]).sum();
+        solution[row] = (rows[row][size] - known) / rows[row][row];
+    }
+    solution
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Function = fn(f64) -> f64;
+
+    fn samples() -> Vec<f64> {
+        (0..200).map(|i| f64::from(i * i % 97) / 40.0 - 0.7).collect()
+    }
+
+    fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
+        let channels: Vec<Channel<'_>> =
+            functions.iter().map(|f| Channel { samples: samples(), function: f }).collect();
+        Activation::fit(&channels, degree)
+    }
+
+    #[test]
+    fn polynomials_are_fitted_exactly_and_with_one_form() {
+        let quartic: Function = |x| 0.1 * x * x * x * x - x * x + 0.5 * x + 2.0;
+        let cubic: Function = |x| x * x * x - 0.25 * x;
+        let square: Function = |x| 0.5 + x * (2.0 - 3.0 * x);
+        let sextic: Function = |x| 0.2 * x.powi(6) - 0.3 * x.powi(5) + x * x * x - x + 0.25;
+        let cases = [(4, vec![square, |x| x * x]), (3, vec![cubic, square]), (4, vec![quartic]), (6, vec![sextic])];
+        for (degree, functions) in cases {
+            let fitted = fit(degree, &functions);
+            for (fitted, function) in fitted.iter().zip(&functions) {
+                for x in samples() {
+                    assert!((fitted.evaluate(x, 1.0) - function(x)).abs() < 1e-9, "{fitted:?} at {x}");
+                }
+            }
+            let same = |f: &Activation| std::mem::discriminant(&f.form) == std::mem::discriminant(&fitted[0].form);
+            assert!(fitted.iter().all(same));
+        }
+        assert!(fit(4, &[square, |x| x * x]).iter().all(|f| matches!(f.form, Form::Square { .. })));
+    }
+
+    #[test]
+    fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
+        let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x];
+        for ((fitted, function), degree) in [4, 6].into_iter().flat_map(|degree| {
+            fit(degree, &functions).into_iter().zip(functions).skip(1).map(move |pair| (pair, degree))
+        }) {
+            assert_eq!(fitted.form.degree(), degree);
+            let worst = samples().iter().map(|&x| (fitted.evaluate(x, 1.0) - function(x)).abs()).fold(0.0, f64::max);
+            assert!(worst < 2e-2, "{fitted:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
+        let samples: Vec<f64> =
+            (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
+        let fitted = Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4)[0];
+        let error = samples.iter().map(|&x| (fitted.evaluate(x, 1.0) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
+        assert!(error.sqrt() < 0.05, "{}", error.sqrt());
+        assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49, 1.0).abs() < 3.0));
+    }
+}

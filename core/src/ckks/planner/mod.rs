@@ -1,0 +1,317 @@
+//! Chooses polynomials, parameters and packing: the cheapest for a batch whose simulated accuracy stays within the budget.
+
+pub mod fit;
+pub mod least_squares;
+pub mod simulate;
+
+use crate::ckks::cost::CkksCost;
+use crate::ckks::error::CkksError;
+use crate::ckks::params::key_request::KeyRequest;
+use crate::ckks::params::packing::Packing;
+use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use crate::ckks::params::set::{CkksParams, MOST_MODULUS_BITS};
+use crate::ckks::plan::CkksPlan;
+use crate::ckks::plan::activation::DEGREES;
+use crate::ckks::plan::latency::LatencyPlan;
+use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::ckks::plan::polynomials::limbs_of_stages;
+use crate::ckks::plan::shared_rows::SharedRows;
+use crate::ckks::planner::simulate::SlotNoise;
+use crate::ckks::ring::context::Context;
+use crate::ckks::ring::modulus::PRIME_BITS;
+use crate::ckks::session::throughput::ThroughputSession;
+use crate::files::container::HEADER_BYTES;
+use crate::files::params::{FORMAT, VERSION};
+use crate::files::scheme::Scheme;
+use crate::model::network::Network;
+use crate::planning::calibration::Calibration;
+use crate::planning::error::{PlanError, check_calibration};
+use crate::planning::judge::{Judge, Loss, Task};
+use crate::progress::Progress;
+
+/// What the caller may choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Largest share of calibration inputs whose argmax may differ from plaintext, or relative output error.
+    pub max_loss: f64,
+    /// How the loss is measured.
+    pub task: Task,
+    /// Inputs that come at a time.
+    pub batch: usize,
+    /// Cost of the machine that will run the plan.
+    pub cost: CkksCost,
+}
+
+/// Noise of the output, over the largest calibrated output, that no set may exceed.
+const MOST_NOISE: f64 = 8e-5;
+/// Share of the time that the largest noise is worth.
+const NOISE_PRICE: f64 = 0.5;
+/// Below this scale rescaling alone costs three decimal places at N = 2^14.
+const LEAST_SCALE: u32 = 25;
+/// Beyond it there are few primes near the scale.
+const MOST_SCALE: u32 = 29;
+/// Most special primes that are tried.
+const MOST_SPECIAL: usize = 4;
+/// Inputs that noise is simulated on.
+const NOISE_INPUTS: usize = 24;
+/// Inputs may leave their calibrated range by this share of it, as fits reach further too.
+const INPUT_MARGIN: f64 = 0.05;
+
+/// Derives polynomials, parameters and plan.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan(
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<CkksPlan, PlanError> {
+    check_calibration(network, calibration)?;
+    progress.start("fitting polynomials", DEGREES.len() as u64);
+    let statistics = Calibration::collect(network, calibration);
+    if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
+        return Err(PlanError::PlainOutput { index });
+    }
+    let judge = Judge::new(network, &statistics, options.task);
+    let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
+    progress.finish();
+    let chosen = choose(&polynomials, calibration, options)?;
+    let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
+    let loss = judge.judge(polynomials.term_count(), 1, |input, seed| polynomials.simulate(input, &noise, seed));
+    let (low, high) = statistics.input_range;
+    let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
+    finish(polynomials, chosen, &loss, (low - margin, high + margin))
+}
+
+/// The polynomials of least degree that keep the loss within its budget.
+fn fit(
+    network: &Network,
+    calibration: &[Vec<f32>],
+    judge: &Judge<'_>,
+    max_loss: f64,
+    progress: &dyn Progress,
+) -> Result<PolynomialNetwork, PlanError> {
+    let mut best = f64::INFINITY;
+    for degree in DEGREES {
+        let polynomials = PolynomialNetwork::fit(network, calibration, degree);
+        let loss = judge.judge(polynomials.term_count(), 1, |input, _| polynomials.evaluate(input));
+        let own = loss.disagreement.unwrap_or(loss.relative_error);
+        progress.advance(1);
+        if own <= max_loss {
+            return Ok(polynomials);
+        }
+        best = best.min(own);
+    }
+    Err(PlanError::Polynomials { max_loss, best })
+}
+
+/// Parameters with a packing, and what a run of it costs and errs.
+struct Chosen {
+    params: CkksParams,
+    latency: Option<LatencyPlan>,
+    seconds: f64,
+    noise: f64,
+}
+
+/// The cheapest secure parameters and packing for the batch.
+fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &Options) -> Result<Chosen, PlanError> {
+    let mut last = "no parameters are precise enough".to_string();
+    let mut best: Option<(Chosen, f64)> = None;
+    let mut found = [false; 2];
+    for (log2_degree, _) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
+        for params in candidates(log2_degree, polynomials.levels()) {
+            for rotates in [false, true] {
+                let noise =
+                    noise_of(polynomials, calibration, &SlotNoise::new(&params, rotates, polynomials.output_bound));
+                let largest = MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE);
+                if noise > largest {
+                    continue;
+                }
+                // Where inputs fill all slots, rotations can only add to the work.
+                if rotates && found[0] && options.batch >= params.slots() {
+                    found[1] = true;
+                    continue;
+                }
+                let packed = if rotates {
+                    latency(polynomials, &params, options)
+                } else {
+                    Ok((None, throughput_seconds(polynomials, &params, &options.cost)))
+                };
+                let (latency, seconds) = match packed {
+                    Ok(packed) => packed,
+                    Err(error) => {
+                        last = error;
+                        continue;
+                    }
+                };
+                found[usize::from(rotates)] = true;
+                let inputs = latency.as_ref().map_or(params.slots(), |latency| latency.lanes);
+                let total = options.batch.div_ceil(inputs) as f64 * seconds;
+                // Less noise is worth a little time.
+                let total = total * (1.0 + NOISE_PRICE * noise / largest);
+                if best.as_ref().is_none_or(|(_, least)| total < *least) {
+                    best = Some((Chosen { params: params.clone(), latency, seconds, noise }, total));
+                }
+            }
+        }
+        // A larger ring makes a run no faster; it only takes more inputs at a time.
+        if found == [true; 2] && options.batch <= 1 << (log2_degree - 1) {
+            break;
+        }
+    }
+    if let Some((chosen, _)) = best {
+        return Ok(chosen);
+    }
+    Err(PlanError::Depth(format!("no ring up to 2^16 has {} levels at 128 bits ({last})", polynomials.levels())))
+}
+
+/// The secure sets with so many levels, at the widest scale for each number of special primes.
+#[must_use]
+pub fn candidates(log2_degree: u32, levels: usize) -> Vec<CkksParams> {
+    let Some(&(_, most)) = MOST_MODULUS_BITS.iter().find(|(log2, _)| *log2 == log2_degree) else { return Vec::new() };
+    let with_special = |special: usize| {
+        let left = most - f64::from(PRIME_BITS) * (1.0 + special as f64);
+        // Primes lie on both sides of the scale: their product is that of the scales to within a bit.
+        let scale = ((left - 1.0) / levels as f64).min(f64::from(MOST_SCALE)).floor();
+        (scale >= f64::from(LEAST_SCALE)).then(|| CkksParams::new(log2_degree, levels, scale as u32, special).ok())?
+    };
+    (1..=MOST_SPECIAL).filter_map(with_special).collect()
+}
+
+/// The cheapest number of lanes for the batch.
+fn latency(
+    polynomials: &PolynomialNetwork,
+    params: &CkksParams,
+    options: &Options,
+) -> Result<(Option<LatencyPlan>, f64), String> {
+    let mut best: Option<(LatencyPlan, f64)> = None;
+    let mut last = String::new();
+    let most = options.batch.next_power_of_two().min(params.slots() / 64);
+    for lanes in std::iter::successors(Some(1), |lanes| Some(2 * lanes)).take_while(|&lanes| lanes <= most) {
+        match LatencyPlan::new(polynomials, params, &options.cost, lanes) {
+            Ok(plan) => {
+                let total = options.batch.div_ceil(lanes) as f64 * plan.seconds;
+                if best.as_ref().is_some_and(|(_, least)| total >= *least) {
+                    break;
+                }
+                best = Some((plan, total));
+            }
+            Err(error) => last = error,
+        }
+    }
+    let (plan, _) = best.ok_or(last)?;
+    let seconds = plan.seconds;
+    Ok((Some(plan), seconds))
+}
+
+/// Thread-seconds of a run with one slot an input.
+fn throughput_seconds(network: &PolynomialNetwork, params: &CkksParams, cost: &CkksCost) -> f64 {
+    let limbs = limbs_of_stages(network, params.primes.len());
+    let maps = SharedRows::of_network(network);
+    let terms = maps.iter().map(|map| {
+        let sums = map.groups.iter().map(Vec::len).sum::<usize>();
+        map.rows.iter().map(|(_, taps)| taps.len()).sum::<usize>() + sums
+    });
+    let linear: f64 = terms.zip(&limbs).map(|(terms, &limbs)| terms as f64 * cost.product_seconds(params, limbs)).sum();
+    let stage = |(stage, &limbs): (&crate::ckks::plan::polynomials::PolynomialStage, &usize)| {
+        let products = (1..=stage.depth()).map(|depth| cost.multiply_seconds(params, limbs - depth)).sum::<f64>();
+        let rows = stage.rows.len() + stage.factors.len();
+        stage.rows.len() as f64 * products + rows as f64 * cost.rescale_seconds(params, limbs)
+    };
+    linear + network.stages.iter().zip(&limbs).map(stage).sum::<f64>()
+}
+
+/// Root mean square of the output's noise.
+fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &SlotNoise) -> f64 {
+    let step = calibration.len().div_ceil(NOISE_INPUTS);
+    let inputs: Vec<&Vec<f32>> = calibration.iter().step_by(step).collect();
+    let square = |(at, input): (usize, &&Vec<f32>)| -> f64 {
+        let (exact, noisy) = (polynomials.evaluate(input), polynomials.simulate(input, noise, at as u64 ^ 0x5eed));
+        exact.iter().zip(&noisy).map(|(e, n)| (e - n) * (e - n)).sum()
+    };
+    let total: f64 = inputs.iter().enumerate().map(square).sum();
+    (total / (inputs.len() * polynomials.output.len()) as f64).sqrt()
+}
+
+/// Memory of a run with one slot an input, on the threads of the machine that plans.
+fn throughput_bytes(network: &PolynomialNetwork, params: &CkksParams) -> Result<u64, CkksError> {
+    let context = Context::new(params.clone()).map_err(CkksError::Plan)?;
+    Ok(ThroughputSession::new(&context, network, None)?.peak_bytes())
+}
+
+fn finish(
+    network: PolynomialNetwork,
+    chosen: Chosen,
+    loss: &Loss,
+    (low, high): (f64, f64),
+) -> Result<CkksPlan, PlanError> {
+    let Chosen { params: ckks, latency, seconds, noise } = chosen;
+    let limbs = ckks.primes.len();
+    let keys = KeyRequest {
+        relinearisation_limbs: if network.stages.iter().any(|stage| stage.depth() > 0) { limbs - 1 } else { 0 },
+        rotation_limbs: latency.as_ref().map(|latency| latency.rotations(&network, limbs)).unwrap_or_default(),
+    };
+    let packing = latency.as_ref().map_or(Packing::Throughput, |latency| Packing::Latency {
+        lanes: latency.lanes,
+        input: latency.input.clone(),
+        output: latency.output().clone(),
+    });
+    let mut params = Params {
+        format: FORMAT.into(),
+        version: VERSION,
+        scheme: Scheme::Ckks,
+        input: InputEncoding { tensor: network.input.clone(), low, high },
+        output: OutputEncoding {
+            tensor: network.output.clone(),
+            scale: ckks.output_scale(network.output_bound),
+            noise,
+            client_ops: network.client_ops.clone(),
+        },
+        plan_digest: CkksPlan::digest(&network, latency.as_ref()),
+        prediction: Prediction::default(),
+        ckks,
+        packing,
+        keys,
+    };
+    let memory_bytes = match &latency {
+        Some(latency) => latency.memory_bytes(&network, &params.ckks),
+        None => throughput_bytes(&network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
+    };
+    let (inputs, outputs) = params.ciphertexts_per_run();
+    let polynomial = 4 << params.ckks.log2_degree;
+    let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
+    params.prediction = Prediction {
+        disagreement: loss.disagreement,
+        relative_error: loss.relative_error,
+        degree: degree.unwrap_or(0),
+        thread_seconds_per_run: seconds,
+        evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
+        input_bytes: (HEADER_BYTES + inputs * (polynomial * limbs + 40)) as u64,
+        output_bytes: (HEADER_BYTES + outputs * (2 * polynomial * limbs.min(2) + 16)) as u64,
+        memory_bytes,
+    };
+    Ok(CkksPlan { params, network, latency })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_that_can_be_emitted_is_secure() {
+        let mut count = 0;
+        for (log2_degree, most) in MOST_MODULUS_BITS {
+            for levels in 1..=60 {
+                for params in candidates(log2_degree, levels) {
+                    assert_eq!(params.check(), Ok(()));
+                    assert_eq!(params.primes.len(), levels + 1);
+                    assert!(params.modulus_bits() <= most, "{levels} levels");
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 300, "{count}");
+        assert!(candidates(13, 20).is_empty());
+    }
+}

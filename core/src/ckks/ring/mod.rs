@@ -1,0 +1,10 @@
+//! The ring: residues, transforms, and the constants that follow from parameters.
+
+pub mod ciphertext;
+pub mod context;
+pub mod encode;
+pub mod keys;
+pub mod modulus;
+pub mod ntt;
+pub(in crate::ckks) mod pool;
+pub mod words;

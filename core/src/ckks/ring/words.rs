@@ -1,0 +1,199 @@
+//! Loops over the words of one limb; all arguments are of equal length.
+
+use crate::ckks::ring::modulus::{Factor, Modulus, times};
+use crate::device::simd::for_each_arch;
+
+for_each_arch! {
+    /// `a += b`, residues.
+    pub fn add = add_words, (modulus: Modulus, a: &mut [u32], b: &[u32])
+}
+for_each_arch! {
+    /// `a -= b`, residues.
+    pub fn subtract = subtract_words, (modulus: Modulus, a: &mut [u32], b: &[u32])
+}
+for_each_arch! {
+    /// `a *= factor`: any words to residues.
+    pub fn scale = scale_words, (modulus: Modulus, a: &mut [u32], factor: Factor)
+}
+for_each_arch! {
+    /// `a += offset`, residues.
+    pub fn shift = shift_words, (modulus: Modulus, a: &mut [u32], offset: u32)
+}
+for_each_arch! {
+    /// `a = (a - b) * factor` for residues a and b below 2p.
+    pub fn subtract_and_scale = subtract_and_scale_words, (modulus: Modulus, a: &mut [u32], b: &[u32], factor: Factor)
+}
+for_each_arch! {
+    /// `out = a * b / 2^32`, residues.
+    pub fn multiply = multiply_words, (modulus: Modulus, out: &mut [u32], a: &[u32], b: &[u32])
+}
+for_each_arch! {
+    /// The product of `a0 + a1 s` and `b0 + b1 s`, each coefficient times 2^-32.
+    pub fn tensor = tensor_words,
+    (modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2])
+}
+for_each_arch! {
+    /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it is not 0.
+    pub fn combine = combine_words, (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
+}
+for_each_arch! {
+    /// Two sums of products with the same factors: `out[k] = sum_i a[k][i] * b[i] / 2^32`, residues.
+    pub fn inner_products = inner_products_words,
+    (modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]])
+}
+for_each_arch! {
+    /// `out = (a - center) 2^32 mod p` for any words; `center` is a residue times 2^32.
+    pub fn recenter = recenter_words, (modulus: Modulus, out: &mut [u32], a: &[u32], center: u32)
+}
+for_each_arch! {
+    /// `a /= 2^32` mod p, and adds `offset`, a residue: out of Montgomery form.
+    pub fn leave_montgomery = leave_montgomery_words, (modulus: Modulus, a: &mut [u32], offset: u32)
+}
+for_each_arch! {
+    /// `out = values 2^32 mod p`, for values between -2^62 and 2^62.
+    pub fn lift = lift_words, (modulus: Modulus, out: &mut [u32], values: &[i64])
+}
+/// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
+const LAZY_SUMS: usize = 12;
+/// Words whose 64-bit sums stay in the first-level cache.
+const BLOCK: usize = 256;
+/// The same for two sums side by side.
+const PAIR_BLOCK: usize = 128;
+
+#[inline(always)]
+fn add_words(modulus: Modulus, a: &mut [u32], b: &[u32]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a = modulus.add(*a, b);
+    }
+}
+
+#[inline(always)]
+fn subtract_words(modulus: Modulus, a: &mut [u32], b: &[u32]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a = modulus.sub(*a, b);
+    }
+}
+
+#[inline(always)]
+fn scale_words(modulus: Modulus, a: &mut [u32], factor: Factor) {
+    for a in a {
+        let x = times(*a, factor.value, factor.quotient, modulus.p);
+        *a = x.min(x.wrapping_sub(modulus.p));
+    }
+}
+
+#[inline(always)]
+fn shift_words(modulus: Modulus, a: &mut [u32], offset: u32) {
+    for a in a {
+        *a = modulus.add(*a, offset);
+    }
+}
+
+#[inline(always)]
+fn subtract_and_scale_words(modulus: Modulus, a: &mut [u32], b: &[u32], factor: Factor) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        let x = times(*a + 2 * modulus.p - b, factor.value, factor.quotient, modulus.p);
+        *a = x.min(x.wrapping_sub(modulus.p));
+    }
+}
+
+#[inline(always)]
+fn multiply_words(modulus: Modulus, out: &mut [u32], a: &[u32], b: &[u32]) {
+    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        *out = modulus.reduce(u64::from(a) * u64::from(b));
+    }
+}
+
+#[inline(always)]
+fn tensor_words(modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2]) {
+    let [low, middle, high] = out;
+    let operands = a[0].iter().zip(a[1]).zip(b[0].iter().zip(b[1]));
+    for (((low, middle), high), ((&a0, &a1), (&b0, &b1))) in low.iter_mut().zip(middle).zip(high).zip(operands) {
+        let (a0, a1, b0, b1) = (u64::from(a0), u64::from(a1), u64::from(b0), u64::from(b1));
+        *low = modulus.reduce(a0 * b0);
+        *middle = modulus.reduce_sum(a0 * b1 + a1 * b0);
+        *high = modulus.reduce(a1 * b1);
+    }
+}
+
+#[inline(always)]
+fn combine_words(modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64) {
+    for (at, out) in out.chunks_mut(BLOCK).enumerate() {
+        let block = at * BLOCK..at * BLOCK + out.len();
+        let mut first = true;
+        for (terms, weights) in terms.chunks(LAZY_SUMS).zip(weights.chunks(LAZY_SUMS)) {
+            let mut sums = [if first { offset } else { 0 }; BLOCK];
+            for (term, &weight) in terms.iter().zip(weights) {
+                for (sum, &x) in sums.iter_mut().zip(&term[block.clone()]) {
+                    *sum += u64::from(x) * u64::from(weight);
+                }
+            }
+            store_sums(modulus, out, &sums, first);
+            first = false;
+        }
+    }
+}
+
+#[inline(always)]
+fn inner_products_words(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]]) {
+    const BLOCK: usize = PAIR_BLOCK;
+    let [low, high] = out;
+    for (at, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
+        let block = at * BLOCK..at * BLOCK + low.len();
+        let mut first = true;
+        let terms = a[0].chunks(LAZY_SUMS).zip(a[1].chunks(LAZY_SUMS)).zip(b.chunks(LAZY_SUMS));
+        for ((a0, a1), b) in terms {
+            let mut sums = [[0_u64; BLOCK]; 2];
+            for ((a0, a1), b) in a0.iter().zip(a1).zip(b) {
+                let [low, high] = &mut sums;
+                let words = a0[block.clone()].iter().zip(&a1[block.clone()]).zip(&b[block.clone()]);
+                for ((low, high), ((&x0, &x1), &y)) in low.iter_mut().zip(high).zip(words) {
+                    *low += u64::from(x0) * u64::from(y);
+                    *high += u64::from(x1) * u64::from(y);
+                }
+            }
+            store_sums(modulus, low, &sums[0], first);
+            store_sums(modulus, high, &sums[1], first);
+            first = false;
+        }
+    }
+}
+
+#[inline(always)]
+fn store_sums(modulus: Modulus, out: &mut [u32], sums: &[u64], first: bool) {
+    if first {
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = modulus.reduce_sum(sum);
+        }
+    } else {
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = modulus.add(*out, modulus.reduce_sum(sum));
+        }
+    }
+}
+
+#[inline(always)]
+fn recenter_words(modulus: Modulus, out: &mut [u32], a: &[u32], center: u32) {
+    for (out, &a) in out.iter_mut().zip(a) {
+        *out = modulus.sub(modulus.montgomery_of_word(a), center);
+    }
+}
+
+#[inline(always)]
+fn leave_montgomery_words(modulus: Modulus, a: &mut [u32], offset: u32) {
+    for a in a {
+        *a = modulus.add(modulus.reduce(u64::from(*a)), offset);
+    }
+}
+
+#[inline(always)]
+fn lift_words(modulus: Modulus, out: &mut [u32], values: &[i64]) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        let magnitude = value.unsigned_abs();
+        let low = modulus.montgomery_of_word(magnitude as u32);
+        // Twice: times 2^32 for its place, and once more for the form.
+        let high = modulus.montgomery_of_word(modulus.montgomery_of_word((magnitude >> 32) as u32));
+        let sum = modulus.add(low, high);
+        *out = if value < 0 { modulus.sub(0, sum) } else { sum };
+    }
+}

@@ -1,0 +1,3 @@
+//! What is evaluated when.
+
+pub(in crate::ckks) mod order;
