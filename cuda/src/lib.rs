@@ -3,18 +3,17 @@
 //! Kernels come from [`heman_kernels`] as machine code; building needs no CUDA, running needs the NVIDIA driver only. All steps are
 //! queued on one stream, so that only downloads and [`heman_core::device::Device::sync`] wait.
 
-mod backend;
-mod bootstrap;
+mod device;
 mod devices;
-mod keyswitch;
-mod linear;
+mod launch;
 mod modules;
-mod seeded_rows;
-mod tuning;
+mod rates;
+mod tfhe;
 
-pub use backend::{CudaBackend, Rates};
-pub use bootstrap::{CudaBootstrapKey, CudaTables, operations};
+pub use device::CudaBackend;
 pub use devices::{CudaDevice, CudaError, devices};
-pub use keyswitch::CudaKeyswitchKey;
-pub use linear::CudaAffine;
-pub use tuning::Waves;
+pub use rates::Rates;
+pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
+pub use tfhe::keyswitch::CudaKeyswitchKey;
+pub use tfhe::linear::CudaAffine;
+pub use tfhe::waves::Waves;

@@ -11,8 +11,9 @@ use heman_core::tfhe::params::security::smallest_noise_bound;
 use heman_core::tfhe::params::set::TfheParams;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::CudaBackend;
-use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
-use heman_testing::{cuda_emulation, noise, suite};
+use heman_testing::cuda_emulation;
+use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
+use heman_testing::tfhe::{noise, suite};
 
 /// The backend on the emulated driver, or nothing where it cannot be built.
 fn backend() -> Option<CudaBackend> {

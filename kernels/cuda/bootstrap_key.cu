@@ -5,7 +5,7 @@
 //
 // Grid: x over polynomials. Block: 128 threads. Dynamic shared memory: M pairs of pairs, 32 M bytes.
 // Reads words and roots; writes M points a polynomial. No atomics.
-// Mirror: core/src/cpu/rotation.rs, fold_torus
+// Mirror: core/src/tfhe/cpu/rotation.rs, fold_torus
 #include "parameters.cuh"
 
 namespace {

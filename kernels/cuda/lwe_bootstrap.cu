@@ -5,13 +5,13 @@
 //
 // Grid: x over groups of `ciphertexts` rows. Block: ciphertexts x (k + 1) polynomials, Ring::THREADS threads each, rounded up to
 // whole warps. Dynamic shared memory: points (ciphertexts x rows of the key x M), accumulators (ciphertexts x (k + 1) x N words),
-// sums of rounding errors, exponents; `shared_bytes` below is mirrored by cuda/src/bootstrap.rs.
+// sums of rounding errors, exponents; `shared_bytes` below is mirrored by kernels/src/shapes.rs.
 // Reads rows of n + 1 words, the key, tables; writes rows of k N + 1 words. No global atomics; the order of every sum is fixed.
 // The whole rotation is one launch: accumulators stay in shared memory as 32-bit words, each key word that a thread reads
 // serves all ciphertexts of its block.
 //
 // Compiled once for every N, HEMAN_LOG2_N from 8 to 12.
-// Mirror: core/src/cpu/bootstrap.rs, core/src/cpu/rotation.rs
+// Mirror: core/src/tfhe/cpu/bootstrap.rs, core/src/tfhe/cpu/rotation.rs
 #include "negacyclic_fft.cuh"
 #include "parameters.cuh"
 

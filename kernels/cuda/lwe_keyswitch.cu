@@ -15,7 +15,7 @@
 // Grid: x over tiles of 256 output words, y over rows. Block: 256 threads. Shared memory: 256 words, their digits.
 //
 // Digits: balanced, in [-B/2, B/2]; at B/2 the carry follows the next digit (Joye, ePrint 2021/1161, section 4).
-// Mirror: core/src/cpu/keyswitch.rs
+// Mirror: core/src/tfhe/cpu/keyswitch.rs
 #include "parameters.cuh"
 #include "tensor_cores.cuh"
 

@@ -8,7 +8,7 @@
 // position; terms are a multiple of 32. Picks beyond the last repeat one that is there, weights beyond are zero.
 // Grid: the same over tiles of 256 words. Block: 8 warps of 32 words. No shared memory.
 //
-// Mirror: core/src/cpu/linear.rs
+// Mirror: core/src/tfhe/cpu/linear.rs
 #include "parameters.cuh"
 #include "tensor_cores.cuh"
 

@@ -7,7 +7,7 @@
 // Phases of LOG_P depths stay in a thread's registers; between two phases the points change hands through shared memory.
 // In every phase a thread reads and writes the same positions, so one barrier a change is enough.
 // Positions are swizzled so that eight neighbours' 16-byte accesses meet all 32 banks in both phases.
-// Mirror: core/src/cpu/rotation.rs (another order of points; only products of both transforms are comparable).
+// Mirror: core/src/tfhe/cpu/rotation.rs (another order of points; only products of both transforms are comparable).
 #pragma once
 
 #include "heman.cuh"

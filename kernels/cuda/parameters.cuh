@@ -1,4 +1,4 @@
-// Parameter blocks, word for word those of kernels/src/lib.rs.
+// Parameter blocks, word for word those of kernels/src/parameters.rs.
 #pragma once
 
 #include "heman.cuh"

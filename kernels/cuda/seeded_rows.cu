@@ -5,7 +5,7 @@
 //
 // Grid: x over blocks of the stream, then body words. Block: 256 threads. Dynamic shared memory: the S-box and 44 words of round keys.
 // Reads bodies; writes rows. No atomics.
-// Mirror: core/src/evaluation_key.rs
+// Mirror: core/src/tfhe/files/evaluation_key.rs
 #include "parameters.cuh"
 
 namespace {

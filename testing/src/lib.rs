@@ -5,7 +5,5 @@
 #![allow(clippy::missing_panics_doc, reason = "a suite panics when it fails: that is its result")]
 
 pub mod cuda_emulation;
-pub mod keys;
-pub mod noise;
 pub mod required;
-pub mod suite;
+pub mod tfhe;

@@ -3,8 +3,8 @@
 use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::cpu::reference::ReferenceBackend;
 use heman_core::tfhe::params::set::TfheParams;
-use heman_testing::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
-use heman_testing::{noise, suite};
+use heman_testing::tfhe::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
+use heman_testing::tfhe::{noise, suite};
 
 fn backend() -> CpuBackend {
     CpuBackend::new(2).expect("threads")

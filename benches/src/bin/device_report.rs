@@ -15,8 +15,8 @@ use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::TfheParams;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
-use heman_testing::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
-use heman_testing::{noise, suite};
+use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
+use heman_testing::tfhe::{noise, suite};
 use serde_json::{Value, json};
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.

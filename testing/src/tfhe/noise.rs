@@ -5,7 +5,7 @@ use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::table_set::TableSet;
 use heman_core::tfhe::torus::to_turns;
 
-use crate::keys::{TestKeys, phases, words};
+use crate::tfhe::keys::{TestKeys, phases, words};
 
 /// Measured variance over predicted variance, a step.
 #[derive(Clone, Copy, Debug)]

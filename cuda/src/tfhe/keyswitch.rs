@@ -8,8 +8,9 @@ use heman_core::tfhe::ops::KeyswitchOps;
 use heman_core::tfhe::params::set::TfheParams;
 use heman_kernels::{LWE_KEYSWITCH, LweKeyswitchParams};
 
-use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};
-use crate::seeded_rows::SeededRows;
+use crate::device::CudaBackend;
+use crate::launch::{Block, MOST_TILES, config, launch};
+use crate::tfhe::seeded_rows::SeededRows;
 
 /// Input words whose digits one step multiplies; rows and output words of a block. They mirror `lwe_keyswitch.cu`.
 const DEPTH: usize = 32;

@@ -6,7 +6,8 @@ use cudarc::driver::{CudaView, CudaViewMut, DeviceRepr};
 use heman_core::device::error::BackendError;
 use heman_kernels::{SEEDED_ROWS, SeededRowsParams};
 
-use crate::backend::{Block, CudaBackend, config, launch};
+use crate::device::CudaBackend;
+use crate::launch::{Block, config, launch};
 
 const THREADS: usize = 256;
 /// The S-box and eleven round keys.

@@ -2,20 +2,15 @@
 
 use std::sync::Arc;
 
-use bytemuck::Pod;
 use cudarc::driver::sys::{CUdevice_attribute, CUresult};
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchConfig, result, sys,
-};
+use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, result, sys};
 use heman_core::device::error::{BackendError, require};
 use heman_core::device::{DEFAULT_BUFFER_BYTES, Device};
-use heman_core::tfhe::files::ciphertexts::EncryptedInput;
-use heman_core::tfhe::ops::InputOps;
 use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
 use crate::modules::Modules;
-use crate::seeded_rows::SeededRows;
+use crate::rates::Rates;
 
 /// Runs every step on one NVIDIA device, in the order of the calls.
 pub struct CudaBackend {
@@ -26,38 +21,6 @@ pub struct CudaBackend {
     shared_bytes: usize,
     rates: Rates,
 }
-
-/// What the device can do at most, from its data sheet's counts a clock and the clock that the driver reports.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates {
-    /// Double-precision instructions a second, a fused multiply-add being one.
-    pub doubles: f64,
-    /// 32-bit integer multiply-adds a second.
-    pub words: f64,
-    /// 8-bit integer multiply-adds a second on the tensor cores.
-    pub bytes: f64,
-}
-
-impl Rates {
-    /// Source: CUDA C++ programming guide, throughput of arithmetic instructions; tensor core rates of NVIDIA's data sheets.
-    fn new(multiprocessors: usize, clock_hz: f64, compute_capability: (i32, i32)) -> Self {
-        let clocks = multiprocessors as f64 * clock_hz;
-        let (doubles, bytes) = match compute_capability {
-            (8, 0) => (32.0, 2048.0),
-            (9, 0) => (64.0, 4096.0),
-            (10, 0) => (64.0, 8192.0),
-            _ => (2.0, 1024.0),
-        };
-        Self { doubles: clocks * doubles, words: clocks * 64.0, bytes: clocks * bytes }
-    }
-}
-
-/// A parameter block as a kernel argument.
-#[repr(transparent)]
-pub(crate) struct Block<T>(pub T);
-
-// SAFETY: plain words without padding, laid out as the kernel's block of the same name.
-unsafe impl<T: Pod> DeviceRepr for Block<T> {}
 
 impl CudaBackend {
     /// Opens device `index`.
@@ -163,18 +126,6 @@ impl CudaBackend {
     }
 }
 
-/// Grid of a launch that must not be larger than the driver takes.
-pub(crate) fn config(grid: (usize, usize), threads: usize, shared_bytes: usize) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (grid.0 as u32, grid.1 as u32, 1),
-        block_dim: (threads as u32, 1, 1),
-        shared_mem_bytes: shared_bytes as u32,
-    }
-}
-
-/// Blocks that a grid takes in its second dimension.
-pub(crate) const MOST_TILES: usize = 65_535;
-
 impl Device for CudaBackend {
     type Buffer = CudaSlice<u32>;
 
@@ -212,41 +163,5 @@ impl Device for CudaBackend {
 
     fn sync(&self) -> Result<(), BackendError> {
         self.stream.synchronize().map_err(|error| self.error("waiting for the device", error, 0))
-    }
-}
-
-/// Launches with the arguments in order and turns the driver's error into ours.
-macro_rules! launch {
-    ($backend:expr, $step:expr, $function:expr, $config:expr, $($arg:expr),+ $(,)?) => {{
-        use cudarc::driver::PushKernelArg as _;
-        let mut builder = $backend.stream.launch_builder($function);
-        $(builder.arg($arg);)+
-        // SAFETY: the arguments are those of the kernel's signature, in order; buffers were checked to be as long as the
-        // kernel's comment says.
-        unsafe { builder.launch($config) }.map(|_| ()).map_err(|error| $backend.error($step, error, 0))
-    }};
-}
-pub(crate) use launch;
-
-impl InputOps for CudaBackend {
-    fn upload_inputs(
-        &self,
-        inputs: &EncryptedInput,
-        (first, count): (usize, usize),
-        row_words: usize,
-        buffer: &mut CudaSlice<u32>,
-        at: usize,
-    ) -> Result<(), BackendError> {
-        const STEP: &str = "inputs";
-        let values = inputs.bodies.len() / inputs.images as usize;
-        require(STEP, at.saturating_add(values * count * row_words), buffer.len())?;
-        let bodies = self.load(STEP, &inputs.bodies[first * values..(first + count) * values])?;
-        for (image, seed) in inputs.seeds[first..first + count].iter().enumerate() {
-            let rows = SeededRows { seed, mask_words: row_words - 1, body_words: 1, stride: count * row_words };
-            let mut target = buffer.slice_mut(at + image * row_words..at + values * count * row_words);
-            let bodies = bodies.slice(image * values..(image + 1) * values);
-            rows.expand(self, STEP, 0..values, &bodies, &mut target)?;
-        }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use heman_core::tfhe::ops::{InputOps, KeyswitchOps, LinearOps, TfheBackend};
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_core::tfhe::table_set::TableSet;
 
-use crate::keys::{TestKeys, phases, words};
+use crate::tfhe::keys::{TestKeys, phases, words};
 
 /// Batch sizes around the widths at which implementations change their path.
 const ROWS: [usize; 8] = [1, 2, 3, 31, 32, 33, 100, 129];

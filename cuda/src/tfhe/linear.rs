@@ -7,7 +7,8 @@ use heman_core::tfhe::ops::LinearOps;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_kernels::{LWE_LINEAR, LweLinearItem, LweLinearParams};
 
-use crate::backend::{Block, CudaBackend, MOST_TILES, config, launch};
+use crate::device::CudaBackend;
+use crate::launch::{Block, MOST_TILES, config, launch};
 
 /// Kernels an item; mirrors `lwe_linear.cu`.
 const KERNELS: usize = 8;

@@ -5,7 +5,8 @@
 //! second-level cache: `16 (k+1)^2 l M` a block, for all its ciphertexts. Groups of g bits share the transforms and take `2^g - 1` times the
 //! products and bytes, and `4 (k+1) l M` instructions more for each. [`operations`] is what a benchmark divides by the device's rate.
 
-use std::f64::consts::TAU;
+use crate::tfhe::roots::{roots, unit_root};
+use crate::tfhe::waves::{Waves, fastest};
 
 use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
@@ -15,9 +16,9 @@ use heman_core::tfhe::params::set::TfheParams;
 use heman_core::tfhe::table_set::TableSet;
 use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootstrapParams};
 
-use crate::backend::{Block, CudaBackend, config, launch};
-use crate::seeded_rows::SeededRows;
-use crate::tuning::{Waves, fastest};
+use crate::device::CudaBackend;
+use crate::launch::{Block, config, launch};
+use crate::tfhe::seeded_rows::SeededRows;
 
 /// Words of the standard key that are on the device at a time while the key is prepared.
 const STAGED_WORDS: usize = 1 << 20;
@@ -93,37 +94,6 @@ pub fn operations(params: &TfheParams) -> f64 {
     let factors = if params.grouping_factor == 1 { 0.0 } else { 4.0 * columns * level * points };
     let products = params.subsets() as f64 * (4.0 * columns * columns * level * points + factors);
     (params.lwe_dimension / params.grouping_factor) as f64 * (transforms + products)
-}
-
-/// `exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1))` at index `2^d + p`, for `log2_points` depths; real and imaginary parts alternate.
-fn roots(log2_points: u32) -> Vec<f64> {
-    let mut table = vec![0.0, 0.0];
-    for depth in 0..log2_points {
-        for node in 0..1_u32 << depth {
-            let reversed = if depth == 0 { 0 } else { node.reverse_bits() >> (32 - depth) };
-            let (cos, sin) = unit_root((0.25 + f64::from(reversed)) / f64::from(2_u32 << depth));
-            table.extend([cos, sin]);
-        }
-    }
-    table
-}
-
-/// Cosine and sine of a fraction of a turn, `0 <= turns < 1`, reduced to the first octant before it is rounded to radians:
-/// errors of the roots are errors of every bootstrap.
-fn unit_root(turns: f64) -> (f64, f64) {
-    if turns >= 0.5 {
-        let (cos, sin) = unit_root(turns - 0.5);
-        (-cos, -sin)
-    } else if turns >= 0.25 {
-        let (cos, sin) = unit_root(turns - 0.25);
-        (-sin, cos)
-    } else if turns > 0.125 {
-        let (cos, sin) = unit_root(0.25 - turns);
-        (sin, cos)
-    } else {
-        let (sin, cos) = (TAU * turns).sin_cos();
-        (cos, sin)
-    }
 }
 
 impl CudaBackend {
@@ -280,24 +250,5 @@ impl BootstrapOps for CudaBackend {
         let ciphertexts = key.fixed.unwrap_or_else(|| fastest(&key.waves, rows, self.multiprocessors()));
         let rotation = Rotation { rows, images, steps: key.params.lwe_dimension, ciphertexts };
         self.rotate(key, tables, rotation, input, out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_root_squares_to_its_parent() {
-        let table = roots(8);
-        let root = |index: usize| (table[2 * index], table[2 * index + 1]);
-        for index in 1..256 {
-            // The parent's subtree is X^2m - r^2, with r or -r as the child's square.
-            let (re, im) = root(index);
-            let square = (re * re - im * im, 2.0 * re * im);
-            let want = if index == 1 { (0.0, 1.0) } else { root(index / 2) };
-            let sign = if index == 1 || index % 2 == 0 { 1.0 } else { -1.0 };
-            assert!((square.0 - sign * want.0).abs() < 1e-15 && (square.1 - sign * want.1).abs() < 1e-15, "{index}");
-        }
     }
 }

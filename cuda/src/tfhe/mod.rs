@@ -1,0 +1,10 @@
+//! The steps of TFHE on the device.
+
+pub(crate) mod bootstrap;
+mod inputs;
+pub(crate) mod keyswitch;
+pub(crate) mod linear;
+mod roots;
+mod seeded_rows;
+mod tuning;
+pub(crate) mod waves;

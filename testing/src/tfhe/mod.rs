@@ -1,0 +1,5 @@
+//! TFHE: keys, noise, and the suite of steps.
+
+pub mod keys;
+pub mod noise;
+pub mod suite;
