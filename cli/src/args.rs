@@ -1,5 +1,6 @@
 //! The command line.
 
+use heman_core::files::scheme::Scheme;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -232,6 +233,16 @@ pub enum SchemeChoice {
     Tfhe,
     /// Cheon, Kim, Kim, Song
     Ckks,
+}
+
+impl From<SchemeChoice> for Option<Scheme> {
+    fn from(choice: SchemeChoice) -> Self {
+        match choice {
+            SchemeChoice::Auto => None,
+            SchemeChoice::Tfhe => Some(Scheme::Tfhe),
+            SchemeChoice::Ckks => Some(Scheme::Ckks),
+        }
+    }
 }
 
 /// What matters.

@@ -45,7 +45,6 @@ from_errors!(
     heman_core::files::container::FormatError,
     heman_core::import::ImportError,
     heman_core::files::params::ParamsError,
-    heman_core::planning::error::PlanError,
     heman_cuda::CudaError,
     heman_wgpu::WgpuError,
 );

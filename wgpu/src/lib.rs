@@ -21,7 +21,7 @@ pub struct WgpuDevice {
 #[derive(Debug, thiserror::Error)]
 pub enum WgpuError {
     /// The backend itself.
-    #[error("the wgpu backend is not built yet; use --device cpu")]
+    #[error("the wgpu backend is not built yet")]
     NotBuilt,
 }
 

@@ -1,5 +1,6 @@
 //! Text for people and facts for machines.
 
+pub mod choice;
 pub mod ckks;
 pub mod tfhe;
 

@@ -110,7 +110,7 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
         "{}{text}\n\n{} input(s) {} on {}\naccuracy      {} (plaintext {})\nagreement     {:.2} % with the plaintext model\n\
          error         largest {:.4}, mean {:.4}; least cosine {:.5}\ntime          {:.3} s an input\n\
          memory        {} at the most",
-        derived.choice,
+        report::choice::text(derived.choice.as_ref()),
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },
         run.device,

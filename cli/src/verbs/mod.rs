@@ -13,8 +13,9 @@ mod keyparams;
 
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
+use heman_core::either::planner::Options;
 use heman_core::planning::judge::Task;
-use heman_core::tfhe::planner::options::Options;
+use heman_core::tfhe::planner::options as tfhe;
 
 use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
 use crate::error::CliError;
@@ -47,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// The options of both planners.
-fn options(planning: &Planning) -> Result<(Options, ckks::Options), CliError> {
+fn options(planning: &Planning) -> Result<Options, CliError> {
     if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
         return Err(CliError::new(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));
     }
@@ -66,12 +67,13 @@ fn options(planning: &Planning) -> Result<(Options, ckks::Options), CliError> {
         },
         |batch| batch as usize,
     );
-    let tfhe = Options {
+    let tfhe = tfhe::Options {
         max_loss: planning.max_loss,
         task,
         exact: planning.exact,
         p_fail_log2: planning.p_fail.log2,
-        ..Options::default()
+        ..tfhe::Options::default()
     };
-    Ok((tfhe, ckks::Options { max_loss: planning.max_loss, task, batch, cost: CkksCost::default() }))
+    let ckks = ckks::Options { max_loss: planning.max_loss, task, batch, cost: CkksCost::default() };
+    Ok(Options { tfhe, ckks })
 }

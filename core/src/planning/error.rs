@@ -31,10 +31,7 @@ pub enum PlanError {
         index: usize,
     },
     /// No secure parameters are accurate enough.
-    #[error(
-        "no parameters keep the loss within {max_loss}: the most precise set that was tried loses {best:.4}; \
-         allow more with --max-loss"
-    )]
+    #[error("no parameters keep the loss within {max_loss}: the most precise set that was tried loses {best:.4}")]
     Accuracy {
         /// What was asked for.
         max_loss: f64,
@@ -42,10 +39,7 @@ pub enum PlanError {
         best: f64,
     },
     /// No polynomials are accurate enough.
-    #[error(
-        "no polynomials keep the loss within {max_loss}: the best that were tried lose {best:.4}; allow more with --max-loss, \
-         or evaluate the functions as they are with --scheme tfhe"
-    )]
+    #[error("no polynomials keep the loss within {max_loss}: the best that were tried lose {best:.4}")]
     Polynomials {
         /// What was asked for.
         max_loss: f64,
@@ -53,10 +47,10 @@ pub enum PlanError {
         best: f64,
     },
     /// No ring is large enough.
-    #[error("CKKS: {0}; --scheme tfhe has no bound on depth")]
+    #[error("CKKS: {0}")]
     Depth(String),
     /// Exact mode needs a model on an integer grid.
-    #[error("--exact: {0}")]
+    #[error("exact mode: {0}")]
     Exact(String),
 }
 

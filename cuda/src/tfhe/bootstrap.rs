@@ -109,7 +109,7 @@ impl CudaBackend {
         let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
         let shape = BootstrapShape::find(params.polynomial_size, params.glwe_dimension).ok_or_else(|| {
             let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);
-            unsupported("a ring that has a CUDA kernel (N up to 4096; --device cpu takes every ring)".into(), found)
+            unsupported("a ring that has a CUDA kernel (N up to 4096; the CPU takes every ring)".into(), found)
         })?;
         let most = MOST_BASE_LOG + 1 - params.grouping_factor;
         if params.pbs_base_log > most {

@@ -1,0 +1,67 @@
+//! Why a scheme was taken, for people and for machines.
+
+use heman_core::either::planner::{Choice, Estimate};
+use serde_json::{Value, json};
+
+use super::bytes;
+
+/// The comparison, for people; empty where a scheme was asked for.
+pub fn text(choice: Option<&Choice>) -> String {
+    match choice {
+        None => String::new(),
+        Some(Choice::OnlyTfhe(error)) => format!("scheme TFHE: {error}\n"),
+        Some(Choice::OnlyCkks(error)) => format!("scheme CKKS: TFHE has {error}\n"),
+        Some(Choice::Compared { tfhe, ckks, batch }) => {
+            let (fast, slow, name) = if ckks.thread_seconds < tfhe.thread_seconds {
+                (ckks.thread_seconds, tfhe.thread_seconds, "CKKS")
+            } else {
+                (tfhe.thread_seconds, ckks.thread_seconds, "TFHE")
+            };
+            format!(
+                "{:6} {:>20} {:>26} {:>16} {:>16} {:>16}\n{}{}{name} is predicted to be {:.1} times faster at this \
+                 accuracy; --scheme takes the other\n",
+                "scheme",
+                "changed decisions",
+                format!("thread-s for {batch} input(s)"),
+                "evaluation key",
+                "encrypted input",
+                "output",
+                row("TFHE", tfhe),
+                row("CKKS", ckks),
+                slow / fast,
+            )
+        }
+    }
+}
+
+/// The same for machines; null where a scheme was asked for.
+pub fn json(choice: Option<&Choice>) -> Value {
+    match choice {
+        None => Value::Null,
+        Some(Choice::OnlyTfhe(error)) => json!({ "ckks": error.to_string() }),
+        Some(Choice::OnlyCkks(error)) => json!({ "tfhe": error.to_string() }),
+        Some(Choice::Compared { tfhe, ckks, batch }) => {
+            json!({ "tfhe": estimate(tfhe), "ckks": estimate(ckks), "batch": batch })
+        }
+    }
+}
+
+fn row(name: &str, estimate: &Estimate) -> String {
+    let loss = match estimate.disagreement {
+        Some(share) => format!("{:.2} %", 100.0 * share),
+        None => format!("(error {:.4} %)", 100.0 * estimate.relative_error),
+    };
+    let [key, input, output] = [estimate.evaluation_key_bytes, estimate.input_bytes, estimate.output_bytes].map(bytes);
+    format!("{name:6} {loss:>20} {:>26.2} {key:>16} {input:>16} {output:>16}\n", estimate.thread_seconds)
+}
+
+fn estimate(estimate: &Estimate) -> Value {
+    json!({
+        "predicted_disagreement": estimate.disagreement,
+        "predicted_relative_error": estimate.relative_error,
+        "predicted_thread_seconds": estimate.thread_seconds,
+        "evaluation_key_bytes": estimate.evaluation_key_bytes,
+        "encrypted_input_bytes": estimate.input_bytes,
+        "encrypted_output_bytes": estimate.output_bytes,
+    })
+}

@@ -1,0 +1,140 @@
+//! The choice between the schemes: both plan, and the one with the least predicted time for the batch is taken.
+
+use crate::ckks;
+use crate::ckks::plan::CkksPlan;
+use crate::either::plan::AnyPlan;
+use crate::files::scheme::Scheme;
+use crate::model::network::Network;
+use crate::planning::error::PlanError;
+use crate::progress::Progress;
+use crate::tfhe;
+use crate::tfhe::plan::Plan;
+use crate::tfhe::planner::options::Planned;
+
+/// What the caller may choose for either scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// For TFHE.
+    pub tfhe: tfhe::planner::options::Options,
+    /// For CKKS; the schemes are compared for its batch.
+    pub ckks: ckks::planner::Options,
+}
+
+/// A plan, and how it was chosen.
+pub struct Derived {
+    /// The plan.
+    pub plan: AnyPlan,
+    /// Widest weights of a TFHE plan, in bits.
+    pub weight_bits: Option<u32>,
+    /// Why this scheme; none where it was asked for.
+    pub choice: Option<Choice>,
+}
+
+/// Why a scheme was taken.
+pub enum Choice {
+    /// Both can, and this is what each would take.
+    Compared {
+        /// TFHE's promises.
+        tfhe: Estimate,
+        /// CKKS's promises.
+        ckks: Estimate,
+        /// Inputs that they are for.
+        batch: usize,
+    },
+    /// There is only a TFHE plan; CKKS's reason.
+    OnlyTfhe(PlanError),
+    /// There is only a CKKS plan; TFHE's reason.
+    OnlyCkks(PlanError),
+}
+
+/// What a plan promises for one batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Share of calibration inputs whose decision changes, for classifiers.
+    pub disagreement: Option<f64>,
+    /// Root mean square of the output error over that of the output.
+    pub relative_error: f64,
+    /// Thread-seconds of the batch.
+    pub thread_seconds: f64,
+    /// Evaluation key file.
+    pub evaluation_key_bytes: u64,
+    /// Encrypted inputs of the batch.
+    pub input_bytes: u64,
+    /// Encrypted outputs of the batch.
+    pub output_bytes: u64,
+}
+
+impl Estimate {
+    fn of_tfhe(plan: &Plan, batch: usize) -> Self {
+        let promised = &plan.params.prediction;
+        let batch = batch as u64;
+        Self {
+            disagreement: promised.disagreement,
+            relative_error: promised.relative_error,
+            thread_seconds: promised.thread_seconds_per_input * batch as f64,
+            evaluation_key_bytes: promised.evaluation_key_bytes,
+            input_bytes: promised.input_bytes * batch,
+            output_bytes: promised.output_bytes * batch,
+        }
+    }
+
+    fn of_ckks(plan: &CkksPlan, batch: usize) -> Self {
+        let promised = &plan.params.prediction;
+        let runs = batch.div_ceil(plan.params.inputs_per_run()) as u64;
+        Self {
+            disagreement: promised.disagreement,
+            relative_error: promised.relative_error,
+            thread_seconds: promised.thread_seconds_per_run * runs as f64,
+            evaluation_key_bytes: promised.evaluation_key_bytes,
+            input_bytes: promised.input_bytes * runs,
+            output_bytes: promised.output_bytes * runs,
+        }
+    }
+}
+
+/// Plans for a scheme, or for both and takes the faster one.
+///
+/// # Errors
+/// [`PlanError`]; where neither scheme has a plan it is TFHE's, which is about the model or the data, not about depth or polynomials.
+pub fn plan(
+    scheme: Option<Scheme>,
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Derived, PlanError> {
+    let tfhe = || tfhe::planner::plan(network, calibration, &options.tfhe, progress);
+    let ckks = || ckks::planner::plan(network, calibration, &options.ckks, progress);
+    match scheme {
+        Some(Scheme::Tfhe) => Ok(of_tfhe(tfhe()?, None)),
+        Some(Scheme::Ckks) => Ok(of_ckks(ckks()?, None)),
+        None => choose(ckks(), tfhe(), options.ckks.batch),
+    }
+}
+
+fn of_tfhe(planned: Planned, choice: Option<Choice>) -> Derived {
+    Derived { weight_bits: Some(planned.weight_bits), plan: AnyPlan::Tfhe(Box::new(planned.plan)), choice }
+}
+
+fn of_ckks(plan: CkksPlan, choice: Option<Choice>) -> Derived {
+    Derived { plan: AnyPlan::Ckks(Box::new(plan)), weight_bits: None, choice }
+}
+
+/// The faster of both for the batch, or the one that there is.
+fn choose(
+    ckks: Result<CkksPlan, PlanError>,
+    tfhe: Result<Planned, PlanError>,
+    batch: usize,
+) -> Result<Derived, PlanError> {
+    let (ckks, tfhe) = match (ckks, tfhe) {
+        (Err(_), Err(error)) => return Err(error),
+        (Err(error), Ok(tfhe)) => return Ok(of_tfhe(tfhe, Some(Choice::OnlyTfhe(error)))),
+        (Ok(ckks), Err(error)) => return Ok(of_ckks(ckks, Some(Choice::OnlyCkks(error)))),
+        (Ok(ckks), Ok(tfhe)) => (ckks, tfhe),
+    };
+    let batch = batch.min(ckks.params.inputs_per_run());
+    let (own_tfhe, own_ckks) = (Estimate::of_tfhe(&tfhe.plan, batch), Estimate::of_ckks(&ckks, batch));
+    let takes_ckks = own_ckks.thread_seconds < own_tfhe.thread_seconds;
+    let choice = Some(Choice::Compared { tfhe: own_tfhe, ckks: own_ckks, batch });
+    Ok(if takes_ckks { of_ckks(ckks, choice) } else { of_tfhe(tfhe, choice) })
+}
