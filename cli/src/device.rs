@@ -5,7 +5,6 @@ use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::TfheParams;
 use heman_cuda::{CudaBackend, CudaError};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{DeviceChoice, Running};
 use crate::error::CliError;
@@ -43,15 +42,12 @@ pub fn open(running: &Running, params: &TfheParams) -> Result<Opened, CliError> 
     }
 }
 
-/// Threads for CKKS, which runs on the host only so far, and their name.
-pub fn ckks_threads(running: &Running) -> Result<(ThreadPool, String), CliError> {
+/// The host for CKKS, which runs there only so far.
+pub fn ckks_device(running: &Running) -> Result<CpuBackend, CliError> {
     if !matches!(running.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
         return Err(CliError::new("CKKS runs on the CPU only so far; use --device cpu, or --scheme tfhe"));
     }
-    let pool = ThreadPoolBuilder::new().num_threads(running.threads).build();
-    let pool = pool.map_err(|error| CliError::new(error.to_string()))?;
-    let name = format!("CPU, {} threads", pool.current_num_threads());
-    Ok((pool, name))
+    Ok(CpuBackend::new(running.threads)?)
 }
 
 /// Bytes that CKKS may use.

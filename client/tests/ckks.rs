@@ -8,6 +8,7 @@ use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::context::Context;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
+use heman_core::ckks::ring::number::{Number, State};
 use tfhe_fft::c64;
 
 struct Setting {
@@ -120,7 +121,7 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
                 let x = s.context.drop_to(cx.clone(), limbs).expect("fewer limbs");
                 let rotated = s.context.automorphism(&x, &key);
                 assert!(s.error(&rotated, &want) < 1e-3, "{steps}: {}", s.error(&rotated, &want));
-                let hoisted = s.context.hoisted(&x, &s.context.decompose_mask(&x), &key);
+                let hoisted = s.context.hoisted(&x, &s.context.decompose_mask(&x, s.context.limbs_of(&x)), &key);
                 assert_eq!(hoisted, rotated);
             }
         }
@@ -142,7 +143,8 @@ fn linear_combinations_take_one_number_a_term() {
     let sum = s.context.linear_combination(&terms, scale).expect("terms");
     let mut sum = s.context.rescale(sum).expect("a level is left");
     assert!((sum.scale / s.scale - 1.0).abs() < 1e-12, "a weight at the scale of the prime keeps the scale");
-    s.context.add_constant(&mut sum, -1.5);
+    let at = State { scale: sum.scale, limbs: s.context.limbs_of(&sum) };
+    s.context.add_number(&mut sum, &Number::new(&s.context.params, -1.5, at)).expect("alike");
     let want: Vec<c64> = (0..count)
         .map(|j| inputs.iter().zip(&weights).fold(c64::new(-1.5, 0.0), |sum, (x, &w)| sum + x[j] * w))
         .collect();

@@ -2,6 +2,7 @@
 
 use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::ckks::session::CkksSession;
 use heman_core::device::cpu::CpuBackend;
@@ -98,9 +99,10 @@ fn ckks_multiplies() {
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
         let key = CkksKey::generate(&plan.params).expect("sound parameters");
-        let context = plan.context().expect("sound parameters");
-        let keys = key.evaluation_key(&NoProgress).expand(&context, &plan.params.keys).expect("the keys asked for");
-        let session = CkksSession::new(&context, &context, &plan, keys, u64::MAX).expect("a plan and its keys");
+        let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
+        let ring = ring.expect("sound parameters");
+        let session =
+            CkksSession::new(&ring, &plan, &key.evaluation_key(&NoProgress), u64::MAX).expect("a plan and its keys");
         let inputs = samples(8);
         let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
         let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");

@@ -1,14 +1,15 @@
 //! Throughput packing on real key sets: a network of all shapes that the order must cope with, against plaintext.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use heman_client::ckks::CkksSecretKey;
 use heman_core::ckks::error::CkksError;
+use heman_core::ckks::files::seeded::SeededCiphertext;
+use heman_core::ckks::ops::{RnsDevice, RnsOps};
+use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::CkksParams;
 use heman_core::ckks::plan::polynomials::PolynomialNetwork;
-use heman_core::ckks::ring::context::Context;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::session::throughput::ThroughputSession;
+use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::progress::NoProgress;
@@ -84,36 +85,36 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let polynomials = PolynomialNetwork::fit(&network, &images, 4);
     let params = CkksParams::new(14, polynomials.levels(), 28, 1).expect("a secure set");
     let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
-    let context = Context::new(params).expect("a secure set");
-    let key = CkksSecretKey::generate(&context);
-    let seeded = key.relinearisation_key(&context, context.limbs());
-    let session = || {
-        let relinearise = context.expand_key(&seeded).expect("fresh from generation");
-        ThroughputSession::new(&context, &polynomials, Some(relinearise)).expect("enough levels")
-    };
+    let ring = CpuBackend::new(0).expect("threads").ring(&params, Occupancy::Many).expect("a secure set");
+    let context = ring.context();
+    let key = CkksSecretKey::generate(context);
+    let relinearise = key.relinearisation_key(context, context.limbs());
+    let session = |bytes: u64| ThroughputSession::new(&ring, &polynomials, Some(&relinearise), bytes);
 
-    let calls: Vec<AtomicUsize> = (0..64).map(|_| AtomicUsize::new(0)).collect();
     let encrypt = |element: usize| {
-        calls[element].fetch_add(1, Ordering::Relaxed);
         let values: Vec<c64> = images.iter().map(|image| c64::new(f64::from(image[element]), 0.0)).collect();
-        let seeded = key.encrypt(&context, &encoder.coefficients(&values, scale));
-        context.expand(&seeded, scale).expect("fresh from encryption")
+        key.encrypt(context, &encoder.coefficients(&values, scale))
     };
-    let outputs = session().run(&encrypt, &NoProgress).expect("enough levels");
+    let inputs: Vec<SeededCiphertext> = (0..64).map(encrypt).collect();
+    let all = session(u64::MAX).expect("enough levels");
+    let outputs = all.run(&inputs, &NoProgress).expect("enough levels");
     let columns: Vec<Vec<c64>> =
-        outputs.iter().map(|output| encoder.slots(&key.decrypt(&context, output), output.scale)).collect();
+        outputs.iter().map(|output| encoder.slots(&key.decrypt(context, output), output.scale)).collect();
     for (at, image) in images.iter().enumerate() {
         for (column, want) in columns.iter().zip(polynomials.evaluate(image)) {
             assert!((column[at].re - want).abs() < 1e-3, "image {at}: {} instead of {want}", column[at].re);
         }
     }
-    let calls: Vec<usize> = calls.iter().map(|calls| calls.load(Ordering::Relaxed)).collect();
-    assert_eq!((&calls[..63], calls[63]), (&[1; 63][..], 0));
+    let mut fetched: Vec<u32> = all.schedule().waves.iter().flat_map(|wave| &wave.nodes).copied().collect();
+    fetched.retain(|&node| node < 64);
+    fetched.sort_unstable();
+    assert_eq!(fetched, (0..63).collect::<Vec<u32>>(), "every input that is read, once");
 
-    let needed = session().peak_bytes();
-    assert!(session().with_memory_budget(needed).is_ok());
-    let refused = session().with_memory_budget(needed - 1).err();
-    assert_eq!(refused, Some(CkksError::Memory { needed, budget: needed - 1 }));
-    let low = |element: usize| context.drop_to(encrypt(element), 2).expect("two limbs of more");
-    assert_eq!(session().run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: context.limbs() }));
+    let needed = all.schedule().peak_bytes();
+    assert!(session(needed).is_ok());
+    assert_eq!(session(needed - 1).err(), Some(CkksError::Memory { needed, budget: needed - 1 }));
+    let mut low = inputs.clone();
+    low[0].body.truncate(2 * context.degree());
+    assert_eq!(all.run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: context.limbs() }));
+    assert_eq!(all.run(&inputs[..3], &NoProgress).err(), Some(CkksError::Level { left: 3, right: 64 }));
 }

@@ -3,10 +3,14 @@
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
 use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::schedule::latency::LatencySchedule;
+use heman_core::ckks::schedule::throughput::ThroughputSchedule;
+use heman_core::ckks::schedule::width::Width;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
 use super::{Layer, bytes};
+use crate::error::CliError;
 
 /// Parameters, packing and promises.
 pub fn params_json(params: &Params) -> Value {
@@ -117,15 +121,14 @@ pub fn plan_layers(plan: &CkksPlan) -> Vec<Layer> {
     layers
 }
 
-/// What a run does, map by map.
-pub fn schedule_text(plan: &CkksPlan) -> String {
-    let Some(latency) = &plan.latency else {
-        return "every value is a ciphertext; maps are sums of ciphertexts times numbers, without rotations\n".into();
-    };
-    let mut text = String::new();
-    for (at, map) in latency.maps.iter().enumerate() {
-        let name = plan.network.stages.get(at).map_or(&plan.network.output.name, |stage| &stage.name);
-        text += &format!("map {at} ({name}): {map}\n");
-    }
-    text
+/// What a run does on this machine's threads.
+pub fn schedule_text(plan: &CkksPlan) -> Result<String, CliError> {
+    let params = &plan.params.ckks;
+    Ok(match &plan.latency {
+        Some(latency) => LatencySchedule::new(&plan.network, latency, params)?.to_string(),
+        None => {
+            let width = Width::of_threads(params, rayon::current_num_threads());
+            ThroughputSchedule::new(&plan.network, params, width)?.to_string()
+        }
+    })
 }

@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks;
 use heman_core::ckks::session::CkksSession;
+use heman_core::device::Device;
 use heman_core::either::plan::AnyPlan;
 use heman_core::either::planner::{self, Options};
 use heman_core::import::import_bytes;
@@ -21,7 +23,7 @@ use serde_json::json;
 use super::Context;
 use super::keyparams::planning_failed;
 use crate::args::Demo;
-use crate::device::{ckks_threads, memory_budget, names, on_backend, open};
+use crate::device::{ckks_device, memory_budget, names, on_backend, open};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -91,24 +93,21 @@ fn with_tfhe<B: TfheBackend>(
 
 fn with_ckks(context: &Context, args: &Demo, network: &Network, plan: &CkksPlan) -> Result<(), CliError> {
     let bar = Bar::new(context.verbose);
-    let (pool, device) = ckks_threads(&args.running)?;
-    pool.install(|| {
+    let device = ckks_device(&args.running)?;
+    let start = Instant::now();
+    let key = CkksKey::generate(&plan.params)?;
+    let evaluation_key = key.evaluation_key(&bar);
+    let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
+    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: device.name() };
+    let ring = device.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
+    let session = CkksSession::new(&ring, plan, &evaluation_key, memory_budget(&args.running))?;
+    classify(context, args, network, &keys, |image| {
+        let ciphertext = key.encrypt(image, false)?;
+        let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
         let start = Instant::now();
-        let key = CkksKey::generate(&plan.params)?;
-        let evaluation_key = key.evaluation_key(&bar);
-        let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
-        let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device };
-        let ring = plan.context().map_err(CliError::new)?;
-        let expanded = evaluation_key.expand(&ring, &plan.params.keys)?;
-        let session = CkksSession::new(&ring, &ring, plan, expanded, memory_budget(&args.running))?;
-        classify(context, args, network, &keys, |image| {
-            let ciphertext = key.encrypt(image, false)?;
-            let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
-            let start = Instant::now();
-            let result = session.run(&ciphertext, &bar)?;
-            let seconds = start.elapsed().as_secs_f64();
-            Ok(Answer { values: key.decrypt_values(&result)?.remove(0), seconds, input_bytes })
-        })
+        let result = session.run(&ciphertext, &bar)?;
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Answer { values: key.decrypt_values(&result)?.remove(0), seconds, input_bytes })
     })
 }
 

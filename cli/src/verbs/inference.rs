@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::session::CkksSession;
+use heman_core::device::Device;
 use heman_core::either::plan::AnyPlan;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::plan::Plan;
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::args::Inference;
-use crate::device::{ckks_threads, memory_budget, names, on_backend, open};
+use crate::device::{ckks_device, memory_budget, names, on_backend, open};
 use crate::error::CliError;
 use crate::io::output::{Access, write};
 use crate::io::sealed::{read_ckks_evaluation_key, read_ckks_input, read_evaluation_key, read_input, read_plan};
@@ -30,17 +32,17 @@ pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
 }
 
 fn run_ckks(context: &Context, args: &Inference, plan: &CkksPlan) -> Result<(), CliError> {
-    let (pool, device) = ckks_threads(&args.running)?;
+    let backend = ckks_device(&args.running)?;
+    let device = backend.name();
     let start = Instant::now();
     let keys = read_ckks_evaluation_key(&args.key, plan)?;
     let input = read_ckks_input(&args.input, &plan.params)?;
-    let ring = plan.context().map_err(CliError::new)?;
-    let keys = pool.install(|| keys.expand(&ring, &plan.params.keys));
-    let keys = keys.map_err(|error| CliError::file(&args.key, error))?;
-    let session = pool.install(|| CkksSession::new(&ring, &ring, plan, keys, memory_budget(&args.running)))?;
+    let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
+    let session = CkksSession::new(&ring, plan, &keys, memory_budget(&args.running));
+    let session = session.map_err(|error| CliError::file(&args.key, error))?;
     let loaded = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let output = pool.install(|| session.run(&input, &Bar::new(context.verbose)));
+    let output = session.run(&input, &Bar::new(context.verbose));
     let output = output.map_err(|error| CliError::file(&args.input, error))?;
     let seconds = start.elapsed().as_secs_f64();
     let bytes = output.to_bytes(&plan.params.binding());

@@ -66,7 +66,7 @@ fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Resul
                     report::merge(&mut object, json!({ "slots": schedule.slots }));
                     schedule.to_string()
                 }
-                AnyPlan::Ckks(plan) => report::ckks::schedule_text(plan),
+                AnyPlan::Ckks(plan) => report::ckks::schedule_text(plan)?,
             };
             report::merge(&mut object, json!({ "kind": "plan", "layers": report::layers_json(&layers) }));
             let table = if stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };

@@ -8,6 +8,7 @@ use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Context;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
+use heman_core::ckks::ring::number::{Number, State};
 use tfhe_fft::c64;
 
 /// Operations on vectors of slots.
@@ -214,7 +215,8 @@ impl Machine for Heman {
 
     fn add_constant(&self, a: &Ciphertext, constant: f64) -> Ciphertext {
         let mut sum = a.clone();
-        self.context.add_constant(&mut sum, constant);
+        let at = State { scale: a.scale, limbs: self.context.limbs_of(a) };
+        self.context.add_number(&mut sum, &Number::new(&self.context.params, constant, at)).expect("alike");
         sum
     }
 
@@ -228,7 +230,7 @@ impl Machine for Heman {
 
     /// With hoisted rotations.
     fn matrix(&self, a: &Ciphertext, diagonals: &[(isize, &[c64])]) -> Ciphertext {
-        let decomposed = self.context.decompose_mask(a);
+        let decomposed = self.context.decompose_mask(a, self.context.limbs_of(a));
         let rotate = |steps| self.context.hoisted(a, &decomposed, &self.galois_key(self.rotation_element(steps), a));
         let rotations: Vec<Ciphertext> =
             diagonals.iter().map(|&(steps, _)| if steps == 0 { a.clone() } else { rotate(steps) }).collect();

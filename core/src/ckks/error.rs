@@ -1,5 +1,7 @@
 //! Why an operation was refused.
 
+use crate::device::error::BackendError;
+
 /// Why an operation was refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum CkksError {
@@ -38,4 +40,7 @@ pub enum CkksError {
         /// Bytes that were allowed.
         budget: u64,
     },
+    /// The device is full, or failed.
+    #[error(transparent)]
+    Device(#[from] BackendError),
 }

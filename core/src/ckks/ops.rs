@@ -1,82 +1,106 @@
-//! What a backend of CKKS does: steps on batches of ciphertexts, all of one batch alike in level.
-//!
-//! **Memory**: ciphertexts, plaintexts and keys are the backend's own, loaded once; only [`RnsOps::download`] waits for steps before it.
-//! **Layout**: `u32[limb][N]`, values in Montgomery form in the order of [`crate::ckks::ring::ntt`], the same on every backend.
-//! **Numerics**: every step is exact integer arithmetic: backends agree word for word. Scales are carried beside the words and checked
-//! by every sum. **Aliasing**: inputs are never changed; what a step takes by value it may use up.
+#![doc = include_str!("contract.md")]
 
 use crate::ckks::error::CkksError;
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::activation::Kind;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
+use crate::ckks::ring::context::Context;
+use crate::ckks::ring::matrix::Matrix;
+use crate::ckks::ring::number::{Number, State};
+use crate::ckks::schedule::width::Width;
+use crate::device::Device;
 
-/// Scale and limbs of a ciphertext.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct State {
-    /// What the numbers are multiplied by.
-    pub scale: f64,
-    /// Limbs.
-    pub limbs: usize,
+/// A device that computes with CKKS ciphertexts.
+pub trait RnsDevice: Device {
+    /// The ring of one parameter set on the device.
+    type Ring: RnsOps;
+
+    /// Prepares the constants of a parameter set.
+    ///
+    /// # Errors
+    /// [`CkksError::Plan`] if the parameters are not sound, or the device does not take them.
+    fn ring(&self, params: &CkksParams, occupancy: Occupancy) -> Result<Self::Ring, CkksError>;
 }
 
-impl State {
-    /// After a division by the last prime.
-    #[must_use]
-    pub fn rescaled(self, params: &CkksParams) -> Self {
-        Self { scale: self.scale / f64::from(params.primes[self.limbs - 1]), limbs: self.limbs - 1 }
-    }
-
-    /// Of a product of two ciphertexts of this state.
-    #[must_use]
-    pub fn squared(self) -> Self {
-        Self { scale: self.scale * self.scale, limbs: self.limbs }
-    }
-}
-
-/// A number for all slots, or one for each.
+/// A number for all slots, or one for each; encoded at the scale and for the limbs at which it is used.
 pub enum Constant<'a, P> {
     /// For all slots.
-    Number(f64),
-    /// For each slot, encoded at the scale and for the limbs at which it is used.
+    Number(&'a Number),
+    /// For each slot.
     Slots(&'a P),
+}
+
+impl<P> Clone for Constant<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Constant<'_, P> {}
+
+/// Where a matrix is applied.
+pub struct Position<'a, C> {
+    /// One ciphertext for each term of the matrix, with at least as many limbs.
+    pub terms: Vec<&'a C>,
+    /// Rows of the matrix that are wanted, in any order.
+    pub kernels: Vec<u32>,
 }
 
 /// Batched steps of RNS-CKKS.
 ///
 /// # Errors
 /// All steps fail with [`CkksError::Level`], [`CkksError::Scale`] or [`CkksError::Depth`] for operands that do not fit, and with
-/// [`CkksError::Memory`] where a device is full.
+/// [`CkksError::Device`] where a device is full or fails.
 #[allow(clippy::missing_errors_doc, reason = "stated once for all steps")]
-pub trait RnsOps: Sync {
+pub trait RnsOps: Sync + Sized {
     /// A ciphertext on the device.
     type Ciphertext: Clone + Send + Sync;
     /// A plaintext on the device.
     type Plaintext: Send + Sync;
+    /// A matrix in the backend's own layout.
+    type Map: Send + Sync;
     /// A key-switching key in the backend's own layout.
     type SwitchKey: Send + Sync;
     /// A key of an automorphism in the backend's own layout.
     type GaloisKey: Send + Sync;
 
+    /// The ring's constants on the host: what plaintexts are encoded with.
+    fn context(&self) -> &Context;
+
     /// Parameters of all ciphertexts.
-    fn params(&self) -> &CkksParams;
+    fn params(&self) -> &CkksParams {
+        &self.context().params
+    }
 
-    /// Rows of a map that are evaluated together: few where caches count, all that are ready where launches do.
-    fn rows_together(&self) -> usize;
+    /// How much the device takes at a time: few rows where caches and memory count, all that are ready where launches do.
+    fn width(&self) -> Width;
 
-    /// Copies ciphertexts to the device.
+    /// Fresh ciphertexts of one scale with their masks, which the device makes from their seeds.
+    ///
+    /// Errors: [`CkksError::Residues`] for bodies of a wrong length, or with words that are no residues.
+    fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<Self::Ciphertext>, CkksError>;
+
+    /// Ciphertexts from the host.
     fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
-    /// Copies ciphertexts to the host, after all steps before it.
+    /// Ciphertexts to the host, after all steps before it.
     fn download(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Ciphertext>, CkksError>;
 
     /// Prepares a plaintext.
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError>;
 
-    /// Prepares a key.
-    fn load_switch_key(&self, key: SwitchKey) -> Result<Self::SwitchKey, CkksError>;
+    /// Prepares a matrix.
+    fn load_map(&self, matrix: Matrix) -> Result<Self::Map, CkksError>;
 
-    /// Prepares a key.
-    fn load_galois_key(&self, key: GaloisKey) -> Result<Self::GaloisKey, CkksError>;
+    /// Prepares a key, its masks made on the device.
+    ///
+    /// Errors: [`CkksError::Residues`] for bodies of a wrong length, or with words that are no residues.
+    fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<Self::SwitchKey, CkksError>;
+
+    /// As [`RnsOps::load_switch_key`], for the rotation of slots by `steps` to the left.
+    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError>;
 
     /// Scale and limbs.
     fn state(&self, ciphertext: &Self::Ciphertext) -> State;
@@ -84,14 +108,24 @@ pub trait RnsOps: Sync {
     /// `sums[i] += terms[i]`, of one level and scale. Noise: the sum of both.
     fn add_assign(&self, sums: &mut [Self::Ciphertext], terms: &[&Self::Ciphertext]) -> Result<(), CkksError>;
 
-    /// `batch[i] += constants[i]`. Exact but for rounding to 1 / scale.
+    /// The sum of each group, whose members are of one level and scale. Noise: the sum of all.
+    fn sums(&self, groups: &[Vec<&Self::Ciphertext>]) -> Result<Vec<Self::Ciphertext>, CkksError>;
+
+    /// `batch[i] += constants[i]`, of the ciphertext's scale. Exact.
     fn add_constants(
         &self,
         batch: &mut [Self::Ciphertext],
         constants: &[Constant<'_, Self::Plaintext>],
     ) -> Result<(), CkksError>;
 
-    /// `sums[i] += terms[i] factors[i]`, brought to the sum's scale and level, which is the term's or a lower one.
+    /// `terms[i] factors[i]`, not yet rescaled. Noise: the term's times the factor.
+    fn products(
+        &self,
+        terms: &[&Self::Ciphertext],
+        factors: &[Constant<'_, Self::Plaintext>],
+    ) -> Result<Vec<Self::Ciphertext>, CkksError>;
+
+    /// `sums[i] += terms[i] factors[i]` at the sum's level, which is the term's or a lower one, and scale.
     /// Noise: the term's times the factor.
     fn add_products(
         &self,
@@ -100,20 +134,14 @@ pub trait RnsOps: Sync {
         factors: &[Constant<'_, Self::Plaintext>],
     ) -> Result<(), CkksError>;
 
-    /// `terms[i] factors[i]` at the given scale, not yet rescaled.
-    fn products(
-        &self,
-        terms: &[&Self::Ciphertext],
-        factors: &[Constant<'_, Self::Plaintext>],
-        scale: f64,
-    ) -> Result<Vec<Self::Ciphertext>, CkksError>;
-
-    /// For each row the sum of its terms times their numbers at the given scale, at the lowest level of its terms; not yet rescaled.
+    /// The wanted rows of a matrix times the terms, position by position, at the matrix's limbs and scale; not yet rescaled.
     /// Noise: that of the terms times their numbers, and half a unit of each message from rounding its number.
-    fn linear_combinations(
+    ///
+    /// Errors: [`CkksError::Plan`] for another number of terms, or a kernel that the matrix does not have.
+    fn apply_map(
         &self,
-        rows: &[Vec<(&Self::Ciphertext, f64)>],
-        scale: f64,
+        map: &Self::Map,
+        positions: &[Position<'_, Self::Ciphertext>],
     ) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
     /// For each of `sums` the sum of `inputs[i] p` over its terms (i, p), slot by slot; not yet rescaled.
@@ -133,23 +161,138 @@ pub trait RnsOps: Sync {
     /// Divides by the last prime. Noise: [`crate::ckks::noise::rescale`].
     fn rescale(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
+    /// [`RnsOps::multiply`], rescaled.
+    fn multiply_rescale(
+        &self,
+        pairs: &[(&Self::Ciphertext, &Self::Ciphertext)],
+        key: &Self::SwitchKey,
+    ) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        self.rescale(self.multiply(pairs, key)?)
+    }
+
+    /// Values of polynomials of one kind without their gain. Constant i of [`crate::ckks::plan::activation::Form::constants`] for
+    /// element e is `constants[i][e]`, encoded for the state that [`crate::ckks::plan::uses::uses`] gives. For
+    /// products `u` holds all first factors, then all second ones.
+    fn activate(
+        &self,
+        key: &Self::SwitchKey,
+        kind: Kind,
+        u: Vec<Self::Ciphertext>,
+        constants: &[Vec<Constant<'_, Self::Plaintext>>],
+    ) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        activate_in_steps(self, key, kind, u, constants)
+    }
+
     /// Drops limbs down to `limbs`. Exact.
     fn drop_to(&self, batch: Vec<Self::Ciphertext>, limbs: usize) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
-    /// Every ciphertext under the automorphism of one key. Noise: adds [`crate::ckks::noise::key_switch`].
-    fn rotate(&self, batch: &[&Self::Ciphertext], key: &Self::GaloisKey) -> Result<Vec<Self::Ciphertext>, CkksError>;
+    /// Every ciphertext under the automorphism of its key. Noise: adds [`crate::ckks::noise::key_switch`].
+    fn rotate(&self, pairs: &[(&Self::Ciphertext, &Self::GaloisKey)]) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
-    /// Every ciphertext under the automorphisms of all keys, `None` leaving it as it is; its digits are made once.
-    /// One vector a ciphertext. Noise: as [`RnsOps::rotate`].
+    /// `sums[i] += rotate(sums[i])` under one key. Noise: as [`RnsOps::rotate`].
+    fn rotate_add(&self, sums: &mut [Self::Ciphertext], key: &Self::GaloisKey) -> Result<(), CkksError> {
+        let pairs: Vec<_> = sums.iter().map(|sum| (sum, key)).collect();
+        let rotated = self.rotate(&pairs)?;
+        self.add_assign(sums, &rotated.iter().collect::<Vec<_>>())?;
+        self.release(rotated);
+        Ok(())
+    }
+
+    /// Every ciphertext under the automorphisms of all keys, `None` leaving it as it is, at the lowest of its limbs and `limbs`; its digits
+    /// are made once. One vector a ciphertext. Noise: as [`RnsOps::rotate`].
     fn rotate_hoisted(
         &self,
-        batch: Vec<Self::Ciphertext>,
+        batch: &[&Self::Ciphertext],
+        limbs: usize,
         keys: &[Option<&Self::GaloisKey>],
     ) -> Result<Vec<Vec<Self::Ciphertext>>, CkksError>;
 
     /// The ciphertexts in memory of just their size: they will stay.
-    fn settle(&self, batch: Vec<Self::Ciphertext>) -> Vec<Self::Ciphertext>;
+    fn shrink(&self, batch: Vec<Self::Ciphertext>) -> Vec<Self::Ciphertext>;
 
     /// Gives memory back for later steps.
     fn release(&self, batch: Vec<Self::Ciphertext>);
+}
+
+/// [`RnsOps::activate`] by the other steps of a backend. Leading coefficients are left to whatever reads the values.
+///
+/// # Errors
+/// [`CkksError`] of the steps.
+pub fn activate_in_steps<B: RnsOps>(
+    backend: &B,
+    key: &B::SwitchKey,
+    kind: Kind,
+    mut u: Vec<B::Ciphertext>,
+    constants: &[Vec<Constant<'_, B::Plaintext>>],
+) -> Result<Vec<B::Ciphertext>, CkksError> {
+    let squares = |values: &[B::Ciphertext]| {
+        let pairs: Vec<_> = values.iter().map(|value| (value, value)).collect();
+        backend.multiply(&pairs, key)
+    };
+    match kind {
+        Kind::Product => {
+            let v = u.split_off(u.len() / 2);
+            let pairs: Vec<_> = u.iter().zip(&v).collect();
+            let value = backend.multiply_rescale(&pairs, key)?;
+            [u, v].into_iter().for_each(|done| backend.release(done));
+            Ok(value)
+        }
+        Kind::Square => {
+            backend.add_constants(&mut u, &constants[0])?;
+            let mut value = backend.rescale(squares(&u)?)?;
+            backend.release(u);
+            backend.add_constants(&mut value, &constants[1])?;
+            Ok(value)
+        }
+        Kind::Quartic => {
+            // a u joins u^2 before it is rescaled: no level of its own.
+            let mut product = squares(&u)?;
+            backend.add_products(&mut product, &refs(&u), &constants[0])?;
+            let mut inner = backend.rescale(product)?;
+            backend.add_constants(&mut inner, &constants[1])?;
+            let mut product = squares(&inner)?;
+            backend.add_products(&mut product, &refs(&u), &constants[2])?;
+            [inner, u].into_iter().for_each(|done| backend.release(done));
+            let mut value = backend.rescale(product)?;
+            backend.add_constants(&mut value, &constants[3])?;
+            Ok(value)
+        }
+        Kind::Sextic => {
+            let square = backend.rescale(squares(&u)?)?;
+            let mut shifted = square.clone();
+            backend.add_constants(&mut shifted, &constants[1])?;
+            let limbs = square.first().map_or(0, |square| backend.state(square).limbs);
+            let u = backend.drop_to(u, limbs)?;
+            let pairs: Vec<_> = shifted.iter().zip(&u).collect();
+            let mut product = backend.multiply(&pairs, key)?;
+            backend.add_products(&mut product, &refs(&square), &constants[0])?;
+            let mut inner = backend.rescale(product)?;
+            backend.add_constants(&mut inner, &constants[2])?;
+            let mut product = squares(&inner)?;
+            backend.add_products(&mut product, &refs(&square), &constants[3])?;
+            backend.add_products(&mut product, &refs(&u), &constants[4])?;
+            [square, shifted, inner, u].into_iter().for_each(|done| backend.release(done));
+            let mut value = backend.rescale(product)?;
+            backend.add_constants(&mut value, &constants[5])?;
+            Ok(value)
+        }
+        Kind::Cubic => {
+            let product = squares(&u)?;
+            let square = backend.rescale(product)?;
+            let lead = backend.products(&refs(&u), &constants[3])?;
+            let mut factor = backend.rescale(lead)?;
+            backend.add_constants(&mut factor, &constants[2])?;
+            let pairs: Vec<_> = square.iter().zip(&factor).collect();
+            let mut product = backend.multiply(&pairs, key)?;
+            backend.add_products(&mut product, &refs(&u), &constants[1])?;
+            [square, factor, u].into_iter().for_each(|done| backend.release(done));
+            let mut value = backend.rescale(product)?;
+            backend.add_constants(&mut value, &constants[0])?;
+            Ok(value)
+        }
+    }
+}
+
+fn refs<C>(batch: &[C]) -> Vec<&C> {
+    batch.iter().collect()
 }

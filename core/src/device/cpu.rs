@@ -1,4 +1,6 @@
-//! The CPU backend: SIMD chosen at run time, batches spread over a thread pool of its own.
+//! The host as a device, for both schemes: SIMD chosen at run time, batches spread over a thread pool of its own.
+
+use std::sync::Arc;
 
 use pulp::Arch;
 
@@ -7,7 +9,7 @@ use crate::device::error::{BackendError, require};
 
 /// Runs every step on the host's cores.
 pub struct CpuBackend {
-    pub(crate) pool: rayon::ThreadPool,
+    pub(crate) pool: Arc<rayon::ThreadPool>,
     pub(crate) arch: Arch,
 }
 
@@ -31,7 +33,7 @@ impl CpuBackend {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
             BackendError::Device { step: "starting threads", device: "CPU".into(), message: error.to_string() }
         })?;
-        Ok(Self { pool, arch: choose_arch(forced) })
+        Ok(Self { pool: Arc::new(pool), arch: choose_arch(forced) })
     }
 
     /// Number of threads.

@@ -1,7 +1,7 @@
 //! What a device can fail with.
 
 /// What a backend can fail with.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum BackendError {
     /// Memory for a batch is not to be had; a smaller batch may do.
     #[error("{step}: {bytes} bytes do not fit into the memory of {device}")]

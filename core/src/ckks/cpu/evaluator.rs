@@ -1,8 +1,10 @@
 //! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
 
 use crate::ckks::error::CkksError;
+use crate::ckks::ops::Constant;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::ciphertext::Plaintext;
+use crate::ckks::ring::number::Number;
 use rayon::prelude::*;
 
 use crate::ckks::ring::context::Context;
@@ -18,7 +20,7 @@ type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);
 /// Scales that differ by less are one: sums of them lose no more than rescaling does.
 const SCALE_TOLERANCE: f64 = 1e-9;
 
-fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
+pub(in crate::ckks) fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
     if (left / right - 1.0).abs() > SCALE_TOLERANCE {
         return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
     }
@@ -70,6 +72,17 @@ impl Context {
         Ok(())
     }
 
+    /// The sum of a group of one level and scale. Noise: the sum of all.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] without terms; different levels or scales.
+    pub fn sum(&self, group: &[&Ciphertext]) -> Result<Ciphertext, CkksError> {
+        let (first, rest) = group.split_first().ok_or(CkksError::Depth)?;
+        let mut sum = self.view(first, self.limbs_of(first))?;
+        rest.iter().try_for_each(|term| self.add_assign(&mut sum, term))?;
+        Ok(sum)
+    }
+
     /// `a - b`. Noise: the sum of both.
     ///
     /// # Errors
@@ -96,17 +109,78 @@ impl Context {
         Ok(())
     }
 
-    /// Adds one number to all slots. Exact but for rounding it to 1 / scale.
-    pub fn add_constant(&self, ciphertext: &mut Ciphertext, constant: f64) {
-        let value = constant * ciphertext.scale;
-        for (limb, words) in ciphertext.parts[0].chunks_exact_mut(self.degree()).enumerate() {
+    /// Adds one number of the ciphertext's scale to all slots. Exact.
+    ///
+    /// # Errors
+    /// A number of fewer limbs or another scale.
+    pub fn add_number(&self, ciphertext: &mut Ciphertext, number: &Number) -> Result<(), CkksError> {
+        let (left, right) = (self.limbs_of(ciphertext), number.residues.len());
+        if right < left {
+            return Err(CkksError::Level { left, right });
+        }
+        same_scale(ciphertext.scale, number.scale)?;
+        let limbs = ciphertext.parts[0].chunks_exact_mut(self.degree()).zip(&number.residues);
+        for (limb, (words, &residue)) in limbs.enumerate() {
             // A constant polynomial has the same value everywhere.
-            let modulus = self.modulus(limb);
-            let residue = modulus.montgomery(modulus.residue_of_double(value));
-            for word in words {
-                *word = modulus.add(*word, residue);
+            words::shift(self.arch, self.modulus(limb), words, residue);
+        }
+        Ok(())
+    }
+
+    /// `a x` for one number for all slots; rescale afterwards. Noise: a's times the number.
+    ///
+    /// # Errors
+    /// A number of fewer limbs.
+    pub fn multiply_number(&self, a: &Ciphertext, number: &Number) -> Result<Ciphertext, CkksError> {
+        let (degree, left, right) = (self.degree(), self.limbs_of(a), number.residues.len());
+        if right < left {
+            return Err(CkksError::Level { left, right });
+        }
+        let parts = a.parts.each_ref().map(|part| {
+            let mut out = self.pool.take(part.len());
+            let limbs = out.chunks_exact_mut(degree).zip(part.chunks_exact(degree)).zip(&number.residues);
+            for (limb, ((out, words), &residue)) in limbs.enumerate() {
+                words::combine(self.arch, self.modulus(limb), out, &[words], &[residue], 0);
+            }
+            out
+        });
+        Ok(Ciphertext { parts, scale: a.scale * number.scale })
+    }
+
+    /// `sum += a x` at the sum's limbs, for a number or a plaintext x. Noise: a's times the size of x.
+    ///
+    /// # Errors
+    /// A term or factor of fewer limbs than the sum, or of other scales.
+    pub fn add_product(
+        &self,
+        sum: &mut Ciphertext,
+        a: &Ciphertext,
+        factor: &Constant<'_, Plaintext>,
+    ) -> Result<(), CkksError> {
+        let (degree, left) = (self.degree(), self.limbs_of(sum));
+        let (right, scale) = match factor {
+            Constant::Number(number) => (number.residues.len(), number.scale),
+            Constant::Slots(plaintext) => (plaintext.words.len() / degree, plaintext.scale),
+        };
+        let right = right.min(self.limbs_of(a));
+        if right < left {
+            return Err(CkksError::Level { left, right });
+        }
+        same_scale(sum.scale, a.scale * scale)?;
+        for (sum, a) in sum.parts.iter_mut().zip(&a.parts) {
+            for (limb, (sum, a)) in sum.chunks_exact_mut(degree).zip(a.chunks_exact(degree)).enumerate() {
+                let modulus = self.modulus(limb);
+                match factor {
+                    Constant::Number(number) => {
+                        words::add_scaled(self.arch, modulus, sum, a, number.residues[limb]);
+                    }
+                    Constant::Slots(plaintext) => {
+                        words::multiply_add(self.arch, modulus, sum, a, &plaintext.words[limb * degree..][..degree]);
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     /// `sum_i weights[i] terms[i]`, one number for all slots of a term, at the given scale; rescale afterwards.

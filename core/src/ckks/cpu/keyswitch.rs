@@ -126,10 +126,13 @@ impl Context {
 }
 
 impl Context {
-    /// Digits of a ciphertext's mask: what all rotations of one ciphertext share.
+    /// Digits of a ciphertext's mask at its first `limbs` limbs: what all rotations of one ciphertext share.
+    ///
+    /// # Panics
+    /// If there are fewer limbs.
     #[must_use]
-    pub fn decompose_mask(&self, ciphertext: &Ciphertext) -> Decomposed {
-        self.decompose(&ciphertext.parts[1])
+    pub fn decompose_mask(&self, ciphertext: &Ciphertext, limbs: usize) -> Decomposed {
+        self.decompose(&ciphertext.parts[1][..limbs * self.degree()])
     }
 
     /// Applies the automorphism X -> X^element of the key. Element `5^r` rotates slots by r to the left, 2N - 1 conjugates.
@@ -137,7 +140,7 @@ impl Context {
     /// Noise: adds [`crate::ckks::noise::key_switch`].
     #[must_use]
     pub fn automorphism(&self, ciphertext: &Ciphertext, key: &GaloisKey) -> Ciphertext {
-        let decomposed = self.decompose_mask(ciphertext);
+        let decomposed = self.decompose_mask(ciphertext, self.limbs_of(ciphertext));
         let result = self.hoisted(ciphertext, &decomposed, key);
         self.recycle_decomposed(decomposed);
         result

@@ -1,38 +1,73 @@
-//! [`RnsOps`] on the host: every ciphertext of a batch is a task of the current thread pool.
+//! The steps of CKKS on the host: every ciphertext of a batch is a task of the device's threads.
 
 pub mod evaluator;
 pub mod keyswitch;
+mod matrix;
+mod matrix_words;
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::ops::{Constant, RnsOps, State};
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
+use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::activation::Kind;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Context;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
+use crate::ckks::ring::matrix::Matrix;
+use crate::ckks::ring::number::State;
+use crate::ckks::schedule::width::Width;
+use crate::device::cpu::CpuBackend;
 
-impl Context {
-    fn times(&self, term: &Ciphertext, factor: &Constant<'_, Plaintext>, scale: f64) -> Result<Ciphertext, CkksError> {
-        match factor {
-            Constant::Number(number) => self.linear_combination(&[(term, *number)], scale),
-            Constant::Slots(plaintext) => self.multiply_plain(term, plaintext),
-        }
+/// A ring on the threads of a [`CpuBackend`].
+pub struct CpuRing {
+    context: Context,
+    threads: Arc<rayon::ThreadPool>,
+}
+
+impl RnsDevice for CpuBackend {
+    type Ring = CpuRing;
+
+    fn ring(&self, params: &CkksParams, occupancy: Occupancy) -> Result<CpuRing, CkksError> {
+        let context = self.pool.install(|| Context::new(params.clone())).map_err(CkksError::Plan)?;
+        let context = context.on(self.arch);
+        let context = if occupancy == Occupancy::Few { context.spread() } else { context };
+        Ok(CpuRing { context, threads: self.pool.clone() })
     }
 }
 
-impl RnsOps for Context {
+impl CpuRing {
+    /// What `act` gives for every item, in order, on the device's threads.
+    fn map<I: Send, R: Send>(
+        &self,
+        items: impl IndexedParallelIterator<Item = I>,
+        act: impl Fn(I) -> Result<R, CkksError> + Sync + Send,
+    ) -> Result<Vec<R>, CkksError> {
+        self.threads.install(|| items.map(act).collect())
+    }
+}
+
+impl RnsOps for CpuRing {
     type Ciphertext = Ciphertext;
     type Plaintext = Plaintext;
+    type Map = Matrix;
     type SwitchKey = SwitchKey;
     type GaloisKey = GaloisKey;
 
-    fn params(&self) -> &CkksParams {
-        &self.params
+    fn context(&self) -> &Context {
+        &self.context
     }
 
-    fn rows_together(&self) -> usize {
-        1
+    fn width(&self) -> Width {
+        Width::of_threads(self.params(), self.threads.current_num_threads())
+    }
+
+    fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(batch.par_iter(), |seeded| self.context.expand(seeded, scale).ok_or(CkksError::Residues))
     }
 
     fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
@@ -47,29 +82,47 @@ impl RnsOps for Context {
         Ok(plaintext)
     }
 
-    fn load_switch_key(&self, key: SwitchKey) -> Result<SwitchKey, CkksError> {
-        Ok(key)
+    fn load_map(&self, matrix: Matrix) -> Result<Matrix, CkksError> {
+        Ok(matrix)
     }
 
-    fn load_galois_key(&self, key: GaloisKey) -> Result<GaloisKey, CkksError> {
-        Ok(key)
+    fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<SwitchKey, CkksError> {
+        self.threads.install(|| self.context.expand_key(key)).ok_or(CkksError::Residues)
+    }
+
+    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<GaloisKey, CkksError> {
+        self.threads.install(|| self.context.expand_rotation(key, steps)).ok_or(CkksError::Residues)
     }
 
     fn state(&self, ciphertext: &Ciphertext) -> State {
-        State { scale: ciphertext.scale, limbs: self.limbs_of(ciphertext) }
+        State { scale: ciphertext.scale, limbs: self.context.limbs_of(ciphertext) }
     }
 
     fn add_assign(&self, sums: &mut [Ciphertext], terms: &[&Ciphertext]) -> Result<(), CkksError> {
-        sums.par_iter_mut().zip(terms).try_for_each(|(sum, term)| Context::add_assign(self, sum, term))
+        let add = |(sum, term): (&mut Ciphertext, &&Ciphertext)| self.context.add_assign(sum, term);
+        self.threads.install(|| sums.par_iter_mut().zip(terms).try_for_each(add))
+    }
+
+    fn sums(&self, groups: &[Vec<&Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(groups.par_iter(), |group| self.context.sum(group))
     }
 
     fn add_constants(&self, batch: &mut [Ciphertext], constants: &[Constant<'_, Plaintext>]) -> Result<(), CkksError> {
-        batch.par_iter_mut().zip(constants).try_for_each(|(ciphertext, constant)| match constant {
-            Constant::Number(number) => {
-                self.add_constant(ciphertext, *number);
-                Ok(())
-            }
-            Constant::Slots(plaintext) => self.add_plain(ciphertext, plaintext),
+        let add = |(ciphertext, constant): (&mut Ciphertext, &Constant<'_, Plaintext>)| match constant {
+            Constant::Number(number) => self.context.add_number(ciphertext, number),
+            Constant::Slots(plaintext) => self.context.add_plain(ciphertext, plaintext),
+        };
+        self.threads.install(|| batch.par_iter_mut().zip(constants).try_for_each(add))
+    }
+
+    fn products(
+        &self,
+        terms: &[&Ciphertext],
+        factors: &[Constant<'_, Plaintext>],
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(terms.par_iter().zip(factors), |(term, factor)| match factor {
+            Constant::Number(number) => self.context.multiply_number(term, number),
+            Constant::Slots(plaintext) => self.context.multiply_plain(term, plaintext),
         })
     }
 
@@ -79,26 +132,14 @@ impl RnsOps for Context {
         terms: &[&Ciphertext],
         factors: &[Constant<'_, Plaintext>],
     ) -> Result<(), CkksError> {
-        sums.par_iter_mut().zip(terms).zip(factors).try_for_each(|((sum, term), factor)| {
-            let lowered = self.view(term, self.limbs_of(sum))?;
-            let product = self.times(&lowered, factor, sum.scale)?;
-            Context::add_assign(self, sum, &product)?;
-            [lowered, product].into_iter().for_each(|done| self.recycle(done));
-            Ok(())
+        self.threads.install(|| {
+            let operands = sums.par_iter_mut().zip(terms).zip(factors);
+            operands.try_for_each(|((sum, term), factor)| self.context.add_product(sum, term, factor))
         })
     }
 
-    fn products(
-        &self,
-        terms: &[&Ciphertext],
-        factors: &[Constant<'_, Plaintext>],
-        scale: f64,
-    ) -> Result<Vec<Ciphertext>, CkksError> {
-        terms.par_iter().zip(factors).map(|(term, factor)| self.times(term, factor, scale)).collect()
-    }
-
-    fn linear_combinations(&self, rows: &[Vec<(&Ciphertext, f64)>], scale: f64) -> Result<Vec<Ciphertext>, CkksError> {
-        rows.par_iter().map(|terms| self.linear_combination(terms, scale)).collect()
+    fn apply_map(&self, map: &Matrix, positions: &[Position<'_, Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
+        self.threads.install(|| self.context.apply_matrix(map, positions))
     }
 
     fn inner_products(
@@ -106,56 +147,77 @@ impl RnsOps for Context {
         inputs: &[Ciphertext],
         sums: &[Vec<(usize, &Plaintext)>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        self.inner_products_plain(inputs, sums)
+        self.threads.install(|| self.context.inner_products_plain(inputs, sums))
     }
 
     fn multiply(&self, pairs: &[(&Ciphertext, &Ciphertext)], key: &SwitchKey) -> Result<Vec<Ciphertext>, CkksError> {
-        pairs.par_iter().map(|(a, b)| Context::multiply(self, a, b, key)).collect()
+        self.map(pairs.par_iter(), |(a, b)| self.context.multiply(a, b, key))
     }
 
     fn rescale(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
-        batch.into_par_iter().map(|ciphertext| Context::rescale(self, ciphertext)).collect()
+        self.map(batch.into_par_iter(), |ciphertext| self.context.rescale(ciphertext))
+    }
+
+    /// Every element takes all its steps on one thread, so that what they hand on stays in its cache.
+    fn activate(
+        &self,
+        key: &SwitchKey,
+        kind: Kind,
+        mut u: Vec<Ciphertext>,
+        constants: &[Vec<Constant<'_, Plaintext>>],
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let factors = if kind == Kind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
+        let mut factors = factors.into_iter();
+        let elements: Vec<Vec<Ciphertext>> =
+            u.into_iter().map(|u| std::iter::once(u).chain(factors.next()).collect()).collect();
+        self.map(elements.into_par_iter().with_max_len(1).enumerate(), |(at, u)| {
+            let own: Vec<Vec<Constant<'_, Plaintext>>> = constants.iter().map(|all| vec![all[at]]).collect();
+            let values = activate_in_steps(self, key, kind, u, &own)?;
+            values.into_iter().next().ok_or(CkksError::Depth)
+        })
     }
 
     fn drop_to(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {
-        batch.into_iter().map(|ciphertext| Context::drop_to(self, ciphertext, limbs)).collect()
+        batch.into_iter().map(|ciphertext| self.context.drop_to(ciphertext, limbs)).collect()
     }
 
-    fn rotate(&self, batch: &[&Ciphertext], key: &GaloisKey) -> Result<Vec<Ciphertext>, CkksError> {
-        Ok(batch.par_iter().map(|ciphertext| self.automorphism(ciphertext, key)).collect())
+    fn rotate(&self, pairs: &[(&Ciphertext, &GaloisKey)]) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(pairs.par_iter(), |(ciphertext, key)| Ok(self.context.automorphism(ciphertext, key)))
     }
 
     fn rotate_hoisted(
         &self,
-        batch: Vec<Ciphertext>,
+        batch: &[&Ciphertext],
+        limbs: usize,
         keys: &[Option<&GaloisKey>],
     ) -> Result<Vec<Vec<Ciphertext>>, CkksError> {
-        let rotate = |ciphertext: Ciphertext| {
+        let context = &self.context;
+        self.map(batch.par_iter(), |&ciphertext| {
+            let limbs = limbs.min(context.limbs_of(ciphertext));
+            let still = || context.view(ciphertext, limbs);
             if keys.iter().all(Option::is_none) {
-                return vec![ciphertext; keys.len()];
+                return keys.iter().map(|_| still()).collect();
             }
-            let digits = self.decompose_mask(&ciphertext);
-            let turn = |key: &Option<&GaloisKey>| {
-                key.map_or_else(|| ciphertext.clone(), |key| self.hoisted(&ciphertext, &digits, key))
-            };
+            let digits = context.decompose_mask(ciphertext, limbs);
+            let turn =
+                |key: &Option<&GaloisKey>| key.map_or_else(still, |key| Ok(context.hoisted(ciphertext, &digits, key)));
             let rotated = keys.par_iter().map(turn).collect();
-            self.recycle_decomposed(digits);
-            self.recycle(ciphertext);
+            context.recycle_decomposed(digits);
             rotated
-        };
-        Ok(batch.into_par_iter().map(rotate).collect())
+        })
     }
 
-    fn settle(&self, batch: Vec<Ciphertext>) -> Vec<Ciphertext> {
-        let settle = |value: Ciphertext| {
-            let exact = Ciphertext { parts: value.parts.each_ref().map(|part| self.copy(part)), scale: value.scale };
-            self.recycle(value);
+    fn shrink(&self, batch: Vec<Ciphertext>) -> Vec<Ciphertext> {
+        let shrink = |value: Ciphertext| {
+            let exact =
+                Ciphertext { parts: value.parts.each_ref().map(|part| self.context.copy(part)), scale: value.scale };
+            self.context.recycle(value);
             exact
         };
-        batch.into_iter().map(settle).collect()
+        self.threads.install(|| batch.into_par_iter().map(shrink).collect())
     }
 
     fn release(&self, batch: Vec<Ciphertext>) {
-        batch.into_par_iter().for_each(|ciphertext| self.recycle(ciphertext));
+        batch.into_iter().for_each(|ciphertext| self.context.recycle(ciphertext));
     }
 }

@@ -22,7 +22,26 @@ pub enum Packing {
     },
 }
 
+/// How many ciphertexts there are at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    /// A few: one operation should fill the device.
+    Few,
+    /// Batches that fill it.
+    Many,
+}
+
 impl Packing {
+    /// How many ciphertexts a run has at a time.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        match self {
+            // Rows of a map are enough for all threads.
+            Self::Throughput => Occupancy::Many,
+            Self::Latency { .. } => Occupancy::Few,
+        }
+    }
+
     /// Inputs that one run takes.
     #[must_use]
     pub fn inputs_per_run(&self, params: &CkksParams) -> usize {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ckks::ring::modulus::{PRIME_BITS, primes_below};
+use crate::ckks::ring::modulus::{Modulus, PRIME_BITS, primes_below};
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
@@ -63,6 +63,12 @@ impl CkksParams {
         let modulus: f64 = self.primes[..2].iter().map(|&p| f64::from(p)).product();
         let widest = f64::from(self.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
         widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
+    }
+
+    /// Moduli of the primes of Q.
+    #[must_use]
+    pub fn moduli(&self) -> Vec<Modulus> {
+        self.primes.iter().map(|&p| Modulus::new(p)).collect()
     }
 
     /// log2 of QP.

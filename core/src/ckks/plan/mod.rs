@@ -5,8 +5,9 @@ pub mod latency;
 pub mod linear;
 pub mod polynomials;
 pub mod pricing;
-pub(crate) mod shared_rows;
+pub mod shared_rows;
 pub mod steps;
+pub mod uses;
 pub mod wiring;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::Params;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
-use crate::ckks::ring::context::Context;
 use crate::files::container as format;
 use crate::files::container::{Binding, FormatError, Kind};
 use crate::files::scheme::Scheme;
@@ -49,16 +49,6 @@ impl CkksPlan {
             return Err(FormatError::Body("the plan's parameters do not belong to its header".into()));
         }
         Ok(plan)
-    }
-
-    /// The ring in which the plan runs.
-    ///
-    /// # Errors
-    /// A sentence if the parameters are not secure.
-    pub fn context(&self) -> Result<Context, String> {
-        let context = Context::new(self.params.ckks.clone())?;
-        // One slot an input: rows of a map are enough for all threads.
-        Ok(if self.latency.is_some() { context.spread() } else { context })
     }
 
     /// Digest of network and packing.

@@ -6,7 +6,7 @@ use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::model::network::{Row, Tap};
 
 /// The rows of one linear map, with sums that several rows share taken out: the windows of a pooling, above all.
-pub(in crate::ckks) struct SharedRows {
+pub struct SharedRows {
     /// Values that are summed once.
     pub groups: Vec<Vec<u32>>,
     /// Constant term and taps of each row; a tap reads a value, or group `g` at index `first_group + g`.

@@ -17,9 +17,9 @@ use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::polynomials::limbs_of_stages;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::planner::simulate::SlotNoise;
-use crate::ckks::ring::context::Context;
 use crate::ckks::ring::modulus::PRIME_BITS;
-use crate::ckks::session::throughput::ThroughputSession;
+use crate::ckks::schedule::throughput::ThroughputSchedule;
+use crate::ckks::schedule::width::Width;
 use crate::files::container::HEADER_BYTES;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
@@ -236,8 +236,8 @@ fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &S
 
 /// Memory of a run with one slot an input, on the threads of the machine that plans.
 fn throughput_bytes(network: &PolynomialNetwork, params: &CkksParams) -> Result<u64, CkksError> {
-    let context = Context::new(params.clone()).map_err(CkksError::Plan)?;
-    Ok(ThroughputSession::new(&context, network, None)?.peak_bytes())
+    let width = Width::of_threads(params, rayon::current_num_threads());
+    Ok(ThroughputSchedule::new(network, params, width)?.peak_bytes())
 }
 
 fn finish(

@@ -114,6 +114,13 @@ impl Context {
         })
     }
 
+    /// The same constants, for another instruction set.
+    #[must_use]
+    pub(in crate::ckks) fn on(mut self, arch: pulp::Arch) -> Self {
+        self.arch = arch;
+        self
+    }
+
     /// The same constants, for operations that are each spread over the current thread pool.
     #[must_use]
     pub fn spread(mut self) -> Self {

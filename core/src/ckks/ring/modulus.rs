@@ -28,6 +28,12 @@ impl Modulus {
         Self { p, negative_inverse: inverse.wrapping_neg(), square_of_r: (r * r % u64::from(p)) as u32 }
     }
 
+    /// -p^-1 mod 2^32, for loops that reduce by themselves.
+    #[must_use]
+    pub(in crate::ckks) fn negative_inverse(self) -> u32 {
+        self.negative_inverse
+    }
+
     /// `x / 2^32` mod p, in `[0, 2p)` for x below `2^32 p`, in `[0, 2p + x / 2^32)` for any x.
     #[inline(always)]
     #[must_use]

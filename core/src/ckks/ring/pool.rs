@@ -28,20 +28,24 @@ impl Pool {
     pub fn give(&self, buffer: Vec<u32>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         free.push_back(buffer);
-        let surplus = if free.len() > Self::most_kept() { free.pop_front() } else { None };
+        let surplus = if free.len() > Self::most_kept(rayon::current_num_threads()) { free.pop_front() } else { None };
         drop(free);
         drop(surplus);
     }
 
-    /// Buffers that are kept at most.
-    pub fn most_kept() -> usize {
-        KEPT_PER_THREAD * rayon::current_num_threads()
+    /// Buffers that are kept at most for so many threads.
+    pub fn most_kept(threads: usize) -> usize {
+        KEPT_PER_THREAD * threads
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn most_kept() -> usize {
+        Pool::most_kept(rayon::current_num_threads())
+    }
 
     fn kept(pool: &Pool) -> usize {
         pool.0.lock().expect("no thread panicked").len()
@@ -60,11 +64,11 @@ mod tests {
     #[test]
     fn the_oldest_make_room() {
         let pool = Pool::default();
-        (0..2 * Pool::most_kept()).for_each(|at| pool.give(Vec::with_capacity(10 + at)));
-        assert_eq!(kept(&pool), Pool::most_kept());
+        (0..2 * most_kept()).for_each(|at| pool.give(Vec::with_capacity(10 + at)));
+        assert_eq!(kept(&pool), most_kept());
         assert_eq!(pool.take(10).len(), 10);
-        assert_eq!(kept(&pool), Pool::most_kept(), "the first was freed");
-        assert_eq!(pool.take(9 + 2 * Pool::most_kept()).len(), 9 + 2 * Pool::most_kept());
-        assert_eq!(kept(&pool), Pool::most_kept() - 1, "the last was kept");
+        assert_eq!(kept(&pool), most_kept(), "the first was freed");
+        assert_eq!(pool.take(9 + 2 * most_kept()).len(), 9 + 2 * most_kept());
+        assert_eq!(kept(&pool), most_kept() - 1, "the last was kept");
     }
 }

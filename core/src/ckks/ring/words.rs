@@ -28,6 +28,14 @@ for_each_arch! {
     pub fn multiply = multiply_words, (modulus: Modulus, out: &mut [u32], a: &[u32], b: &[u32])
 }
 for_each_arch! {
+    /// `sum += a * b / 2^32`, residues.
+    pub fn multiply_add = multiply_add_words, (modulus: Modulus, sum: &mut [u32], a: &[u32], b: &[u32])
+}
+for_each_arch! {
+    /// `sum += a * factor / 2^32`, residues.
+    pub fn add_scaled = add_scaled_words, (modulus: Modulus, sum: &mut [u32], a: &[u32], factor: u32)
+}
+for_each_arch! {
     /// The product of `a0 + a1 s` and `b0 + b1 s`, each coefficient times 2^-32.
     pub fn tensor = tensor_words,
     (modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2])
@@ -101,6 +109,20 @@ fn subtract_and_scale_words(modulus: Modulus, a: &mut [u32], b: &[u32], factor: 
 fn multiply_words(modulus: Modulus, out: &mut [u32], a: &[u32], b: &[u32]) {
     for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
         *out = modulus.reduce(u64::from(a) * u64::from(b));
+    }
+}
+
+#[inline(always)]
+fn multiply_add_words(modulus: Modulus, sum: &mut [u32], a: &[u32], b: &[u32]) {
+    for ((sum, &a), &b) in sum.iter_mut().zip(a).zip(b) {
+        *sum = modulus.add(*sum, modulus.reduce(u64::from(a) * u64::from(b)));
+    }
+}
+
+#[inline(always)]
+fn add_scaled_words(modulus: Modulus, sum: &mut [u32], a: &[u32], factor: u32) {
+    for (sum, &a) in sum.iter_mut().zip(a) {
+        *sum = modulus.add(*sum, modulus.reduce(u64::from(a) * u64::from(factor)));
     }
 }
 

@@ -1,3 +1,7 @@
-//! What is evaluated when.
+//! What is evaluated when, and what it holds: plain data, for a network, parameters and a device's width.
 
-pub(in crate::ckks) mod order;
+pub mod blocks;
+pub mod latency;
+pub mod order;
+pub mod throughput;
+pub mod width;

@@ -19,7 +19,7 @@ enum Kind {
 
 /// Nodes that are evaluated in parallel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ckks) struct Wave {
+pub struct Wave {
     /// The nodes; all their operands were in earlier waves.
     pub nodes: Vec<u32>,
     /// Nodes that no later wave reads.

@@ -1,33 +1,36 @@
 //! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of lanes.
 
+use crate::ckks::files::seeded::SeededCiphertext;
+use crate::ckks::ring::number::Number;
+use crate::ckks::schedule::latency::LatencySchedule;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::files::evaluation_key::EvaluationKey;
-use crate::ckks::ops::{Constant, RnsOps, State};
+use crate::ckks::files::evaluation_key::SeededEvaluationKey;
+use crate::ckks::ops::{Constant, RnsOps};
 use crate::ckks::params::layout::Layout;
 use crate::ckks::plan::activation::Kind;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::linear::{LinearMap, Mask};
 use crate::ckks::plan::polynomials::PolynomialNetwork;
-use crate::ckks::plan::polynomials::limbs_of_stages;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Steps;
 use crate::ckks::plan::steps::{baby_amounts, baby_order, giant_order};
+use crate::ckks::plan::uses::uses;
 use crate::ckks::plan::wiring::Tensor;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::context::Context;
 use crate::ckks::ring::encode::{Complex, Encoder};
-use crate::ckks::session::polynomial::{activate, uses};
+use crate::ckks::ring::number::State;
 use crate::progress::Progress;
 
 /// A network with polynomials, encoded.
 pub struct LatencySession<'a, B: RnsOps> {
-    backend: &'a B,
+    ring: &'a B,
     plan: &'a LatencyPlan,
+    schedule: LatencySchedule,
     relinearise: Option<B::SwitchKey>,
     rotations: BTreeMap<usize, B::GaloisKey>,
     maps: Vec<PreparedMap<B>>,
@@ -42,11 +45,10 @@ struct Sum<P> {
 }
 
 struct PreparedMap<B: RnsOps> {
-    limbs: usize,
+    /// Scale and limbs of the sums.
+    linear: State,
     /// For each operand.
     sums: Vec<Vec<Sum<B::Plaintext>>>,
-    /// Scale before rescaling.
-    scale: f64,
     /// For each ciphertext of the results its constants, at the scale of the result.
     bias: Vec<B::Plaintext>,
     /// The polynomials' kind, and each of their constants for each ciphertext of the output.
@@ -55,8 +57,7 @@ struct PreparedMap<B: RnsOps> {
 
 /// Encodes numbers a slot of one ring for all lanes.
 struct Writer<'a, B> {
-    backend: &'a B,
-    context: &'a Context,
+    ring: &'a B,
     encoder: Encoder,
     lanes: usize,
 }
@@ -66,7 +67,7 @@ impl<B: RnsOps> Writer<'_, B> {
         let all: Vec<Complex> =
             slots.iter().flat_map(|&x| std::iter::repeat_n(Complex::new(x, 0.0), self.lanes)).collect();
         let coefficients = self.encoder.coefficients(&all, at.scale);
-        self.backend.load_plaintext(self.context.plaintext(&coefficients, at.scale, at.limbs))
+        self.ring.load_plaintext(self.ring.context().plaintext(&coefficients, at.scale, at.limbs))
     }
 
     /// One plaintext for each ciphertext of a layout.
@@ -91,38 +92,40 @@ impl<B: RnsOps> Writer<'_, B> {
 }
 
 impl<'a, B: RnsOps> LatencySession<'a, B> {
-    /// Loads the keys and encodes all masks and constants, with the parameters' constants in `context`.
+    /// Loads the keys and encodes all masks and constants.
     ///
     /// # Errors
-    /// [`CkksError::Plan`] if plan, network and keys do not belong together.
+    /// [`CkksError::Plan`] if plan, network and keys do not belong together; [`CkksError::Memory`] if masks and ciphertexts hold more than
+    /// `memory_bytes`; whatever the device fails with.
     pub fn new(
-        backend: &'a B,
-        context: &Context,
+        ring: &'a B,
         network: &PolynomialNetwork,
         plan: &'a LatencyPlan,
-        keys: EvaluationKey,
+        keys: &SeededEvaluationKey,
+        memory_bytes: u64,
     ) -> Result<Self, CkksError> {
-        let params = backend.params();
-        if params.primes.len() <= network.levels() {
-            return Err(CkksError::Depth);
+        let params = ring.params();
+        let schedule = LatencySchedule::new(network, plan, params)?;
+        if schedule.peak_bytes > memory_bytes {
+            return Err(CkksError::Memory { needed: schedule.peak_bytes, budget: memory_bytes });
         }
-        let limbs = limbs_of_stages(network, params.primes.len());
-        let needed = plan.rotations(network, params.primes.len());
-        let is_there =
-            |(rotation, limbs): (&usize, &usize)| keys.rotations.get(rotation).is_some_and(|k| k.limbs() >= *limbs);
-        if !needed.iter().all(is_there) {
-            return Err(CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()));
-        }
-        let writer = Writer { backend, context, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
-        let fresh = f64::from(params.scale_log2).exp2();
-        let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: limbs[0] }];
-        let mut scales = vec![fresh];
+        let load = |(steps, limbs): (usize, usize)| {
+            let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
+            let key = key.filter(|key| key.limbs as usize >= limbs);
+            let key =
+                key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
+            Ok((steps, ring.load_galois_key(key, steps)?))
+        };
+        let rotations: Result<_, CkksError> =
+            plan.rotations(network, params.primes.len()).into_iter().map(load).collect();
+        let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
+        let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
+        let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
+        let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
         let mut gains = vec![1.0; network.input.len()];
-        let mut first = network.input.len();
         let mut maps = Vec::with_capacity(plan.maps.len());
         for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
-            let stage = network.stages.get(at);
-            let own = if stage.is_some() { limbs[at] } else { limbs[at].min(2) };
+            let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
             // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
             let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
             let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
@@ -130,74 +133,70 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let masks = map
                 .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
                 .map_err(CkksError::Plan)?;
-            let scale = if stage.is_some() {
-                fresh * f64::from(params.primes[own - 1])
-            } else {
-                params.output_scale(network.output_bound)
-            };
+            let State { scale, limbs } = step.linear;
             let sums: Result<_, CkksError> = map
                 .operands
                 .iter()
                 .zip(masks)
                 .map(|(operand, masks)| {
-                    writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs: own })
+                    writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
                 })
                 .collect();
-            let linear = State { scale, limbs: own };
-            let u = if stage.is_some() { linear.rescaled(params) } else { linear };
             let values = map.output.len();
-            let set = |set: usize| writer.spread(&map.output, u, |value| constant(set * values + value));
+            let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
             let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
             let bias = bias?.into_iter().flatten().collect();
-            let mut prepared = PreparedMap { limbs: own, sums: sums?, scale, bias, activation: None };
-            if let Some(stage) = stage {
-                let kind = stage.activation(0).form.kind();
-                let (uses, end) = uses(kind, params, u);
+            let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
+            if let (Some(stage), Some(kind)) = (stage, step.kind) {
+                let (uses, _) = uses(kind, params, step.argument);
                 let constants: Vec<Vec<f64>> =
                     (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
                 let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
                 let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
                 prepared.activation = Some((kind, constants?));
-                scales.push(end.scale);
-                tensors.push(Tensor { first, layout: map.output.clone(), limbs: end.limbs });
+                let first = gains.len();
+                tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
                 gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
-                first += stage.rows.len();
             }
             maps.push(prepared);
         }
-        let relinearise = keys.relinearise.map(|key| backend.load_switch_key(key)).transpose()?;
-        let load = |(steps, key)| Ok((steps, backend.load_galois_key(key)?));
-        let rotations: Result<_, CkksError> = keys.rotations.into_iter().map(load).collect();
-        Ok(Self { backend, plan, relinearise, rotations: rotations?, maps })
+        Ok(Self { ring, plan, schedule, relinearise, rotations: rotations?, maps })
+    }
+
+    /// What a run does.
+    #[must_use]
+    pub fn schedule(&self) -> &LatencySchedule {
+        &self.schedule
     }
 
     /// Evaluates one batch of lanes: the ciphertexts of [`LatencyPlan::input`] to those of [`LatencyPlan::output`].
     ///
     /// # Errors
     /// [`CkksError::Level`] for another number of inputs.
-    pub fn run(&self, input: Vec<Ciphertext>, progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
-        let expected = self.plan.input.ciphertexts();
-        if input.len() != expected {
-            return Err(CkksError::Level { left: input.len(), right: expected });
+    pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        let (left, right) = (inputs.len(), self.plan.input.ciphertexts());
+        if left != right {
+            return Err(CkksError::Level { left, right });
         }
         progress.start("inference", self.maps.len() as u64);
-        let mut tensors = vec![self.backend.upload(input)?];
+        let fresh = self.schedule.input.scale;
+        let mut tensors = vec![self.ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?];
         for (map, prepared) in self.plan.maps.iter().zip(&self.maps) {
             let mut values = self.linear(map, prepared, &tensors)?;
             if prepared.activation.is_some() {
-                values = self.backend.rescale(values)?;
+                values = self.ring.rescale(values)?;
             }
-            self.backend.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
+            self.ring.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
             if let Some((kind, constants)) = &prepared.activation {
                 let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
-                values = activate(self.backend, key, *kind, values, &constants)?;
+                values = self.ring.activate(key, *kind, values, &constants)?;
             }
             tensors.push(values);
             progress.advance(1);
         }
         progress.finish();
-        self.backend.download(tensors.pop().unwrap_or_default())
+        self.ring.download(tensors.pop().unwrap_or_default())
     }
 
     /// The key of a rotation by `amount` slots of one ring, none for 0; `new` has seen that there is one.
@@ -213,29 +212,29 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         prepared: &PreparedMap<B>,
         tensors: &[Vec<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let backend = self.backend;
+        let ring = self.ring;
         let outputs = map.ciphertexts();
         let mut results: Vec<Option<B::Ciphertext>> = vec![None; outputs];
         for (operand, sums) in map.operands.iter().zip(&prepared.sums) {
-            let mut inputs = backend.drop_to(tensors[operand.tensor].clone(), prepared.limbs)?;
+            let mut own = Vec::new();
             if let Some(window) = &operand.window {
-                let scale = inputs.first().map_or(1.0, |input| backend.state(input).scale);
-                let shifted = self.babies(inputs, window)?;
+                let shifted = self.babies(&tensors[operand.tensor], prepared.linear.limbs, window)?;
                 let size = window.axes.iter().map(|axis| axis.babies).product();
-                let windows = shifted.chunks(size).map(|window| window.iter().map(|c| (c, 1.0)).collect());
-                inputs = backend.linear_combinations(&windows.collect::<Vec<_>>(), scale)?;
-                backend.release(shifted);
+                own = ring.sums(&shifted.chunks(size).map(|window| window.iter().collect()).collect::<Vec<_>>())?;
+                ring.release(shifted);
             }
-            let inputs = self.babies(inputs, &operand.steps)?;
+            let inputs = if own.is_empty() { &tensors[operand.tensor] } else { &own };
+            let rotated = self.babies(inputs, prepared.linear.limbs, &operand.steps)?;
+            ring.release(own);
             let terms: Vec<Vec<(usize, &B::Plaintext)>> =
                 sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
-            let totals = if terms.is_empty() { Vec::new() } else { backend.inner_products(&inputs, &terms)? };
-            backend.release(inputs);
+            let totals = if terms.is_empty() { Vec::new() } else { ring.inner_products(&rotated, &terms)? };
+            ring.release(rotated);
             let places = sums.iter().map(|sum| (sum.output, sum.giants.clone()));
             let totals = self.giants(&operand.steps, places.zip(totals).collect())?;
             for (output, total) in totals {
                 match &mut results[output] {
-                    Some(result) => backend.add_assign(std::slice::from_mut(result), &[&total])?,
+                    Some(result) => ring.add_assign(std::slice::from_mut(result), &[&total])?,
                     empty => *empty = Some(total),
                 }
             }
@@ -247,27 +246,31 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
                 // A map that reads nothing still needs a ciphertext to stand in.
                 None => {
                     let any = &tensors[map.operands[0].tensor][0];
-                    let zero = backend.linear_combinations(&[vec![(any, 0.0)]], prepared.scale)?;
-                    backend.drop_to(zero, prepared.limbs)?.remove(0)
+                    let State { scale, limbs } = prepared.linear;
+                    let held = ring.state(any);
+                    let at = State { scale: scale / held.scale, limbs: held.limbs };
+                    let zero = Number::new(ring.params(), 0.0, at);
+                    ring.drop_to(ring.products(&[any], &[Constant::Number(&zero)])?, limbs)?.remove(0)
                 }
             });
         }
         for fold in map.folds() {
             let Some(key) = self.key(fold as i64) else { continue };
-            let shifted = backend.rotate(&sums.iter().collect::<Vec<_>>(), key)?;
-            backend.add_assign(&mut sums, &shifted.iter().collect::<Vec<_>>())?;
-            backend.release(shifted);
+            ring.rotate_add(&mut sums, key)?;
         }
         Ok(sums)
     }
 
-    /// Every ciphertext rotated by every baby step, in the order of [`baby_number`].
-    fn babies(&self, mut batch: Vec<B::Ciphertext>, steps: &Steps) -> Result<Vec<B::Ciphertext>, CkksError> {
+    /// Every ciphertext, at so many limbs, rotated by every baby step, in the order of [`baby_number`].
+    fn babies(&self, batch: &[B::Ciphertext], limbs: usize, steps: &Steps) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let mut before: Option<Vec<B::Ciphertext>> = None;
         for amounts in baby_amounts(steps) {
             let keys: Vec<Option<&B::GaloisKey>> = amounts.iter().map(|&amount| self.key(amount)).collect();
-            batch = self.backend.rotate_hoisted(batch, &keys)?.into_iter().flatten().collect();
+            let inputs: Vec<&B::Ciphertext> = before.as_deref().unwrap_or(batch).iter().collect();
+            let rotated = self.ring.rotate_hoisted(&inputs, limbs, &keys)?.into_iter().flatten().collect();
+            self.ring.release(before.replace(rotated).unwrap_or_default());
         }
-        Ok(batch)
+        Ok(before.unwrap_or_default())
     }
 
     /// Sums over the giant steps of all axes, the innermost first; every sum of an axis advances at the same time (Horner's rule).
@@ -284,16 +287,17 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
                     && let Some(key) = self.key(step)
                 {
                     let (places, before): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
-                    let rotated = self.backend.rotate(&before.iter().collect::<Vec<_>>(), key)?;
-                    self.backend.release(before);
+                    let pairs: Vec<_> = before.iter().map(|sum| (sum, key)).collect();
+                    let rotated = self.ring.rotate(&pairs)?;
+                    self.ring.release(before);
                     totals = places.into_iter().zip(rotated).collect();
                 }
                 for ((output, mut place), part) in sums.extract_if(|(_, place), _| place[axis] == giant) {
                     place[axis] = 0;
                     match totals.entry((output, place)) {
                         Entry::Occupied(mut total) => {
-                            self.backend.add_assign(std::slice::from_mut(total.get_mut()), &[&part])?;
-                            self.backend.release(vec![part]);
+                            self.ring.add_assign(std::slice::from_mut(total.get_mut()), &[&part])?;
+                            self.ring.release(vec![part]);
                         }
                         Entry::Vacant(empty) => _ = empty.insert(part),
                     }

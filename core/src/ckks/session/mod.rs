@@ -1,22 +1,19 @@
 //! Runs a CKKS plan on batches of any size, run after run.
 
 pub mod latency;
-pub mod polynomial;
 pub mod throughput;
 
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
-use crate::ckks::files::evaluation_key::EvaluationKey;
+use crate::ckks::files::evaluation_key::SeededEvaluationKey;
 use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::CkksPlan;
-use crate::ckks::ring::context::Context;
 use crate::ckks::session::latency::LatencySession;
 use crate::ckks::session::throughput::ThroughputSession;
 use crate::progress::Progress;
 
-/// A plan and a client's keys, ready to run.
+/// A plan and a client's keys, ready to run on one ring.
 pub struct CkksSession<'a, B: RnsOps> {
-    context: &'a Context,
     plan: &'a CkksPlan,
     packed: Packed<'a, B>,
 }
@@ -27,41 +24,36 @@ enum Packed<'a, B: RnsOps> {
 }
 
 impl<'a, B: RnsOps> CkksSession<'a, B> {
-    /// Loads plan and keys on a backend, for the current thread pool; `context` has the parameters' constants and expands masks; latency packing encodes its masks. A run stays within
-    /// `memory_bytes` beside its inputs and keys.
+    /// Loads plan and keys. A run stays within `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
-    /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together.
+    /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together; [`CkksError::Residues`] for
+    /// keys that are malformed.
     pub fn new(
-        backend: &'a B,
-        context: &'a Context,
+        ring: &'a B,
         plan: &'a CkksPlan,
-        keys: EvaluationKey,
+        keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
+        let request = &plan.params.keys;
+        let relinearise = keys.relinearise.as_ref().filter(|_| request.relinearisation_limbs > 0);
+        let limbs = relinearise.map_or(0, |key| key.limbs as usize);
+        if limbs < request.relinearisation_limbs {
+            return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
+        }
         let packed = match &plan.latency {
-            None => {
-                let session = ThroughputSession::new(backend, &plan.network, keys.relinearise)?;
-                Packed::Throughput(session.with_memory_budget(memory_bytes)?)
-            }
-            Some(latency) => {
-                let needed = latency.memory_bytes(&plan.network, &plan.params.ckks);
-                if needed > memory_bytes {
-                    return Err(CkksError::Memory { needed, budget: memory_bytes });
-                }
-                Packed::Latency(LatencySession::new(backend, context, &plan.network, latency, keys)?)
-            }
+            None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
+            Some(latency) => Packed::Latency(LatencySession::new(ring, &plan.network, latency, keys, memory_bytes)?),
         };
-        Ok(Self { context, plan, packed })
+        Ok(Self { plan, packed })
     }
 
     /// Largest number of bytes that a run holds at one time, keys and encrypted inputs left out.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
-        match (&self.packed, &self.plan.latency) {
-            (Packed::Throughput(session), _) => session.peak_bytes(),
-            (Packed::Latency(_), Some(latency)) => latency.memory_bytes(&self.plan.network, &self.plan.params.ckks),
-            (Packed::Latency(_), None) => 0,
+        match &self.packed {
+            Packed::Throughput(session) => session.schedule().peak_bytes(),
+            Packed::Latency(session) => session.schedule().peak_bytes,
         }
     }
 
@@ -70,18 +62,12 @@ impl<'a, B: RnsOps> CkksSession<'a, B> {
     /// # Errors
     /// [`CkksError`] for ciphertexts of other parameters.
     pub fn run(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<EncryptedOutput, CkksError> {
-        let scale = f64::from(self.plan.params.ckks.scale_log2).exp2();
         let (per_run, _) = self.plan.params.ciphertexts_per_run();
-        // Once for all, so that a mask can be expanded where it is read without a chance to fail.
-        if !input.ciphertexts.iter().all(|seeded| self.context.is_fresh(seeded)) {
-            return Err(CkksError::Residues);
-        }
         let mut ciphertexts = Vec::new();
         for run in input.ciphertexts.chunks(per_run) {
-            let expand = |at: usize| self.context.expand(&run[at], scale).expect("fresh ciphertexts expand");
             let results = match &self.packed {
-                Packed::Throughput(session) => session.run(&expand, progress)?,
-                Packed::Latency(session) => session.run((0..run.len()).map(expand).collect(), progress)?,
+                Packed::Throughput(session) => session.run(run, progress)?,
+                Packed::Latency(session) => session.run(run, progress)?,
             };
             ciphertexts.extend(results.into_iter().map(Parts::new));
         }

@@ -1,323 +1,217 @@
-//! Throughput packing: one ciphertext a value, one slot an image, so that no step needs a rotation.
+//! Throughput packing: one ciphertext a value, one slot an input, so that no step needs a rotation.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
+use std::collections::HashMap;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::ops::{Constant, RnsOps};
-use crate::ckks::plan::activation::Activation;
-use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
-use crate::ckks::plan::shared_rows::SharedRows;
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use crate::ckks::ops::{Constant, Position, RnsOps};
+use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::ckks::plan::uses::uses;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::keys::SwitchKey;
-use crate::ckks::ring::pool::Pool;
-use crate::ckks::schedule::order::{Graph, Wave};
-use crate::ckks::session::polynomial::{activate, numbers};
+use crate::ckks::ring::matrix::Matrix;
+use crate::ckks::ring::number::Number;
+use crate::ckks::schedule::blocks::Weights;
+use crate::ckks::schedule::throughput::{Task, ThroughputSchedule};
 use crate::progress::Progress;
 
-/// Limbs of an output element.
-const OUTPUT_LIMBS: usize = 2;
-/// Rows of a wave for each thread: the end of a wave leaves a thread idle for half a row.
-const WAVE_ROWS_PER_THREAD: usize = 16;
-/// Rows of a wave at the least.
-const LEAST_WAVE_ROWS: usize = 64;
-
-/// What a node of the computation is.
-#[derive(Clone, Copy)]
-enum Task {
-    Input,
-    /// A row of a stage's map, with its activation, or of the output's.
-    Row {
-        map: usize,
-        row: usize,
-    },
-    /// A sum that several rows of a map share.
-    Sum {
-        map: usize,
-        group: usize,
-    },
+/// A network with polynomials on a device, ready to run on batches of N/2 inputs: walks a [`ThroughputSchedule`].
+pub struct ThroughputSession<'a, B: RnsOps> {
+    ring: &'a B,
+    network: &'a PolynomialNetwork,
+    schedule: ThroughputSchedule,
+    relinearise: Option<B::SwitchKey>,
+    maps: Vec<LoadedMap<B::Map>>,
+    /// Constants of the polynomials, by map and limbs of the argument, then by channel.
+    constants: HashMap<(usize, usize), Vec<Vec<Number>>>,
 }
 
-/// A network with polynomials, ready to run on batches of N/2 images.
-///
-/// Rows are evaluated in an order that was settled beforehand: values are freed behind their last reader, and inputs are asked for
-/// when they are first read, so that much less than the whole network's values lives at one time.
-pub struct ThroughputSession<'a, B: RnsOps> {
-    backend: &'a B,
-    network: &'a PolynomialNetwork,
-    relinearise: Option<B::SwitchKey>,
-    /// The linear maps of the stages, then the output's.
-    maps: Vec<SharedRows>,
-    /// All nodes: the network's values, then the output elements, then the maps' shared sums.
-    tasks: Vec<Task>,
-    /// What a reader multiplies each node with on top of its own weight.
-    gains: Vec<f64>,
-    limbs: Vec<usize>,
-    outputs: Range<usize>,
-    waves: Vec<Wave>,
+struct LoadedMap<M> {
+    matrices: Vec<M>,
+    /// Constant term of each row, at the scale of the results.
+    offsets: Vec<Number>,
 }
 
 impl<'a, B: RnsOps> ThroughputSession<'a, B> {
-    /// Ties network, polynomials and a client's key together, and settles the order for the current thread pool.
+    /// Loads network, polynomials and a client's key.
     ///
     /// # Errors
-    /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs.
+    /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs; [`CkksError::Memory`] if a run would hold
+    /// more than `memory_bytes`; whatever the device fails with.
     pub fn new(
-        backend: &'a B,
+        ring: &'a B,
         network: &'a PolynomialNetwork,
-        relinearise: Option<SwitchKey>,
+        relinearise: Option<&SeededSwitchKey>,
+        memory_bytes: u64,
     ) -> Result<Self, CkksError> {
-        let params = backend.params();
-        if params.primes.len() <= network.levels() || network.input.is_empty() {
-            return Err(CkksError::Depth);
+        let params = ring.params();
+        let schedule = ThroughputSchedule::new(network, params, ring.width())?;
+        let needed = schedule.peak_bytes();
+        if needed > memory_bytes {
+            return Err(CkksError::Memory { needed, budget: memory_bytes });
         }
-        let outputs = network.value_count()..network.value_count() + network.output_rows.len();
-        let mut tasks = vec![Task::Input; outputs.end];
-        let mut gains = vec![1.0; outputs.end];
-        let mut limbs = vec![params.primes.len(); outputs.end];
-        let channels = network.channels();
-        let mut maps = Vec::with_capacity(network.stages.len() + 1);
-        let mut first = network.input.len();
-        for (at, rows) in network.maps().enumerate() {
-            // At one level values of one channel have one scale.
-            let channel_of = |source: u32| (channels[source as usize], limbs[source as usize]);
-            let map = SharedRows::new(&rows, tasks.len() as u32, channel_of);
-            for (group, members) in map.groups.iter().enumerate() {
-                let head = members[0] as usize;
-                tasks.push(Task::Sum { map: at, group });
-                gains.push(gains[head]);
-                limbs.push(limbs[head]);
-            }
-            let stage = network.stages.get(at);
-            let depth = stage.map_or(0, PolynomialStage::depth);
-            let values = stage.map_or(rows.len(), |stage| stage.rows.len());
-            for row in 0..values {
-                let node = first + row;
-                tasks[node] = Task::Row { map: at, row };
-                limbs[node] = OUTPUT_LIMBS;
-                if let Some(stage) = stage {
-                    let lowest = map.reads(row, values).iter().map(|&source| limbs[source as usize]).min().unwrap_or(0);
-                    limbs[node] = lowest.checked_sub(1 + depth).ok_or(CkksError::Depth)?;
-                    gains[node] = stage.activation(row).form.gain();
-                }
-            }
-            first += values;
-            maps.push(map);
-        }
-        let mut graph = Graph::default();
-        for (node, task) in tasks.iter().enumerate() {
-            match *task {
-                Task::Input => graph.source(place(&network.input.shape, node)),
-                Task::Row { map, row } => {
-                    let values = network.stages.get(map).map_or(network.output_rows.len(), |stage| stage.rows.len());
-                    graph.row(maps[map].reads(row, values));
-                }
-                Task::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
+        let moduli = params.moduli();
+        let load = |Weights { numbers, term_scales, at }: &Weights| {
+            ring.load_map(Matrix::new(numbers, term_scales.clone(), at.scale, &moduli[..at.limbs])?)
+        };
+        let mut constants = HashMap::new();
+        let mut maps = Vec::with_capacity(schedule.maps.len());
+        for (at, map) in schedule.maps.iter().enumerate() {
+            let matrices: Result<_, CkksError> = map.blocks.matrices.iter().map(load).collect();
+            let first = schedule.first_node(at);
+            let argument = |row: usize| schedule.arguments[first + row % map.values];
+            let offset = |(row, &offset): (usize, &f64)| Number::new(params, offset, argument(row));
+            let offsets = map.offsets.iter().enumerate().map(offset).collect();
+            maps.push(LoadedMap { matrices: matrices?, offsets });
+            let Some(stage) = network.stages.get(at) else { continue };
+            for row in 0..map.values {
+                let (argument, kind) = (argument(row), stage.activation(row).form.kind());
+                constants.entry((at, argument.limbs)).or_insert_with(|| {
+                    let (states, _) = uses(kind, params, argument);
+                    let numbers = |values: Vec<f64>| {
+                        states.iter().zip(values).map(|(&state, value)| Number::new(params, value, state)).collect()
+                    };
+                    stage.activations.iter().map(|activation| numbers(activation.form.constants())).collect()
+                });
             }
         }
-        let width = (WAVE_ROWS_PER_THREAD * rayon::current_num_threads()).max(LEAST_WAVE_ROWS);
-        let waves = graph.waves(outputs.start as u32..outputs.end as u32, width);
-        let relinearise = relinearise.map(|key| backend.load_switch_key(key)).transpose()?;
-        Ok(Self { backend, network, relinearise, maps, tasks, gains, limbs, outputs, waves })
+        let relinearise = relinearise.map(|key| ring.load_switch_key(key)).transpose()?;
+        Ok(Self { ring, network, schedule, relinearise, maps, constants })
     }
 
-    /// The session, if `bytes` hold [`ThroughputSession::peak_bytes`].
-    ///
-    /// # Errors
-    /// [`CkksError::Memory`] if not.
-    pub fn with_memory_budget(self, bytes: u64) -> Result<Self, CkksError> {
-        let needed = self.peak_bytes();
-        if needed > bytes { Err(CkksError::Memory { needed, budget: bytes }) } else { Ok(self) }
-    }
-
-    /// Largest number of bytes that a run holds at one time on the current thread pool: ciphertexts, what the threads work on, and
-    /// free buffers. Inputs count from when they are asked for; keys and constants are not in it.
+    /// What a run does.
     #[must_use]
-    pub fn peak_bytes(&self) -> u64 {
-        let bytes = |node: &u32| self.ciphertext_bytes(self.limbs[*node as usize]);
-        let (mut alive, mut most) = (0, 0);
-        for wave in &self.waves {
-            alive += wave.nodes.iter().map(bytes).sum::<u64>();
-            most = most.max(alive);
-            alive -= wave.dead.iter().map(bytes).sum::<u64>();
-        }
-        most + self.working_bytes()
+    pub fn schedule(&self) -> &ThroughputSchedule {
+        &self.schedule
     }
 
-    fn ciphertext_bytes(&self, limbs: usize) -> u64 {
-        (8 * limbs as u64) << self.backend.params().log2_degree
-    }
-
-    /// What all threads need for a row each at the highest level, and the buffers that wait.
-    fn working_bytes(&self) -> u64 {
-        let params = self.backend.params();
-        let (limbs, special) = (params.primes.len(), params.special_primes.len());
-        let extended = limbs + special;
-        // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
-        let row = 3 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
-        let polynomials = rayon::current_num_threads() * row + Pool::most_kept() * extended;
-        (4 * polynomials as u64) << params.log2_degree
-    }
-
-    /// Evaluates the network; one ciphertext an output element.
-    ///
-    /// `input` gives the ciphertext of an input element, at all limbs; it is called once for each that is read, from any thread.
+    /// Evaluates the network on one fresh ciphertext an input element; one ciphertext an output element.
     ///
     /// # Errors
-    /// [`CkksError::Level`] for an input of fewer limbs.
-    pub fn run(
-        &self,
-        input: &(dyn Fn(usize) -> Ciphertext + Sync),
-        progress: &dyn Progress,
-    ) -> Result<Vec<Ciphertext>, CkksError> {
-        progress.start("inference", self.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
-        let mut values: Vec<Option<B::Ciphertext>> = vec![None; self.tasks.len()];
-        for wave in &self.waves {
-            let groups = self.groups(&wave.nodes);
-            // A thread that is done early takes the next group.
-            let results: Result<Vec<Vec<B::Ciphertext>>, CkksError> = groups
-                .par_iter()
-                .with_max_len(1)
-                .map(|nodes| self.evaluate(nodes, &values, input).inspect(|done| progress.advance(done.len() as u64)))
-                .collect();
-            for (&node, value) in groups.iter().copied().flatten().zip(results?.into_iter().flatten()) {
-                values[node as usize] = Some(value);
+    /// [`CkksError::Level`] for an input of fewer limbs, or another number of inputs.
+    pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        let schedule = &self.schedule;
+        let (left, right) = (inputs.len(), self.network.input.len());
+        if left != right {
+            return Err(CkksError::Level { left, right });
+        }
+        progress.start("inference", schedule.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
+        let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.tasks.len()];
+        for wave in &schedule.waves {
+            for nodes in schedule.groups(&wave.nodes) {
+                let results = self.evaluate(nodes, &values, inputs)?;
+                for (&node, value) in nodes.iter().zip(results) {
+                    values[node as usize] = Some(value);
+                }
+                progress.advance(nodes.len() as u64);
             }
-            self.backend.release(wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect());
+            self.ring.release(wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect());
         }
         progress.finish();
-        let outputs = values.drain(self.outputs.clone());
-        self.backend.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
-    }
-
-    /// Neighbours of one kind, as many as the backend takes together.
-    fn groups<'n>(&self, nodes: &'n [u32]) -> Vec<&'n [u32]> {
-        let alike = |&a: &u32, &b: &u32| {
-            let limbs = |node: u32| self.limbs[node as usize];
-            let same = match (self.tasks[a as usize], self.tasks[b as usize]) {
-                (Task::Input, Task::Input) => true,
-                (Task::Row { map, .. }, Task::Row { map: other, .. }) => map == other,
-                (Task::Sum { map, .. }, Task::Sum { map: other, .. }) => map == other,
-                _ => false,
-            };
-            same && limbs(a) == limbs(b)
-        };
-        let together = self.backend.rows_together();
-        nodes.chunk_by(alike).flat_map(|nodes| nodes.chunks(together)).collect()
+        let outputs = values.drain(schedule.outputs.clone());
+        self.ring.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
     }
 
     fn evaluate(
         &self,
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
-        input: &(dyn Fn(usize) -> Ciphertext + Sync),
+        inputs: &[SeededCiphertext],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
-        match self.tasks[first as usize] {
+        match self.schedule.tasks[first as usize] {
             Task::Input => {
-                let batch = self.backend.upload(nodes.iter().map(|&node| input(node as usize)).collect())?;
-                let right = self.backend.params().primes.len();
-                match batch.iter().map(|value| self.backend.state(value).limbs).find(|&limbs| limbs != right) {
-                    Some(left) => Err(CkksError::Level { left, right }),
+                let fresh = self.schedule.states[first as usize];
+                let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
+                let batch = self.ring.upload_seeded(&seeded, fresh.scale)?;
+                match batch.iter().map(|value| self.ring.state(value).limbs).find(|&limbs| limbs != fresh.limbs) {
+                    Some(left) => Err(CkksError::Level { left, right: fresh.limbs }),
                     None => Ok(batch),
                 }
             }
-            Task::Sum { .. } => self.sums(nodes, values),
-            Task::Row { .. } if self.outputs.contains(&(first as usize)) => self.output(nodes, values),
-            Task::Row { map, .. } => self.activation(map, nodes, values),
-        }
-    }
-
-    fn sums(&self, nodes: &[u32], values: &[Option<B::Ciphertext>]) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let members: Vec<&[u32]> = nodes
-            .iter()
-            .filter_map(|&node| match self.tasks[node as usize] {
-                Task::Sum { map, group } => Some(self.maps[map].groups[group].as_slice()),
-                _ => None,
-            })
-            .collect();
-        let mut totals: Vec<B::Ciphertext> = members.iter().map(|group| live(values, group[0]).clone()).collect();
-        for (total, group) in totals.iter_mut().zip(&members) {
-            for &member in &group[1..] {
-                self.backend.add_assign(std::slice::from_mut(total), &[live(values, member)])?;
+            Task::Sum { map, .. } => {
+                let members = |&node: &u32| match self.schedule.tasks[node as usize] {
+                    Task::Sum { group, .. } => self.schedule.maps[map].groups[group].as_slice(),
+                    _ => &[],
+                };
+                let groups: Vec<Vec<&B::Ciphertext>> = nodes
+                    .iter()
+                    .map(|node| members(node).iter().map(|&member| live(values, member)).collect())
+                    .collect();
+                self.ring.sums(&groups)
             }
+            Task::Row { map, .. } => self.rows(map, nodes, values),
         }
-        Ok(totals)
     }
 
-    /// Rows of one stage's map, with their polynomials.
-    fn activation(
+    /// Rows of one map with their polynomials, if they have any.
+    fn rows(
         &self,
         map: usize,
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let (backend, stage, rows) = (self.backend, &self.network.stages[map], self.rows(nodes));
-        let activations: Vec<&Activation> = rows.iter().map(|&row| stage.activation(row)).collect();
-        // u = (x - centre) / radius comes straight out of the linear map.
-        // Second factors come behind all first ones; they are scaled already.
-        let mut forms: Vec<(usize, f64, f64)> =
-            rows.iter().zip(&activations).map(|(&row, a)| (row, a.centre, a.radius)).collect();
-        if !stage.factors.is_empty() {
-            forms.extend(rows.iter().map(|&row| (stage.rows.len() + row, 0.0, 1.0)));
-        }
-        let terms: Vec<_> = forms.iter().map(|&(row, _, radius)| self.terms(map, row, values, 1.0 / radius)).collect();
-        let lowest = terms.iter().flatten().map(|(term, _)| backend.state(term).limbs).min().unwrap_or(1);
-        let params = backend.params();
-        let scale = f64::from(params.scale_log2).exp2() * f64::from(params.primes[lowest - 1]);
-        let sums = backend.drop_to(backend.linear_combinations(&terms, scale)?, lowest)?;
-        let mut u = backend.rescale(sums)?;
-        let offset = |&(row, centre, radius): &(usize, f64, f64)| (self.maps[map].rows[row].0 - centre) / radius;
-        let offsets: Vec<_> = forms.iter().map(offset).map(Constant::Number).collect();
-        backend.add_constants(&mut u, &offsets)?;
-        let Some(first) = activations.first() else { return Ok(u) };
-        let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
-        let constants = numbers(&activations.iter().map(|a| &a.form).collect::<Vec<_>>());
-        Ok(backend.settle(activate(backend, key, first.form.kind(), u, &constants)?))
-    }
-
-    fn output(&self, nodes: &[u32], values: &[Option<B::Ciphertext>]) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let (map, rows) = (self.network.stages.len(), self.rows(nodes));
-        let scale = self.backend.params().output_scale(self.network.output_bound);
-        let terms: Vec<_> = rows.iter().map(|&row| self.terms(map, row, values, 1.0)).collect();
-        let mut batch = self.backend.linear_combinations(&terms, scale)?;
-        let constants: Vec<_> = rows.iter().map(|&row| Constant::Number(self.maps[map].rows[row].0)).collect();
-        self.backend.add_constants(&mut batch, &constants)?;
-        Ok(self.backend.settle(self.backend.drop_to(batch, OUTPUT_LIMBS)?))
-    }
-
-    fn rows(&self, nodes: &[u32]) -> Vec<usize> {
-        let row = |&node: &u32| match self.tasks[node as usize] {
-            Task::Row { row, .. } => Some(row),
-            _ => None,
+        let ring = self.ring;
+        let row_of = |&node: &u32| match self.schedule.tasks[node as usize] {
+            Task::Row { row, .. } => row,
+            _ => 0,
         };
-        nodes.iter().filter_map(row).collect()
+        let elements: Vec<usize> = nodes.iter().map(row_of).collect();
+        let own = self.schedule.maps[map].values;
+        let sets = self.schedule.maps[map].offsets.len() / own.max(1);
+        // Second factors come behind all first ones.
+        let rows: Vec<usize> =
+            (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
+        let sums = self.linear(map, &rows, values)?;
+        let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.maps[map].offsets[row])).collect();
+        let Some(stage) = self.network.stages.get(map) else {
+            let mut outputs = sums;
+            ring.add_constants(&mut outputs, &offsets)?;
+            return Ok(outputs);
+        };
+        let mut u = ring.rescale(sums)?;
+        ring.add_constants(&mut u, &offsets)?;
+        let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
+        let limbs = self.schedule.arguments[nodes[0] as usize].limbs;
+        let of_channel = &self.constants[&(map, limbs)];
+        let count = of_channel.first().map_or(0, Vec::len);
+        let constant = |at: usize, element: usize| Constant::Number(&of_channel[stage.channel[element] as usize][at]);
+        let constants: Vec<Vec<_>> =
+            (0..count).map(|at| elements.iter().map(|&element| constant(at, element)).collect()).collect();
+        let kind = stage.activation(elements[0]).form.kind();
+        Ok(ring.shrink(ring.activate(key, kind, u, &constants)?))
     }
 
-    /// Terms of a row, its numbers times `factor`.
-    fn terms<'v>(
+    /// Rows of a map, not yet rescaled: matrix by matrix, each at all positions that these rows have.
+    fn linear(
         &self,
         map: usize,
-        row: usize,
-        values: &'v [Option<B::Ciphertext>],
-        factor: f64,
-    ) -> Vec<(&'v B::Ciphertext, f64)> {
-        let term =
-            |&(source, weight): &(u32, f64)| (live(values, source), weight * self.gains[source as usize] * factor);
-        self.maps[map].rows[row].1.iter().map(term).collect()
+        rows: &[usize],
+        values: &[Option<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let blocks = &self.schedule.maps[map].blocks;
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        let place = |at: usize| {
+            let (block, kernel) = blocks.place_of_row[rows[at]];
+            (blocks.blocks[block].matrix, block, kernel)
+        };
+        order.sort_unstable_by_key(|&at| place(at));
+        let mut results: Vec<Option<B::Ciphertext>> = vec![None; rows.len()];
+        for of_matrix in order.chunk_by(|&a, &b| place(a).0 == place(b).0) {
+            let position = |of_block: &[usize]| Position {
+                terms: blocks.blocks[place(of_block[0]).1].terms.iter().map(|&term| live(values, term)).collect(),
+                kernels: of_block.iter().map(|&at| place(at).2).collect(),
+            };
+            let positions: Vec<_> = of_matrix.chunk_by(|&a, &b| place(a).1 == place(b).1).map(position).collect();
+            let matrix = &self.maps[map].matrices[place(of_matrix[0]).0];
+            let products = self.ring.apply_map(matrix, &positions)?;
+            for (&at, product) in of_matrix.iter().zip(products) {
+                results[at] = Some(product);
+            }
+        }
+        Ok(results.into_iter().map(|result| result.expect("every row has its block")).collect())
     }
 }
 
 fn live<C>(values: &[Option<C>], node: u32) -> &C {
     values[node as usize].as_ref().expect("values live until their last reader")
-}
-
-/// Where an input element lies: elements of all channels at one place of an image together.
-fn place(shape: &[usize], element: usize) -> f64 {
-    let place = match *shape {
-        [_, channels, height, width] => element % (height * width) * channels + element / (height * width),
-        _ => element,
-    };
-    place as f64
 }

@@ -1,0 +1,57 @@
+//! Linear maps that are applied at many positions, as matrices of residues.
+
+use rayon::prelude::*;
+
+use crate::ckks::error::CkksError;
+use crate::ckks::ring::modulus::Modulus;
+
+/// Rows of numbers that are multiplied with ciphertexts: the kernels of a convolution, or a dense layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// `u32[limb][kernel][term]`, residues in Montgomery form.
+    pub words: Vec<u32>,
+    /// Rows.
+    pub kernels: usize,
+    /// Scale of the results.
+    pub scale: f64,
+    /// Scale that each term must have.
+    pub term_scales: Vec<f64>,
+}
+
+impl Matrix {
+    /// Rounds `weights`, `f64[kernel][term]`, to residues of the given moduli, exactly as [`Context::linear_combination`] does.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] without terms or moduli, [`CkksError::Plan`] for weights that are no whole rows.
+    pub fn new(weights: &[f64], term_scales: Vec<f64>, scale: f64, moduli: &[Modulus]) -> Result<Self, CkksError> {
+        let terms = term_scales.len();
+        if terms == 0 || moduli.is_empty() {
+            return Err(CkksError::Depth);
+        }
+        if weights.len() % terms != 0 {
+            return Err(CkksError::Plan(format!("{} weights are no rows of {terms}", weights.len())));
+        }
+        let mut words = vec![0; moduli.len() * weights.len()];
+        let rows = words.par_chunks_exact_mut(terms).enumerate();
+        let kernels = weights.len() / terms;
+        rows.for_each(|(row, words)| {
+            let (modulus, weights) = (moduli[row / kernels], &weights[row % kernels * terms..]);
+            for ((word, &weight), term_scale) in words.iter_mut().zip(weights).zip(&term_scales) {
+                *word = modulus.montgomery(modulus.residue_of_double(weight * scale / term_scale));
+            }
+        });
+        Ok(Self { words, kernels, scale, term_scales })
+    }
+
+    /// Numbers of a row.
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        self.term_scales.len()
+    }
+
+    /// Limbs of the results.
+    #[must_use]
+    pub fn limbs(&self) -> usize {
+        self.words.len().checked_div(self.kernels * self.terms()).unwrap_or(0)
+    }
+}

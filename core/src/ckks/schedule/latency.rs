@@ -1,0 +1,95 @@
+//! Latency packing as data: scales and limbs of every step of a [`LatencyPlan`].
+
+use std::fmt;
+
+use crate::ckks::error::CkksError;
+use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::latency::LatencyPlan;
+use crate::ckks::plan::polynomials::{PolynomialNetwork, limbs_of_stages};
+use crate::ckks::plan::uses::uses;
+use crate::ckks::ring::number::State;
+
+/// One linear map with its polynomials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencyStep {
+    /// Name of the stage, or of the output.
+    pub name: String,
+    /// Scale and limbs of the sums of masked inputs.
+    pub linear: State,
+    /// Of the polynomials' arguments; of the output where there are none.
+    pub argument: State,
+    /// Of the values.
+    pub result: State,
+    /// The polynomials, if there are any.
+    pub kind: Option<Kind>,
+    /// What is rotated and multiplied, for people.
+    pub steps: String,
+}
+
+/// What a run does, map by map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencySchedule {
+    /// Scale and limbs of the inputs.
+    pub input: State,
+    /// The maps of the stages, then the output's.
+    pub steps: Vec<LatencyStep>,
+    /// Bytes of masks and ciphertexts at one time.
+    pub peak_bytes: u64,
+}
+
+impl LatencySchedule {
+    /// Follows scales and limbs through the network.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if the parameters have too few levels.
+    pub fn new(network: &PolynomialNetwork, plan: &LatencyPlan, params: &CkksParams) -> Result<Self, CkksError> {
+        if params.primes.len() <= network.levels() {
+            return Err(CkksError::Depth);
+        }
+        let fresh = f64::from(params.scale_log2).exp2();
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let step = |(at, map): (usize, &_)| {
+            let Some(stage) = network.stages.get(at) else {
+                // The output is not rescaled: two limbs hold it.
+                let linear = State { scale: params.output_scale(network.output_bound), limbs: limbs[at].min(2) };
+                let name = network.output.name.clone();
+                let steps = format!("{map}");
+                return LatencyStep { name, linear, argument: linear, result: linear, kind: None, steps };
+            };
+            let linear = State { scale: fresh * f64::from(params.primes[limbs[at] - 1]), limbs: limbs[at] };
+            let (argument, kind) = (linear.rescaled(params), stage.activation(0).form.kind());
+            let (_, result) = uses(kind, params, argument);
+            LatencyStep {
+                name: stage.name.clone(),
+                linear,
+                argument,
+                result,
+                kind: Some(kind),
+                steps: format!("{map}"),
+            }
+        };
+        let steps = plan.maps.iter().enumerate().map(step).collect();
+        let input = State { scale: fresh, limbs: params.primes.len() };
+        Ok(Self { input, steps, peak_bytes: plan.memory_bytes(network, params) })
+    }
+
+    /// Scale and limbs of the tensors that maps read: the input, then the results of the stages.
+    pub fn tensors(&self) -> impl Iterator<Item = State> {
+        std::iter::once(self.input).chain(self.steps.iter().map(|step| step.result))
+    }
+}
+
+impl fmt::Display for LatencySchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.steps.iter().enumerate() {
+            let LatencyStep { name, linear, result, kind, steps, .. } = step;
+            write!(f, "map {at} ({name}): {steps}; at {} limbs", linear.limbs)?;
+            match kind {
+                Some(kind) => writeln!(f, ", then {kind:?} polynomials to {}", result.limbs)?,
+                None => writeln!(f)?,
+            }
+        }
+        writeln!(f, "{:.1} MiB of masks and ciphertexts", self.peak_bytes as f64 / 1_048_576.0)
+    }
+}

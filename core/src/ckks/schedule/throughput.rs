@@ -1,0 +1,299 @@
+//! Throughput packing as data: a ciphertext a value, and the order in which they are evaluated.
+//!
+//! Values are freed behind their last reader, and inputs are asked for when they are first read, so that much less than the whole
+//! network's values lives at one time.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::ckks::error::CkksError;
+use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::shared_rows::SharedRows;
+use crate::ckks::plan::uses::uses;
+use crate::ckks::ring::number::State;
+use crate::ckks::schedule::blocks::Blocks;
+use crate::ckks::schedule::order::{Graph, Wave};
+use crate::ckks::schedule::width::Width;
+
+/// Limbs of an output element.
+const OUTPUT_LIMBS: usize = 2;
+
+/// What a node of the computation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// An element of the input.
+    Input,
+    /// A row of a stage's map, with its activation, or of the output's.
+    Row {
+        /// Which map.
+        map: usize,
+        /// Which row.
+        row: usize,
+    },
+    /// A sum that several rows of a map share.
+    Sum {
+        /// Which map.
+        map: usize,
+        /// Which sum.
+        group: usize,
+    },
+}
+
+/// A linear map, ready to be loaded.
+#[derive(Clone, Debug)]
+pub struct ScheduledMap {
+    /// Members of each shared sum.
+    pub groups: Vec<Vec<u32>>,
+    /// Constant term of each row, behind the activation's centre and radius.
+    pub offsets: Vec<f64>,
+    /// Rows as matrices at positions.
+    pub blocks: Blocks,
+    /// Values that it gives: as many rows, and as many more where they are multiplied.
+    pub values: usize,
+}
+
+/// All nodes, and the waves in which they are evaluated.
+///
+/// Nodes are the network's values, then the output elements, then the maps' shared sums.
+#[derive(Clone, Debug)]
+pub struct ThroughputSchedule {
+    /// The linear maps of the stages, then the output's.
+    pub maps: Vec<ScheduledMap>,
+    /// What each node is.
+    pub tasks: Vec<Task>,
+    /// For each node scale and limbs of its value.
+    pub states: Vec<State>,
+    /// For each row of a stage scale and limbs of the polynomial's argument; of other nodes their own.
+    pub arguments: Vec<State>,
+    /// The output elements.
+    pub outputs: Range<usize>,
+    /// The order.
+    pub waves: Vec<Wave>,
+    log2_degree: u32,
+    width: Width,
+}
+
+impl ThroughputSchedule {
+    /// Settles everything but the residues, for a device of this width.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs.
+    pub fn new(network: &PolynomialNetwork, params: &CkksParams, width: Width) -> Result<Self, CkksError> {
+        if params.primes.len() <= network.levels() || network.input.is_empty() {
+            return Err(CkksError::Depth);
+        }
+        let outputs = network.value_count()..network.value_count() + network.output_rows.len();
+        let fresh = State { scale: f64::from(params.scale_log2).exp2(), limbs: params.primes.len() };
+        let mut nodes = Nodes {
+            tasks: vec![Task::Input; outputs.end],
+            gains: vec![1.0; outputs.end],
+            states: vec![fresh; outputs.end],
+            arguments: vec![fresh; outputs.end],
+        };
+        let channels = network.channels();
+        let mut maps = Vec::with_capacity(network.stages.len() + 1);
+        let mut first = network.input.len();
+        let mut graphs = Vec::with_capacity(maps.capacity());
+        for (at, rows) in network.maps().enumerate() {
+            // At one level values of one channel have one scale.
+            let channel_of = |source: u32| (channels[source as usize], nodes.states[source as usize].limbs);
+            let rows = SharedRows::new(&rows, nodes.tasks.len() as u32, channel_of);
+            nodes.push_sums(at, &rows);
+            let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
+            let linear = nodes.settle(at, first, &rows, values, network, params)?;
+            maps.push(nodes.map(&rows, values, &linear, network.stages.get(at), &network.output.shape));
+            graphs.push(rows);
+            first += values;
+        }
+        let mut graph = Graph::default();
+        for (node, task) in nodes.tasks.iter().enumerate() {
+            match *task {
+                Task::Input => graph.source(place(&network.input.shape, node)),
+                Task::Row { map, row } => graph.row(graphs[map].reads(row, maps[map].values)),
+                Task::Sum { map, group } => graph.sum(graphs[map].groups[group].iter().copied()),
+            }
+        }
+        let waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
+        let Nodes { tasks, states, arguments, .. } = nodes;
+        Ok(Self { maps, tasks, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
+    }
+
+    /// Largest number of bytes that a run holds at one time: ciphertexts, what the device works on, and free buffers. Inputs count from
+    /// when they are asked for; keys and constants are not in it.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.held().map(|(most, _)| most).max().unwrap_or(0) + self.width.working_bytes
+    }
+
+    /// For each wave the bytes of ciphertexts at its most, and behind it.
+    fn held(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bytes = |state: State| (8 * state.limbs as u64) << self.log2_degree;
+        let mut alive = 0;
+        self.waves.iter().map(move |wave| {
+            alive += wave.nodes.iter().map(|&node| bytes(self.states[node as usize])).sum::<u64>();
+            // Sums of a map are there together before their polynomials are.
+            let argument = |&node: &u32| match self.tasks[node as usize] {
+                Task::Row { map, .. } => {
+                    let rows = self.maps[map].offsets.len() / self.maps[map].values.max(1);
+                    let before = self.arguments[node as usize];
+                    rows as u64 * bytes(State { limbs: before.limbs + 1, ..before })
+                }
+                _ => 0,
+            };
+            let most = alive + wave.nodes.iter().map(argument).sum::<u64>();
+            alive -= wave.dead.iter().map(|&node| bytes(self.states[node as usize])).sum::<u64>();
+            (most, alive)
+        })
+    }
+
+    /// Node of the first value of a map.
+    #[must_use]
+    pub fn first_node(&self, map: usize) -> usize {
+        let inputs = self.tasks.iter().take_while(|&&task| task == Task::Input).count();
+        inputs + self.maps[..map].iter().map(|map| map.values).sum::<usize>()
+    }
+
+    /// Neighbours of a wave that are alike: of one map and one level.
+    pub fn groups<'n>(&self, nodes: &'n [u32]) -> impl Iterator<Item = &'n [u32]> {
+        let alike = |&a: &u32, &b: &u32| {
+            let same = match (self.tasks[a as usize], self.tasks[b as usize]) {
+                (Task::Input, Task::Input) => true,
+                (Task::Row { map, .. }, Task::Row { map: other, .. }) => map == other,
+                (Task::Sum { map, .. }, Task::Sum { map: other, .. }) => map == other,
+                _ => false,
+            };
+            same && self.arguments[a as usize].limbs == self.arguments[b as usize].limbs
+        };
+        nodes.chunk_by(alike)
+    }
+}
+
+/// What is known of the nodes while maps are added.
+struct Nodes {
+    tasks: Vec<Task>,
+    /// What a reader multiplies each node with on top of its own weight.
+    gains: Vec<f64>,
+    states: Vec<State>,
+    arguments: Vec<State>,
+}
+
+impl Nodes {
+    fn push_sums(&mut self, map: usize, rows: &SharedRows) {
+        for (group, members) in rows.groups.iter().enumerate() {
+            let head = members[0] as usize;
+            self.tasks.push(Task::Sum { map, group });
+            self.gains.push(self.gains[head]);
+            self.states.push(self.states[head]);
+            self.arguments.push(self.states[head]);
+        }
+    }
+
+    /// The nodes of a map's values; gives scale and limbs of each value's rows before they are rescaled.
+    fn settle(
+        &mut self,
+        map: usize,
+        first: usize,
+        rows: &SharedRows,
+        values: usize,
+        network: &PolynomialNetwork,
+        params: &CkksParams,
+    ) -> Result<Vec<State>, CkksError> {
+        let fresh = f64::from(params.scale_log2).exp2();
+        let mut linear = Vec::with_capacity(values);
+        for row in 0..values {
+            let node = first + row;
+            self.tasks[node] = Task::Row { map, row };
+            let reads = rows.reads(row, values);
+            let lowest =
+                reads.iter().map(|&source| self.states[source as usize].limbs).min().ok_or(CkksError::Depth)?;
+            let Some(stage) = network.stages.get(map) else {
+                // The output is not rescaled: two limbs hold it.
+                let limbs = lowest.min(OUTPUT_LIMBS);
+                self.states[node] = State { scale: params.output_scale(network.output_bound), limbs };
+                self.arguments[node] = self.states[node];
+                linear.push(self.states[node]);
+                continue;
+            };
+            if lowest < 2 + stage.depth() {
+                return Err(CkksError::Depth);
+            }
+            let before = State { scale: fresh * f64::from(params.primes[lowest - 1]), limbs: lowest };
+            let activation = stage.activation(row);
+            self.arguments[node] = before.rescaled(params);
+            self.states[node] = uses(activation.form.kind(), params, self.arguments[node]).1;
+            self.gains[node] = activation.form.gain();
+            linear.push(before);
+        }
+        Ok(linear)
+    }
+
+    fn map(
+        &self,
+        rows: &SharedRows,
+        values: usize,
+        linear: &[State],
+        stage: Option<&PolynomialStage>,
+        output: &[usize],
+    ) -> ScheduledMap {
+        // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
+        let activation = |row: usize| stage.filter(|stage| row < stage.rows.len()).map(|stage| stage.activation(row));
+        let factor = |row: usize| activation(row).map_or(1.0, |activation| 1.0 / activation.radius);
+        let offset = |(row, (bias, _)): (usize, &(f64, Vec<(u32, f64)>))| {
+            activation(row).map_or(*bias, |activation| (bias - activation.centre) / activation.radius)
+        };
+        let places = match *stage.map_or(output, |stage| &stage.shape) {
+            [_, channels, height, width] if channels * height * width == values => height * width,
+            _ => 1,
+        };
+        let blocks = Blocks::new(
+            rows,
+            |row| row / values * places + row % values % places,
+            |row| linear[row % values],
+            |row, source, weight| weight * self.gains[source as usize] * factor(row),
+            |node| self.states[node as usize].scale,
+        );
+        let offsets = rows.rows.iter().enumerate().map(offset).collect();
+        ScheduledMap { groups: rows.groups.clone(), offsets, blocks, values }
+    }
+}
+
+/// Where an input element lies: elements of all channels at one place of an image together.
+fn place(shape: &[usize], element: usize) -> f64 {
+    let place = match *shape {
+        [_, channels, height, width] => element % (height * width) * channels + element / (height * width),
+        _ => element,
+    };
+    place as f64
+}
+
+impl fmt::Display for ThroughputSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MEBIBYTE: f64 = 1_048_576.0;
+        for (at, map) in self.maps.iter().enumerate() {
+            let Blocks { matrices, blocks, .. } = &map.blocks;
+            let rows: usize = map.offsets.len();
+            writeln!(
+                f,
+                "map {at}: {rows} rows as {} matrices at {} positions, {} shared sums",
+                matrices.len(),
+                blocks.len(),
+                map.groups.len()
+            )?;
+        }
+        for (at, (wave, (most, behind))) in self.waves.iter().zip(self.held()).enumerate() {
+            write!(f, "wave {at:4}: ")?;
+            for group in self.groups(&wave.nodes) {
+                let limbs = self.states[group[0] as usize].limbs;
+                match self.tasks[group[0] as usize] {
+                    Task::Input => write!(f, "{} inputs, ", group.len())?,
+                    Task::Row { map, .. } => write!(f, "{} rows of map {map} to {limbs} limbs, ", group.len())?,
+                    Task::Sum { map, .. } => write!(f, "{} sums of map {map}, ", group.len())?,
+                }
+            }
+            let (most, behind) = (most as f64 / MEBIBYTE, behind as f64 / MEBIBYTE);
+            writeln!(f, "frees {}; {most:.1} MiB at the most, {behind:.1} MiB behind it", wave.dead.len())?;
+        }
+        writeln!(f, "{:.1} MiB at the most with what the device works on", self.peak_bytes() as f64 / MEBIBYTE)
+    }
+}

@@ -1,0 +1,34 @@
+//! How much a device takes at a time.
+
+use crate::ckks::params::set::CkksParams;
+use crate::ckks::ring::pool::Pool;
+
+/// Rows of a wave for each thread: the end of a wave leaves a thread idle for half a row.
+const WAVE_ROWS_PER_THREAD: usize = 16;
+/// Rows of a wave at the least: so many share what is read of their operands.
+const LEAST_WAVE_ROWS: usize = 32;
+
+/// What a device holds and works on at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// Rows of a map that are evaluated together.
+    pub wave_rows: usize,
+    /// Bytes that a wave's steps hold beside the ciphertexts that they are given and give.
+    pub working_bytes: u64,
+}
+
+impl Width {
+    /// Of so many threads of the host: a row each at the highest level, and the buffers that wait.
+    #[must_use]
+    pub fn of_threads(params: &CkksParams, threads: usize) -> Self {
+        let (limbs, special) = (params.primes.len(), params.special_primes.len());
+        let extended = limbs + special;
+        // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
+        let row = 3 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
+        let polynomials = threads * row + Pool::most_kept(threads) * extended;
+        Self {
+            wave_rows: (WAVE_ROWS_PER_THREAD * threads).max(LEAST_WAVE_ROWS),
+            working_bytes: (4 * polynomials as u64) << params.log2_degree,
+        }
+    }
+}
