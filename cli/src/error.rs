@@ -41,10 +41,8 @@ from_errors!(
     heman_client::ClientError,
     heman_core::device::error::BackendError,
     heman_core::ckks::error::CkksError,
-    heman_core::tfhe::session::ExecError,
+    heman_engine::EngineError,
     heman_core::files::container::FormatError,
     heman_core::import::ImportError,
     heman_core::files::params::ParamsError,
-    heman_cuda::CudaError,
-    heman_wgpu::WgpuError,
 );

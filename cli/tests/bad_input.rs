@@ -69,11 +69,49 @@ fn the_wrong_kind_of_file_is_named() {
         assert!(message.contains("this is a secret key; inference takes key.pub"), "{message}");
         let message = work.fails(&["decrypt", "-k", "key.pub", "-i", "out.enc", "-o", "x"]);
         assert!(message.contains("this is an evaluation key"), "{message}");
-        let mut newer = work.read("params.plan");
-        newer[7] = 9;
-        work.write("newer.plan", &newer);
-        let message = work.fails(&["inference", "-m", "newer.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x"]);
-        assert!(message.contains("version 9"), "{message}");
+    }
+}
+
+#[test]
+fn files_of_other_versions_are_refused_by_a_sentence_with_both() {
+    for scheme in SCHEMES {
+        let work = complete(scheme);
+        for (args, file) in STEPS.into_iter().skip(3) {
+            let sound = work.read(file);
+            for version in [2, 9] {
+                let mut other = sound.clone();
+                other[7] = version;
+                work.write(file, &other);
+                let sentence = format!("{file}: this file has format version {version}; this build reads version 3");
+                for args in [args, &["inspect", file]] {
+                    let message = work.fails(args);
+                    assert!(message.contains(&sentence), "{message}");
+                }
+            }
+            work.write(file, &sound);
+        }
+        let text = String::from_utf8(work.read("params.json")).expect("text");
+        // Fields of another version do not matter: its number is read first.
+        let other = text.replacen("\"version\": 1,", "\"version\": 7, \"unheard_of\": true,", 1);
+        work.write("params.json", other.as_bytes());
+        let message = work.fails(&["keygen", "-i", "params.json", "-o", "x"]);
+        assert!(
+            message.contains("params.json: this parameter file has version 7; this build reads version 1"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn files_of_another_key_for_the_same_parameters_are_refused() {
+    for scheme in SCHEMES {
+        let work = complete(scheme);
+        work.ok(&["keygen", "-i", "params.json", "-o", "other"]);
+        let message = work.fails(&["inference", "-m", "params.plan", "-k", "other.pub", "-i", "one.enc", "-o", "x"]);
+        let sentence = "one.enc: this input was encrypted with another key than the evaluation key belongs to";
+        assert!(message.contains(sentence), "{message}");
+        let message = work.fails(&["decrypt", "-k", "other", "-i", "out.enc", "-o", "x"]);
+        assert!(message.contains("out.enc: this output was computed for another key than this one"), "{message}");
     }
 }
 

@@ -77,6 +77,9 @@ fn inspect_says_what_every_file_is() {
         assert_eq!(object["kind"], kind, "{file}");
         assert!(!work.ok(&["inspect", file]).is_empty());
     }
+    let (key, input) =
+        (json(&work.ok(&["inspect", "key.pub", "--json"])), json(&work.ok(&["inspect", "input.enc", "--json"])));
+    assert_eq!((&input["inputs"], &input["key"], &input["binding"]), (&48.into(), &key["key"], &key["binding"]));
     let plan = json(&work.ok(&["inspect", "params.plan", "--json"]));
     for name in [
         "lwe_dimension",

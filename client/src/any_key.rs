@@ -1,13 +1,18 @@
 //! A secret key of either scheme.
 
+use std::io::{self, Write};
 use std::path::Path;
 
-use heman_core::files::container as format;
-use heman_core::files::container::{FormatError, Kind};
+use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
+use heman_core::either::params::AnyParams;
+use heman_core::files::chunks::Reader;
+use heman_core::files::container::{Fingerprint, Kind};
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
+use heman_core::progress::Progress;
 
-use crate::{CkksKey, ClientError, SecretKey};
+use crate::{CkksKey, ClientError, SecretKey, Tensor};
 
 /// A secret key of either scheme.
 pub enum AnyKey {
@@ -18,19 +23,48 @@ pub enum AnyKey {
 }
 
 impl AnyKey {
+    /// Draws a fresh key.
+    ///
+    /// # Errors
+    /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
+    pub fn generate(params: &AnyParams) -> Result<Self, ClientError> {
+        match params {
+            AnyParams::Tfhe(params) => SecretKey::generate(params).map(|key| Self::Tfhe(Box::new(key))),
+            AnyParams::Ckks(params) => CkksKey::generate(params).map(|key| Self::Ckks(Box::new(key))),
+        }
+    }
+
     /// Reads and checks a secret key file.
     ///
     /// # Errors
-    /// As [`SecretKey::read`].
+    /// [`ClientError::Format`] for anything that is not a sound secret key.
     pub fn read(path: &Path) -> Result<Self, ClientError> {
-        let start = format::read_start(path)?;
-        let found = format::kind_of(&start)?;
-        if found != Kind::SecretKey {
-            return Err(FormatError::Kind { found, expected: Kind::SecretKey }.into());
+        let file = Reader::open(path)?;
+        let scheme = file.header().scheme;
+        file.header().expect(Kind::SecretKey, scheme)?;
+        Ok(match scheme {
+            Scheme::Tfhe => Self::Tfhe(Box::new(SecretKey::open(file, &(), None)?)),
+            Scheme::Ckks => Self::Ckks(Box::new(CkksKey::open(file, &(), None)?)),
+        })
+    }
+
+    /// Writes the secret key file; no image of it is kept in memory.
+    ///
+    /// # Errors
+    /// The target's.
+    pub fn seal_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Tfhe(key) => key.seal_to(&(), out),
+            Self::Ckks(key) => key.seal_to(&(), out),
         }
-        match format::scheme_of(&start)? {
-            Scheme::Tfhe => SecretKey::read(path).map(|key| Self::Tfhe(Box::new(key))),
-            Scheme::Ckks => CkksKey::read(path).map(|key| Self::Ckks(Box::new(key))),
+    }
+
+    /// By which files of this key know each other.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Tfhe(key) => key.fingerprint(),
+            Self::Ckks(key) => key.fingerprint(),
         }
     }
 
@@ -43,14 +77,58 @@ impl AnyKey {
         }
     }
 
-    /// An encrypted input file for a batch of inputs.
+    /// The public parameters.
+    #[must_use]
+    pub fn params(&self) -> AnyParams {
+        match self {
+            Self::Tfhe(key) => AnyParams::Tfhe(key.params().clone()),
+            Self::Ckks(key) => AnyParams::Ckks(key.params().clone()),
+        }
+    }
+
+    /// Makes the evaluation key.
+    #[must_use]
+    pub fn evaluation_key(&self, progress: &dyn Progress) -> AnyEvaluationKey {
+        match self {
+            Self::Tfhe(key) => AnyEvaluationKey::Tfhe(key.evaluation_key(progress)),
+            Self::Ckks(key) => AnyEvaluationKey::Ckks(key.evaluation_key(progress)),
+        }
+    }
+
+    /// Encrypts a batch of inputs, one after the other in `values`.
     ///
     /// # Errors
     /// As [`SecretKey::encrypt`].
-    pub fn encrypt_file(&self, values: &[f32], batched: bool) -> Result<Vec<u8>, ClientError> {
+    pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<AnyInput, ClientError> {
         match self {
-            Self::Tfhe(key) => Ok(key.encrypt(values, batched)?.to_bytes(&key.params().binding())),
-            Self::Ckks(key) => Ok(key.encrypt(values, batched)?.to_bytes(&key.params().binding())),
+            Self::Tfhe(key) => Ok(AnyInput::Tfhe(key.encrypt(values, batched)?)),
+            Self::Ckks(key) => Ok(AnyInput::Ckks(key.encrypt(values, batched)?)),
+        }
+    }
+
+    /// Decrypts a batch to one vector of values an input, before the client's operators.
+    ///
+    /// # Errors
+    /// [`ClientError::Scheme`] for outputs of the other scheme, [`ClientError::Format`] for malformed ones.
+    pub fn decrypt_values(&self, output: &AnyOutput) -> Result<Vec<Vec<f64>>, ClientError> {
+        match (self, output) {
+            (Self::Tfhe(key), AnyOutput::Tfhe(output)) => Ok(key.decrypt_values(output)),
+            (Self::Ckks(key), AnyOutput::Ckks(output)) => key.decrypt_values(output),
+            _ => Err(ClientError::Scheme),
+        }
+    }
+
+    /// Decrypts a batch and applies the client's operators. With `shares`, noise hides that of the encryption, for so many results that
+    /// leave the client's hands.
+    ///
+    /// # Errors
+    /// As [`AnyKey::decrypt_values`]; as [`CkksKey::decrypt`]; [`ClientError::NotShared`] for TFHE.
+    pub fn decrypt(&self, output: &AnyOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
+        match (self, output) {
+            (Self::Tfhe(_), AnyOutput::Tfhe(_)) if shares.is_some() => Err(ClientError::NotShared),
+            (Self::Tfhe(key), AnyOutput::Tfhe(output)) => Ok(key.decrypt(output)),
+            (Self::Ckks(key), AnyOutput::Ckks(output)) => key.decrypt(output, shares),
+            _ => Err(ClientError::Scheme),
         }
     }
 }

@@ -89,12 +89,13 @@ impl CkksSecretKey {
     #[must_use]
     pub fn generate(context: &Context) -> Self {
         let mut stream = Stream::new();
-        Self::from_coefficients(context, (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect())
+        let mut coefficients = Zeroizing::new(vec![0; context.degree()]);
+        coefficients.iter_mut().for_each(|s| *s = stream.below(3) as i8 - 1);
+        Self::from_coefficients(context, coefficients)
     }
 
     /// A key with given coefficients, each -1, 0 or 1.
-    pub(crate) fn from_coefficients(context: &Context, coefficients: Vec<i8>) -> Self {
-        let coefficients = Zeroizing::new(coefficients);
+    pub(crate) fn from_coefficients(context: &Context, coefficients: Zeroizing<Vec<i8>>) -> Self {
         let values = ternary_values(context, &coefficients);
         Self { coefficients, values }
     }

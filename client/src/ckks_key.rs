@@ -1,5 +1,7 @@
 //! A client's CKKS key for one set of public parameters: key file, encryption and decryption of batches.
 
+use std::io::{self, Write};
+
 use heman_core::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use heman_core::ckks::files::evaluation_key::SeededEvaluationKey;
 use heman_core::ckks::files::seeded::SeededCiphertext;
@@ -7,16 +9,18 @@ use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
 use heman_core::ckks::ring::context::Context;
 use heman_core::ckks::ring::encode::{Complex, Encoder};
-use heman_core::files::container as format;
-use heman_core::files::container::{Binding, FormatError, Kind};
+use heman_core::files::chunks::Reader;
+use heman_core::files::container::{Binding, Fingerprint, FormatError, Kind};
+use heman_core::files::params::ParamsError;
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Sealed;
 use heman_core::progress::Progress;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::ckks::{CkksSecretKey, Stream};
 use crate::encrypt::check_values;
-use crate::secret_key::MAX_FILE_BYTES;
+use crate::secret_key::{fresh_fingerprint, read_text, text_bytes, write_text};
 use crate::{ClientError, Tensor};
 
 /// Half of 30 bits of statistical security.
@@ -29,6 +33,7 @@ const LEAST_LEFT: f64 = 0.05;
 /// A ternary secret with the parameters it belongs to.
 pub struct CkksKey {
     params: Params,
+    fingerprint: Fingerprint,
     context: Context,
     encoder: Encoder,
     secret: CkksSecretKey,
@@ -41,14 +46,14 @@ impl CkksKey {
     /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
     pub fn generate(params: &Params) -> Result<Self, ClientError> {
         params.check()?;
-        Self::with(params.clone(), CkksSecretKey::generate)
+        let context = Context::new(params.ckks.clone()).map_err(ParamsError::Invalid)?;
+        let secret = CkksSecretKey::generate(&context);
+        Ok(Self::with(params.clone(), fresh_fingerprint(), context, secret))
     }
 
-    fn with(params: Params, secret: impl FnOnce(&Context) -> CkksSecretKey) -> Result<Self, ClientError> {
-        let invalid = |what| ClientError::Params(heman_core::files::params::ParamsError::Invalid(what));
-        let context = Context::new(params.ckks.clone()).map_err(invalid)?;
-        let (encoder, secret) = (Encoder::new(params.ckks.log2_degree), secret(&context));
-        Ok(Self { params, context, encoder, secret })
+    fn with(params: Params, fingerprint: Fingerprint, context: Context, secret: CkksSecretKey) -> Self {
+        let encoder = Encoder::new(params.ckks.log2_degree);
+        Self { params, fingerprint, context, encoder, secret }
     }
 
     /// The public parameters.
@@ -73,7 +78,7 @@ impl CkksKey {
         };
         let rotations = request.rotation_limbs.par_iter().map(rotation).collect();
         progress.finish();
-        SeededEvaluationKey { relinearise, rotations }
+        SeededEvaluationKey { fingerprint: self.fingerprint, relinearise, rotations }
     }
 
     /// Encrypts a batch of inputs, one after the other in `values`. Noise: that of fresh ciphertexts.
@@ -92,7 +97,8 @@ impl CkksKey {
             let encrypt = |at: usize| self.encrypt_slots(&self.input_slots(run, at));
             ciphertexts.extend((0..per_run).into_par_iter().map(encrypt).collect::<Vec<SeededCiphertext>>());
         }
-        Ok(EncryptedInput { images: images.len() as u32, batched, ciphertexts })
+        let (fingerprint, images) = (self.fingerprint, images.len() as u32);
+        Ok(EncryptedInput { fingerprint, images, batched, ciphertexts })
     }
 
     fn encrypt_slots(&self, slots: &[Complex]) -> SeededCiphertext {
@@ -171,41 +177,45 @@ impl CkksKey {
         }
         Ok(Tensor::collect(values, &encoding.tensor.shape, &encoding.client_ops, output.batched))
     }
+}
 
-    /// The file's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let json = self.params.to_json();
-        let mut body = Zeroizing::new(Vec::with_capacity(4 + json.len() + self.context.degree()));
-        body.extend_from_slice(&(json.len() as u32).to_le_bytes());
-        body.extend_from_slice(json.as_bytes());
-        body.extend(self.secret.coefficients().iter().map(|&s| s.cast_unsigned()));
-        Zeroizing::new(format::seal(Kind::SecretKey, Scheme::Ckks, &self.params.binding(), &body))
+impl Sealed for CkksKey {
+    const KIND: Kind = Kind::SecretKey;
+    const SCHEME: Scheme = Scheme::Ckks;
+    type Given = ();
+
+    fn bound_to((): &()) -> Option<Binding> {
+        None
     }
 
-    /// Reads and checks a secret key file.
-    ///
-    /// # Errors
-    /// [`ClientError::Format`] for anything that is not a sound secret key, [`ClientError::Params`] for its parameters.
-    pub fn read(path: &std::path::Path) -> Result<Self, ClientError> {
-        let (binding, body) = format::read_file(path, Kind::SecretKey, Scheme::Ckks, MAX_FILE_BYTES)?;
-        Self::from_body(&binding, &Zeroizing::new(body))
+    fn binding(&self, (): &()) -> Binding {
+        self.params.binding()
     }
 
-    fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, ClientError> {
-        let bad = |what: &str| ClientError::Format(FormatError::Body(what.into()));
-        let (length, rest) = body.split_first_chunk::<4>().ok_or_else(|| bad("it is too short"))?;
-        let (json, digits) =
-            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| bad("it is too short"))?;
-        let params = Params::from_json(json)?;
-        let coefficients: Vec<i8> = digits.iter().map(|&digit| digit.cast_signed()).collect();
-        let sound = coefficients.len() == 1 << params.ckks.log2_degree && coefficients.iter().all(|s| s.abs() <= 1);
-        if !sound {
-            return Err(bad("its key digits disagree with its parameters"));
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, (): &()) -> u64 {
+        text_bytes(&self.params.to_json()) + self.secret.coefficients().len() as u64
+    }
+
+    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
+        write_text(&self.params.to_json(), out)?;
+        out.write_all(bytemuck::cast_slice(self.secret.coefficients()))
+    }
+
+    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let invalid = |error: ParamsError| FormatError::Body(error.to_string());
+        let params = Params::from_json(&read_text(body)?).map_err(invalid)?;
+        let context = Context::new(params.ckks.clone()).map_err(FormatError::Body)?;
+        let mut coefficients = Zeroizing::new(vec![0_i8; context.degree()]);
+        body.fill(bytemuck::cast_slice_mut(&mut coefficients))?;
+        if coefficients.iter().any(|s| s.abs() > 1) {
+            return Err(FormatError::Body("its key digits are not all -1, 0 or 1".into()));
         }
-        if params.binding() != *binding {
-            return Err(bad("its parameters do not belong to its header"));
-        }
-        Self::with(params, |context| CkksSecretKey::from_coefficients(context, coefficients))
+        let secret = CkksSecretKey::from_coefficients(&context, coefficients);
+        Ok(Self::with(params, fingerprint, context, secret))
     }
 }

@@ -39,7 +39,7 @@ impl SecretKey {
 
     /// Decrypts a batch to one vector of values an input, before the client's operators.
     ///
-    /// The rows must have been checked against the parameters, as [`EncryptedOutput::from_body`] does.
+    /// The rows must have been checked against the parameters, as opening their file does.
     #[must_use]
     pub fn decrypt_values(&self, output: &EncryptedOutput) -> Vec<Vec<f64>> {
         let images = output.images as usize;

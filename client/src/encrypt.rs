@@ -1,5 +1,6 @@
 //! Encryption of inputs.
 
+use heman_core::files::sealed::Sealed;
 use heman_core::tfhe::files::ciphertexts::EncryptedInput;
 use heman_core::tfhe::torus::to_word;
 use tfhe::core_crypto::commons::math::random::Seed;
@@ -44,7 +45,7 @@ impl SecretKey {
             seeds.push(seed);
             bodies.extend(list.into_container());
         }
-        Ok(EncryptedInput { images: seeds.len() as u32, batched, seeds, bodies })
+        Ok(EncryptedInput { fingerprint: self.fingerprint(), images: seeds.len() as u32, batched, seeds, bodies })
     }
 }
 

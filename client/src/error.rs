@@ -45,4 +45,10 @@ pub enum ClientError {
         /// Of the result's magnitudes.
         largest: f64,
     },
+    /// Keys and ciphertexts of different schemes.
+    #[error("the output is for the other scheme than the key")]
+    Scheme,
+    /// Noise that hides the encryption's own is there for CKKS only.
+    #[error("a result of TFHE cannot be shared without its noise; share the decision only")]
+    NotShared,
 }

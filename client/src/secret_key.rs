@@ -1,8 +1,11 @@
 //! The secret key and the evaluation key made from it.
 
-use heman_core::files::container as format;
-use heman_core::files::container::{Binding, FormatError, Kind};
+use std::io::{self, Write};
+
+use heman_core::files::chunks::Reader;
+use heman_core::files::container::{Binding, Fingerprint, FormatError, Kind};
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Sealed;
 use heman_core::progress::Progress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::public::Params;
@@ -13,14 +16,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::ClientError;
 
-/// Largest secret key file that is read, in bytes.
-pub(crate) const MAX_FILE_BYTES: u64 = 128 << 20;
-
 /// Binary keys of one client for one set of parameters.
 ///
 /// The small key has n bits; the GLWE key has k N bits, and flattened it is the key of all ciphertexts that travel.
 pub struct SecretKey {
     params: Params,
+    fingerprint: Fingerprint,
     small: Zeroizing<Vec<u8>>,
     glwe: Zeroizing<Vec<u8>>,
 }
@@ -32,6 +33,11 @@ pub(crate) fn os_seeder() -> UnixSeeder {
 
 pub(crate) fn fresh_seed(seeder: &mut UnixSeeder) -> [u8; 16] {
     seeder.seed().0.to_le_bytes()
+}
+
+/// A fingerprint for a new key, from the operating system's generator alone: nothing of the secret goes into it.
+pub(crate) fn fresh_fingerprint() -> Fingerprint {
+    Fingerprint(fresh_seed(&mut os_seeder()))
 }
 
 impl SecretKey {
@@ -50,7 +56,7 @@ impl SecretKey {
             bits
         };
         let (small, glwe) = (bits(params.tfhe.lwe_dimension), bits(params.tfhe.big_dimension()));
-        Ok(Self { params: params.clone(), small, glwe })
+        Ok(Self { params: params.clone(), fingerprint: fresh_fingerprint(), small, glwe })
     }
 
     /// The public parameters.
@@ -104,6 +110,7 @@ impl SecretKey {
         );
         progress.finish();
         SeededEvaluationKey {
+            fingerprint: self.fingerprint,
             params: p,
             bootstrap_seed,
             bootstrap_bodies: bootstrap.into_container(),
@@ -123,44 +130,64 @@ impl SecretKey {
     pub fn small_key_for_tests(&self) -> Zeroizing<Vec<u32>> {
         widen::<u32>(&self.small)
     }
+}
 
-    /// The file's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let json = self.params.to_json();
-        let mut body = Zeroizing::new(Vec::with_capacity(4 + json.len() + self.small.len() + self.glwe.len()));
-        body.extend_from_slice(&(json.len() as u32).to_le_bytes());
-        body.extend_from_slice(json.as_bytes());
-        body.extend_from_slice(&self.small);
-        body.extend_from_slice(&self.glwe);
-        Zeroizing::new(format::seal(Kind::SecretKey, Scheme::Tfhe, &self.params.binding(), &body))
+impl Sealed for SecretKey {
+    const KIND: Kind = Kind::SecretKey;
+    const SCHEME: Scheme = Scheme::Tfhe;
+    type Given = ();
+
+    fn bound_to((): &()) -> Option<Binding> {
+        None
     }
 
-    /// Reads and checks a secret key file.
-    ///
-    /// # Errors
-    /// [`ClientError::Format`] for anything that is not a sound secret key, [`ClientError::Params`] for its parameters.
-    pub fn read(path: &std::path::Path) -> Result<Self, ClientError> {
-        let (binding, body) = format::read_file(path, Kind::SecretKey, Scheme::Tfhe, MAX_FILE_BYTES)?;
-        Self::from_body(&binding, &Zeroizing::new(body))
+    fn binding(&self, (): &()) -> Binding {
+        self.params.binding()
     }
 
-    fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, ClientError> {
-        let bad = |what: &str| ClientError::Format(FormatError::Body(what.into()));
-        let (length, rest) = body.split_first_chunk::<4>().ok_or_else(|| bad("it is too short"))?;
-        let (json, bits) =
-            rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| bad("it is too short"))?;
-        let params = Params::from_json(json)?;
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, (): &()) -> u64 {
+        text_bytes(&self.params.to_json()) + (self.small.len() + self.glwe.len()) as u64
+    }
+
+    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
+        write_text(&self.params.to_json(), out)?;
+        out.write_all(&self.small)?;
+        out.write_all(&self.glwe)
+    }
+
+    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let params = Params::from_json(&read_text(body)?).map_err(|error| FormatError::Body(error.to_string()))?;
         let (n, big) = (params.tfhe.lwe_dimension, params.tfhe.big_dimension());
-        if bits.len() != n + big || bits.iter().any(|&bit| bit > 1) {
-            return Err(bad("its key bits disagree with its parameters"));
+        let (mut small, mut glwe) = (Zeroizing::new(vec![0; n]), Zeroizing::new(vec![0; big]));
+        body.fill(&mut small)?;
+        body.fill(&mut glwe)?;
+        if small.iter().chain(glwe.iter()).any(|&bit| bit > 1) {
+            return Err(FormatError::Body("its key bits are not all 0 or 1".into()));
         }
-        if params.binding() != *binding {
-            return Err(bad("its parameters do not belong to its header"));
-        }
-        let (small, glwe) = bits.split_at(n);
-        Ok(Self { params, small: Zeroizing::new(small.to_vec()), glwe: Zeroizing::new(glwe.to_vec()) })
+        Ok(Self { params, fingerprint, small, glwe })
     }
+}
+
+/// Bytes that [`write_text`] writes.
+pub(crate) fn text_bytes(text: &str) -> u64 {
+    (size_of::<u32>() + text.len()) as u64
+}
+
+/// Writes a text behind its length.
+pub(crate) fn write_text(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(&(text.len() as u32).to_le_bytes())?;
+    out.write_all(text.as_bytes())
+}
+
+/// Reads what [`write_text`] wrote.
+pub(crate) fn read_text(body: &mut Reader<'_>) -> Result<Vec<u8>, FormatError> {
+    let length = u32::from_le_bytes(body.array()?);
+    body.words(length as usize)
 }
 
 fn widen<T: From<u8> + Zeroize>(bits: &[u8]) -> Zeroizing<Vec<T>> {

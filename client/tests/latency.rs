@@ -8,6 +8,8 @@ use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner::{Options, plan};
 use heman_core::ckks::session::CkksSession;
 use heman_core::device::cpu::CpuBackend;
+use heman_core::files::chunks::Reader;
+use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::planning::error::PlanError;
@@ -160,10 +162,10 @@ fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
     let key = CkksKey::generate(&plan.params).expect("sound parameters");
     let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
     let ring = ring.expect("sound parameters");
-    let session =
-        CkksSession::new(&ring, plan, &key.evaluation_key(&NoProgress), u64::MAX).expect("a plan and its keys");
+    let session = CkksSession::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
+        .expect("a plan and its keys");
     let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
-    let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+    let (output, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
     let results = key.decrypt_values(&output).expect("sound ciphertexts");
     assert_eq!(results.len(), inputs.len());
     let errors = inputs.iter().zip(&results).flat_map(|(input, got)| {
@@ -190,10 +192,8 @@ fn networks_of_all_shapes_agree_with_plaintext() {
             let error = largest_error(&plan, &samples(batch, network.input.len()));
             println!("{} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
             assert!(error < 1e-3, "{error}");
-            let read = CkksPlan::from_body(
-                &plan.params.binding(),
-                &plan.to_bytes()[heman_core::files::container::HEADER_BYTES..],
-            );
+            let bytes = plan.seal(&());
+            let read = CkksPlan::open(Reader::of_bytes(&bytes).expect("just written"), &(), None);
             assert_eq!(read.expect("just written").network, plan.network);
         }
     }
@@ -232,10 +232,10 @@ fn shared_results_carry_noise_of_the_size_that_is_promised() {
         let key = CkksKey::generate(&plan.params).expect("sound parameters");
         let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
         let ring = ring.expect("sound parameters");
-        let session =
-            CkksSession::new(&ring, plan, &key.evaluation_key(&NoProgress), u64::MAX).expect("a plan and its keys");
+        let session = CkksSession::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
+            .expect("a plan and its keys");
         let input = key.encrypt(&[0.5, -0.5, 0.25, 0.0], false).expect("values in range");
-        let output = session.run(&input, &NoProgress).expect("fresh ciphertexts");
+        let (output, _) = session.run(&input, &NoProgress).expect("fresh ciphertexts");
         let exact = key.decrypt(&output, None).expect("sound ciphertexts");
         (exact, key.decrypt(&output, Some(3)))
     };

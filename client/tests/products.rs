@@ -101,11 +101,11 @@ fn ckks_multiplies() {
         let key = CkksKey::generate(&plan.params).expect("sound parameters");
         let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
         let ring = ring.expect("sound parameters");
-        let session =
-            CkksSession::new(&ring, &plan, &key.evaluation_key(&NoProgress), u64::MAX).expect("a plan and its keys");
+        let session = CkksSession::new(std::slice::from_ref(&ring), &plan, &key.evaluation_key(&NoProgress), u64::MAX)
+            .expect("a plan and its keys");
         let inputs = samples(8);
         let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
-        let output = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+        let (output, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
         let error = relative_error(&key.decrypt_values(&output).expect("sound ciphertexts"), &inputs);
         println!("{} inputs a run: {error:.1e}", plan.params.inputs_per_run());
         assert!(error < MOST_LOSS, "{error}");

@@ -6,7 +6,9 @@ use heman_client::{ClientError, SecretKey, TensorData};
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
+use heman_core::files::chunks::Reader;
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::{NoProgress, Progress};
 use heman_core::tfhe::cpu::{CpuBootstrapKey, CpuKeyswitchKey};
@@ -52,7 +54,7 @@ fn values(count: usize) -> Vec<f32> {
 
 fn as_output(input: &EncryptedInput, params: &Params) -> EncryptedOutput {
     let rows = input.expand(params.tfhe.big_row_words(), 0, input.images as usize);
-    EncryptedOutput { images: input.images, batched: input.batched, rows }
+    EncryptedOutput { fingerprint: input.fingerprint, images: input.images, batched: input.batched, rows }
 }
 
 #[test]
@@ -61,15 +63,13 @@ fn what_was_encrypted_is_decrypted() {
     let key = SecretKey::generate(&params).expect("secure parameters");
     let inputs = values(3 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
-    let body = EncryptedInput::from_body(&open(&encrypted.to_bytes(&params.binding())), &params).expect("sound");
-    let tensor = key.decrypt(&as_output(&body, &params));
+    let bytes = encrypted.seal(&params);
+    let file = Reader::of_bytes(&bytes).expect("just sealed");
+    let read = EncryptedInput::open(file, &params, Some(key.fingerprint())).expect("sound");
+    let tensor = key.decrypt(&as_output(&read, &params));
     assert_eq!(tensor.shape, [3, VALUES]);
     let TensorData::Real(got) = tensor.data else { panic!("real numbers") };
     assert!(got.iter().zip(&inputs).all(|(g, x)| (g - x).abs() < 1e-6));
-}
-
-fn open(bytes: &[u8]) -> Vec<u8> {
-    bytes[heman_core::files::container::HEADER_BYTES..].to_vec()
 }
 
 #[test]
@@ -95,11 +95,11 @@ fn fresh_noise_is_as_predicted_and_never_the_same() {
 fn a_key_survives_its_file_and_makes_the_same_ciphertexts_readable() {
     let params = identity();
     let key = SecretKey::generate(&params).expect("secure parameters");
-    let folder = std::env::temp_dir().join(format!("heman-client-{}", std::process::id()));
-    std::fs::write(&folder, key.to_bytes().as_slice()).expect("a temporary file");
-    let again = SecretKey::read(&folder).expect("just written");
-    std::fs::remove_file(&folder).expect("it is there");
-    assert_eq!(again.params(), &params);
+    let path = std::env::temp_dir().join(format!("heman-client-{}", std::process::id()));
+    std::fs::write(&path, key.seal(&())).expect("a temporary file");
+    let again = SecretKey::open(Reader::open(&path).expect("just written"), &(), None).expect("just written");
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!((again.params(), again.fingerprint()), (&params, key.fingerprint()));
     let encrypted = key.encrypt(&values(VALUES), false).expect("in range");
     let got = &again.decrypt_values(&as_output(&encrypted, &params))[0];
     assert!(got.iter().zip(values(VALUES)).all(|(g, x)| (g - f64::from(x)).abs() < 1e-6));

@@ -38,8 +38,12 @@ pub fn remove_temporaries_on_interrupt() {
     });
 }
 
-/// Writes a file beside its place.
-pub fn prepare(target: &Path, bytes: &[u8], access: Access) -> Result<Pending, CliError> {
+/// Writes a file beside its place, its bytes as they come.
+pub fn prepare_with(
+    target: &Path,
+    access: Access,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<Pending, CliError> {
     let fail = |error: std::io::Error| CliError::new(format!("cannot write {}: {error}", target.display()));
     if target.is_dir() {
         return Err(CliError::new(format!("cannot write {}: it is a folder", target.display())));
@@ -50,12 +54,17 @@ pub fn prepare(target: &Path, bytes: &[u8], access: Access) -> Result<Pending, C
     if let Ok(mut paths) = TEMPORARIES.lock() {
         paths.push(file.path().to_path_buf());
     }
-    file.write_all(bytes).map_err(fail)?;
+    write(&mut file).map_err(fail)?;
     if access == Access::Everybody {
         widen(file.as_file()).map_err(fail)?;
     }
     file.as_file().sync_all().map_err(fail)?;
     Ok(Pending { file, target: target.to_path_buf() })
+}
+
+/// Writes a file beside its place.
+pub fn prepare(target: &Path, bytes: &[u8], access: Access) -> Result<Pending, CliError> {
+    prepare_with(target, access, |out| out.write_all(bytes))
 }
 
 impl Pending {

@@ -5,7 +5,9 @@ pub mod ckks;
 pub mod tfhe;
 
 use std::io::Write;
+use std::time::Duration;
 
+use heman_core::batch::Timings;
 use heman_core::either::plan::AnyPlan;
 use serde_json::{Value, json};
 
@@ -37,6 +39,19 @@ pub fn plan(plan: &AnyPlan) -> (Value, String, Vec<Layer>) {
             (ckks::params_json(&plan.params), ckks::params_text(&plan.params), ckks::plan_layers(plan))
         }
     }
+}
+
+/// Where the time went, for machines; empty where steps were not told apart.
+pub fn steps_json(timings: &Timings) -> Value {
+    let steps = timings.steps.iter().map(|(step, time)| (format!("seconds_{step}"), json!(time.as_secs_f64())));
+    Value::Object(steps.collect())
+}
+
+/// Where the time went, for people.
+pub fn steps_text(timings: &Timings) -> String {
+    let step = |(step, time): &(&str, Duration)| format!("{step} {:.2}", time.as_secs_f64());
+    let steps: Vec<String> = timings.steps.iter().map(step).collect();
+    if steps.is_empty() { String::new() } else { format!(" ({})", steps.join(", ")) }
 }
 
 /// One line of the layer table.

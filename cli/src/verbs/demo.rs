@@ -2,28 +2,20 @@
 
 use std::time::Instant;
 
-use heman_client::{CkksKey, SecretKey};
+use heman_client::AnyKey;
 use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::ops::RnsDevice;
-use heman_core::ckks::plan::CkksPlan;
 use heman_core::ckks::planner as ckks;
-use heman_core::ckks::session::CkksSession;
-use heman_core::device::Device;
-use heman_core::either::plan::AnyPlan;
 use heman_core::either::planner::{self, Options};
 use heman_core::import::import_bytes;
 use heman_core::model::client_op::argmax;
 use heman_core::model::network::Network;
-use heman_core::tfhe::ops::TfheBackend;
-use heman_core::tfhe::plan::Plan;
 use heman_core::tfhe::planner::options as tfhe;
-use heman_core::tfhe::session::Session;
 use serde_json::json;
 
 use super::Context;
 use super::keyparams::planning_failed;
 use crate::args::Demo;
-use crate::device::{ckks_device, memory_budget, names, on_backend, open};
+use crate::device::{memory_budget, open_devices};
 use crate::error::CliError;
 use crate::io::samples::{labels_from_npz, samples_from_npz};
 use crate::progress::Bar;
@@ -53,68 +45,34 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
     say(&format!("{choice}{}\n", report::plan(&plan).1));
-    match &plan {
-        AnyPlan::Tfhe(plan) => on_backend!(open(&args.running, &plan.params.tfhe)?, |backends| {
-            with_tfhe(context, args, &network, plan, &backends)
-        }),
-        AnyPlan::Ckks(plan) => with_ckks(context, args, &network, plan),
-    }
+    let devices = open_devices(&args.running, &plan, &bar)?;
+    let start = Instant::now();
+    let key = AnyKey::generate(&plan.params())?;
+    let evaluation_key = key.evaluation_key(&bar);
+    let bytes =
+        evaluation_key.seal_to(&plan.params(), &mut std::io::sink()).map_err(|e| CliError::new(e.to_string()))?;
+    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes, device: devices.names() };
+    let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), false)?;
+    classify(context, args, &network, &keys, |image| {
+        let input = key.encrypt(image, false)?;
+        let input_bytes = input.sealed_bytes(&plan.params());
+        let (output, timings) = session.pass(&input, &bar)?;
+        let values = key.decrypt_values(&output)?.remove(0);
+        Ok(Answer { values, seconds: timings.total.as_secs_f64(), input_bytes })
+    })
 }
 
 /// One digit, encrypted, evaluated and decrypted.
 struct Answer {
     values: Vec<f64>,
     seconds: f64,
-    input_bytes: usize,
-}
-
-fn with_tfhe<B: TfheBackend>(
-    context: &Context,
-    args: &Demo,
-    network: &Network,
-    plan: &Plan,
-    backends: &[B],
-) -> Result<(), CliError> {
-    let bar = Bar::new(context.verbose);
-    let start = Instant::now();
-    let key = SecretKey::generate(&plan.params)?;
-    let evaluation_key = key.evaluation_key(&bar);
-    let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
-    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: names(backends) };
-    let session = Session::new(backends, plan, &evaluation_key)?;
-    classify(context, args, network, &keys, |image| {
-        let ciphertext = key.encrypt(image, false)?;
-        let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
-        let (result, timings) = session.run(&ciphertext, &bar)?;
-        let values = key.decrypt_values(&result).remove(0);
-        Ok(Answer { values, seconds: timings.total().as_secs_f64(), input_bytes })
-    })
-}
-
-fn with_ckks(context: &Context, args: &Demo, network: &Network, plan: &CkksPlan) -> Result<(), CliError> {
-    let bar = Bar::new(context.verbose);
-    let device = ckks_device(&args.running)?;
-    let start = Instant::now();
-    let key = CkksKey::generate(&plan.params)?;
-    let evaluation_key = key.evaluation_key(&bar);
-    let key_bytes = evaluation_key.to_bytes(&plan.params.binding()).len();
-    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes: key_bytes, device: device.name() };
-    let ring = device.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-    let session = CkksSession::new(&ring, plan, &evaluation_key, memory_budget(&args.running))?;
-    classify(context, args, network, &keys, |image| {
-        let ciphertext = key.encrypt(image, false)?;
-        let input_bytes = ciphertext.to_bytes(&plan.params.binding()).len();
-        let start = Instant::now();
-        let result = session.run(&ciphertext, &bar)?;
-        let seconds = start.elapsed().as_secs_f64();
-        Ok(Answer { values: key.decrypt_values(&result)?.remove(0), seconds, input_bytes })
-    })
+    input_bytes: u64,
 }
 
 /// What there is to say about keys and device.
 struct Keys {
     seconds: f64,
-    bytes: usize,
+    bytes: u64,
     device: String,
 }
 
@@ -134,7 +92,7 @@ fn classify(
     say(&format!(
         "client: keys made in {:.2} s; the evaluation key ({}) goes to the model owner",
         keys.seconds,
-        report::bytes(keys.bytes as u64)
+        report::bytes(keys.bytes)
     ));
     let mut samples = samples_from_npz(SAMPLES, &network.input.shape)?;
     let labels = labels_from_npz(SAMPLES)?.unwrap_or_default();
@@ -158,7 +116,7 @@ fn classify(
             format!("label      {label}"),
             format!("plaintext  {plain}   (logit {:.2})", plain_values[plain]),
             format!("encrypted  {encrypted}   (logit {:.2})", values[encrypted]),
-            format!("{took:.2} s, input {}", report::bytes(input_bytes as u64)),
+            format!("{took:.2} s, input {}", report::bytes(input_bytes)),
         ];
         say(&picture(image, &captions));
         rows.push(json!({ "label": label, "plaintext": plain, "encrypted": encrypted, "seconds": took }));

@@ -1,17 +1,19 @@
 //! `heman inspect`: what a file is and what it says, without secrets.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use heman_client::AnyKey;
-use heman_core::ckks::files::ciphertexts as ckks;
+use heman_core::ckks::params::key_request::KeyRequest;
 use heman_core::either::params::AnyParams;
 use heman_core::either::plan::AnyPlan;
-use heman_core::files::container as format;
-use heman_core::files::container::Kind;
+use heman_core::files::chunks::Reader;
+use heman_core::files::container::{Header, Kind, MAGIC};
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Batch;
 use heman_core::import::{MAX_FILE_BYTES, import_bytes};
-use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
-use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::set::TfheParams;
 use heman_core::tfhe::schedule::Schedule;
 use serde_json::{Value, json};
 
@@ -22,9 +24,6 @@ use crate::io::samples::read_bounded;
 use crate::io::sealed::{read_plan, read_secret_key};
 use crate::report::{self, Layer};
 
-/// Largest file that is inspected, in bytes.
-const LIMIT: u64 = 8 << 30;
-
 /// Runs the verb.
 pub fn run(context: &Context, args: &Inspect) -> Result<(), CliError> {
     let (object, text) = describe(&args.file, args.stage)?;
@@ -33,10 +32,9 @@ pub fn run(context: &Context, args: &Inspect) -> Result<(), CliError> {
 }
 
 fn describe(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError> {
-    let mut start = format::read_start(path).map_err(|error| CliError::file(path, error))?;
-    if let Ok(kind) = format::kind_of(&start) {
-        let scheme = format::scheme_of(&start).map_err(|error| CliError::file(path, error))?;
-        return sealed(path, kind, scheme, stage);
+    let mut start = read_start(path)?;
+    if start.starts_with(&MAGIC) {
+        return sealed(path, stage);
     }
     start.retain(|byte| !byte.is_ascii_whitespace());
     if start.first() == Some(&b'{') {
@@ -55,8 +53,19 @@ fn parameters(kind: &str, params: &AnyParams) -> (Value, String) {
     (object, format!("{kind}\n{text}"))
 }
 
-fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Result<(Value, String), CliError> {
-    match kind {
+/// The first bytes of a file: enough to tell binary files from text.
+fn read_start(path: &Path) -> Result<Vec<u8>, CliError> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    read.map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
+    Ok(start)
+}
+
+fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError> {
+    let fail = |error| CliError::file(path, error);
+    let mut file = Reader::open(path).map_err(fail)?;
+    let header = *file.header();
+    match header.kind {
         Kind::Plan => {
             let plan = read_plan(path)?;
             let (mut object, text, layers) = report::plan(&plan);
@@ -79,70 +88,45 @@ fn sealed(path: &Path, kind: Kind, scheme: Scheme, stage: InspectStage) -> Resul
             };
             Ok(parameters("secret key", &params))
         }
-        Kind::EvaluationKey if scheme == Scheme::Ckks => {
-            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
-            let key = heman_core::ckks::files::evaluation_key::SeededEvaluationKey::from_body(&body)
-                .map_err(|e| CliError::file(path, e))?;
-            let rotations: Vec<&u32> = key.rotations.keys().collect();
-            let size = format::HEADER_BYTES + body.len();
-            let object = json!({
-                "kind": "evaluation key",
-                "scheme": "ckks",
-                "bytes": size,
-                "rotations": rotations,
-                "binding": hex(&binding),
-            });
-            let text = format!(
-                "evaluation key of CKKS, {} (masks left out)\nrotations by {rotations:?}\nbelongs to parameters {}",
-                report::bytes(size as u64),
-                hex(&binding)
-            );
-            Ok((object, text))
+        Kind::EvaluationKey if header.scheme == Scheme::Ckks => {
+            let request: KeyRequest = file.value().map_err(fail)?;
+            let rotations: Vec<&usize> = request.rotation_limbs.keys().collect();
+            let object = json!({ "scheme": "ckks", "rotations": rotations });
+            let lead = format!("evaluation key of CKKS, {} (masks left out)", report::bytes(header.file_bytes()));
+            Ok(belonging("evaluation key", &header, object, &format!("{lead}\nrotations by {rotations:?}")))
         }
         Kind::EvaluationKey => {
-            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
-            let key = SeededEvaluationKey::from_body(&body).map_err(|e| CliError::file(path, e))?;
-            let mut object = report::tfhe::set_json(&key.params);
-            let size = format::HEADER_BYTES + body.len();
-            report::merge(&mut object, json!({ "kind": "evaluation key", "bytes": size, "binding": hex(&binding) }));
-            let p = &key.params;
+            let p: TfheParams = file.value().map_err(fail)?;
+            p.check().map_err(|error| CliError::file(path, error))?;
             let text = format!(
-                "evaluation key, {} (masks left out)\nn = {}{}, k = {}, N = {}\nbelongs to parameters {}",
-                report::bytes(size as u64),
+                "evaluation key, {} (masks left out)\nn = {}{}, k = {}, N = {}",
+                report::bytes(header.file_bytes()),
                 p.lwe_dimension,
-                report::tfhe::grouping(p),
+                report::tfhe::grouping(&p),
                 p.glwe_dimension,
                 p.polynomial_size,
-                hex(&binding)
             );
-            Ok((object, text))
+            Ok(belonging("evaluation key", &header, report::tfhe::set_json(&p), &text))
         }
         Kind::Input | Kind::Output => {
-            let (binding, body) = format::read_file(path, kind, scheme, LIMIT).map_err(|e| CliError::file(path, e))?;
-            let images = ciphertext_images(kind, scheme, &body).map_err(|e| CliError::file(path, e))?;
-            let (name, size) = (kind.describe(), format::HEADER_BYTES + body.len());
-            let object = json!({ "kind": name, "inputs": images, "bytes": size, "binding": hex(&binding) });
-            let text = format!(
-                "{name}: {images} input(s), {}\nbelongs to parameters {}",
-                report::bytes(size as u64),
-                hex(&binding)
-            );
-            Ok((object, text))
+            let images = Batch::read(&mut file).map_err(fail)?.images;
+            let name = header.kind.describe();
+            let text = format!("{name}: {images} input(s), {}", report::bytes(header.file_bytes()));
+            Ok(belonging(name, &header, json!({ "inputs": images }), &text))
         }
     }
 }
 
-fn ciphertext_images(kind: Kind, scheme: Scheme, body: &[u8]) -> Result<u32, format::FormatError> {
-    match (kind, scheme) {
-        (Kind::Input, Scheme::Tfhe) => EncryptedInput::images_of(body),
-        (_, Scheme::Tfhe) => EncryptedOutput::images_of(body),
-        (Kind::Input, Scheme::Ckks) => ckks::EncryptedInput::images_of(body),
-        (_, Scheme::Ckks) => ckks::EncryptedOutput::images_of(body),
-    }
+/// What is known of a file from its head: its own facts, its size, and where it belongs.
+fn belonging(kind: &str, header: &Header, mut object: Value, text: &str) -> (Value, String) {
+    let (binding, key) = (hex(&header.binding[..8]), hex(&header.fingerprint.0));
+    let more = json!({ "kind": kind, "bytes": header.file_bytes(), "binding": binding, "key": key });
+    report::merge(&mut object, more);
+    (object, format!("{text}\nbelongs to parameters {binding} and key {key}"))
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn model(path: &Path) -> Result<(Value, String), CliError> {

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use heman_client::{CkksKey, SecretKey};
-use heman_core::either::params::AnyParams;
+use heman_client::AnyKey;
 use serde_json::json;
 
 use super::Context;
 use crate::args::Keygen;
 use crate::error::CliError;
-use crate::io::output::{Access, prepare};
-use crate::io::sealed::read_params;
+use crate::io::output::{Access, prepare_with};
+use crate::io::sealed::{prepare_counted, read_params};
 use crate::progress::Bar;
 use crate::report;
 
@@ -28,32 +27,24 @@ pub fn run(context: &Context, args: &Keygen) -> Result<(), CliError> {
         return Err(CliError::new(format!("{} exists already; --force replaces it", existing.display())));
     }
     let bar = Bar::new(context.verbose);
-    let (secret, bytes) = match params {
-        AnyParams::Tfhe(params) => {
-            let key = SecretKey::generate(&params)?;
-            (key.to_bytes(), key.evaluation_key(&bar).to_bytes(&params.binding()))
-        }
-        AnyParams::Ckks(params) => {
-            let key = CkksKey::generate(&params)?;
-            (key.to_bytes(), key.evaluation_key(&bar).to_bytes(&params.binding()))
-        }
-    };
-    let secret_file = prepare(&args.output, &secret, Access::Owner)?;
-    let public_file = prepare(&public, &bytes, Access::Everybody)?;
+    let secret = AnyKey::generate(&params)?;
+    let key = secret.evaluation_key(&bar);
+    let (public_file, bytes) = prepare_counted(&public, Access::Everybody, |out| key.seal_to(&params, out))?;
+    let secret_file = prepare_with(&args.output, Access::Owner, |out| secret.seal_to(out))?;
     secret_file.commit()?;
     public_file.commit()?;
     let seconds = start.elapsed().as_secs_f64();
     let object = json!({
         "secret_key": args.output,
         "evaluation_key": public,
-        "evaluation_key_bytes": bytes.len(),
+        "evaluation_key_bytes": bytes,
         "seconds": seconds,
     });
     let text = format!(
         "wrote {} (secret, keep it) and {} ({}, for the model owner) in {seconds:.1} s",
         args.output.display(),
         public.display(),
-        report::bytes(bytes.len() as u64)
+        report::bytes(bytes)
     );
     report::print_either(context.json, &object, &text);
     Ok(())

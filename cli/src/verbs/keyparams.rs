@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use heman_core::either::planner::{self, Derived};
+use heman_core::either::planner;
+use heman_core::either::planner::Derived;
 use heman_core::files::scheme::Scheme;
 use heman_core::import::import_file;
 use heman_core::planning::error::PlanError;
+use heman_engine::DeviceChoice;
 use serde_json::json;
 
 use super::{Context, options};
-use crate::args::{DeviceChoice, Keyparams, Planning};
+use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
-use crate::io::output::{Access, prepare};
+use crate::io::output::{Access, prepare, prepare_with};
 use crate::io::samples::read_samples;
 use crate::progress::Bar;
 use crate::report;
@@ -23,8 +25,8 @@ pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Resu
     let network = import_file(&planning.model).map_err(|error| CliError::file(&planning.model, error))?;
     let calibration = read_samples(&planning.calibration, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let only_tfhe_can = planning.exact || matches!(device, DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_));
-    let scheme = Option::from(planning.scheme).or(only_tfhe_can.then_some(Scheme::Tfhe));
+    let only = if planning.exact { Some(Scheme::Tfhe) } else { device.only_scheme() };
+    let scheme = Option::from(planning.scheme).or(only);
     planner::plan(scheme, &network, &inputs, &options, &Bar::new(verbose)).map_err(planning_failed)
 }
 
@@ -50,8 +52,8 @@ pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
     if plan_path == args.output {
         return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
     }
-    let plan_bytes = derived.plan.to_bytes();
-    let plan_file = prepare(&plan_path, &plan_bytes, Access::Everybody)?;
+    let plan_bytes = derived.plan.sealed_bytes();
+    let plan_file = prepare_with(&plan_path, Access::Everybody, |out| derived.plan.seal_to(out))?;
     let params_file = prepare(&args.output, derived.plan.params_json().as_bytes(), Access::Everybody)?;
     plan_file.commit()?;
     params_file.commit()?;
@@ -61,7 +63,7 @@ pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
         json!({
             "params": args.output,
             "plan": plan_path,
-            "plan_bytes": plan_bytes.len(),
+            "plan_bytes": plan_bytes,
             "weight_bits": derived.weight_bits,
             "compared": report::choice::json(derived.choice.as_ref()),
             "seconds": start.elapsed().as_secs_f64(),
@@ -76,7 +78,7 @@ pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
         report::layers_text(&layers),
         args.output.display(),
         plan_path.display(),
-        report::bytes(plan_bytes.len() as u64),
+        report::bytes(plan_bytes),
         start.elapsed().as_secs_f64(),
     );
     report::print_either(context.json, &object, &text);

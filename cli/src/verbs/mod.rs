@@ -5,7 +5,6 @@ mod demo;
 mod devices;
 mod encrypt;
 mod evaluate;
-mod evaluate_ckks;
 mod inference;
 mod inspect;
 mod keygen;

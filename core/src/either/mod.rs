@@ -1,5 +1,6 @@
 //! The only place that names both schemes.
 
+pub mod files;
 pub mod params;
 pub mod plan;
 pub mod planner;

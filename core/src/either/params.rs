@@ -1,5 +1,6 @@
 //! Public parameters of either scheme.
 
+use crate::tfhe::params::public::read_head;
 use serde::Deserialize;
 
 use crate::ckks::params::public::Params as CkksParams;
@@ -23,13 +24,23 @@ impl AnyParams {
     /// [`ParamsError`].
     pub fn from_json(text: &[u8]) -> Result<Self, ParamsError> {
         #[derive(Deserialize)]
-        struct Head {
+        struct Which {
             scheme: Scheme,
         }
-        let head: Head = serde_json::from_slice(text)?;
-        match head.scheme {
+        read_head(text)?;
+        let which: Which = serde_json::from_slice(text)?;
+        match which.scheme {
             Scheme::Tfhe => Params::from_json(text).map(Self::Tfhe),
             Scheme::Ckks => CkksParams::from_json(text).map(Self::Ckks),
+        }
+    }
+
+    /// Inputs that one evaluation takes for the price of one.
+    #[must_use]
+    pub fn inputs_per_run(&self) -> usize {
+        match self {
+            Self::Tfhe(_) => 1,
+            Self::Ckks(params) => params.inputs_per_run(),
         }
     }
 }

@@ -1,28 +1,42 @@
-//! The container that every binary file of ours has: magic, kind, version, scheme, binding, length, checksum, body.
+//! The container that every binary file of ours has: a header with a checksum of its own, then the body in chunks
+//! ([`crate::files::chunks`]).
 //!
 //! The *binding* is the digest of the public parameters that a file belongs to; keys, ciphertexts and plans of one
-//! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The checksum (BLAKE3) catches
-//! accidents; it does not authenticate.
-
-use std::io::Read;
-use std::path::Path;
-
-use serde::Serialize;
+//! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The *fingerprint* does the same
+//! for the files of one key. Checksums catch accidents; they do not authenticate.
 
 use crate::files::scheme::Scheme;
 
 /// First bytes of every binary file.
 pub const MAGIC: [u8; 6] = *b"HEMAN\x1a";
 /// Version of the container and of all bodies.
-pub const VERSION: u8 = 2;
-/// Bytes before the body: magic, kind, version, scheme, binding, body length, checksum.
-pub const HEADER_BYTES: usize = CHECKSUM_AT + 32;
-const BINDING_AT: usize = 6 + 1 + 1 + 1;
-const LENGTH_AT: usize = BINDING_AT + 32;
+pub const VERSION: u8 = 3;
+/// Bytes before the body: magic, kind, version, scheme, binding, fingerprint, body length, checksum.
+pub const HEADER_BYTES: usize = CHECKSUM_AT + DIGEST_BYTES;
+/// Bytes of the body in every chunk but the last, which may be shorter.
+pub const CHUNK_BYTES: usize = 4 << 20;
+/// Bytes of a chunk's digest (BLAKE3), and of the header's checksum.
+pub const DIGEST_BYTES: usize = 32;
+
+const KIND_AT: usize = MAGIC.len();
+const VERSION_AT: usize = KIND_AT + 1;
+const SCHEME_AT: usize = VERSION_AT + 1;
+const BINDING_AT: usize = SCHEME_AT + 1;
+const FINGERPRINT_AT: usize = BINDING_AT + 32;
+const LENGTH_AT: usize = FINGERPRINT_AT + 16;
 const CHECKSUM_AT: usize = LENGTH_AT + 8;
 
 /// Digest of the public parameters that a file belongs to.
 pub type Binding = [u8; 32];
+
+/// 128 random bits that a key draws when it is made, by which its files know each other. They say nothing about the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// That of files that belong to no key: plans.
+    pub const NONE: Self = Self([0; 16]);
+}
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +66,16 @@ impl Kind {
             Kind::EvaluationKey => "an evaluation key",
             Kind::Input => "an encrypted input",
             Kind::Output => "an encrypted output",
+        }
+    }
+
+    /// Largest body that is read, in bytes.
+    #[must_use]
+    pub fn most_bytes(self) -> u64 {
+        match self {
+            Kind::Plan | Kind::EvaluationKey => 8 << 30,
+            Kind::SecretKey => 128 << 20,
+            Kind::Input | Kind::Output => 16 << 30,
         }
     }
 }
@@ -87,30 +111,34 @@ pub enum FormatError {
         expected: Scheme,
     },
     /// A version that this build cannot read.
-    #[error("file version {found}; this build reads version {VERSION}")]
+    #[error(
+        "this file has format version {found}; this build reads version {VERSION}, and files of other versions must be made again"
+    )]
     Version {
         /// The version in the file.
         found: u8,
     },
+    /// A file of other parameters.
+    #[error("this file belongs to other parameters")]
+    Binding,
+    /// A file of another key.
+    #[error("this file belongs to another key")]
+    OtherKey,
     /// The length in the header disagrees with the file.
-    #[error(
-        "the file is truncated or has bytes past its end: its header promises {expected} body bytes, it has {found}"
-    )]
+    #[error("the file is truncated or has bytes past its end: its header promises {promised} bytes")]
     Length {
-        /// From the header.
-        expected: u64,
-        /// In the file.
-        found: u64,
+        /// Length of the whole file, from its header.
+        promised: u64,
     },
     /// The file is larger than this kind may be.
-    #[error("the file is larger than {limit} bytes, the limit for {}", kind.describe())]
+    #[error("the file's body has {found} bytes, more than the {} that {} may have", kind.most_bytes(), kind.describe())]
     TooLarge {
         /// Which kind.
         kind: Kind,
-        /// Its limit.
-        limit: u64,
+        /// Length of the body, from the header.
+        found: u64,
     },
-    /// The checksum does not fit.
+    /// A checksum does not fit.
     #[error("the file is corrupt (checksum mismatch)")]
     Checksum,
     /// The body does not decode, or breaks an invariant.
@@ -118,147 +146,143 @@ pub enum FormatError {
     Body(String),
 }
 
-/// Wraps a body into a file image.
+/// What the first bytes of a file say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the file holds.
+    pub kind: Kind,
+    /// For which scheme.
+    pub scheme: Scheme,
+    /// Digest of its public parameters.
+    pub binding: Binding,
+    /// Its key.
+    pub fingerprint: Fingerprint,
+    /// Length of the body in bytes, digests left out.
+    pub body_bytes: u64,
+}
+
+impl Header {
+    /// The header's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..KIND_AT].copy_from_slice(&MAGIC);
+        bytes[KIND_AT..BINDING_AT].copy_from_slice(&[self.kind as u8, VERSION, self.scheme as u8]);
+        bytes[BINDING_AT..FINGERPRINT_AT].copy_from_slice(&self.binding);
+        bytes[FINGERPRINT_AT..LENGTH_AT].copy_from_slice(&self.fingerprint.0);
+        bytes[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&self.body_bytes.to_le_bytes());
+        let checksum = blake3::hash(&bytes[..CHECKSUM_AT]);
+        bytes[CHECKSUM_AT..].copy_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    /// Reads and checks a file's first [`HEADER_BYTES`] bytes, or what there is of them.
+    ///
+    /// # Errors
+    /// Every way in which they are not the sound header of a file that this build reads.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        if !bytes.starts_with(&MAGIC) || bytes.len() <= SCHEME_AT {
+            return Err(FormatError::Magic);
+        }
+        if bytes[VERSION_AT] != VERSION {
+            return Err(FormatError::Version { found: bytes[VERSION_AT] });
+        }
+        let Some((bytes, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(FormatError::Length { promised: HEADER_BYTES as u64 });
+        };
+        if *blake3::hash(&bytes[..CHECKSUM_AT]).as_bytes() != bytes[CHECKSUM_AT..] {
+            return Err(FormatError::Checksum);
+        }
+        let kind = Kind::ALL.into_iter().find(|&kind| kind as u8 == bytes[KIND_AT]).ok_or(FormatError::Magic)?;
+        let scheme = [Scheme::Tfhe, Scheme::Ckks].into_iter().find(|&scheme| scheme as u8 == bytes[SCHEME_AT]);
+        let scheme = scheme.ok_or(FormatError::Magic)?;
+        let header = Self {
+            kind,
+            scheme,
+            binding: std::array::from_fn(|at| bytes[BINDING_AT + at]),
+            fingerprint: Fingerprint(std::array::from_fn(|at| bytes[FINGERPRINT_AT + at])),
+            body_bytes: u64::from_le_bytes(std::array::from_fn(|at| bytes[LENGTH_AT + at])),
+        };
+        if header.body_bytes > kind.most_bytes() {
+            return Err(FormatError::TooLarge { kind, found: header.body_bytes });
+        }
+        Ok(header)
+    }
+
+    /// Checks that the file is what somebody asked for.
+    ///
+    /// # Errors
+    /// [`FormatError::Kind`] and [`FormatError::Scheme`].
+    pub fn expect(&self, kind: Kind, scheme: Scheme) -> Result<(), FormatError> {
+        if self.kind != kind {
+            return Err(FormatError::Kind { found: self.kind, expected: kind });
+        }
+        if self.scheme != scheme {
+            return Err(FormatError::Scheme { found: self.scheme, expected: scheme });
+        }
+        Ok(())
+    }
+
+    /// Length of the whole file, in bytes.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        file_bytes(self.body_bytes)
+    }
+}
+
+/// Length of the file around a body, in bytes.
 #[must_use]
-pub fn seal(kind: Kind, scheme: Scheme, binding: &Binding, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.resize(HEADER_BYTES, 0);
-    bytes.extend_from_slice(body);
-    write_header(kind, scheme, binding, &mut bytes);
-    bytes
-}
-
-/// A file image with a value as its body, which is written once.
-///
-/// # Panics
-/// If the value does not serialise: plain data always does.
-#[must_use]
-pub fn seal_value<T: Serialize>(kind: Kind, scheme: Scheme, binding: &Binding, value: &T) -> Vec<u8> {
-    let mut bytes = postcard::to_extend(value, vec![0; HEADER_BYTES]).expect("plain data always serialises");
-    write_header(kind, scheme, binding, &mut bytes);
-    bytes
-}
-
-fn write_header(kind: Kind, scheme: Scheme, binding: &Binding, bytes: &mut [u8]) {
-    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
-    header[..6].copy_from_slice(&MAGIC);
-    header[6..BINDING_AT].copy_from_slice(&[kind as u8, VERSION, scheme as u8]);
-    header[BINDING_AT..LENGTH_AT].copy_from_slice(binding);
-    header[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    let checksum = blake3::Hasher::new().update(&header[..CHECKSUM_AT]).update(body).finalize();
-    header[CHECKSUM_AT..].copy_from_slice(checksum.as_bytes());
-}
-
-/// Checks a file image and returns its binding and body.
-///
-/// # Errors
-/// Every way in which the image is not a sound file of the expected kind.
-pub fn open(bytes: &[u8], expected: Kind, scheme: Scheme) -> Result<(Binding, &[u8]), FormatError> {
-    let kind = kind_of(bytes)?;
-    if kind != expected {
-        return Err(FormatError::Kind { found: kind, expected });
-    }
-    let found = scheme_of(bytes)?;
-    if found != scheme {
-        return Err(FormatError::Scheme { found, expected: scheme });
-    }
-    let Some((header, body)) = bytes.split_at_checked(HEADER_BYTES) else {
-        return Err(FormatError::Length { expected: HEADER_BYTES as u64, found: bytes.len() as u64 });
-    };
-    let mut binding = [0; 32];
-    binding.copy_from_slice(&header[BINDING_AT..LENGTH_AT]);
-    let mut length = [0; 8];
-    length.copy_from_slice(&header[LENGTH_AT..CHECKSUM_AT]);
-    let promised = u64::from_le_bytes(length);
-    if promised != body.len() as u64 {
-        return Err(FormatError::Length { expected: promised, found: body.len() as u64 });
-    }
-    let checksum = blake3::Hasher::new().update(&header[..CHECKSUM_AT]).update(body).finalize();
-    if checksum.as_bytes() != &header[CHECKSUM_AT..] {
-        return Err(FormatError::Checksum);
-    }
-    Ok((binding, body))
-}
-
-/// The kind that a file image claims to be.
-///
-/// # Errors
-/// [`FormatError::Magic`] if it is none of ours.
-pub fn kind_of(bytes: &[u8]) -> Result<Kind, FormatError> {
-    if bytes.len() < 8 || bytes[..6] != MAGIC {
-        return Err(FormatError::Magic);
-    }
-    Kind::ALL.into_iter().find(|&kind| kind as u8 == bytes[6]).ok_or(FormatError::Magic)
-}
-
-/// The scheme that a file image claims to be for.
-///
-/// # Errors
-/// [`FormatError::Magic`] if it is none of ours, [`FormatError::Version`] if this build cannot read it.
-pub fn scheme_of(bytes: &[u8]) -> Result<Scheme, FormatError> {
-    kind_of(bytes)?;
-    if bytes[7] != VERSION {
-        return Err(FormatError::Version { found: bytes[7] });
-    }
-    match bytes.get(8) {
-        Some(&byte) if byte == Scheme::Tfhe as u8 => Ok(Scheme::Tfhe),
-        Some(&byte) if byte == Scheme::Ckks as u8 => Ok(Scheme::Ckks),
-        _ => Err(FormatError::Magic),
-    }
-}
-
-/// The first bytes of a file: enough for [`kind_of`] and [`scheme_of`].
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn read_start(path: &Path) -> Result<Vec<u8>, FormatError> {
-    let fail = |source| FormatError::Read { path: path.display().to_string(), source };
-    let mut start = Vec::new();
-    std::fs::File::open(path).map_err(fail)?.take(64).read_to_end(&mut start).map_err(fail)?;
-    Ok(start)
-}
-
-/// Reads a file of at most `limit` bytes and checks it; returns binding and body.
-///
-/// # Errors
-/// As [`open`], and for files that cannot be read or exceed the limit, without reading past it.
-pub fn read_file(path: &Path, expected: Kind, scheme: Scheme, limit: u64) -> Result<(Binding, Vec<u8>), FormatError> {
-    let fail = |source| FormatError::Read { path: path.display().to_string(), source };
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > limit {
-        return Err(FormatError::TooLarge { kind: expected, limit });
-    }
-    let (binding, body) = open(&bytes, expected, scheme)?;
-    let start = bytes.len() - body.len();
-    bytes.drain(..start);
-    Ok((binding, bytes))
+pub fn file_bytes(body_bytes: u64) -> u64 {
+    let digests = body_bytes.div_ceil(CHUNK_BYTES as u64) * DIGEST_BYTES as u64;
+    body_bytes.saturating_add(HEADER_BYTES as u64 + digests)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn header(kind: Kind, scheme: Scheme) -> Header {
+        Header { kind, scheme, binding: [7; 32], fingerprint: Fingerprint([9; 16]), body_bytes: 1 << 20 }
+    }
+
     #[test]
-    fn a_sealed_file_opens_and_every_flipped_byte_is_noticed() {
-        let bytes = seal(Kind::Plan, Scheme::Tfhe, &[7; 32], b"body");
-        let (binding, body) = open(&bytes, Kind::Plan, Scheme::Tfhe).expect("just sealed");
-        assert_eq!((binding, body), ([7; 32], b"body".as_slice()));
+    fn headers_come_back_and_every_flipped_byte_is_noticed() {
+        let want = header(Kind::Input, Scheme::Ckks);
+        let bytes = want.encode();
+        assert_eq!(Header::decode(&bytes).expect("just encoded"), want);
         for at in 0..bytes.len() {
-            let mut bad = bytes.clone();
+            let mut bad = bytes;
             bad[at] ^= 0x10;
-            assert!(open(&bad, Kind::Plan, Scheme::Tfhe).is_err(), "byte {at}");
-            assert!(open(&bytes[..at], Kind::Plan, Scheme::Tfhe).is_err(), "cut at {at}");
+            assert!(Header::decode(&bad).is_err(), "byte {at}");
+            assert!(Header::decode(&bytes[..at]).is_err(), "cut at {at}");
         }
     }
 
     #[test]
-    fn the_wrong_kind_is_named() {
-        let bytes = seal(Kind::SecretKey, Scheme::Ckks, &[0; 32], b"");
-        let error = open(&bytes, Kind::EvaluationKey, Scheme::Ckks).expect_err("another kind");
+    fn the_wrong_kind_and_the_wrong_scheme_are_named() {
+        let header = header(Kind::SecretKey, Scheme::Ckks);
+        let error = header.expect(Kind::EvaluationKey, Scheme::Ckks).expect_err("another kind");
         assert_eq!(error.to_string(), "this is a secret key; an evaluation key was expected");
-        let error = open(&bytes, Kind::SecretKey, Scheme::Tfhe).expect_err("another scheme");
+        let error = header.expect(Kind::SecretKey, Scheme::Tfhe).expect_err("another scheme");
         assert_eq!(error.to_string(), "this file is for CKKS; one for TFHE was expected");
+    }
+
+    #[test]
+    fn other_versions_are_refused_by_a_sentence_with_both() {
+        for (version, name) in [(2, "version 2"), (4, "version 4")] {
+            let mut bytes = header(Kind::Plan, Scheme::Tfhe).encode();
+            bytes[VERSION_AT] = version;
+            // Headers of other versions may be shorter, and lie otherwise.
+            let error = Header::decode(&bytes[..60]).expect_err("another version").to_string();
+            assert!(error.contains(name) && error.contains("this build reads version 3"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bodies_beyond_the_kinds_limit_are_refused_before_they_are_read() {
+        let most = Header { body_bytes: Kind::SecretKey.most_bytes(), ..header(Kind::SecretKey, Scheme::Tfhe) };
+        assert!(Header::decode(&most.encode()).is_ok());
+        let more = Header { body_bytes: most.body_bytes + 1, ..most };
+        assert!(matches!(Header::decode(&more.encode()), Err(FormatError::TooLarge { .. })));
     }
 }

@@ -20,13 +20,19 @@ pub enum ParamsError {
     /// Not JSON of the right form.
     #[error("not a heman parameter file: {0}")]
     Json(#[from] serde_json::Error),
-    /// Another format or version.
-    #[error("not a heman parameter file of version {VERSION} (found format {format:?}, version {version})")]
+    /// Another format.
+    #[error("not a heman parameter file: its format is {format:?}")]
     Format {
         /// Found.
         format: String,
+    },
+    /// Another version.
+    #[error(
+        "this parameter file has version {found}; this build reads version {VERSION}, and files of other versions must be made again"
+    )]
+    Version {
         /// Found.
-        version: u32,
+        found: u32,
     },
     /// Parameters outside of what this build supports, or inconsistent.
     #[error("parameters are not acceptable: {0}")]
@@ -41,8 +47,11 @@ pub enum ParamsError {
 
 /// Checks format and version of a parameter file.
 pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> {
-    if format != FORMAT || version != VERSION {
-        return Err(ParamsError::Format { format: format.into(), version });
+    if format != FORMAT {
+        return Err(ParamsError::Format { format: format.into() });
+    }
+    if version != VERSION {
+        return Err(ParamsError::Version { found: version });
     }
     Ok(())
 }

@@ -1,10 +1,153 @@
-//! Bodies of files.
+//! What travels as a file of its own: one way out and one way in for all kinds and both schemes.
 
-use serde::Deserialize;
+use std::io::{self, Write};
 
-use crate::files::container::FormatError;
+use crate::files::chunks::{Reader, Writer};
+use crate::files::container as format;
+use crate::files::container::{Binding, Fingerprint, FormatError, Header, Kind};
+use crate::files::scheme::Scheme;
 
-/// A value from the body of a file.
-pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FormatError> {
-    postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))
+/// The content of a file: how its body is written and read, and what it must agree with.
+pub trait Sealed: Sized {
+    /// What it is.
+    const KIND: Kind;
+    /// For which scheme.
+    const SCHEME: Scheme;
+    /// What it is written and read with: the public parameters, or `()` where the body holds them.
+    type Given: ?Sized;
+
+    /// The parameters that a file must belong to; `None` where the body holds them.
+    fn bound_to(given: &Self::Given) -> Option<Binding>;
+
+    /// The parameters that it belongs to.
+    fn binding(&self, given: &Self::Given) -> Binding;
+
+    /// The key that it belongs to.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// Length of the body, in bytes.
+    fn body_bytes(&self, given: &Self::Given) -> u64;
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// The target's.
+    fn write(&self, given: &Self::Given, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Reads the body. Lengths follow from `given` or are bounded by what the file holds.
+    ///
+    /// # Errors
+    /// [`FormatError`] for bodies that do not decode.
+    fn read(given: &Self::Given, body: &mut Reader<'_>) -> Result<Self, FormatError>;
+
+    /// Checks what decoding alone does not.
+    ///
+    /// # Errors
+    /// [`FormatError::Body`] that names the first violation.
+    fn check(&self, _given: &Self::Given) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    /// Length of the file, in bytes.
+    fn sealed_bytes(&self, given: &Self::Given) -> u64 {
+        format::file_bytes(self.body_bytes(given))
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// The target's.
+    fn seal_to(&self, given: &Self::Given, out: &mut dyn Write) -> io::Result<()> {
+        let header = Header {
+            kind: Self::KIND,
+            scheme: Self::SCHEME,
+            binding: self.binding(given),
+            fingerprint: self.fingerprint(),
+            body_bytes: self.body_bytes(given),
+        };
+        let mut writer = Writer::new(out, &header)?;
+        self.write(given, &mut writer)?;
+        writer.finish().map(|_| ())
+    }
+
+    /// The file's bytes, in memory that is never moved while it is filled.
+    ///
+    /// # Panics
+    /// If the body has another length than [`Sealed::body_bytes`].
+    fn seal(&self, given: &Self::Given) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.sealed_bytes(given) as usize);
+        self.seal_to(given, &mut bytes).expect("memory takes everything, and the body is as long as it says");
+        bytes
+    }
+
+    /// Reads the rest of a file and checks it, against the key of that fingerprint if one is given.
+    ///
+    /// # Errors
+    /// Every way in which it is not a sound file of this kind, for these parameters and this key.
+    fn open(mut file: Reader<'_>, given: &Self::Given, of: Option<Fingerprint>) -> Result<Self, FormatError> {
+        let header = *file.header();
+        header.expect(Self::KIND, Self::SCHEME)?;
+        if Self::bound_to(given).is_some_and(|binding| binding != header.binding) {
+            return Err(FormatError::Binding);
+        }
+        if of.is_some_and(|fingerprint| fingerprint != header.fingerprint) {
+            return Err(FormatError::OtherKey);
+        }
+        let value = Self::read(given, &mut file)?;
+        file.finish()?;
+        value.check(given)?;
+        if value.binding(given) != header.binding {
+            return Err(FormatError::Body("its parameters do not belong to its header".into()));
+        }
+        Ok(value)
+    }
+}
+
+/// How many inputs a file of ciphertexts is for: the first bytes of its body, for both schemes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Number of inputs.
+    pub images: u32,
+    /// Whether the client's file had a batch axis.
+    pub batched: bool,
+}
+
+impl Batch {
+    /// Bytes in a body.
+    pub const BYTES: u64 = 5;
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The target's.
+    pub fn write(self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.images.to_le_bytes())?;
+        out.write_all(&[u8::from(self.batched)])
+    }
+
+    /// Reads it from the front of a body.
+    ///
+    /// # Errors
+    /// As [`Reader::fill`]; [`FormatError::Body`] if there are no inputs.
+    pub fn read(body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let images = u32::from_le_bytes(body.array()?);
+        let [batched] = body.array()?;
+        if images == 0 || batched > 1 {
+            return Err(FormatError::Body(
+                "the number of inputs is 0, or the batch axis neither there nor absent".into(),
+            ));
+        }
+        Ok(Self { images, batched: batched == 1 })
+    }
+}
+
+/// Checks that what is left of a body has the length that follows from its head.
+///
+/// # Errors
+/// [`FormatError::Body`].
+pub fn check_rest(body: &Reader<'_>, expected: u64) -> Result<(), FormatError> {
+    if expected == body.remaining() {
+        return Ok(());
+    }
+    Err(FormatError::Body("the number of ciphertexts disagrees with the batch or the parameters".into()))
 }

@@ -1,9 +1,10 @@
 //! Runs a plan on one backend or several: keys, maps and tables loaded once, batches of any size in passes that fit the memory budget.
 
-use crate::batch::{Timings, side_by_side};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::batch::{self, Timings, share, side_by_side};
 use crate::device::error::BackendError;
 use crate::progress::Progress;
 use crate::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
@@ -39,6 +40,7 @@ pub struct Session<'a, B: TfheBackend> {
     schedule: Schedule,
     queues: Vec<Queue<'a, B>>,
     buffer_bytes: Option<usize>,
+    is_timed: bool,
 }
 
 /// One backend with everything that a pass needs.
@@ -79,13 +81,20 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         }
         let schedule = Schedule::new(plan);
         let queues = side_by_side(backends, |backend| Queue::new(backend, plan, &schedule, key))?;
-        Ok(Self { plan, queues, schedule, buffer_bytes: None })
+        Ok(Self { plan, queues, schedule, buffer_bytes: None, is_timed: false })
     }
 
     /// Bounds the buffers of one pass on one backend; at least one image is always processed.
     #[must_use]
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Also tells steps apart in [`Timings`], which means waiting for each.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
         self
     }
 
@@ -123,76 +132,33 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         if input.bodies.len() != images * values || images == 0 {
             return Err(ExecError::Input { found: input.bodies.len(), expected: images.max(1) * values });
         }
+        let start = Instant::now();
         progress.start("inference", (images * self.plan.activation_count().max(1)) as u64);
-        let queues = self.queues.len().min(images);
-        let first = |queue: usize| images * queue / queues;
-        let shares: Vec<_> = self.queues[..queues].iter().enumerate().collect();
-        let mut parts = side_by_side(&shares, |&(at, queue)| {
-            let (output, timings) = self.run_on(queue, input, first(at)..first(at + 1), progress)?;
-            Ok::<_, ExecError>((first(at), output, timings))
-        })?;
+        let pass = |queue| Pass { session: self, queue, input, held: Mutex::default() };
+        let passes: Vec<Pass<'_, B>> = self.queues.iter().map(pass).collect();
+        let mut parts: Vec<(Range<usize>, Vec<u32>)> =
+            share(&passes, images, progress)?.into_iter().flatten().collect();
         progress.finish();
-        let timings = parts.iter().map(|(.., timings)| *timings).max_by_key(Timings::total).unwrap_or_default();
-        let rows = if let [(_, output, _)] = &mut parts[..] {
-            std::mem::take(output)
+        let rows = if let [(_, only)] = &mut parts[..] {
+            std::mem::take(only)
         } else {
-            let (rows, words) = (self.plan.output.rows, self.plan.params.tfhe.big_row_words());
-            let mut all = vec![0; rows * images * words];
-            for (first, part, _) in &parts {
-                let length = part.len() / rows.max(1);
-                for (row, from) in part.chunks(length.max(1)).enumerate() {
-                    all[(row * images + first) * words..][..length].copy_from_slice(from);
+            let words = self.plan.params.tfhe.big_row_words();
+            let mut all = vec![0; self.plan.output.rows * images * words];
+            for (range, part) in &parts {
+                let length = range.len() * words;
+                for (row, from) in part.chunks_exact(length).enumerate() {
+                    all[(row * images + range.start) * words..][..length].copy_from_slice(from);
                 }
             }
             all
         };
-        Ok((EncryptedOutput { images: input.images, batched: input.batched, rows }, timings))
-    }
-
-    /// The rows `output x image` of a range of the batch.
-    fn run_on(
-        &self,
-        queue: &Queue<'_, B>,
-        input: &EncryptedInput,
-        range: Range<usize>,
-        progress: &dyn Progress,
-    ) -> Result<(Vec<u32>, Timings), ExecError> {
-        let (words, rows, images) = (self.plan.params.tfhe.big_row_words(), self.plan.output.rows, range.len());
-        let mut timings = Timings::default();
-        let mut output = vec![0; rows * images * words];
-        let mut buffers: Option<Buffers<B>> = None;
-        let (mut done, mut together) = (0, self.images_per_pass_on(queue));
-        while done < images {
-            let now = together.min(images - done);
-            let pass = match buffers.take() {
-                Some(pass) if pass.images == now => Ok(pass),
-                _ => self.allocate(queue, now),
-            };
-            let mut pass = match pass {
-                Err(error @ BackendError::OutOfMemory { .. }) if now > 1 => {
-                    together = now / 2;
-                    progress.note(&format!("{error}; going on with {together} inputs at a time"));
-                    continue;
-                }
-                other => other?,
-            };
-            let start = Instant::now();
-            // The inputs are the first block of values: their slots follow one another.
-            let first_slot = self.schedule.slot_of_value[0] as usize;
-            let from = (range.start + done, now);
-            queue.backend.upload_inputs(input, from, words, &mut pass.values, first_slot * now * words)?;
-            timings.transfer += start.elapsed();
-            self.pass(queue, &mut pass, &mut timings, progress)?;
-            let start = Instant::now();
-            for row in 0..rows {
-                let to = &mut output[(row * images + done) * words..][..now * words];
-                queue.backend.download(&pass.big, row * now * words, to)?;
-            }
-            timings.transfer += start.elapsed();
-            done += now;
-            buffers = Some(pass);
-        }
-        Ok((output, timings))
+        let spent =
+            passes.into_iter().map(|pass| pass.held.into_inner().unwrap_or_else(PoisonError::into_inner).timings);
+        let longest =
+            spent.max_by_key(|timings| timings.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>());
+        let timings = Timings { total: start.elapsed(), steps: longest.unwrap_or_default().steps };
+        let (fingerprint, images, batched) = (input.fingerprint, input.images, input.batched);
+        Ok((EncryptedOutput { fingerprint, images, batched, rows }, timings))
     }
 
     fn allocate(&self, queue: &Queue<'_, B>, images: usize) -> Result<Buffers<B>, BackendError> {
@@ -205,43 +171,124 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         })
     }
 
-    fn pass(
+    /// Everything between the inputs' upload and the outputs' download.
+    fn evaluate(
         &self,
         queue: &Queue<'_, B>,
-        pass: &mut Buffers<B>,
+        buffers: &mut Buffers<B>,
         timings: &mut Timings,
         progress: &dyn Progress,
     ) -> Result<(), BackendError> {
-        let (images, words) = (pass.images, self.plan.params.tfhe.big_row_words());
+        let (backend, images, words) = (queue.backend, buffers.images, self.plan.params.tfhe.big_row_words());
         for step in &self.schedule.steps {
             let start = Instant::now();
-            let spent = match *step {
+            let name = match *step {
                 Step::Linear { stage, .. } => {
                     let affine = &queue.stages[stage].affine;
-                    queue.backend.affine(affine, images, words, &pass.values, &mut pass.big)?;
-                    &mut timings.linear
+                    backend.affine(affine, images, words, &buffers.values, &mut buffers.big)?;
+                    "linear"
                 }
                 Step::Keyswitch { rows, .. } => {
-                    queue.backend.keyswitch(&queue.keyswitch_key, rows * images, &pass.big, &mut pass.small)?;
-                    &mut timings.keyswitch
+                    backend.keyswitch(&queue.keyswitch_key, rows * images, &buffers.big, &mut buffers.small)?;
+                    "keyswitch"
                 }
                 Step::Bootstrap { stage, .. } => {
                     let tables = &queue.stages[stage].tables;
-                    queue.backend.bootstrap(&queue.bootstrap_key, tables, images, &pass.small, &mut pass.values)?;
-                    &mut timings.bootstrap
+                    backend.bootstrap(&queue.bootstrap_key, tables, images, &buffers.small, &mut buffers.values)?;
+                    "bootstrap"
                 }
                 Step::Output { .. } => {
-                    queue.backend.affine(&queue.output, images, words, &pass.values, &mut pass.big)?;
-                    &mut timings.linear
+                    backend.affine(&queue.output, images, words, &buffers.values, &mut buffers.big)?;
+                    "linear"
                 }
             };
-            queue.backend.sync()?;
-            *spent += start.elapsed();
+            self.spend(queue, timings, name, start)?;
             if let Step::Bootstrap { rows, .. } = *step {
                 progress.advance((rows * images) as u64);
             }
         }
         Ok(())
+    }
+
+    /// Waits for a step and notes its time, if times were asked for.
+    fn spend(
+        &self,
+        queue: &Queue<'_, B>,
+        timings: &mut Timings,
+        step: &'static str,
+        start: Instant,
+    ) -> Result<(), BackendError> {
+        if self.is_timed {
+            queue.backend.sync()?;
+            timings.spend(step, start.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// One queue's part in a batch.
+struct Pass<'s, B: TfheBackend> {
+    session: &'s Session<'s, B>,
+    queue: &'s Queue<'s, B>,
+    input: &'s EncryptedInput,
+    held: Mutex<Held<B>>,
+}
+
+/// What one pass leaves to the next.
+struct Held<B: TfheBackend> {
+    buffers: Option<Buffers<B>>,
+    timings: Timings,
+}
+
+impl<B: TfheBackend> Default for Held<B> {
+    fn default() -> Self {
+        Self { buffers: None, timings: Timings::default() }
+    }
+}
+
+impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
+    type Output = Vec<u32>;
+    type Error = ExecError;
+
+    fn unit(&self) -> usize {
+        1
+    }
+
+    fn most(&self) -> usize {
+        self.session.images_per_pass_on(self.queue)
+    }
+
+    /// The rows `output x image` of a range of the batch.
+    fn pass(&self, range: Range<usize>, progress: &dyn Progress) -> Result<Vec<u32>, ExecError> {
+        let (session, queue) = (self.session, self.queue);
+        let words = session.plan.params.tfhe.big_row_words();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffers = match held.buffers.take() {
+            Some(buffers) if buffers.images == range.len() => Ok(buffers),
+            _ => session.allocate(queue, range.len()),
+        };
+        let mut buffers = buffers?;
+        let timings = &mut held.timings;
+        let start = Instant::now();
+        // The inputs are the first block of values: their slots follow one another.
+        let first_slot = session.schedule.slot_of_value[0] as usize;
+        let from = (range.start, range.len());
+        queue.backend.upload_inputs(self.input, from, words, &mut buffers.values, first_slot * range.len() * words)?;
+        session.spend(queue, timings, "transfer", start)?;
+        session.evaluate(queue, &mut buffers, timings, progress)?;
+        let start = Instant::now();
+        let mut output = vec![0; session.plan.output.rows * range.len() * words];
+        queue.backend.download(&buffers.big, 0, &mut output)?;
+        session.spend(queue, timings, "transfer", start)?;
+        held.buffers = Some(buffers);
+        Ok(output)
+    }
+
+    fn lack_of_memory(error: &ExecError) -> Option<&BackendError> {
+        match error {
+            ExecError::Backend(error @ BackendError::OutOfMemory { .. }) => Some(error),
+            _ => None,
+        }
     }
 }
 

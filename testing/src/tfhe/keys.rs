@@ -1,5 +1,6 @@
 //! Keys and ciphertexts for tests, straight from tfhe.
 
+use heman_core::files::container::Fingerprint;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::set::TfheParams;
 use tfhe::core_crypto::commons::math::random::Seed;
@@ -116,6 +117,7 @@ impl TestKeys {
             &mut seeder,
         );
         let evaluation = SeededEvaluationKey {
+            fingerprint: Fingerprint(seed.to_le_bytes()),
             params: p,
             bootstrap_seed: bootstrap_seed.to_le_bytes(),
             bootstrap_bodies: bootstrap.into_container(),

@@ -1,6 +1,7 @@
 //! The steps of a backend against the reference.
 
 use heman_core::device::Device;
+use heman_core::files::container::Fingerprint;
 use heman_core::tfhe::cpu::reference::ReferenceBackend;
 use heman_core::tfhe::files::ciphertexts::EncryptedInput;
 use heman_core::tfhe::ops::{InputOps, KeyswitchOps, LinearOps, TfheBackend};
@@ -29,7 +30,8 @@ pub fn inputs<B: InputOps>(backend: &B) {
     let (images, values) = (3, 7);
     let seed = |image: u32| std::array::from_fn(|byte| (words(16, image + 1)[byte] >> 8) as u8);
     let bodies = words((images * values) as usize, 9);
-    let inputs = EncryptedInput { images, batched: true, seeds: (0..images).map(seed).collect(), bodies };
+    let (fingerprint, seeds) = (Fingerprint::NONE, (0..images).map(seed).collect());
+    let inputs = EncryptedInput { fingerprint, images, batched: true, seeds, bodies };
     for row_words in [258, 1025, 1281] {
         for (first, count) in [(0, 3), (1, 2), (2, 1)] {
             let want = inputs.expand(row_words, first, count);

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::ckks::cpu::evaluator::same_scale;
-use crate::ckks::cpu::matrix_words::{self, BLOCK};
+use crate::ckks::cpu::matrix_words;
+use crate::ckks::cpu::matrix_words::BLOCK;
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::Position;
 use crate::ckks::ring::ciphertext::Ciphertext;

@@ -2,4 +2,6 @@
 
 pub mod ciphertexts;
 pub mod evaluation_key;
+mod packed;
+mod sealed;
 pub mod seeded;

@@ -1,12 +1,10 @@
 //! Uniform polynomials from public seeds: the masks of fresh ciphertexts and keys do not travel.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Context;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
-use crate::words;
 
 /// What masks are expanded from.
 pub type Seed = [u8; 32];
@@ -14,24 +12,22 @@ pub type Seed = [u8; 32];
 const CONTEXT: &str = "heman 2026-11 CKKS masks";
 
 /// A fresh ciphertext without its mask.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeededCiphertext {
     /// Seed of the mask.
     pub seed: Seed,
     /// `u32[limb][N]`, values in Montgomery form.
-    #[serde(with = "words")]
     pub body: Vec<u32>,
 }
 
 /// A key-switching key without its masks, for ciphertexts of at most `limbs` limbs.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct SeededSwitchKey {
     /// Seed of the masks.
     pub seed: Seed,
     /// Largest number of limbs that it switches.
     pub limbs: u32,
     /// `u32[digit][limbs + special][N]`, values in Montgomery form.
-    #[serde(with = "words")]
     pub bodies: Vec<u32>,
 }
 

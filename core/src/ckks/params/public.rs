@@ -6,11 +6,12 @@ use crate::ckks::params::packing::Packing;
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::set::CkksParams;
-use crate::files::container::Binding;
+use crate::files::container::{Binding, Kind};
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
+use crate::tfhe::params::public::read_head;
 
 /// Most rotations that a client makes keys for.
 const MOST_ROTATIONS: usize = 1024;
@@ -95,6 +96,7 @@ impl Params {
     /// # Errors
     /// [`ParamsError`].
     pub fn from_json(text: &[u8]) -> Result<Self, ParamsError> {
+        read_head(text)?;
         let params: Self = serde_json::from_slice(text)?;
         params.check()?;
         Ok(params)
@@ -170,7 +172,7 @@ impl Params {
         if rotations.len() > MOST_ROTATIONS || !steps || !key_limbs || self.keys.relinearisation_limbs > limbs {
             return invalid("a key is asked for that cannot be made");
         }
-        if self.keys.file_bytes(&self.ckks) > crate::tfhe::files::evaluation_key::MAX_FILE_BYTES {
+        if self.keys.file_bytes(&self.ckks) > Kind::EvaluationKey.most_bytes() {
             return invalid("the evaluation key would be too large");
         }
         Ok(())

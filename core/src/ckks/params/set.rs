@@ -77,6 +77,12 @@ impl CkksParams {
         self.primes.iter().chain(&self.special_primes).map(|&p| f64::from(p).log2()).sum()
     }
 
+    /// N.
+    #[must_use]
+    pub fn degree(&self) -> usize {
+        1 << self.log2_degree
+    }
+
     /// Values that one ciphertext holds.
     #[must_use]
     pub fn slots(&self) -> usize {

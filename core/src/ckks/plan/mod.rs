@@ -10,15 +10,23 @@ pub mod steps;
 pub mod uses;
 pub mod wiring;
 
+use crate::files::chunks::Reader;
+use crate::files::chunks::encoded_bytes;
+use crate::files::chunks::read_encoded;
+use crate::files::chunks::write_encoded;
+use crate::files::container::Binding;
+use crate::files::container::Fingerprint;
+use crate::files::container::FormatError;
+use crate::files::container::Kind;
+use crate::files::scheme::Scheme;
+use crate::files::sealed::Sealed;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
 
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::Params;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
-use crate::files::container as format;
-use crate::files::container::{Binding, FormatError, Kind};
-use crate::files::scheme::Scheme;
 
 /// A model with polynomials, and how it is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,25 +40,6 @@ pub struct CkksPlan {
 }
 
 impl CkksPlan {
-    /// The file's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        format::seal_value(Kind::Plan, Scheme::Ckks, &self.params.binding(), self)
-    }
-
-    /// Decodes and checks the body of a plan file.
-    ///
-    /// # Errors
-    /// [`FormatError::Body`] that names the first violation.
-    pub fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, FormatError> {
-        let plan: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
-        plan.check().map_err(FormatError::Body)?;
-        if plan.params.binding() != *binding {
-            return Err(FormatError::Body("the plan's parameters do not belong to its header".into()));
-        }
-        Ok(plan)
-    }
-
     /// Digest of network and packing.
     #[must_use]
     pub fn digest(network: &PolynomialNetwork, latency: Option<&LatencyPlan>) -> String {
@@ -58,7 +47,7 @@ impl CkksPlan {
         blake3::hash(&body).to_hex().to_string()
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(in crate::ckks) fn check_all(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
         self.network.check()?;
         if self.params.input.tensor != self.network.input || self.params.output.tensor != self.network.output {
@@ -81,5 +70,39 @@ impl CkksPlan {
             }
             _ => Err("the plan's packing is not that of its parameters".into()),
         }
+    }
+}
+
+impl Sealed for CkksPlan {
+    const KIND: Kind = Kind::Plan;
+    const SCHEME: Scheme = Scheme::Ckks;
+    type Given = ();
+
+    fn bound_to((): &()) -> Option<Binding> {
+        None
+    }
+
+    fn binding(&self, (): &()) -> Binding {
+        self.params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::NONE
+    }
+
+    fn body_bytes(&self, (): &()) -> u64 {
+        encoded_bytes(self)
+    }
+
+    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
+        write_encoded(self, out)
+    }
+
+    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        read_encoded(body)
+    }
+
+    fn check(&self, (): &()) -> Result<(), FormatError> {
+        self.check_all().map_err(FormatError::Body)
     }
 }

@@ -6,6 +6,7 @@ pub mod simulate;
 
 use crate::ckks::cost::CkksCost;
 use crate::ckks::error::CkksError;
+use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
@@ -20,7 +21,6 @@ use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::ring::modulus::PRIME_BITS;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::ckks::schedule::width::Width;
-use crate::files::container::HEADER_BYTES;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::model::network::Network;
@@ -278,8 +278,7 @@ fn finish(
         Some(latency) => latency.memory_bytes(&network, &params.ckks),
         None => throughput_bytes(&network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
     };
-    let (inputs, outputs) = params.ciphertexts_per_run();
-    let polynomial = 4 << params.ckks.log2_degree;
+    let images = params.inputs_per_run() as u32;
     let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
     params.prediction = Prediction {
         disagreement: loss.disagreement,
@@ -287,8 +286,8 @@ fn finish(
         degree: degree.unwrap_or(0),
         thread_seconds_per_run: seconds,
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
-        input_bytes: (HEADER_BYTES + inputs * (polynomial * limbs + 40)) as u64,
-        output_bytes: (HEADER_BYTES + outputs * (2 * polynomial * limbs.min(2) + 16)) as u64,
+        input_bytes: EncryptedInput::file_bytes(&params, images),
+        output_bytes: EncryptedOutput::file_bytes(&params, images),
         memory_bytes,
     };
     Ok(CkksPlan { params, network, latency })

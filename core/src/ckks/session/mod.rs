@@ -3,19 +3,26 @@
 pub mod latency;
 pub mod throughput;
 
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::batch::{Queue, Timings, share, side_by_side};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
+use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::CkksPlan;
+use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::session::latency::LatencySession;
 use crate::ckks::session::throughput::ThroughputSession;
+use crate::device::error::BackendError;
 use crate::progress::Progress;
 
-/// A plan and a client's keys, ready to run on one ring.
+/// A plan and a client's keys, loaded on rings that share out every batch.
 pub struct CkksSession<'a, B: RnsOps> {
     plan: &'a CkksPlan,
-    packed: Packed<'a, B>,
+    queues: Vec<Packed<'a, B>>,
 }
 
 enum Packed<'a, B: RnsOps> {
@@ -24,53 +31,111 @@ enum Packed<'a, B: RnsOps> {
 }
 
 impl<'a, B: RnsOps> CkksSession<'a, B> {
-    /// Loads plan and keys. A run stays within `memory_bytes` beside its inputs and keys.
+    /// Loads plan and keys on every ring, side by side. A run stays within `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
     /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together; [`CkksError::Residues`] for
     /// keys that are malformed.
+    ///
+    /// # Panics
+    /// If there is no ring.
     pub fn new(
-        ring: &'a B,
+        rings: &'a [B],
         plan: &'a CkksPlan,
         keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
+        assert!(!rings.is_empty(), "a session needs a ring");
         let request = &plan.params.keys;
         let relinearise = keys.relinearise.as_ref().filter(|_| request.relinearisation_limbs > 0);
         let limbs = relinearise.map_or(0, |key| key.limbs as usize);
         if limbs < request.relinearisation_limbs {
             return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
         }
-        let packed = match &plan.latency {
-            None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
-            Some(latency) => Packed::Latency(LatencySession::new(ring, &plan.network, latency, keys, memory_bytes)?),
+        let load = |ring: &'a B| {
+            Ok::<_, CkksError>(match &plan.latency {
+                None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
+                Some(latency) => {
+                    Packed::Latency(LatencySession::new(ring, &plan.network, latency, keys, memory_bytes)?)
+                }
+            })
         };
-        Ok(Self { plan, packed })
+        Ok(Self { plan, queues: side_by_side(rings, load)? })
     }
 
-    /// Largest number of bytes that a run holds at one time, keys and encrypted inputs left out.
+    /// Largest number of bytes that a run holds at one time on one ring, keys and encrypted inputs left out.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
-        match &self.packed {
+        match &self.queues[0] {
             Packed::Throughput(session) => session.schedule().peak_bytes(),
             Packed::Latency(session) => session.schedule().peak_bytes,
         }
     }
 
-    /// Evaluates the plan on a batch.
+    /// Inputs that the rings take in one pass, all together.
+    #[must_use]
+    pub fn inputs_per_pass(&self) -> usize {
+        self.queues.len() * self.plan.params.inputs_per_run()
+    }
+
+    /// Evaluates the plan on a batch: runs are shared out over the rings.
     ///
     /// # Errors
-    /// [`CkksError`] for ciphertexts of other parameters.
-    pub fn run(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<EncryptedOutput, CkksError> {
-        let (per_run, _) = self.plan.params.ciphertexts_per_run();
-        let mut ciphertexts = Vec::new();
-        for run in input.ciphertexts.chunks(per_run) {
-            let results = match &self.packed {
-                Packed::Throughput(session) => session.run(run, progress)?,
-                Packed::Latency(session) => session.run(run, progress)?,
-            };
-            ciphertexts.extend(results.into_iter().map(Parts::new));
+    /// [`CkksError`] for ciphertexts of other parameters; whatever a device fails with.
+    pub fn run(
+        &self,
+        input: &EncryptedInput,
+        progress: &dyn Progress,
+    ) -> Result<(EncryptedOutput, Timings), CkksError> {
+        let start = Instant::now();
+        let (per_run, inputs) = (self.plan.params.ciphertexts_per_run().0, self.plan.params.inputs_per_run());
+        let (left, right) = (input.ciphertexts.len(), (input.images as usize).div_ceil(inputs) * per_run);
+        if left != right || left == 0 {
+            return Err(CkksError::Level { left, right });
         }
-        Ok(EncryptedOutput { images: input.images, batched: input.batched, ciphertexts })
+        let pass = |packed| Pass { packed, ciphertexts: &input.ciphertexts, inputs, per_run };
+        let passes: Vec<Pass<'_, B>> = self.queues.iter().map(pass).collect();
+        let results = share(&passes, input.images as usize, progress)?;
+        let ciphertexts = results.into_iter().flatten().flat_map(|(_, run)| run).map(Parts::new).collect();
+        let timings = Timings { total: start.elapsed(), steps: Vec::new() };
+        let (fingerprint, images, batched) = (input.fingerprint, input.images, input.batched);
+        Ok((EncryptedOutput { fingerprint, images, batched, ciphertexts }, timings))
+    }
+}
+
+/// One ring's part in a batch.
+struct Pass<'s, B: RnsOps> {
+    packed: &'s Packed<'s, B>,
+    ciphertexts: &'s [SeededCiphertext],
+    /// Inputs of a run, and ciphertexts that hold them.
+    inputs: usize,
+    per_run: usize,
+}
+
+impl<B: RnsOps> Queue for Pass<'_, B> {
+    type Output = Vec<Ciphertext>;
+    type Error = CkksError;
+
+    fn unit(&self) -> usize {
+        self.inputs
+    }
+
+    fn most(&self) -> usize {
+        self.inputs
+    }
+
+    fn pass(&self, range: Range<usize>, progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        let run = &self.ciphertexts[range.start / self.inputs * self.per_run..][..self.per_run];
+        match self.packed {
+            Packed::Throughput(session) => session.run(run, progress),
+            Packed::Latency(session) => session.run(run, progress),
+        }
+    }
+
+    fn lack_of_memory(error: &CkksError) -> Option<&BackendError> {
+        match error {
+            CkksError::Device(error @ BackendError::OutOfMemory { .. }) => Some(error),
+            _ => None,
+        }
     }
 }

@@ -1,34 +1,36 @@
 //! The evaluation key as it travels: bodies and two seeds, the masks left out.
 
-use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 
+use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
-use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::{Sealed, check_rest};
 use crate::tfhe::params::public::Params;
 use crate::tfhe::params::set::TfheParams;
-use crate::words;
 
-/// Largest evaluation key file that is read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 8 << 30;
+/// Bytes of both seeds.
+const SEED_BYTES: u64 = 32;
 
 /// Seeded bootstrapping and keyswitching key, with the parameters they were made for.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct SeededEvaluationKey {
+    /// The client's key.
+    pub fingerprint: Fingerprint,
     /// The public parameters.
     pub params: TfheParams,
     /// Seed of the bootstrapping key's masks.
     pub bootstrap_seed: [u8; 16],
     /// Bodies of the rows of GGSW encryptions, under the GLWE key, of the small key's bits, or of which bits of each group are set
     /// ([`TfheParams::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
-    #[serde(with = "words")]
     pub bootstrap_bodies: Vec<u64>,
     /// Seed of the keyswitching key's masks.
     pub keyswitch_seed: [u8; 16],
     /// Bodies of the flattened GLWE key under the small key: `k N x l` words mod 2^32.
-    #[serde(with = "words")]
     pub keyswitch_bodies: Vec<u32>,
 }
 
@@ -45,29 +47,15 @@ impl SeededEvaluationKey {
         params.big_dimension() * params.ks_level
     }
 
-    /// Size of the file, in bytes.
+    /// Length of the file, in bytes.
     #[must_use]
     pub fn file_bytes(params: &TfheParams) -> u64 {
+        format::file_bytes(value_bytes(params) + Self::rest_bytes(params))
+    }
+
+    fn rest_bytes(params: &TfheParams) -> u64 {
         let words = 8 * Self::bootstrap_body_words(params) + 4 * Self::keyswitch_body_words(params);
-        (format::HEADER_BYTES + words + 64) as u64
-    }
-
-    /// The file's bytes.
-    #[must_use]
-    pub fn to_bytes(&self, binding: &Binding) -> Vec<u8> {
-        format::seal_value(Kind::EvaluationKey, Scheme::Tfhe, binding, self)
-    }
-
-    /// Decodes and checks the body of a key file.
-    ///
-    /// # Errors
-    /// [`FormatError::Body`].
-    pub fn from_body(body: &[u8]) -> Result<Self, FormatError> {
-        let key: Self = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
-        key.params.check().map_err(FormatError::Body)?;
-        let sound = key.bootstrap_bodies.len() == Self::bootstrap_body_words(&key.params)
-            && key.keyswitch_bodies.len() == Self::keyswitch_body_words(&key.params);
-        if sound { Ok(key) } else { Err(FormatError::Body("the key's length disagrees with its parameters".into())) }
+        SEED_BYTES + words as u64
     }
 
     /// The bootstrapping key with its masks; takes some hundred milliseconds and `k + 1` times the memory of the bodies.
@@ -119,10 +107,51 @@ impl SeededEvaluationKey {
         par_decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut keyswitch, &seeded);
         keyswitch
     }
+}
 
-    /// Whether the key was made for these parameters.
-    #[must_use]
-    pub fn fits(&self, params: &Params) -> bool {
-        self.params == params.tfhe
+impl Sealed for SeededEvaluationKey {
+    const KIND: Kind = Kind::EvaluationKey;
+    const SCHEME: Scheme = Scheme::Tfhe;
+    type Given = Params;
+
+    fn bound_to(params: &Params) -> Option<Binding> {
+        Some(params.binding())
+    }
+
+    fn binding(&self, params: &Params) -> Binding {
+        params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, _params: &Params) -> u64 {
+        value_bytes(&self.params) + Self::rest_bytes(&self.params)
+    }
+
+    fn write(&self, _params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        write_value(&self.params, out)?;
+        out.write_all(&self.bootstrap_seed)?;
+        out.write_all(&self.keyswitch_seed)?;
+        out.write_all(bytemuck::cast_slice(&self.bootstrap_bodies))?;
+        out.write_all(bytemuck::cast_slice(&self.keyswitch_bodies))
+    }
+
+    fn read(given: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let params: TfheParams = body.value()?;
+        if params != given.tfhe {
+            return Err(FormatError::Body("the key was made for other parameters than its header says".into()));
+        }
+        check_rest(body, Self::rest_bytes(&params))?;
+        Ok(Self {
+            fingerprint,
+            params,
+            bootstrap_seed: body.array()?,
+            keyswitch_seed: body.array()?,
+            bootstrap_bodies: body.words(Self::bootstrap_body_words(&params))?,
+            keyswitch_bodies: body.words(Self::keyswitch_body_words(&params))?,
+        })
     }
 }

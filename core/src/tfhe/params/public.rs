@@ -110,6 +110,7 @@ impl Params {
     /// # Errors
     /// [`ParamsError`].
     pub fn from_json(text: &[u8]) -> Result<Self, ParamsError> {
+        read_head(text)?;
         let params: Params = serde_json::from_slice(text)?;
         params.check()?;
         Ok(params)
@@ -166,4 +167,15 @@ impl Params {
         }
         Ok(())
     }
+}
+
+/// Checks format and version of a parameter file whose other fields may be another version's.
+pub(crate) fn read_head(text: &[u8]) -> Result<(), ParamsError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let head: Head = serde_json::from_slice(text)?;
+    check_head(&head.format, head.version)
 }

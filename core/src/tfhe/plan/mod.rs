@@ -5,16 +5,17 @@ pub mod table;
 
 use crate::tfhe::cost::CostModel;
 use crate::tfhe::plan::table::Table;
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
-use crate::files::container as format;
-use crate::files::container::{Binding, FormatError, Kind};
+use crate::files::chunks::{Reader, encoded_bytes, read_encoded, write_encoded};
+use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::Sealed;
 use crate::tfhe::params::public::Params;
 use crate::tfhe::plan::affine::AffineMap;
 
-/// Largest plan file that is read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 8 << 30;
 /// Deepest function expression that is accepted.
 const MAX_FUNCTION_DEPTH: usize = 64;
 
@@ -49,25 +50,6 @@ pub struct PlanStage {
 }
 
 impl Plan {
-    /// The file's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        format::seal_value(Kind::Plan, Scheme::Tfhe, &self.params.binding(), self)
-    }
-
-    /// Decodes and checks the body of a plan file.
-    ///
-    /// # Errors
-    /// [`FormatError::Body`] that names the first violation.
-    pub fn from_body(binding: &Binding, body: &[u8]) -> Result<Self, FormatError> {
-        let plan: Plan = postcard::from_bytes(body).map_err(|e| FormatError::Body(e.to_string()))?;
-        plan.check().map_err(FormatError::Body)?;
-        if plan.params.binding() != *binding {
-            return Err(FormatError::Body("the plan's parameters do not belong to its header".into()));
-        }
-        Ok(plan)
-    }
-
     /// Number of values: inputs and stage rows.
     #[must_use]
     pub fn value_count(&self) -> usize {
@@ -87,7 +69,7 @@ impl Plan {
         blake3::hash(&body).to_hex().to_string()
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check_all(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
         let mut values = self.params.input.tensor.len();
         for stage in &self.stages {
@@ -111,6 +93,40 @@ impl Plan {
     }
 }
 
+impl Sealed for Plan {
+    const KIND: Kind = Kind::Plan;
+    const SCHEME: Scheme = Scheme::Tfhe;
+    type Given = ();
+
+    fn bound_to((): &()) -> Option<Binding> {
+        None
+    }
+
+    fn binding(&self, (): &()) -> Binding {
+        self.params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::NONE
+    }
+
+    fn body_bytes(&self, (): &()) -> u64 {
+        encoded_bytes(self)
+    }
+
+    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
+        write_encoded(self, out)
+    }
+
+    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        read_encoded(body)
+    }
+
+    fn check(&self, (): &()) -> Result<(), FormatError> {
+        self.check_all().map_err(FormatError::Body)
+    }
+}
+
 impl CostModel {
     /// Thread-seconds of one input.
     #[must_use]
@@ -124,12 +140,20 @@ impl CostModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::chunks::Writer;
+    use crate::files::container::Header;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn hostile_plan_bodies_are_errors(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(Plan::from_body(&[0; 32], &body).is_err());
+            let (binding, fingerprint) = ([0; 32], Fingerprint::NONE);
+            let body_bytes = body.len() as u64;
+            let header = Header { kind: Kind::Plan, scheme: Scheme::Tfhe, binding, fingerprint, body_bytes };
+            let mut writer = Writer::new(Vec::new(), &header).expect("memory takes everything");
+            writer.write_all(&body).expect("memory takes everything");
+            let bytes = writer.finish().expect("the body is complete");
+            prop_assert!(Plan::open(Reader::of_bytes(&bytes).expect("a sound header"), &(), None).is_err());
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Sizes of keys and ciphertexts.
 
-use crate::files::container::HEADER_BYTES;
+use crate::tfhe::files::ciphertexts::EncryptedInput;
+use crate::tfhe::files::ciphertexts::EncryptedOutput;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::plan::Plan;
 
 /// Fills in the sizes of keys and ciphertexts.
 pub(crate) fn fill_sizes(plan: &mut Plan) {
     let tfhe = plan.params.tfhe;
-    let (inputs, outputs) = (plan.params.input.tensor.len(), plan.params.output.tensor.len());
+    let (input_bytes, output_bytes) =
+        (EncryptedInput::file_bytes(&plan.params, 1), EncryptedOutput::file_bytes(&plan.params, 1));
     let prediction = &mut plan.params.prediction;
     prediction.evaluation_key_bytes = SeededEvaluationKey::file_bytes(&tfhe);
-    prediction.input_bytes = (HEADER_BYTES + 32 + 4 * inputs) as u64;
-    prediction.output_bytes = (HEADER_BYTES + 16 + 4 * outputs * tfhe.big_row_words()) as u64;
+    prediction.input_bytes = input_bytes;
+    prediction.output_bytes = output_bytes;
 }

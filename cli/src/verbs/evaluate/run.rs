@@ -1,0 +1,138 @@
+//! The outputs of all inputs, simulated or encrypted, and what it took to get them.
+
+use std::time::Instant;
+
+use heman_client::AnyKey;
+use heman_core::either::files::{AnyInput, AnyOutput};
+use heman_core::either::params::AnyParams;
+use heman_core::either::plan::AnyPlan;
+use heman_core::progress::Progress;
+use heman_engine::{EngineError, Inputs, Outputs};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::args::Running;
+use crate::device::{memory_budget, open_devices};
+use crate::error::CliError;
+use crate::io::samples::Samples;
+use crate::report;
+
+/// Most inputs that a device is given at a time, but for those that cost no more than one.
+const BATCH: usize = 64;
+
+/// Outputs before the client's operators, and what it took to get them.
+pub struct Run {
+    /// One vector an input.
+    pub outputs: Vec<Vec<f64>>,
+    /// Ciphertext in to ciphertext out.
+    pub seconds: f64,
+    /// Where it ran.
+    pub device: String,
+    /// More fields for machines.
+    pub details: Value,
+}
+
+/// In the clear, with the noise that encryption would add.
+pub fn simulated(plan: &AnyPlan, samples: &Samples) -> Run {
+    let start = Instant::now();
+    let simulator = plan.simulator();
+    let inputs: Vec<&[f32]> = samples.iter().collect();
+    let outputs = inputs.par_iter().enumerate().map(|(at, x)| simulator(x, at as u64)).collect();
+    let seconds = start.elapsed().as_secs_f64();
+    Run { outputs, seconds, device: "noise model".into(), details: json!({}) }
+}
+
+/// All steps on real ciphertexts, batch after batch.
+pub fn encrypted(
+    running: &Running,
+    plan: &AnyPlan,
+    samples: &Samples,
+    progress: &dyn Progress,
+) -> Result<Run, CliError> {
+    let devices = open_devices(running, plan, progress)?;
+    let params = plan.params();
+    let start = Instant::now();
+    let key = AnyKey::generate(&params)?;
+    let evaluation = key.evaluation_key(progress);
+    let keygen = start.elapsed().as_secs_f64();
+    let key_bytes = evaluation.sealed_bytes(&params);
+    let start = Instant::now();
+    let session = devices.session(plan, &evaluation, memory_budget(running), true)?;
+    let loading = start.elapsed().as_secs_f64();
+    let inputs: Vec<&[f32]> = samples.iter().collect();
+    let per_run = params.inputs_per_run();
+    let together = session.inputs_per_pass().min(BATCH.max(per_run) * devices.count());
+    let mut encrypting =
+        Encrypting { key: &key, params: &params, left: &inputs, together, seconds: 0.0, bytes: 0, batches: 0 };
+    let mut decrypting = Decrypting { key: &key, outputs: Vec::with_capacity(samples.count) };
+    let timings = session.run(&mut encrypting, &mut decrypting, progress)?;
+    let outputs = decrypting.outputs;
+    let seconds = timings.total.as_secs_f64();
+    let runs = samples.count.div_ceil(per_run);
+    let mut details = json!({
+        "seconds_keygen": keygen,
+        "seconds_loading": loading,
+        "seconds_encrypt": encrypting.seconds,
+        "seconds_per_run": seconds / runs as f64,
+        "inputs_per_second_full_runs": (per_run * runs) as f64 / seconds,
+        "evaluation_peak_bytes": session.peak_bytes(),
+        "measured_evaluation_key_bytes": key_bytes,
+        "measured_input_bytes": encrypting.bytes / encrypting.batches.max(1),
+    });
+    report::merge(&mut details, report::steps_json(&timings));
+    let exact: Option<Vec<Vec<f64>>> = inputs.par_iter().map(|x| plan.without_noise(x)).collect();
+    if let Some(exact) = exact {
+        let errors: Vec<f64> =
+            outputs.iter().zip(&exact).flat_map(|(got, want)| got.iter().zip(want).map(|(g, w)| g - w)).collect();
+        let noise = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
+        report::merge(
+            &mut details,
+            json!({
+                "max_abs_error_against_polynomials": errors.iter().fold(0.0_f64, |m, e| m.max(e.abs())),
+                "measured_noise": noise,
+            }),
+        );
+    }
+    Ok(Run { outputs, seconds, device: devices.names(), details })
+}
+
+/// The data owner encrypts what comes next.
+struct Encrypting<'a> {
+    key: &'a AnyKey,
+    params: &'a AnyParams,
+    left: &'a [&'a [f32]],
+    together: usize,
+    seconds: f64,
+    bytes: u64,
+    batches: u64,
+}
+
+impl Inputs for Encrypting<'_> {
+    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError> {
+        let (batch, left) = self.left.split_at(self.left.len().min(most).min(self.together));
+        self.left = left;
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let input = self.key.encrypt(&batch.concat(), true).map_err(|error| EngineError::Outside(Box::new(error)))?;
+        self.seconds += start.elapsed().as_secs_f64();
+        self.batches += 1;
+        self.bytes += input.sealed_bytes(self.params);
+        Ok(Some(input))
+    }
+}
+
+/// The data owner decrypts what comes back.
+struct Decrypting<'a> {
+    key: &'a AnyKey,
+    outputs: Vec<Vec<f64>>,
+}
+
+impl Outputs for Decrypting<'_> {
+    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError> {
+        let values = self.key.decrypt_values(&output).map_err(|error| EngineError::Outside(Box::new(error)))?;
+        self.outputs.extend(values);
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Files of CKKS: what [`crate::ckks::files::ciphertexts`] and [`crate::ckks::plan`] hold, in bytes.
+
+use std::io::{self, Write};
+
+use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
+use crate::ckks::files::evaluation_key::SeededEvaluationKey;
+use crate::ckks::files::packed::{packed_bytes, read_residues, write_residues};
+use crate::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
+use crate::ckks::params::key_request::KeyRequest;
+use crate::ckks::params::public::Params;
+use crate::ckks::params::set::CkksParams;
+use crate::files::chunks::{Reader, value_bytes, write_value};
+use crate::files::container as format;
+use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
+use crate::files::scheme::Scheme;
+use crate::files::sealed::{Batch, Sealed, check_rest};
+
+const SEED_BYTES: u64 = size_of::<Seed>() as u64;
+
+/// Bytes of a polynomial over the given primes.
+fn polynomial_bytes(params: &CkksParams, primes: &[u32]) -> u64 {
+    primes.iter().map(|&p| packed_bytes(p, params.degree())).sum()
+}
+
+/// Primes of a key for ciphertexts of so many limbs, and its digits.
+fn key_shape(params: &CkksParams, limbs: usize) -> (Vec<u32>, usize) {
+    let special = &params.special_primes;
+    ([&params.primes[..limbs], special].concat(), limbs.div_ceil(special.len()))
+}
+
+/// Primes of an output's ciphertexts.
+fn output_primes(params: &CkksParams) -> &[u32] {
+    &params.primes[..params.primes.len().min(2)]
+}
+
+impl KeyRequest {
+    /// Length of the evaluation key file, in bytes.
+    ///
+    /// # Panics
+    /// If it asks for more limbs than there are: [`Params::check`] finds that.
+    #[must_use]
+    pub fn file_bytes(&self, params: &CkksParams) -> u64 {
+        format::file_bytes(value_bytes(self) + self.rest_bytes(params))
+    }
+
+    fn rest_bytes(&self, params: &CkksParams) -> u64 {
+        let key = |limbs: usize| {
+            let (primes, digits) = key_shape(params, limbs);
+            SEED_BYTES + digits as u64 * polynomial_bytes(params, &primes)
+        };
+        self.all_limbs().map(key).sum()
+    }
+
+    /// Limbs of each key, in the order of the file.
+    fn all_limbs(&self) -> impl Iterator<Item = usize> {
+        Some(self.relinearisation_limbs)
+            .into_iter()
+            .filter(|&limbs| limbs > 0)
+            .chain(self.rotation_limbs.values().copied())
+    }
+}
+
+impl SeededEvaluationKey {
+    /// The request that it answers: the head of the file's body.
+    #[must_use]
+    pub fn request(&self) -> KeyRequest {
+        KeyRequest {
+            relinearisation_limbs: self.relinearise.as_ref().map_or(0, |key| key.limbs as usize),
+            rotation_limbs: self.rotations.iter().map(|(&steps, key)| (steps as usize, key.limbs as usize)).collect(),
+        }
+    }
+}
+
+fn write_key(params: &CkksParams, key: &SeededSwitchKey, out: &mut dyn Write) -> io::Result<()> {
+    let (primes, _) = key_shape(params, key.limbs as usize);
+    out.write_all(&key.seed)?;
+    let digits = key.bodies.chunks(primes.len() * params.degree());
+    digits.into_iter().try_for_each(|digit| write_residues(&primes, digit, params.degree(), out))
+}
+
+fn read_key(params: &CkksParams, limbs: usize, body: &mut Reader<'_>) -> Result<SeededSwitchKey, FormatError> {
+    let (primes, digits) = key_shape(params, limbs);
+    let seed = body.array()?;
+    let mut bodies = Vec::new();
+    (0..digits).try_for_each(|_| read_residues(&primes, params.degree(), body, &mut bodies))?;
+    Ok(SeededSwitchKey { seed, limbs: limbs as u32, bodies })
+}
+
+impl Sealed for SeededEvaluationKey {
+    const KIND: Kind = Kind::EvaluationKey;
+    const SCHEME: Scheme = Scheme::Ckks;
+    type Given = Params;
+
+    fn bound_to(params: &Params) -> Option<Binding> {
+        Some(params.binding())
+    }
+
+    fn binding(&self, params: &Params) -> Binding {
+        params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, params: &Params) -> u64 {
+        let request = self.request();
+        value_bytes(&request) + request.rest_bytes(&params.ckks)
+    }
+
+    fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        write_value(&self.request(), out)?;
+        let keys = self.relinearise.iter().chain(self.rotations.values());
+        keys.into_iter().try_for_each(|key| write_key(&params.ckks, key, out))
+    }
+
+    fn read(params: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let request: KeyRequest = body.value()?;
+        if request != params.keys || body.remaining() != request.rest_bytes(&params.ckks) {
+            return Err(FormatError::Body("the key's parts are not those that its parameters ask for".into()));
+        }
+        let mut key = |limbs: usize| read_key(&params.ckks, limbs, body);
+        let relinearise = match request.relinearisation_limbs {
+            0 => None,
+            limbs => Some(key(limbs)?),
+        };
+        let rotations = request.rotation_limbs.iter().map(|(&steps, &limbs)| Ok((steps as u32, key(limbs)?)));
+        Ok(Self { fingerprint, relinearise, rotations: rotations.collect::<Result<_, FormatError>>()? })
+    }
+}
+
+/// Ciphertexts of a batch of `images` inputs, at so many a run.
+fn ciphertexts(params: &Params, images: u32, per_run: usize) -> u64 {
+    (images as usize).div_ceil(params.inputs_per_run()) as u64 * per_run as u64
+}
+
+impl EncryptedInput {
+    /// Length of the file of a batch, in bytes.
+    #[must_use]
+    pub fn file_bytes(params: &Params, images: u32) -> u64 {
+        format::file_bytes(Self::rest_bytes(params, images).saturating_add(Batch::BYTES))
+    }
+
+    fn rest_bytes(params: &Params, images: u32) -> u64 {
+        let one = SEED_BYTES + polynomial_bytes(&params.ckks, &params.ckks.primes);
+        ciphertexts(params, images, params.ciphertexts_per_run().0).saturating_mul(one)
+    }
+}
+
+impl Sealed for EncryptedInput {
+    const KIND: Kind = Kind::Input;
+    const SCHEME: Scheme = Scheme::Ckks;
+    type Given = Params;
+
+    fn bound_to(params: &Params) -> Option<Binding> {
+        Some(params.binding())
+    }
+
+    fn binding(&self, params: &Params) -> Binding {
+        params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, params: &Params) -> u64 {
+        Batch::BYTES + Self::rest_bytes(params, self.images)
+    }
+
+    fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        Batch { images: self.images, batched: self.batched }.write(out)?;
+        for SeededCiphertext { seed, body } in &self.ciphertexts {
+            out.write_all(seed)?;
+            write_residues(&params.ckks.primes, body, params.ckks.degree(), out)?;
+        }
+        Ok(())
+    }
+
+    fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = source.header().fingerprint;
+        let Batch { images, batched } = Batch::read(source)?;
+        check_rest(source, Self::rest_bytes(params, images))?;
+        let ciphertext = |_| {
+            let seed = source.array()?;
+            let mut body = Vec::new();
+            read_residues(&params.ckks.primes, params.ckks.degree(), source, &mut body)?;
+            Ok(SeededCiphertext { seed, body })
+        };
+        let count = ciphertexts(params, images, params.ciphertexts_per_run().0);
+        let ciphertexts = (0..count).map(ciphertext).collect::<Result<_, FormatError>>()?;
+        Ok(Self { fingerprint, images, batched, ciphertexts })
+    }
+}
+
+impl EncryptedOutput {
+    /// Length of the file of a batch, in bytes.
+    #[must_use]
+    pub fn file_bytes(params: &Params, images: u32) -> u64 {
+        format::file_bytes(Self::rest_bytes(params, images).saturating_add(Batch::BYTES))
+    }
+
+    fn rest_bytes(params: &Params, images: u32) -> u64 {
+        let one = 2 * polynomial_bytes(&params.ckks, output_primes(&params.ckks));
+        ciphertexts(params, images, params.ciphertexts_per_run().1).saturating_mul(one)
+    }
+}
+
+impl Sealed for EncryptedOutput {
+    const KIND: Kind = Kind::Output;
+    const SCHEME: Scheme = Scheme::Ckks;
+    type Given = Params;
+
+    fn bound_to(params: &Params) -> Option<Binding> {
+        Some(params.binding())
+    }
+
+    fn binding(&self, params: &Params) -> Binding {
+        params.binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn body_bytes(&self, params: &Params) -> u64 {
+        Batch::BYTES + Self::rest_bytes(params, self.images)
+    }
+
+    fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        Batch { images: self.images, batched: self.batched }.write(out)?;
+        let parts = self.ciphertexts.iter().flat_map(|parts| [&parts.body, &parts.mask]);
+        let primes = output_primes(&params.ckks);
+        parts.into_iter().try_for_each(|part| write_residues(primes, part, params.ckks.degree(), out))
+    }
+
+    fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let fingerprint = source.header().fingerprint;
+        let Batch { images, batched } = Batch::read(source)?;
+        check_rest(source, Self::rest_bytes(params, images))?;
+        let mut part = || {
+            let mut words = Vec::new();
+            read_residues(output_primes(&params.ckks), params.ckks.degree(), source, &mut words)?;
+            Ok::<_, FormatError>(words)
+        };
+        let count = ciphertexts(params, images, params.ciphertexts_per_run().1);
+        let parts = (0..count).map(|_| Ok(Parts { body: part()?, mask: part()? }));
+        Ok(Self { fingerprint, images, batched, ciphertexts: parts.collect::<Result<_, FormatError>>()? })
+    }
+}

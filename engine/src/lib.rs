@@ -1,0 +1,14 @@
+//! Devices, and sessions of either scheme on them.
+//!
+//! A server, whatever its shell, opens devices for a plan, loads a client's evaluation key, and runs encrypted inputs pass by pass.
+//! Nothing here can name a secret key.
+
+mod choice;
+mod devices;
+mod error;
+mod session;
+
+pub use choice::DeviceChoice;
+pub use devices::Devices;
+pub use error::EngineError;
+pub use session::{Inputs, Outputs, Session};

@@ -1,0 +1,139 @@
+//! Sessions of either scheme: encrypted inputs in, encrypted outputs out, a pass at a time.
+
+use heman_core::batch::Timings;
+use heman_core::ckks::ops::RnsOps;
+use heman_core::ckks::session::CkksSession;
+use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
+use heman_core::either::plan::AnyPlan;
+use heman_core::progress::Progress;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::session::Session as TfheSession;
+
+use crate::devices::{Devices, Opened};
+use crate::error::EngineError;
+
+/// Where encrypted inputs come from.
+pub trait Inputs {
+    /// The next batch, best of `most` inputs, which fill the devices once; none at the end.
+    ///
+    /// # Errors
+    /// [`EngineError::Outside`].
+    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError>;
+}
+
+/// Where encrypted outputs go, batch by batch in the order of the inputs.
+pub trait Outputs {
+    /// Takes the outputs of one batch.
+    ///
+    /// # Errors
+    /// [`EngineError::Outside`].
+    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError>;
+}
+
+/// One batch in memory.
+impl Inputs for Option<AnyInput> {
+    fn next(&mut self, _most: usize) -> Result<Option<AnyInput>, EngineError> {
+        Ok(self.take())
+    }
+}
+
+impl Outputs for Vec<AnyOutput> {
+    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError> {
+        self.push(output);
+        Ok(())
+    }
+}
+
+/// A plan and one client's evaluation key, loaded on devices.
+pub trait Session {
+    /// Inputs that fill the devices once.
+    fn inputs_per_pass(&self) -> usize;
+
+    /// Largest number of bytes that a pass holds beside keys and encrypted inputs, where the scheme knows it.
+    fn peak_bytes(&self) -> Option<u64>;
+
+    /// Evaluates one batch.
+    ///
+    /// # Errors
+    /// [`EngineError::Scheme`] for inputs of the other scheme; whatever the devices fail with.
+    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError>;
+
+    /// Evaluates all inputs, a pass at a time, and says how long the devices took.
+    ///
+    /// # Errors
+    /// As [`Session::pass`]; whatever inputs and outputs fail with.
+    fn run(
+        &self,
+        inputs: &mut dyn Inputs,
+        outputs: &mut dyn Outputs,
+        progress: &dyn Progress,
+    ) -> Result<Timings, EngineError> {
+        let mut timings = Timings::default();
+        while let Some(input) = inputs.next(self.inputs_per_pass())? {
+            let (output, spent) = self.pass(&input, progress)?;
+            timings.add(&spent);
+            outputs.put(output)?;
+        }
+        Ok(timings)
+    }
+}
+
+impl Devices {
+    /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs. With `is_timed` steps are told
+    /// apart in [`Timings`], which costs a little time.
+    ///
+    /// # Errors
+    /// [`EngineError::Scheme`] if plan, key and devices are not of one scheme; whatever the devices fail with.
+    pub fn session<'a>(
+        &'a self,
+        plan: &'a AnyPlan,
+        key: &AnyEvaluationKey,
+        memory_bytes: u64,
+        is_timed: bool,
+    ) -> Result<Box<dyn Session + 'a>, EngineError> {
+        match (&self.opened, plan, key) {
+            (Opened::TfheCpu(backend), AnyPlan::Tfhe(plan), AnyEvaluationKey::Tfhe(key)) => {
+                Ok(Box::new(TfheSession::new(std::slice::from_ref(backend), plan, key)?.timed(is_timed)))
+            }
+            (Opened::TfheCuda(backends), AnyPlan::Tfhe(plan), AnyEvaluationKey::Tfhe(key)) => {
+                Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
+            }
+            (Opened::CkksCpu(ring), AnyPlan::Ckks(plan), AnyEvaluationKey::Ckks(key)) => {
+                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring), plan, key, memory_bytes)?))
+            }
+            _ => Err(EngineError::Scheme("evaluation key")),
+        }
+    }
+}
+
+impl<B: TfheBackend> Session for TfheSession<'_, B> {
+    fn inputs_per_pass(&self) -> usize {
+        self.images_per_pass()
+    }
+
+    fn peak_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError> {
+        let AnyInput::Tfhe(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
+        let (output, timings) = self.run(input, progress)?;
+        Ok((AnyOutput::Tfhe(output), timings))
+    }
+}
+
+impl<B: RnsOps> Session for CkksSession<'_, B> {
+    fn inputs_per_pass(&self) -> usize {
+        CkksSession::inputs_per_pass(self)
+    }
+
+    fn peak_bytes(&self) -> Option<u64> {
+        Some(CkksSession::peak_bytes(self))
+    }
+
+    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError> {
+        let AnyInput::Ckks(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
+        let (output, timings) = self.run(input, progress)?;
+        Ok((AnyOutput::Ckks(output), timings))
+    }
+}
