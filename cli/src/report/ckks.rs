@@ -3,9 +3,9 @@
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
 use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::schedule::latency::LatencySchedule;
 use heman_core::ckks::schedule::throughput::ThroughputSchedule;
-use heman_core::ckks::schedule::width::Width;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 

@@ -5,11 +5,11 @@ use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::CkksParams;
 use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Context;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::{Number, State};
-use crate::ckks::schedule::width::Width;
 use crate::device::Device;
 
 /// A device that computes with CKKS ciphertexts.

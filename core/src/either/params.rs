@@ -1,6 +1,6 @@
 //! Public parameters of either scheme.
 
-use crate::tfhe::params::public::read_head;
+use crate::files::params::read_head;
 use serde::Deserialize;
 
 use crate::ckks::params::public::Params as CkksParams;

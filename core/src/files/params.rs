@@ -1,5 +1,7 @@
 //! What parameter files of both schemes share: head, limits, errors.
 
+use serde::Deserialize;
+
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
 
@@ -72,4 +74,15 @@ pub(crate) fn check_tensors(input: &TensorInfo, output: &TensorInfo, ops: &[Clie
         return invalid("an operator for the client names an axis that does not exist");
     }
     Ok(())
+}
+
+/// Checks format and version of a parameter file whose other fields may be another version's.
+pub(crate) fn read_head(text: &[u8]) -> Result<(), ParamsError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let head: Head = serde_json::from_slice(text)?;
+    check_head(&head.format, head.version)
 }

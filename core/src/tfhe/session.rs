@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::batch::{self, Timings, share, side_by_side};
+use crate::batch;
+use crate::batch::{Timings, share, side_by_side};
 use crate::device::error::BackendError;
 use crate::progress::Progress;
 use crate::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};

@@ -15,12 +15,12 @@ use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps}
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::CkksParams;
 use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Context;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
-use crate::ckks::schedule::width::Width;
 use crate::device::cpu::CpuBackend;
 
 /// A ring on the threads of a [`CpuBackend`].

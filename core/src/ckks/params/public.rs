@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::set::CkksParams;
 use crate::files::container::{Binding, Kind};
+use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
-use crate::tfhe::params::public::read_head;
 
 /// Most rotations that a client makes keys for.
 const MOST_ROTATIONS: usize = 1024;

@@ -8,6 +8,7 @@ pub mod pricing;
 pub mod shared_rows;
 pub mod steps;
 pub mod uses;
+pub mod width;
 pub mod wiring;
 
 use crate::files::chunks::Reader;

@@ -4,4 +4,3 @@ pub mod blocks;
 pub mod latency;
 pub mod order;
 pub mod throughput;
-pub mod width;

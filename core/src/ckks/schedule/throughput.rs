@@ -11,10 +11,10 @@ use crate::ckks::params::set::CkksParams;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::uses::uses;
+use crate::ckks::plan::width::Width;
 use crate::ckks::ring::number::State;
 use crate::ckks::schedule::blocks::Blocks;
 use crate::ckks::schedule::order::{Graph, Wave};
-use crate::ckks::schedule::width::Width;
 
 /// Limbs of an output element.
 const OUTPUT_LIMBS: usize = 2;

@@ -1,6 +1,7 @@
 //! The public parameters of a model: everything that a client needs, and no weights.
 
 use crate::files::params::REQUIRED_BITS;
+use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
 use serde::{Deserialize, Serialize};
@@ -167,15 +168,4 @@ impl Params {
         }
         Ok(())
     }
-}
-
-/// Checks format and version of a parameter file whose other fields may be another version's.
-pub(crate) fn read_head(text: &[u8]) -> Result<(), ParamsError> {
-    #[derive(Deserialize)]
-    struct Head {
-        format: String,
-        version: u32,
-    }
-    let head: Head = serde_json::from_slice(text)?;
-    check_head(&head.format, head.version)
 }
