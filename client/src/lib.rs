@@ -3,16 +3,17 @@
 //! This is the one crate that can name a secret key. Secrets have no `Debug`, no `Clone` and no `Serialize`, live in memory that is
 //! wiped when it is freed, and are seeded by the operating system.
 
-mod any_key;
 pub mod ckks;
-mod ckks_key;
-mod decrypt;
-mod encrypt;
 mod error;
-mod secret_key;
+mod key;
+mod random;
+mod tensor;
+mod text;
+mod tfhe;
+mod values;
 
-pub use any_key::AnyKey;
-pub use ckks_key::CkksKey;
-pub use decrypt::{Tensor, TensorData};
+pub use ckks::key::CkksKey;
 pub use error::ClientError;
-pub use secret_key::SecretKey;
+pub use key::AnyKey;
+pub use tensor::{Tensor, TensorData};
+pub use tfhe::key::SecretKey;

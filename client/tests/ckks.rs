@@ -1,6 +1,6 @@
 //! CKKS operations on real key sets: results against plaintext, noise against prediction.
 
-use heman_client::ckks::CkksSecretKey;
+use heman_client::ckks::secret::CkksSecretKey;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::noise;
 use heman_core::ckks::params::set::CkksParams;

@@ -1,6 +1,6 @@
 //! Throughput packing on real key sets: a network of all shapes that the order must cope with, against plaintext.
 
-use heman_client::ckks::CkksSecretKey;
+use heman_client::ckks::secret::CkksSecretKey;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use heman_benches::{exit_code, median};
-use heman_client::ckks::CkksSecretKey;
+use heman_client::ckks::secret::CkksSecretKey;
 use heman_core::ckks::params::set::CkksParams;
 use heman_core::ckks::ring::context::Context;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use heman_client::ckks::CkksSecretKey;
+use heman_client::ckks::secret::CkksSecretKey;
 use heman_core::ckks::params::set::CkksParams;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Context;

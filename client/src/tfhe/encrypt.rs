@@ -7,8 +7,10 @@ use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::secret_key::{fresh_seed, os_seeder};
-use crate::{ClientError, SecretKey};
+use crate::error::ClientError;
+use crate::random::{fresh_seed, os_seeder};
+use crate::tfhe::key::SecretKey;
+use crate::values::check_values;
 
 impl SecretKey {
     /// Encrypts a batch of inputs, one after the other in `values`.
@@ -46,19 +48,5 @@ impl SecretKey {
             bodies.extend(list.into_container());
         }
         Ok(EncryptedInput { fingerprint: self.fingerprint(), images: seeds.len() as u32, batched, seeds, bodies })
-    }
-}
-
-/// Checks that values are a whole number of inputs, and within the range that the parameters allow for.
-pub(crate) fn check_values(values: &[f32], expected: usize, (low, high): (f64, f64)) -> Result<(), ClientError> {
-    if values.is_empty() || !values.len().is_multiple_of(expected) {
-        return Err(ClientError::InputLength { found: values.len(), expected });
-    }
-    let outside = |&x: &f32| !x.is_finite() || f64::from(x) < low || f64::from(x) > high;
-    match values.iter().position(outside) {
-        None => Ok(()),
-        Some(at) => {
-            Err(ClientError::InputRange { image: at / expected, index: at % expected, value: values[at], low, high })
-        }
     }
 }

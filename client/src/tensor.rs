@@ -1,10 +1,6 @@
-//! Decryption of outputs, and the operators that only the client can apply.
+//! Decrypted tensors, and the operators that only the client can apply.
 
-use heman_core::model::client_op::ClientOp;
-use heman_core::model::client_op::argmax;
-use heman_core::tfhe::files::ciphertexts::EncryptedOutput;
-
-use crate::SecretKey;
+use heman_core::model::client_op::{ClientOp, argmax};
 
 /// A decrypted tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,43 +18,6 @@ pub enum TensorData {
     Real(Vec<f32>),
     /// Indices from ArgMax.
     Index(Vec<i64>),
-}
-
-impl SecretKey {
-    /// Phases of LWE rows under the flattened GLWE key, as words.
-    #[must_use]
-    pub fn phases(&self, rows: &[u32]) -> Vec<u32> {
-        let key = self.big_key();
-        rows.chunks_exact(key.len() + 1)
-            .map(|row| {
-                let (mask, body) = row.split_at(key.len());
-                mask.iter().zip(key.iter()).fold(body[0], |sum, (&a, &s)| sum.wrapping_sub(a.wrapping_mul(s)))
-            })
-            .collect()
-    }
-
-    /// Decrypts a batch to one vector of values an input, before the client's operators.
-    ///
-    /// The rows must have been checked against the parameters, as opening their file does.
-    #[must_use]
-    pub fn decrypt_values(&self, output: &EncryptedOutput) -> Vec<Vec<f64>> {
-        let images = output.images as usize;
-        let phases = self.phases(&output.rows);
-        let encoding = &self.params().output;
-        (0..images)
-            .map(|image| {
-                let own: Vec<u32> = phases.iter().skip(image).step_by(images).copied().collect();
-                encoding.decode(&own)
-            })
-            .collect()
-    }
-
-    /// Decrypts a batch and applies the client's operators. The result has a batch axis if the input had one.
-    #[must_use]
-    pub fn decrypt(&self, output: &EncryptedOutput) -> Tensor {
-        let encoding = &self.params().output;
-        Tensor::collect(self.decrypt_values(output), &encoding.tensor.shape, &encoding.client_ops, output.batched)
-    }
 }
 
 impl Tensor {

@@ -18,10 +18,13 @@ use heman_core::progress::Progress;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::ckks::{CkksSecretKey, Stream};
-use crate::encrypt::check_values;
-use crate::secret_key::{fresh_fingerprint, read_text, text_bytes, write_text};
-use crate::{ClientError, Tensor};
+use crate::ckks::secret::CkksSecretKey;
+use crate::error::ClientError;
+use crate::random::Stream;
+use crate::random::fresh_fingerprint;
+use crate::tensor::Tensor;
+use crate::text::{read_text, text_bytes, write_text};
+use crate::values::check_values;
 
 /// Half of 30 bits of statistical security.
 const FLOOD_FACTOR: f64 = 32_768.0;

@@ -12,7 +12,10 @@ use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::Progress;
 
-use crate::{CkksKey, ClientError, SecretKey, Tensor};
+use crate::ckks::key::CkksKey;
+use crate::error::ClientError;
+use crate::tensor::Tensor;
+use crate::tfhe::key::SecretKey;
 
 /// A secret key of either scheme.
 pub enum AnyKey {

@@ -1,5 +1,7 @@
 //! The secret key and the evaluation key made from it.
 
+use crate::random::{fresh_fingerprint, fresh_seed, os_seeder};
+use crate::text::{read_text, text_bytes, write_text};
 use std::io::{self, Write};
 
 use heman_core::files::chunks::Reader;
@@ -11,10 +13,9 @@ use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::public::Params;
 use tfhe::core_crypto::commons::math::random::{Seed, Seeder};
 use tfhe::core_crypto::prelude::*;
-use tfhe::core_crypto::seeders::UnixSeeder;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::ClientError;
+use crate::error::ClientError;
 
 /// Binary keys of one client for one set of parameters.
 ///
@@ -24,20 +25,6 @@ pub struct SecretKey {
     fingerprint: Fingerprint,
     small: Zeroizing<Vec<u8>>,
     glwe: Zeroizing<Vec<u8>>,
-}
-
-/// A seeder over the operating system's generator.
-pub(crate) fn os_seeder() -> UnixSeeder {
-    UnixSeeder::new(0)
-}
-
-pub(crate) fn fresh_seed(seeder: &mut UnixSeeder) -> [u8; 16] {
-    seeder.seed().0.to_le_bytes()
-}
-
-/// A fingerprint for a new key, from the operating system's generator alone: nothing of the secret goes into it.
-pub(crate) fn fresh_fingerprint() -> Fingerprint {
-    Fingerprint(fresh_seed(&mut os_seeder()))
 }
 
 impl SecretKey {
@@ -171,23 +158,6 @@ impl Sealed for SecretKey {
         }
         Ok(Self { params, fingerprint, small, glwe })
     }
-}
-
-/// Bytes that [`write_text`] writes.
-pub(crate) fn text_bytes(text: &str) -> u64 {
-    (size_of::<u32>() + text.len()) as u64
-}
-
-/// Writes a text behind its length.
-pub(crate) fn write_text(text: &str, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(&(text.len() as u32).to_le_bytes())?;
-    out.write_all(text.as_bytes())
-}
-
-/// Reads what [`write_text`] wrote.
-pub(crate) fn read_text(body: &mut Reader<'_>) -> Result<Vec<u8>, FormatError> {
-    let length = u32::from_le_bytes(body.array()?);
-    body.words(length as usize)
 }
 
 fn widen<T: From<u8> + Zeroize>(bits: &[u8]) -> Zeroizing<Vec<T>> {

@@ -1,0 +1,4 @@
+//! CKKS: keys, encryption, decryption.
+
+pub(crate) mod key;
+pub mod secret;

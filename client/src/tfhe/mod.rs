@@ -1,0 +1,5 @@
+//! TFHE: keys, encryption, decryption.
+
+mod decrypt;
+mod encrypt;
+pub(crate) mod key;
