@@ -1,0 +1,111 @@
+//! Sessions of the engine: batches streamed through either scheme, and mixtures refused.
+
+use heman_client::AnyKey;
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::planner as ckks;
+use heman_core::either::files::{AnyInput, AnyOutput};
+use heman_core::either::plan::AnyPlan;
+use heman_core::either::planner::{self, Options};
+use heman_core::files::scheme::Scheme;
+use heman_core::model::function::{Function, Unary};
+use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planning::judge::Task;
+use heman_core::progress::NoProgress;
+use heman_core::tfhe::planner::options as tfhe;
+use heman_engine::{DeviceChoice, Devices, EngineError, Inputs};
+
+const MOST_LOSS: f64 = 0.05;
+
+/// `(x0 + 1/4)^2 + x1 + 1/4` and `x2 - x3 + 1/4`.
+fn network() -> Network {
+    let row = |taps: &[(u32, f32)]| Row {
+        bias: 0.25,
+        taps: taps.iter().map(|&(source, weight)| Tap { source, weight }).collect(),
+    };
+    let square = Stage {
+        name: "square".into(),
+        operator: "Square".into(),
+        shape: vec![1, 1],
+        rows: vec![row(&[(0, 1.0)])],
+        factors: Vec::new(),
+        channel: vec![0],
+        functions: vec![Function::unary(Unary::Square)],
+    };
+    let tensor = |length| TensorInfo { name: "x".into(), shape: vec![1, length] };
+    Network {
+        input: tensor(4),
+        stages: vec![square],
+        output: tensor(2),
+        output_rows: vec![row(&[(1, 1.0), (4, 1.0)]), row(&[(2, 1.0), (3, -1.0)])],
+        output_operator: "Gemm".into(),
+        client_ops: Vec::new(),
+    }
+}
+
+fn samples(count: usize) -> Vec<Vec<f32>> {
+    (0..count).map(|at| (0..4).map(|i| ((at * 4 + i) as f32 * 0.77).sin()).collect()).collect()
+}
+
+fn planned(scheme: Scheme) -> AnyPlan {
+    let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
+    let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, batch: 1, cost: CkksCost::default() };
+    planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
+}
+
+/// Batches of the given sizes, one after the other, encrypted when they are asked for.
+struct Batches<'a> {
+    key: &'a AnyKey,
+    sizes: Vec<usize>,
+    done: usize,
+}
+
+impl Inputs for Batches<'_> {
+    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError> {
+        assert!(most > 0);
+        let Some(size) = self.sizes.pop() else { return Ok(None) };
+        let batch = samples(self.done + size).split_off(self.done).concat();
+        self.done += size;
+        Ok(Some(self.key.encrypt(&batch, true).expect("values in range")))
+    }
+}
+
+#[test]
+fn batches_stream_through_sessions_of_either_scheme() {
+    for scheme in [Scheme::Tfhe, Scheme::Ckks] {
+        let plan = planned(scheme);
+        let key = AnyKey::generate(&plan.params()).expect("sound parameters");
+        let devices = Devices::open(&DeviceChoice::Cpu, 2, &plan, &NoProgress).expect("the host");
+        assert_eq!((devices.count(), devices.names().contains("2 threads")), (1, true));
+        for is_timed in [false, true] {
+            let session = devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, is_timed).expect("loads");
+            let mut inputs = Batches { key: &key, sizes: vec![2, 3, 1], done: 0 };
+            let mut outputs: Vec<AnyOutput> = Vec::new();
+            let timings = session.run(&mut inputs, &mut outputs, &NoProgress).expect("runs");
+            assert_eq!(outputs.iter().map(AnyOutput::count).collect::<Vec<_>>(), [1, 3, 2]);
+            assert!(!timings.total.is_zero());
+            assert_eq!(timings.steps.is_empty(), !is_timed || scheme == Scheme::Ckks);
+            let values: Vec<Vec<f64>> =
+                outputs.iter().flat_map(|output| key.decrypt_values(output).expect("its key")).collect();
+            for (got, input) in values.iter().zip(samples(6)) {
+                let input: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
+                for (got, want) in got.iter().zip(network().evaluate(&input).1) {
+                    assert!((got - want).abs() < 0.2, "{scheme:?}: {got} instead of {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_and_inputs_of_the_other_scheme_are_refused() {
+    let (plan, other) = (planned(Scheme::Tfhe), planned(Scheme::Ckks));
+    let [key, other_key] = [&plan, &other].map(|plan| AnyKey::generate(&plan.params()).expect("sound parameters"));
+    let devices = Devices::open(&DeviceChoice::Auto, 1, &plan, &NoProgress).expect("the host");
+    let refused = devices.session(&plan, &other_key.evaluation_key(&NoProgress), u64::MAX, false).err();
+    assert!(matches!(refused, Some(EngineError::Scheme("evaluation key"))));
+    let session = devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, false).expect("loads");
+    let input = other_key.encrypt(&[0.0; 4], false).expect("values in range");
+    assert!(matches!(session.pass(&input, &NoProgress).err(), Some(EngineError::Scheme("encrypted input"))));
+    let cuda = Devices::open(&DeviceChoice::Cuda(vec![0]), 1, &other, &NoProgress).err();
+    assert!(matches!(cuda, Some(EngineError::OnlyCpu)));
+}
