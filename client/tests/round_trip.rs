@@ -1,12 +1,14 @@
 //! Encryption and decryption with real parameters, and the noise of fresh inputs.
 
+use std::io::Write;
 use std::sync::Mutex;
 
 use heman_client::{ClientError, SecretKey, TensorData};
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
-use heman_core::files::chunks::Reader;
+use heman_core::files::chunks::{Reader, Writer};
+use heman_core::files::container::{Fingerprint, FormatError, Header, Kind};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
@@ -70,6 +72,33 @@ fn what_was_encrypted_is_decrypted() {
     assert_eq!(tensor.shape, [3, VALUES]);
     let TensorData::Real(got) = tensor.data else { panic!("real numbers") };
     assert!(got.iter().zip(&inputs).all(|(g, x)| (g - x).abs() < 1e-6));
+}
+
+#[test]
+fn ciphertexts_that_lie_about_their_batch_are_refused() {
+    let params = identity();
+    // A sound container around any body: whoever wants to harm can compute checksums.
+    let opened = |kind: Kind, body: &[u8]| {
+        let (binding, fingerprint) = (params.binding(), Fingerprint::NONE);
+        let header = Header { kind, scheme: Scheme::Tfhe, binding, fingerprint, body_bytes: body.len() as u64 };
+        let mut writer = Writer::new(Vec::new(), &header).expect("memory takes everything");
+        writer.write_all(body).expect("memory takes everything");
+        let bytes = writer.finish().expect("the body is complete");
+        let file = Reader::of_bytes(&bytes).expect("a sound header");
+        match kind {
+            Kind::Input => EncryptedInput::open(file, &params, None).map(|input| input.images),
+            _ => EncryptedOutput::open(file, &params, None).map(|output| output.images),
+        }
+    };
+    let image = 16 + 4 * VALUES;
+    assert!(matches!(opened(Kind::Input, &[&[1, 0, 0, 0, 0], &vec![0; image][..]].concat()), Ok(1)));
+    for kind in [Kind::Input, Kind::Output] {
+        for head in [[0, 0, 0, 0, 0], [1, 0, 0, 0, 2], [2, 0, 0, 0, 0], [255, 255, 255, 255, 1]] {
+            let error = opened(kind, &[&head, &vec![0; image][..]].concat()).expect_err("too few ciphertexts");
+            assert!(matches!(error, FormatError::Body(_)), "{error}");
+        }
+        assert!(opened(kind, &[1, 0]).is_err(), "a head cut off");
+    }
 }
 
 #[test]

@@ -70,7 +70,8 @@ pub trait Sealed: Sized {
         writer.finish().map(|_| ())
     }
 
-    /// The file's bytes, in memory that is never moved while it is filled.
+    /// The file's bytes, in memory that is never moved while it is filled. Who seals a secret so wipes them, or uses
+    /// [`Sealed::seal_to`].
     ///
     /// # Panics
     /// If the body has another length than [`Sealed::body_bytes`].

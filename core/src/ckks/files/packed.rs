@@ -1,21 +1,69 @@
-//! Residues as they travel.
+//! Residues as they travel: as many bits each as their prime has, one behind the other, least significant bit first.
 
 use std::io::{self, Write};
 
 use crate::files::chunks::Reader;
 use crate::files::container::FormatError;
 
-/// Bytes of `count` residues modulo `p`.
-pub fn packed_bytes(_p: u32, count: usize) -> u64 {
-    4 * count as u64
+/// Words that fill whole bytes together, whatever their width.
+const GROUP: usize = 8;
+/// Bytes that are loaded for one residue: of at most 30 bits, from any bit of a byte on.
+const LOAD: usize = size_of::<u64>();
+
+/// Bits of a residue modulo an odd prime.
+fn bits(p: u32) -> usize {
+    (u32::BITS - p.leading_zeros()) as usize
+}
+
+/// Bytes of `count` residues modulo `p`; `count` is a multiple of 8, as every degree is.
+pub fn packed_bytes(p: u32, count: usize) -> u64 {
+    (count / GROUP * bits(p)) as u64
+}
+
+/// Residues modulo `p` to bytes, behind what `out` holds.
+fn pack(p: u32, words: &[u32], out: &mut Vec<u8>) {
+    let bits = bits(p);
+    let (mut sum, mut filled) = (0_u64, 0);
+    for &word in words {
+        sum |= u64::from(word) << filled;
+        filled += bits;
+        if filled >= 32 {
+            out.extend_from_slice(&(sum as u32).to_le_bytes());
+            sum >>= 32;
+            filled -= 32;
+        }
+    }
+    out.extend_from_slice(&sum.to_le_bytes()[..filled / 8]);
+}
+
+/// The inverse of [`pack`]; `bytes` has [`LOAD`] more than it needs. Whether all words are residues.
+fn unpack(p: u32, bytes: &[u8], words: &mut [u32]) -> bool {
+    let bits = bits(p);
+    let mask = (1_u64 << bits) - 1;
+    let mut sound = true;
+    for (group, words) in words.chunks_exact_mut(GROUP).enumerate() {
+        let bytes = &bytes[group * bits..][..bits + LOAD];
+        for (at, word) in words.iter_mut().enumerate() {
+            let load = bytes[at * bits / 8..].first_chunk().expect("the bytes reach beyond the group");
+            *word = ((u64::from_le_bytes(*load) >> (at * bits % 8)) & mask) as u32;
+            sound &= *word < p;
+        }
+    }
+    sound
 }
 
 /// Writes a polynomial, `u32[limb][degree]`, the limbs modulo the given primes.
 ///
 /// # Errors
 /// The target's.
-pub fn write_residues(_primes: &[u32], words: &[u32], _degree: usize, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(bytemuck::cast_slice(words))
+pub fn write_residues(primes: &[u32], words: &[u32], degree: usize, out: &mut dyn Write) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for (&p, words) in primes.iter().zip(words.chunks(degree)) {
+        bytes.clear();
+        pack(p, words, &mut bytes);
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// Reads a polynomial and appends it to `words`.
@@ -28,13 +76,67 @@ pub fn read_residues(
     body: &mut Reader<'_>,
     words: &mut Vec<u32>,
 ) -> Result<(), FormatError> {
+    let mut bytes = Vec::new();
     for &p in primes {
+        let length = packed_bytes(p, degree) as usize;
+        bytes.resize(length + LOAD, 0);
+        body.fill(&mut bytes[..length])?;
         let start = words.len();
         words.resize(start + degree, 0);
-        body.fill(bytemuck::cast_slice_mut(&mut words[start..]))?;
-        if words[start..].iter().fold(false, |bad, &word| bad | (word >= p)) {
+        if !unpack(p, &bytes, &mut words[start..]) {
             return Err(FormatError::Body("a polynomial has words that are no residues".into()));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ckks::ring::modulus::primes_below;
+
+    fn packed(p: u32, words: &[u32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        pack(p, words, &mut bytes);
+        assert_eq!(bytes.len() as u64, packed_bytes(p, words.len()));
+        bytes.resize(bytes.len() + LOAD, 0xff);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn residues_come_back(bits in 14_u32..=30, draws in proptest::collection::vec(any::<u32>(), 1..20)) {
+            let p = primes_below(1 << bits, 10).next().expect("a prime of every size");
+            let words: Vec<u32> = draws.iter().flat_map(|&draw| (0..8).map(move |i| draw.rotate_left(i) % p)).collect();
+            let mut back = vec![0; words.len()];
+            prop_assert!(unpack(p, &packed(p, &words), &mut back));
+            prop_assert_eq!(back, words);
+        }
+    }
+
+    #[test]
+    fn the_layout_is_one_bit_string() {
+        // Nine bits each: word i begins at bit 9 i.
+        let words = [1, 2, 3, 4, 5, 6, 7, 256];
+        let bytes = packed(257, &words);
+        let bit = |at: usize| u32::from(bytes[at / 8] >> (at % 8)) & 1;
+        for (at, word) in words.iter().enumerate() {
+            assert_eq!((0..9).map(|i| bit(9 * at + i) << i).sum::<u32>(), *word);
+        }
+    }
+
+    #[test]
+    fn words_that_are_no_residues_are_noticed() {
+        let p = primes_below(1 << 30, 12).next().expect("a prime");
+        let mut words = [p - 1; 16];
+        let mut back = [0; 16];
+        assert!(unpack(p, &packed(p, &words), &mut back));
+        for at in 0..16 {
+            words[at] = p;
+            assert!(!unpack(p, &packed(p, &words), &mut back), "word {at}");
+            words[at] = p - 1;
+        }
+    }
 }

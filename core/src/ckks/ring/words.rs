@@ -61,6 +61,10 @@ for_each_arch! {
     /// `out = values 2^32 mod p`, for values between -2^62 and 2^62.
     pub fn lift = lift_words, (modulus: Modulus, out: &mut [u32], values: &[i64])
 }
+for_each_arch! {
+    /// `out = floor(wide p / 2^64)`: residues from any words.
+    pub fn scale_down = scale_down_words, (modulus: Modulus, out: &mut [u32], wide: &[u64])
+}
 /// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
 const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
@@ -198,6 +202,15 @@ fn store_sums(modulus: Modulus, out: &mut [u32], sums: &[u64], first: bool) {
 fn recenter_words(modulus: Modulus, out: &mut [u32], a: &[u32], center: u32) {
     for (out, &a) in out.iter_mut().zip(a) {
         *out = modulus.sub(modulus.montgomery_of_word(a), center);
+    }
+}
+
+#[inline(always)]
+fn scale_down_words(modulus: Modulus, out: &mut [u32], wide: &[u64]) {
+    let p = u64::from(modulus.p);
+    for (out, &wide) in out.iter_mut().zip(wide) {
+        // By halves: the low product's own low half cannot carry into the result.
+        *out = (((wide >> 32) * p + (((wide & 0xffff_ffff) * p) >> 32)) >> 32) as u32;
     }
 }
 
