@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::ckks::cpu::evaluator::same_scale;
-use crate::ckks::cpu::matrix_words;
-use crate::ckks::cpu::matrix_words::BLOCK;
+use crate::ckks::cpu::matrix_words::{self, BLOCK, Source};
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::Position;
 use crate::ckks::ring::ciphertext::Ciphertext;
@@ -51,7 +50,7 @@ impl Selection {
             }
             words
         };
-        let words = matrix.words.par_chunks_exact(matrix.kernels * terms).map(limb_words).collect();
+        let words = matrix.words.par_chunks_exact((matrix.kernels * terms).max(1)).map(limb_words).collect();
         Self { blocks, words }
     }
 }
@@ -71,7 +70,7 @@ impl Context {
         positions: &[Position<'_, Ciphertext>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
         positions.iter().try_for_each(|position| self.check_position(matrix, position))?;
-        let (degree, limbs) = (self.degree(), matrix.limbs());
+        let (degree, limbs) = (self.degree(), matrix.limbs);
         let mut selections: Vec<Selection> = Vec::new();
         let mut known: HashMap<&[u32], usize> = HashMap::new();
         let mut selected = Vec::with_capacity(positions.len());
@@ -103,7 +102,7 @@ impl Context {
             for row in rows {
                 outs.iter_mut().zip(row.chunks_exact_mut(task)).for_each(|(out, words)| out.push(words));
             }
-            outs.into_par_iter().with_max_len(1).enumerate().for_each_init(Vec::new, |packed, (at, mut outs)| {
+            outs.into_par_iter().enumerate().for_each_init(Vec::new, |packed, (at, mut outs)| {
                 let selected = positions.iter().zip(selected.iter().map(|&at| &selections[at]));
                 let first = limb * degree + at * task;
                 self.apply_task(part, limb, first, selected, &mut outs, packed);
@@ -124,7 +123,7 @@ impl Context {
             return Err(CkksError::Plan(format!("a matrix of {} kernels has none of number {kernel}", matrix.kernels)));
         }
         for (term, &scale) in position.terms.iter().zip(&matrix.term_scales) {
-            let (left, right) = (self.limbs_of(term), matrix.limbs());
+            let (left, right) = (self.limbs_of(term), matrix.limbs);
             if left < right {
                 return Err(CkksError::Level { left, right });
             }
@@ -156,13 +155,12 @@ impl Context {
                 let (mine, others) = std::mem::take(&mut outs).split_at_mut(position.kernels.len());
                 outs = others;
                 words.clear();
-                words.extend(position.terms.iter().map(|term| term.parts[part].as_slice()));
+                words.extend(position.terms.iter().map(|term| &term.parts[part][range.clone()]));
                 for (at, words) in words.chunks(TERMS).enumerate() {
                     let packed = &mut packed[..tile * words.len()];
-                    matrix_words::pack(self.arch, packed, words, range.clone());
                     let mut mine = &mut mine[..];
                     let mut weights = selection.words[limb].as_slice();
-                    for &rows in &selection.blocks {
+                    for (number, &rows) in selection.blocks.iter().enumerate() {
                         let (block, others) = std::mem::take(&mut mine).split_at_mut(rows);
                         let (own, rest) = weights.split_at(rows * terms);
                         (mine, weights) = (others, rest);
@@ -171,10 +169,168 @@ impl Context {
                         for (tile_of_row, row) in tiles.iter_mut().zip(block) {
                             *tile_of_row = &mut row[start..start + tile];
                         }
-                        matrix_words::multiply(self.arch, modulus, &mut tiles[..rows], packed, own, at > 0);
+                        let source = match number {
+                            0 => Source::Terms { terms: words, packed },
+                            _ => Source::Packed(packed),
+                        };
+                        matrix_words::multiply(self.arch, modulus, &mut tiles[..rows], source, own, at > 0);
                     }
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::params::set::CkksParams;
+    use crate::ckks::ring::modulus::Modulus;
+
+    const SCALE: f64 = 4_194_304.0;
+
+    fn context() -> Context {
+        Context::new(CkksParams::new(12, 2, 22, 1).expect("104 bits")).expect("a secure set")
+    }
+
+    fn archs() -> Vec<pulp::Arch> {
+        let mut archs = vec![pulp::Arch::Scalar, pulp::Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        archs.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
+        archs
+    }
+
+    /// Words that depend on the seed alone.
+    fn random(seed: u64) -> impl Iterator<Item = u64> {
+        let mut state = seed;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let x = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32
+        })
+    }
+
+    fn ciphertext(context: &Context, limbs: usize, seed: u64, scale: f64) -> Ciphertext {
+        let mut random = random(seed);
+        let mut word =
+            |at: usize| (random.next().unwrap_or(0) % u64::from(context.modulus(at / context.degree()).p)) as u32;
+        let parts = std::array::from_fn(|_| (0..limbs * context.degree()).map(&mut word).collect());
+        Ciphertext { parts, scale }
+    }
+
+    fn weights(kernels: usize, terms: usize) -> Vec<f64> {
+        let weight = |x: u64| if x.is_multiple_of(5) { 0.0 } else { x as f64 / 1e9 - 2.0 };
+        random(7).map(weight).take(kernels * terms).collect()
+    }
+
+    fn moduli(context: &Context, limbs: usize) -> Vec<Modulus> {
+        (0..limbs).map(|limb| context.modulus(limb)).collect()
+    }
+
+    /// Applies a random matrix at one position for each selection of kernels, and compares with one combination a row.
+    fn compare(context: &Context, kernels: usize, terms: usize, selections: &[Vec<u32>]) {
+        let limbs = 2;
+        let values: Vec<Ciphertext> = (0..terms + selections.len())
+            .map(|at| ciphertext(context, limbs + at % 2, at as u64, SCALE + (at % terms) as f64))
+            .collect();
+        let weights = weights(kernels, terms);
+        let scale = SCALE * 1e6;
+        let term_scales: Vec<f64> = (0..terms).map(|at| SCALE + at as f64).collect();
+        let matrix = Matrix::new(&weights, term_scales, scale, &moduli(context, limbs)).expect("whole rows");
+        let positions: Vec<Position<'_, Ciphertext>> = selections
+            .iter()
+            .enumerate()
+            .map(|(at, kernels)| {
+                // Every other value has more limbs; scales repeat after all terms.
+                let term = |index: usize| if index < at { &values[terms + index] } else { &values[index] };
+                Position { terms: (0..terms).map(term).collect(), kernels: kernels.clone() }
+            })
+            .collect();
+        let results = context.apply_matrix(&matrix, &positions).expect("all fits");
+        let mut results = results.into_iter();
+        for position in &positions {
+            for &kernel in &position.kernels {
+                let row = &weights[kernel as usize * terms..][..terms];
+                let lowered: Vec<Ciphertext> =
+                    position.terms.iter().map(|term| context.view(term, limbs).expect("so many limbs")).collect();
+                let pairs: Vec<(&Ciphertext, f64)> = lowered.iter().zip(row.iter().copied()).collect();
+                let expected = context.linear_combination(&pairs, scale).expect("terms");
+                assert!(results.next().as_ref() == Some(&expected), "kernel {kernel} of {kernels} x {terms}");
+            }
+        }
+        assert_eq!(results.next(), None);
+    }
+
+    #[test]
+    fn results_are_those_of_linear_combinations_on_every_instruction_set() {
+        for arch in archs() {
+            let context = Context { arch, ..context() };
+            for (kernels, terms) in [(1, 1), (3, 5), (8, 12), (9, 13), (17, 25), (130, 40), (2, TERMS + 3)] {
+                compare(&context, kernels, terms, &[(0..kernels as u32).collect()]);
+            }
+        }
+    }
+
+    #[test]
+    fn positions_select_kernels_in_any_order() {
+        let selections = [vec![3, 0, 10], vec![], (0..11).rev().collect(), vec![5, 5], vec![3, 0, 10]];
+        compare(&context(), 11, 30, &selections);
+    }
+
+    #[test]
+    fn a_matrix_without_kernels_gives_nothing() {
+        let context = context();
+        let matrix = Matrix::new(&[], vec![SCALE], SCALE, &moduli(&context, 1)).expect("no row");
+        let value = ciphertext(&context, 1, 1, SCALE);
+        let position = Position { terms: vec![&value], kernels: vec![] };
+        assert_eq!(context.apply_matrix(&matrix, &[position]), Ok(vec![]));
+        assert_eq!(context.apply_matrix(&matrix, &[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_largest_words_do_not_overflow() {
+        const TERMS: usize = 1000;
+        for arch in archs() {
+            let context = Context { arch, ..context() };
+            let words = (0..3 * context.degree()).map(|at| context.modulus(at / context.degree()).p - 1);
+            let value = Ciphertext { parts: [words.clone().collect(), words.collect()], scale: SCALE };
+            let largest = moduli(&context, 3).into_iter().flat_map(|modulus| vec![modulus.p - 1; 3 * TERMS]);
+            let matrix = Matrix {
+                words: largest.collect(),
+                kernels: 3,
+                limbs: 3,
+                scale: SCALE,
+                term_scales: vec![SCALE; TERMS],
+            };
+            let position = Position { terms: vec![&value; TERMS], kernels: vec![0, 1, 2] };
+            let results = context.apply_matrix(&matrix, &[position]).expect("all fits");
+            for (limb, modulus) in moduli(&context, 3).into_iter().enumerate() {
+                let p = u128::from(modulus.p);
+                let inverse = u128::from(modulus.inverse(modulus.montgomery(1)));
+                let expected = ((p - 1) * (p - 1) * TERMS as u128 % p * inverse % p) as u32;
+                let range = limb * context.degree()..(limb + 1) * context.degree();
+                let same = |part: &Vec<u32>| part[range.clone()].iter().all(|&word| word == expected);
+                assert!(results.iter().all(|result| result.parts.iter().all(same)), "limb {limb}");
+            }
+        }
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_are_refused() {
+        let context = context();
+        let matrix = Matrix::new(&[1.0, 2.0], vec![SCALE; 2], SCALE, &moduli(&context, 2)).expect("one row");
+        let apply = |terms: Vec<&Ciphertext>, kernels| {
+            context.apply_matrix(&matrix, &[Position { terms, kernels }]).map(|results| results.len())
+        };
+        let value = ciphertext(&context, 2, 1, SCALE);
+        assert_eq!(apply(vec![&value; 2], vec![0]), Ok(1));
+        let low = ciphertext(&context, 1, 1, SCALE);
+        assert_eq!(apply(vec![&value, &low], vec![0]), Err(CkksError::Level { left: 1, right: 2 }));
+        let other = Ciphertext { scale: 2.0 * SCALE, ..value.clone() };
+        assert_eq!(apply(vec![&other, &value], vec![0]), Err(CkksError::Scale { left: 23.0, right: 22.0 }));
+        assert!(matches!(apply(vec![&value], vec![0]), Err(CkksError::Plan(_))), "a term is missing");
+        assert!(matches!(apply(vec![&value; 2], vec![1]), Err(CkksError::Plan(_))), "a kernel is missing");
+        assert_eq!(Matrix::new(&[], vec![], SCALE, &moduli(&context, 1)), Err(CkksError::Depth));
+        assert!(matches!(Matrix::new(&[1.0; 3], vec![SCALE; 2], SCALE, &moduli(&context, 1)), Err(CkksError::Plan(_))));
     }
 }

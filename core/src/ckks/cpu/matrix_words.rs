@@ -12,53 +12,53 @@ pub(super) const BLOCK: usize = 8;
 /// The same where there are 16 registers.
 const NARROW_BLOCK: usize = 2;
 
-/// Words of every term that lie together: two vectors of sums.
-pub(super) fn group(arch: pulp::Arch) -> usize {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        pulp::Arch::V4(_) => wide::GROUP,
-        _ => GROUP,
-    }
-}
-
-/// Words of a group without wide vectors.
+/// Words of every term that lie together, as pairs in 64-bit lanes, without wide vectors.
 const GROUP: usize = 8;
 
-/// The words `range` of all terms, `u32[group][term][words of a group]`.
-pub(super) fn pack(arch: pulp::Arch, packed: &mut [u32], terms: &[&[u32]], range: std::ops::Range<usize>) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        pulp::Arch::V4(_) => pack_groups::<{ wide::GROUP }>(packed, terms, range),
-        _ => pack_groups::<GROUP>(packed, terms, range),
-    }
+/// Where a block of rows reads the words of its terms.
+pub(super) enum Source<'a> {
+    /// In the terms, all of the rows' length; they are copied to `packed`, of all their words, on the way.
+    Terms {
+        /// One slice a term.
+        terms: &'a [&'a [u32]],
+        /// `u32[group][term][words of a group]`.
+        packed: &'a mut [u32],
+    },
+    /// Where an earlier block copied them: words of terms lie far apart, and in the same sets of a cache.
+    Packed(&'a [u32]),
 }
 
-fn pack_groups<const GROUP: usize>(packed: &mut [u32], terms: &[&[u32]], range: std::ops::Range<usize>) {
-    let packed = packed.as_chunks_mut::<GROUP>().0;
-    for (at, term) in terms.iter().enumerate() {
-        for (group, words) in term[range.clone()].as_chunks::<GROUP>().0.iter().enumerate() {
-            packed[group * terms.len() + at] = *words;
-        }
-    }
-}
-
-/// `out[k] = sum_t weights[t][k] x[t] / 2^32` for a block of rows, or added to `out` as it is.
+/// `out[k] = sum_t weights[t][k] terms[t] / 2^32` for a block of rows, or added to `out` as it is.
 ///
-/// Shapes: `out` up to [`BLOCK`] rows of equal length, a multiple of [`group`]; `x` from [`pack`]; weights `u32[term][row]`.
-/// All words are residues, before and after.
+/// Shapes: `out` up to [`BLOCK`] rows of equal length, a multiple of 16; weights `u32[term][row]`. All words are residues.
 pub(super) fn multiply(
     arch: pulp::Arch,
     modulus: Modulus,
     out: &mut [&mut [u32]],
-    x: &[u32],
+    source: Source<'_>,
     weights: &[u32],
     add: bool,
 ) {
     match arch {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: pulp hands out `V4` only after it found these features on this processor.
-        pulp::Arch::V4(_) => unsafe { wide::multiply(modulus, out, x, weights, add) },
-        _ => narrow(arch, modulus, out, x, weights, add),
+        pulp::Arch::V4(_) => unsafe { wide::multiply(modulus, out, source, weights, add) },
+        _ => match source {
+            Source::Packed(x) => narrow(arch, modulus, out, x, weights, add),
+            Source::Terms { terms, packed } => {
+                pack(packed, terms);
+                narrow(arch, modulus, out, packed, weights, add);
+            }
+        },
+    }
+}
+
+fn pack(packed: &mut [u32], terms: &[&[u32]]) {
+    let packed = packed.as_chunks_mut::<GROUP>().0;
+    for (at, term) in terms.iter().enumerate() {
+        for (group, words) in term.as_chunks::<GROUP>().0.iter().enumerate() {
+            packed[group * terms.len() + at] = *words;
+        }
     }
 }
 
@@ -138,56 +138,73 @@ fn narrow_block<'w, const ROWS: usize>(
 mod wide {
     use core::arch::x86_64::*;
 
-    use super::{Modulus, bound, terms_between};
+    use super::{Modulus, Source, bound, terms_between};
 
     /// Words of a vector.
     pub(super) const GROUP: usize = 16;
 
-    /// Dispatches on the number of rows.
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn multiply(modulus: Modulus, out: &mut [&mut [u32]], x: &[u32], weights: &[u32], add: bool) {
-        match out.len() {
-            1 => block::<1>(modulus, out, x, weights, add),
-            2 => block::<2>(modulus, out, x, weights, add),
-            3 => block::<3>(modulus, out, x, weights, add),
-            4 => block::<4>(modulus, out, x, weights, add),
-            5 => block::<5>(modulus, out, x, weights, add),
-            6 => block::<6>(modulus, out, x, weights, add),
-            7 => block::<7>(modulus, out, x, weights, add),
-            8 => block::<8>(modulus, out, x, weights, add),
-            rows => unreachable!("{rows} rows are no block"),
-        }
+    /// Vectors by which a term's next words are asked for ahead.
+    const AHEAD: usize = 4;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(words: &[u32; GROUP]) -> __m512i {
+        // SAFETY: an array of 64 bytes, at any address.
+        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn block<const ROWS: usize>(modulus: Modulus, out: &mut [&mut [u32]], x: &[u32], weights: &[u32], add: bool) {
-        let weights = weights.as_chunks::<ROWS>().0;
-        let between = terms_between(modulus);
-        let bound = _mm512_set1_epi64(bound(modulus) as i64);
-        let negative_inverse = _mm512_set1_epi32(modulus.negative_inverse() as i32);
-        let [p, two_p] = [modulus.p, 2 * modulus.p].map(|x| _mm512_set1_epi32(x as i32));
-        for (group, x) in x.as_chunks::<GROUP>().0.chunks_exact(weights.len()).enumerate() {
-            let mut even = [_mm512_setzero_si512(); ROWS];
-            let mut odd = [_mm512_setzero_si512(); ROWS];
-            for (x, weights) in x.chunks(between).zip(weights.chunks(between)) {
-                for (x, weights) in x.iter().zip(weights) {
-                    // SAFETY: an array of 64 bytes, at any address.
-                    let low = unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
-                    let high = _mm512_srli_epi64::<32>(low);
-                    for row in 0..ROWS {
-                        let weight = _mm512_set1_epi32(weights[row] as i32);
-                        even[row] = _mm512_add_epi64(even[row], _mm512_mul_epu32(low, weight));
-                        odd[row] = _mm512_add_epi64(odd[row], _mm512_mul_epu32(high, weight));
-                    }
-                }
-                for sum in even.iter_mut().chain(&mut odd) {
-                    *sum = _mm512_min_epu64(*sum, _mm512_sub_epi64(*sum, bound));
-                }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(words: &mut [u32; GROUP], x: __m512i) {
+        // SAFETY: an array of 64 bytes, at any address.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
+    }
+
+    /// Sums of a block of rows for the even and the odd words of a vector.
+    struct Sums<const ROWS: usize> {
+        even: [__m512i; ROWS],
+        odd: [__m512i; ROWS],
+        bound: __m512i,
+    }
+
+    impl<const ROWS: usize> Sums<ROWS> {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn new(modulus: Modulus) -> Self {
+            let zeros = [_mm512_setzero_si512(); ROWS];
+            Self { even: zeros, odd: zeros, bound: _mm512_set1_epi64(bound(modulus) as i64) }
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn add(&mut self, low: __m512i, weights: &[u32; ROWS]) {
+            let high = _mm512_srli_epi64::<32>(low);
+            for (row, &weight) in weights.iter().enumerate() {
+                let weight = _mm512_set1_epi32(weight as i32);
+                self.even[row] = _mm512_add_epi64(self.even[row], _mm512_mul_epu32(low, weight));
+                self.odd[row] = _mm512_add_epi64(self.odd[row], _mm512_mul_epu32(high, weight));
             }
-            for (out, (even, odd)) in out.iter_mut().zip(even.into_iter().zip(odd)) {
-                let words: &mut [u32; GROUP] =
-                    (&mut out[group * GROUP..][..GROUP]).try_into().expect("a slice of a group");
-                // Below 3p, in the upper halves: sums are below 2^33 p, and a multiple of p below 2^32 p makes their lower halves zero.
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn subtract_bound(&mut self) {
+            for row in 0..ROWS {
+                let [even, odd] = [self.even[row], self.odd[row]];
+                self.even[row] = _mm512_min_epu64(even, _mm512_sub_epi64(even, self.bound));
+                self.odd[row] = _mm512_min_epu64(odd, _mm512_sub_epi64(odd, self.bound));
+            }
+        }
+
+        /// Reduces sums below the bound.
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn store(self, modulus: Modulus, out: &mut [&mut [u32]], group: usize, add: bool) {
+            let negative_inverse = _mm512_set1_epi32(modulus.negative_inverse() as i32);
+            let [p, two_p] = [modulus.p, 2 * modulus.p].map(|x| _mm512_set1_epi32(x as i32));
+            for (out, (even, odd)) in out.iter_mut().zip(self.even.into_iter().zip(self.odd)) {
+                let words = &mut out.as_chunks_mut::<GROUP>().0[group];
+                // A multiple of p below 2^32 p makes the lower halves zero; the upper ones are below 3p.
                 let [even, odd] = [even, odd].map(|sum| {
                     let multiple = _mm512_mul_epu32(_mm512_mul_epu32(sum, negative_inverse), p);
                     _mm512_add_epi64(sum, multiple)
@@ -196,13 +213,69 @@ mod wide {
                 let sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, two_p));
                 let mut sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, p));
                 if add {
-                    // SAFETY: an array of 64 bytes, at any address.
-                    let before = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-                    sum = _mm512_add_epi32(sum, before);
+                    sum = _mm512_add_epi32(sum, load(words));
                     sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, p));
                 }
-                // SAFETY: as above.
-                unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), sum) };
+                store(words, sum);
+            }
+        }
+    }
+
+    /// Dispatches on the number of rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn multiply(modulus: Modulus, out: &mut [&mut [u32]], source: Source<'_>, weights: &[u32], add: bool) {
+        match out.len() {
+            1 => block::<1>(modulus, out, source, weights, add),
+            2 => block::<2>(modulus, out, source, weights, add),
+            3 => block::<3>(modulus, out, source, weights, add),
+            4 => block::<4>(modulus, out, source, weights, add),
+            5 => block::<5>(modulus, out, source, weights, add),
+            6 => block::<6>(modulus, out, source, weights, add),
+            7 => block::<7>(modulus, out, source, weights, add),
+            8 => block::<8>(modulus, out, source, weights, add),
+            rows => unreachable!("{rows} rows are no block"),
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn block<const ROWS: usize>(
+        modulus: Modulus,
+        out: &mut [&mut [u32]],
+        source: Source<'_>,
+        weights: &[u32],
+        add: bool,
+    ) {
+        let weights = weights.as_chunks::<ROWS>().0;
+        let between = terms_between(modulus);
+        match source {
+            Source::Packed(x) => {
+                for (group, x) in x.as_chunks::<GROUP>().0.chunks_exact(weights.len()).enumerate() {
+                    let mut sums = Sums::<ROWS>::new(modulus);
+                    for (x, weights) in x.chunks(between).zip(weights.chunks(between)) {
+                        for (x, weights) in x.iter().zip(weights) {
+                            sums.add(load(x), weights);
+                        }
+                        sums.subtract_bound();
+                    }
+                    sums.store(modulus, out, group, add);
+                }
+            }
+            Source::Terms { terms, packed } => {
+                let groups = packed.as_chunks_mut::<GROUP>().0.chunks_exact_mut(weights.len());
+                for (group, packed) in groups.enumerate() {
+                    let mut sums = Sums::<ROWS>::new(modulus);
+                    let chunks = terms.chunks(between).zip(packed.chunks_mut(between)).zip(weights.chunks(between));
+                    for ((terms, packed), weights) in chunks {
+                        for ((term, packed), weights) in terms.iter().zip(packed).zip(weights) {
+                            let x = load(&term.as_chunks().0[group]);
+                            _mm_prefetch::<_MM_HINT_T0>(term.as_ptr().wrapping_add((group + AHEAD) * GROUP).cast());
+                            store(packed, x);
+                            sums.add(x, weights);
+                        }
+                        sums.subtract_bound();
+                    }
+                    sums.store(modulus, out, group, add);
+                }
             }
         }
     }

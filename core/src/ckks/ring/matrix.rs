@@ -12,6 +12,8 @@ pub struct Matrix {
     pub words: Vec<u32>,
     /// Rows.
     pub kernels: usize,
+    /// Limbs of the results.
+    pub limbs: usize,
     /// Scale of the results.
     pub scale: f64,
     /// Scale that each term must have.
@@ -28,7 +30,7 @@ impl Matrix {
         if terms == 0 || moduli.is_empty() {
             return Err(CkksError::Depth);
         }
-        if weights.len() % terms != 0 {
+        if !weights.len().is_multiple_of(terms) {
             return Err(CkksError::Plan(format!("{} weights are no rows of {terms}", weights.len())));
         }
         let mut words = vec![0; moduli.len() * weights.len()];
@@ -40,18 +42,12 @@ impl Matrix {
                 *word = modulus.montgomery(modulus.residue_of_double(weight * scale / term_scale));
             }
         });
-        Ok(Self { words, kernels, scale, term_scales })
+        Ok(Self { words, kernels, limbs: moduli.len(), scale, term_scales })
     }
 
     /// Numbers of a row.
     #[must_use]
     pub fn terms(&self) -> usize {
         self.term_scales.len()
-    }
-
-    /// Limbs of the results.
-    #[must_use]
-    pub fn limbs(&self) -> usize {
-        self.words.len().checked_div(self.kernels * self.terms()).unwrap_or(0)
     }
 }
