@@ -1,7 +1,7 @@
 //! The suite on the CPU backend and on the reference itself.
 
 use heman_core::device::cpu::CpuBackend;
-use heman_core::tfhe::cpu::reference::ReferenceBackend;
+use heman_core::device::reference::ReferenceBackend;
 use heman_core::tfhe::params::set::TfheParams;
 use heman_testing::tfhe::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
 use heman_testing::tfhe::{noise, suite};

@@ -2,6 +2,7 @@
 
 pub mod cpu;
 pub mod error;
+pub mod reference;
 pub(crate) mod simd;
 
 use crate::device::error::BackendError;

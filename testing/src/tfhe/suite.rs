@@ -1,8 +1,8 @@
 //! The steps of a backend against the reference.
 
 use heman_core::device::Device;
+use heman_core::device::reference::ReferenceBackend;
 use heman_core::files::container::Fingerprint;
-use heman_core::tfhe::cpu::reference::ReferenceBackend;
 use heman_core::tfhe::files::ciphertexts::EncryptedInput;
 use heman_core::tfhe::ops::{InputOps, KeyswitchOps, LinearOps, TfheBackend};
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
@@ -170,7 +170,7 @@ pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     assert!(backend.bootstrap(&key, &tables, 1, &input, &mut out).is_err(), "tables of another ring are refused");
 }
 
-/// The same batch gives the same words whatever else runs beside it, up to the rounding of the FFT (compared by phase).
+/// Rows give the same words whatever batch they are part of: a device rounds each of them alike.
 pub fn batch_independence<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     let p = keys.evaluation.params;
     let key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");

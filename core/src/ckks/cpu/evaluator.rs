@@ -27,6 +27,11 @@ pub(in crate::ckks) fn same_scale(left: f64, right: f64) -> Result<(), CkksError
     Ok(())
 }
 
+/// Fails for a ciphertext of more limbs than its key switches.
+pub(in crate::ckks) fn switchable(left: usize, right: usize) -> Result<(), CkksError> {
+    if left <= right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}
+
 impl Context {
     /// Limbs of a ciphertext.
     #[must_use]
@@ -301,9 +306,10 @@ impl Context {
     /// Noise: a's times the size of b and vice versa, plus [`crate::ckks::noise::key_switch`].
     ///
     /// # Errors
-    /// Different levels.
+    /// Different levels, or a key for lower ones.
     pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
         self.check_pair(a, b)?;
+        switchable(self.limbs_of(a), key.limbs)?;
         let degree = self.degree();
         let words = a.parts[0].len();
         let (mut low, mut middle, mut high) = (self.pool.take(words), self.pool.take(words), self.pool.take(words));

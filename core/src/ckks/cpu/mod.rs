@@ -4,11 +4,14 @@ pub mod evaluator;
 pub mod keyswitch;
 mod matrix;
 mod matrix_words;
+pub mod reference;
+mod reference_polynomials;
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::ckks::cpu::evaluator::switchable;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
@@ -182,7 +185,10 @@ impl RnsOps for CpuRing {
     }
 
     fn rotate(&self, pairs: &[(&Ciphertext, &GaloisKey)]) -> Result<Vec<Ciphertext>, CkksError> {
-        self.map(pairs.par_iter(), |(ciphertext, key)| Ok(self.context.automorphism(ciphertext, key)))
+        self.map(pairs.par_iter(), |(ciphertext, key)| {
+            switchable(self.context.limbs_of(ciphertext), key.limbs())?;
+            Ok(self.context.automorphism(ciphertext, key))
+        })
     }
 
     fn rotate_hoisted(
@@ -198,6 +204,7 @@ impl RnsOps for CpuRing {
             if keys.iter().all(Option::is_none) {
                 return keys.iter().map(|_| still()).collect();
             }
+            keys.iter().flatten().try_for_each(|key| switchable(limbs, key.limbs()))?;
             let digits = context.decompose_mask(ciphertext, limbs);
             let turn =
                 |key: &Option<&GaloisKey>| key.map_or_else(still, |key| Ok(context.hoisted(ciphertext, &digits, key)));

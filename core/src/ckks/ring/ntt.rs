@@ -4,7 +4,8 @@
 //! J. Symb. Comput. 2014; Longa and Naehrig, CANS 2016). The last four depths work on tiles of 16 blocks of 16 words, transposed so
 //! that all 16 lanes run the same butterfly; the tile is left transposed. **Order**: value `256 t + 16 i + j` of the result
 //! is the polynomial at the root of leaf `256 t + 16 j + i` of the tree, `exp` meaning powers of the 2N-th root psi:
-//! leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits. Every backend uses this order.
+//! leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is `b^((p - 1) / 2N)` for
+//! the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
 
 use crate::ckks::ring::modulus::{Factor, Modulus, times};
 use crate::device::simd::for_each_arch;

@@ -4,9 +4,8 @@ use tfhe::core_crypto::algorithms::polynomial_algorithms;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
 
-use crate::device::Device;
-use crate::device::cpu::allocate;
 use crate::device::error::{BackendError, require};
+use crate::device::reference::ReferenceBackend;
 use crate::tfhe::cpu::rotation;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
@@ -14,38 +13,7 @@ use crate::tfhe::params::set::TfheParams;
 use crate::tfhe::plan::affine::AffineMap;
 use crate::tfhe::table_set::TableSet;
 
-/// One thread, one row at a time.
-pub struct ReferenceBackend;
-
 impl InputOps for ReferenceBackend {}
-
-impl Device for ReferenceBackend {
-    type Buffer = Vec<u32>;
-
-    fn name(&self) -> String {
-        "reference".into()
-    }
-
-    fn allocate(&self, words: usize) -> Result<Vec<u32>, BackendError> {
-        allocate(words)
-    }
-
-    fn upload(&self, words: &[u32], buffer: &mut Vec<u32>, at: usize) -> Result<(), BackendError> {
-        require("upload", at + words.len(), buffer.len())?;
-        buffer[at..at + words.len()].copy_from_slice(words);
-        Ok(())
-    }
-
-    fn download(&self, buffer: &Vec<u32>, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
-        require("download", at + words.len(), buffer.len())?;
-        words.copy_from_slice(&buffer[at..at + words.len()]);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
 
 impl LinearOps for ReferenceBackend {
     type Affine = AffineMap;
