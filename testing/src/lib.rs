@@ -4,6 +4,8 @@
 
 #![allow(clippy::missing_panics_doc, reason = "a suite panics when it fails: that is its result")]
 
+pub mod ckks;
 pub mod cuda_emulation;
+pub mod difference;
 pub mod required;
 pub mod tfhe;
