@@ -11,20 +11,14 @@ use heman_core::device::cpu::CpuBackend;
 use heman_core::files::chunks::Reader;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function, Unary};
-use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::model::network::{Network, Row};
 use heman_core::planning::error::PlanError;
 use heman_core::planning::judge::Task;
 use heman_core::progress::NoProgress;
+use heman_testing::networks::{network, products, row, stage};
 
 fn weight(seed: usize) -> f32 {
     ((seed * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5
-}
-
-fn row(bias: f64, taps: impl IntoIterator<Item = (usize, f32)>) -> Row {
-    let mut sums = std::collections::BTreeMap::new();
-    taps.into_iter().for_each(|(source, weight)| *sums.entry(source as u32).or_insert(0.0) += weight);
-    let taps: Vec<Tap> = sums.into_iter().map(|(source, weight)| Tap { source, weight }).collect();
-    Row { bias, taps: taps.into() }
 }
 
 /// Values of a tensor `[channels, size, size]` whose first value is `first`.
@@ -58,31 +52,6 @@ impl Image {
             row(0.1 * c as f64, taps)
         });
         rows.collect()
-    }
-}
-
-fn stage(shape: &[usize], rows: Vec<Row>, channels: usize, function: &Function) -> Stage {
-    let each = rows.len() / channels;
-    Stage {
-        name: "stage".into(),
-        operator: String::new(),
-        shape: shape.to_vec(),
-        channel: (0..rows.len()).map(|row| (row / each) as u32).collect(),
-        functions: vec![function.clone(); channels],
-        rows,
-        factors: Vec::new(),
-    }
-}
-
-fn network(input: &[usize], stages: Vec<Stage>, output_rows: Vec<Row>) -> Network {
-    let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
-    Network {
-        input: tensor(input),
-        stages,
-        output: tensor(&[1, output_rows.len()]),
-        output_rows,
-        output_operator: String::new(),
-        client_ops: Vec::new(),
     }
 }
 
@@ -129,11 +98,7 @@ fn gated() -> Network {
     let product = gates + 4;
     let tanh = Function::unary(Unary::Tanh);
     let means = (0..4).map(|c| row(0.1, (0..256).map(|i| (first.first + i, weight(c * 4 + i / 64) / 64.0)))).collect();
-    let multiply = |rows: Vec<Row>, factors: Vec<Row>| Stage {
-        factors,
-        functions: vec![Function::X; 4],
-        ..stage(&[1, 4, 8, 8], rows, 4, &Function::X)
-    };
+    let multiply = |rows: Vec<Row>, factors: Vec<Row>| products(&[1, 4, 8, 8], rows, factors, 4);
     let value = |first: usize| (0..256).map(|i| row(0.0, [(first + i, 1.0)])).collect::<Vec<Row>>();
     let gate = (0..256).map(|i| row(0.5, [(gates + i / 64, 2.0)])).collect();
     let pixel = (0..256).map(|i| row(0.0, [(i % 64, 1.0)])).collect();

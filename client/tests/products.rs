@@ -7,55 +7,25 @@ use heman_core::ckks::planner as ckks_planner;
 use heman_core::ckks::session::CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
-use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::model::network::Network;
 use heman_core::planning::judge::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner;
 use heman_core::tfhe::session::Session;
+use heman_testing::networks::{self, row, stage};
 
 const INPUTS: usize = 12;
 const MOST_LOSS: f64 = 0.05;
 
-fn row(bias: f64, taps: &[(u32, f32)]) -> Row {
-    Row { bias, taps: taps.iter().map(|&(source, weight)| Tap { source, weight }).collect() }
-}
-
-fn stage(rows: Vec<Row>, factors: Vec<Row>, function: &Function) -> Stage {
-    Stage {
-        name: "stage".into(),
-        operator: String::new(),
-        shape: vec![1, rows.len()],
-        channel: (0..rows.len() as u32).collect(),
-        functions: vec![function.clone(); rows.len()],
-        rows,
-        factors,
-    }
-}
-
 /// `x_i tanh(x_{i+1} - x_{i+2})` and sums of them.
 fn network() -> Network {
-    let inputs = INPUTS as u32;
-    let tensor = |length| TensorInfo { name: String::new(), shape: vec![1, length] };
-    let differences = (0..inputs).map(|i| {
-        let mut taps = [((i + 1) % inputs, 1.0), ((i + 2) % inputs, -1.0)];
-        taps.sort_unstable_by_key(|tap| tap.0);
-        row(0.0, &taps)
-    });
-    let gates = stage(differences.collect(), Vec::new(), &Function::unary(Unary::Tanh));
-    let values = |first: u32| (first..first + inputs).map(|value| row(0.0, &[(value, 1.0)])).collect();
-    let products = stage(values(0), values(inputs), &Function::X);
-    let sum = |first: u32| {
-        let taps: Vec<(u32, f32)> = (0..6).map(|i| (2 * inputs + first + i, 1.0)).collect();
-        row(0.5, &taps)
-    };
-    Network {
-        input: tensor(INPUTS),
-        stages: vec![gates, products],
-        output: tensor(2),
-        output_rows: vec![sum(0), sum(6)],
-        output_operator: String::new(),
-        client_ops: Vec::new(),
-    }
+    let shape = [1, INPUTS];
+    let difference = |i: usize| row(0.0, [((i + 1) % INPUTS, 1.0), ((i + 2) % INPUTS, -1.0)]);
+    let gates = stage(&shape, (0..INPUTS).map(difference).collect(), INPUTS, &Function::unary(Unary::Tanh));
+    let values = |first: usize| (first..first + INPUTS).map(|value| row(0.0, [(value, 1.0)])).collect();
+    let products = networks::products(&shape, values(0), values(INPUTS), INPUTS);
+    let sum = |first: usize| row(0.5, (0..6).map(|i| (2 * INPUTS + first + i, 1.0)));
+    networks::network(&shape, vec![gates, products], vec![sum(0), sum(6)])
 }
 
 fn samples(count: usize) -> Vec<Vec<f32>> {

@@ -11,70 +11,55 @@ use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::session::throughput::ThroughputSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
-use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::model::network::{Network, Row, Stage};
 use heman_core::progress::NoProgress;
+use heman_testing::networks::{self, row, stage};
 use tfhe_fft::c64;
 
-fn row(bias: f64, mut sources: Vec<u32>) -> Row {
-    sources.sort_unstable();
-    let weight = |source: u32| 0.3 - 0.1 * (source % 5) as f32;
-    let taps: Vec<Tap> = sources.into_iter().map(|source| Tap { source, weight: weight(source) }).collect();
-    Row { bias, taps: taps.into() }
+/// Weights that follow from the sources.
+fn weighted(bias: f64, sources: impl IntoIterator<Item = usize>) -> Row {
+    row(bias, sources.into_iter().map(|source| (source, 0.3 - 0.1 * (source % 5) as f32)))
 }
 
-fn stage(rows: Vec<Row>, channels: u32) -> Stage {
-    let each = rows.len() as u32 / channels;
-    Stage {
-        name: String::new(),
-        operator: String::new(),
-        shape: vec![1, rows.len()],
-        channel: (0..rows.len() as u32).map(|row| row / each).collect(),
-        functions: vec![Function::unary(Unary::Relu); channels as usize],
-        rows,
-        factors: Vec::new(),
-    }
+fn rectified(rows: Vec<Row>, channels: usize) -> Stage {
+    stage(&[1, rows.len()], rows, channels, &Function::unary(Unary::Relu))
 }
 
 /// A convolution, one with a pooling before it and a channel of constants, a residual sum, products; all but the first read values of
 /// several levels.
 fn network() -> Network {
-    let window =
-        |x: u32, y: u32, width: u32, size: u32| (0..size * size).map(move |at| (y + at / size) * width + x + at % size);
+    let window = |x: usize, y: usize, width: usize, size: usize| {
+        (0..size * size).map(move |at| (y + at / size) * width + x + at % size)
+    };
     // Input 63 is not read.
-    let convolution: Vec<Row> = (0..72)
-        .map(|at| row(0.1, window(at % 6, at % 36 / 6, 8, 3).filter(|&source| source != 63).collect()))
-        .collect();
-    let pooled = |at: u32| (0..2).flat_map(move |c| window(at % 2 * 2, at / 2 * 2, 6, 4).map(move |v| 64 + 36 * c + v));
+    let convolution: Vec<Row> =
+        (0..72).map(|at| weighted(0.1, window(at % 6, at % 36 / 6, 8, 3).filter(|&source| source != 63))).collect();
+    let pooled =
+        |at: usize| (0..2).flat_map(move |c| window(at % 2 * 2, at / 2 * 2, 6, 4).map(move |v| 64 + 36 * c + v));
     let second: Vec<Row> = (0..8)
         .map(|at| {
             // One weight for each window of 2 x 2.
-            let tap = |source: u32| {
+            let tap = |source: usize| {
                 let place = (source - 64) % 36;
                 let pool = place / 12 * 3 + place % 6 / 2;
-                Tap { source, weight: 0.02 * ((pool + at / 4) % 4) as f32 - 0.03 }
+                (source, 0.02 * ((pool + at / 4) % 4) as f32 - 0.03)
             };
-            let taps: Vec<Tap> = pooled(at % 4).map(tap).collect();
-            Row { bias: 0.0, taps: taps.into() }
+            row(0.0, pooled(at % 4).map(tap))
         })
         .chain((0..4).map(|_| Row::constant(0.5)))
         .collect();
-    let third: Vec<Row> = (0..4).map(|at| row(0.0, vec![64 + at, 136 + at, 140 + at, 144 + at])).collect();
-    let mut products = stage((0..4).map(|at| row(0.0, vec![148 + at])).collect(), 2);
-    products.factors = (0..4).map(|at| row(0.3, vec![64 + at, 148])).collect();
-    products.functions.fill(Function::X);
-    let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
-    Network {
-        input: tensor(&[1, 1, 8, 8]),
-        stages: vec![stage(convolution, 2), stage(second, 3), stage(third, 2), products],
-        output: tensor(&[1, 3]),
-        output_rows: vec![
-            row(0.2, vec![148, 150, 151, 152, 155]),
-            row(-0.1, vec![70, 139, 149, 153]),
-            Row::constant(0.25),
-        ],
-        output_operator: String::new(),
-        client_ops: Vec::new(),
-    }
+    let third: Vec<Row> = (0..4).map(|at| weighted(0.0, [64 + at, 136 + at, 140 + at, 144 + at])).collect();
+    let values = (0..4).map(|at| weighted(0.0, [148 + at])).collect();
+    let factors = (0..4).map(|at| weighted(0.3, [64 + at, 148])).collect();
+    let stages = vec![
+        rectified(convolution, 2),
+        rectified(second, 3),
+        rectified(third, 2),
+        networks::products(&[1, 4], values, factors, 2),
+    ];
+    let outputs =
+        vec![weighted(0.2, [148, 150, 151, 152, 155]), weighted(-0.1, [70, 139, 149, 153]), Row::constant(0.25)];
+    networks::network(&[1, 1, 8, 8], stages, outputs)
 }
 
 #[test]

@@ -7,5 +7,6 @@
 pub mod ckks;
 pub mod cuda_emulation;
 pub mod difference;
+pub mod networks;
 pub mod required;
 pub mod tfhe;
