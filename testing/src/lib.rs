@@ -7,6 +7,7 @@
 pub mod ckks;
 pub mod cuda_emulation;
 pub mod difference;
+pub mod dual;
 pub mod networks;
 pub mod required;
 pub mod tfhe;
