@@ -7,6 +7,7 @@ use heman_core::ckks::planner::{Options, plan};
 use heman_core::ckks::session::CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::reference::ReferenceBackend;
+use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function};
 use heman_core::model::network::Network;
 use heman_core::planning::judge::Task;
@@ -46,13 +47,14 @@ fn no_word_differs_in_either_packing() {
         let host = || CpuBackend::new(2).expect("threads");
         let occupancy = plan.params.packing.occupancy();
         let dual = Dual::new(host(), ReferenceBackend).ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session = CkksSession::new(&dual, &plan, &keys, u64::MAX).expect("a plan and its keys");
-        let output = session.run(&encrypted, &NoProgress).expect("no difference");
+        let session =
+            CkksSession::new(std::slice::from_ref(&dual), &plan, &keys, u64::MAX).expect("a plan and its keys");
+        let (output, _) = session.run(&encrypted, &NoProgress).expect("no difference");
         let alone = host().ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session = CkksSession::new(&alone, &plan, &keys, u64::MAX).expect("a plan and its keys");
-        let of_host = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
-        let binding = plan.params.binding();
-        assert!(output.to_bytes(&binding) == of_host.to_bytes(&binding), "the host's words are handed out");
+        let session =
+            CkksSession::new(std::slice::from_ref(&alone), &plan, &keys, u64::MAX).expect("a plan and its keys");
+        let (of_host, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+        assert!(output.seal(&plan.params) == of_host.seal(&plan.params), "the host's words are handed out");
 
         let results = key.decrypt_values(&output).expect("sound ciphertexts");
         assert_eq!(results.len(), inputs.len());

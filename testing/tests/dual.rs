@@ -10,6 +10,7 @@ use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
 use heman_core::device::reference::ReferenceBackend;
+use heman_core::files::container::Fingerprint;
 use heman_core::files::params::{FORMAT, VERSION};
 use heman_core::files::scheme::Scheme;
 use heman_core::model::function::{Function, Unary};
@@ -101,7 +102,13 @@ fn tfhe_inferences_have_no_difference() {
         let (plan, keys) = (plan(params), TestKeys::new(params, 21));
         let images = 3;
         let seeds = (0..images).map(|image| std::array::from_fn(|byte| image as u8 * 16 + byte as u8)).collect();
-        let input = EncryptedInput { images, batched: true, seeds, bodies: words(6 * images as usize, 22) };
+        let input = EncryptedInput {
+            fingerprint: Fingerprint::NONE,
+            images,
+            batched: true,
+            seeds,
+            bodies: words(6 * images as usize, 22),
+        };
         let run = |dual: HostBesideReference| {
             let devices = [dual];
             let session = Session::new(&devices, &plan, &keys.evaluation).expect("loads");

@@ -213,7 +213,7 @@ fn matrix(primes: &[u32], kernels: usize, terms: usize, seed: u32) -> Matrix {
         words
     };
     let words = primes.iter().enumerate().flat_map(limb).collect();
-    Matrix { words, kernels, scale: 3.0 * SCALE, term_scales: vec![SCALE; terms] }
+    Matrix { words, kernels, limbs: primes.len(), scale: 3.0 * SCALE, term_scales: vec![SCALE; terms] }
 }
 
 /// Rows of matrices at many positions: all rows and a few in any order, terms with more limbs, one term at many places.

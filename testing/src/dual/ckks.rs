@@ -6,11 +6,11 @@ use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::CkksParams;
 use heman_core::ckks::plan::activation::Kind;
+use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Context;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
-use heman_core::ckks::schedule::width::Width;
 
 use crate::difference::of_ciphertexts;
 use crate::dual::{Dual, Pair, differ};

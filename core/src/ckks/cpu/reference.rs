@@ -9,11 +9,11 @@ use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::CkksParams;
+use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Context;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
-use crate::ckks::schedule::width::Width;
 use crate::device::reference::ReferenceBackend;
 
 /// A ring on one thread, one word at a time.
@@ -343,14 +343,14 @@ impl RnsOps for ReferenceRing {
                 return Err(CkksError::Plan(format!("a matrix of {kernels} kernels has none of number {kernel}")));
             }
             for (term, &scale) in terms.iter().zip(&map.term_scales) {
-                let (left, right) = (self.limbs(term), map.limbs());
+                let (left, right) = (self.limbs(term), map.limbs);
                 levels_suffice(right, left).map_err(|_| CkksError::Level { left, right })?;
                 scales_agree(term.scale, scale)?;
             }
             for &kernel in kernels {
                 let weights = |limb: usize| &map.words[(limb * map.kernels + kernel as usize) * terms.len()..];
                 let row = |part: usize| {
-                    self.polynomial(map.limbs(), |prime, limb, at| {
+                    self.polynomial(map.limbs, |prime, limb, at| {
                         let words = terms.iter().map(|term| term.parts[part][at]);
                         prime.inner_product(words.zip(weights(limb).iter().copied()))
                     })
