@@ -13,22 +13,22 @@ use heman_core::model::network::TensorInfo;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 
 /// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses among.
 #[must_use]
-pub fn sets() -> Vec<(String, TfheParams)> {
+pub fn sets() -> Vec<(String, ParameterSet)> {
     [
-        TfheParams::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 4, 512, (23, 1), (3, 5)) },
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (3, 5)) },
-        TfheParams::with_least_noise(720, 4, 512, (23, 1), (2, 6)),
-        TfheParams::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
-        TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
-        TfheParams::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
-        TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
-        TfheParams { grouping_factor: 3, ..TfheParams::with_least_noise(801, 1, 2048, (15, 2), (2, 7)) },
+        ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
+        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(800, 4, 512, (23, 1), (3, 5)) },
+        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (3, 5)) },
+        ParameterSet::with_least_noise(720, 4, 512, (23, 1), (2, 6)),
+        ParameterSet::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
+        ParameterSet::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
+        ParameterSet::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
+        ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
+        ParameterSet { grouping_factor: 3, ..ParameterSet::with_least_noise(801, 1, 2048, (15, 2), (2, 7)) },
     ]
     .into_iter()
     .map(|p| {
@@ -41,7 +41,7 @@ pub fn sets() -> Vec<(String, TfheParams)> {
 
 /// Public parameters around a set, for one input and one output value.
 #[must_use]
-pub fn identity(tfhe: TfheParams) -> Params {
+pub fn identity(tfhe: ParameterSet) -> Params {
     let tensor = |name: &str| TensorInfo { name: name.into(), shape: vec![1] };
     Params {
         format: heman_core::files::params::FORMAT.into(),
@@ -66,7 +66,7 @@ pub fn identity(tfhe: TfheParams) -> Params {
 /// # Panics
 /// If the set is not secure: benches measure what can be emitted.
 #[must_use]
-pub fn keys(tfhe: TfheParams) -> SeededEvaluationKey {
+pub fn keys(tfhe: ParameterSet) -> SeededEvaluationKey {
     let key = SecretKey::generate(&identity(tfhe)).expect("secure sets only");
     key.evaluation_key(&NoProgress)
 }

@@ -3,16 +3,16 @@
 use heman_client::ckks::secret::CkksSecretKey;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::noise;
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
 use heman_core::ckks::ring::number::{Number, State};
 use tfhe_fft::c64;
 
 struct Setting {
-    context: Context,
+    context: Ring,
     encoder: Encoder,
     key: CkksSecretKey,
     scale: f64,
@@ -20,8 +20,8 @@ struct Setting {
 
 impl Setting {
     fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Self {
-        let params = CkksParams::new(log2_degree, levels, scale_log2, special).expect("a secure set");
-        let context = Context::new(params).expect("a secure set");
+        let params = ParameterSet::new(log2_degree, levels, scale_log2, special).expect("a secure set");
+        let context = Ring::new(params).expect("a secure set");
         let key = CkksSecretKey::generate(&context);
         Self { encoder: Encoder::new(log2_degree), key, scale: f64::from(scale_log2).exp2(), context }
     }

@@ -4,7 +4,7 @@ use heman_client::CkksKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::planner::{Options, plan};
-use heman_core::ckks::session::CkksSession;
+use heman_core::ckks::session::Session;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::reference::ReferenceBackend;
 use heman_core::files::sealed::Sealed;
@@ -47,12 +47,10 @@ fn no_word_differs_in_either_packing() {
         let host = || CpuBackend::new(2).expect("threads");
         let occupancy = plan.params.packing.occupancy();
         let dual = Dual::new(host(), ReferenceBackend).ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session =
-            CkksSession::new(std::slice::from_ref(&dual), &plan, &keys, u64::MAX).expect("a plan and its keys");
+        let session = Session::new(std::slice::from_ref(&dual), &plan, &keys, u64::MAX).expect("a plan and its keys");
         let (output, _) = session.run(&encrypted, &NoProgress).expect("no difference");
         let alone = host().ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session =
-            CkksSession::new(std::slice::from_ref(&alone), &plan, &keys, u64::MAX).expect("a plan and its keys");
+        let session = Session::new(std::slice::from_ref(&alone), &plan, &keys, u64::MAX).expect("a plan and its keys");
         let (of_host, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
         assert!(output.seal(&plan.params) == of_host.seal(&plan.params), "the host's words are handed out");
 

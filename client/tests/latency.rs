@@ -4,9 +4,9 @@ use heman_client::{CkksKey, ClientError, TensorData};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
-use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::plan::Plan;
 use heman_core::ckks::planner::{Options, plan};
-use heman_core::ckks::session::CkksSession;
+use heman_core::ckks::session::Session;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::files::chunks::Reader;
 use heman_core::files::sealed::Sealed;
@@ -116,18 +116,18 @@ fn samples(count: usize, length: usize) -> Vec<Vec<f32>> {
     (0..count).map(|at| (0..length).map(|i| ((at * length + i) as f32 * 0.37).sin()).collect()).collect()
 }
 
-fn planned(network: &Network, batch: usize, task: Task) -> CkksPlan {
+fn planned(network: &Network, batch: usize, task: Task) -> Plan {
     let options = Options { max_loss: 0.2, task, batch, cost: CkksCost::default() };
     plan(network, &samples(64, network.input.len()), &options, &NoProgress).expect("a plan")
 }
 
 /// Runs a batch through files in memory, as the verbs do; the largest error against the polynomials, of the largest output. All errors
 /// together are of the size that was predicted.
-fn largest_error(plan: &CkksPlan, inputs: &[Vec<f32>]) -> f64 {
+fn largest_error(plan: &Plan, inputs: &[Vec<f32>]) -> f64 {
     let key = CkksKey::generate(&plan.params).expect("sound parameters");
     let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
     let ring = ring.expect("sound parameters");
-    let session = CkksSession::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
+    let session = Session::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
         .expect("a plan and its keys");
     let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
     let (output, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
@@ -158,7 +158,7 @@ fn networks_of_all_shapes_agree_with_plaintext() {
             println!("{} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
             assert!(error < 1e-3, "{error}");
             let bytes = plan.seal(&());
-            let read = CkksPlan::open(Reader::of_bytes(&bytes).expect("just written"), &(), None);
+            let read = Plan::open(Reader::of_bytes(&bytes).expect("just written"), &(), None);
             assert_eq!(read.expect("just written").network, plan.network);
         }
     }
@@ -193,11 +193,11 @@ fn what_polynomials_cannot_do_is_refused() {
 fn shared_results_carry_noise_of_the_size_that_is_promised() {
     let network = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1.0, [(o % 4, 1.0)])).collect());
     let mut plan = planned(&network, 1, Task::Regress);
-    let share = |plan: &CkksPlan| {
+    let share = |plan: &Plan| {
         let key = CkksKey::generate(&plan.params).expect("sound parameters");
         let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
         let ring = ring.expect("sound parameters");
-        let session = CkksSession::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
+        let session = Session::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
             .expect("a plan and its keys");
         let input = key.encrypt(&[0.5, -0.5, 0.25, 0.0], false).expect("values in range");
         let (output, _) = session.run(&input, &NoProgress).expect("fresh ciphertexts");

@@ -4,7 +4,7 @@ use heman_client::{CkksKey, SecretKey};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::planner as ckks_planner;
-use heman_core::ckks::session::CkksSession;
+use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Network;

@@ -19,7 +19,7 @@ use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::noise;
 use heman_core::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
 use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::Plan;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_core::tfhe::session::Session;
@@ -30,7 +30,7 @@ const VALUES: usize = 64;
 
 /// Output encoding equal to the input's: what was encrypted can be decrypted as it is.
 fn identity() -> Params {
-    let tfhe = TfheParams::with_least_noise(640, 5, 256, (20, 1), (2, 5));
+    let tfhe = ParameterSet::with_least_noise(640, 5, 256, (20, 1), (2, 5));
     let tensor = TensorInfo { name: "x".into(), shape: vec![1, VALUES] };
     Params {
         format: heman_core::files::params::FORMAT.into(),
@@ -162,7 +162,7 @@ fn inputs_and_parameters_that_do_not_fit_are_refused() {
     assert!(matches!(key.encrypt(&values(VALUES - 1), false), Err(ClientError::InputLength { .. })));
     assert!(matches!(key.encrypt(&[], false), Err(ClientError::InputLength { .. })));
     assert!(matches!(key.encrypt(&[2.0; VALUES], false), Err(ClientError::InputRange { image: 0, index: 0, .. })));
-    let weak = Params { tfhe: TfheParams { pbs_noise_bound_log2: 4, ..params.tfhe }, ..params };
+    let weak = Params { tfhe: ParameterSet { pbs_noise_bound_log2: 4, ..params.tfhe }, ..params };
     assert!(matches!(SecretKey::generate(&weak), Err(ClientError::Params(_))));
 }
 

@@ -5,7 +5,7 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::polynomials::PolynomialNetwork;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::session::throughput::ThroughputSession;
@@ -68,7 +68,7 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let image = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
     let images: Vec<Vec<f32>> = (0..16).map(image).collect();
     let polynomials = PolynomialNetwork::fit(&network, &images, 4);
-    let params = CkksParams::new(14, polynomials.levels(), 28, 1).expect("a secure set");
+    let params = ParameterSet::new(14, polynomials.levels(), 28, 1).expect("a secure set");
     let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
     let ring = CpuBackend::new(0).expect("threads").ring(&params, Occupancy::Many).expect("a secure set");
     let context = ring.context();

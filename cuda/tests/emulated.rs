@@ -8,7 +8,7 @@ use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::ops::BootstrapOps;
 use heman_core::tfhe::params::security::smallest_noise_bound;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::CudaBackend;
 use heman_testing::cuda_emulation;
@@ -111,7 +111,7 @@ fn noise_is_that_of_the_cpu() {
     for (size, k, pbs, grouping_factor) in
         [(512, 4, (23, 1), 1), (2048, 1, (23, 1), 1), (1024, 2, (15, 2), 1), (1024, 2, (15, 2), 2)]
     {
-        let params = TfheParams {
+        let params = ParameterSet {
             grouping_factor,
             ks_noise_bound_log2: smallest_noise_bound(800, 32),
             pbs_noise_bound_log2: smallest_noise_bound(k * size, 64),

@@ -2,7 +2,7 @@
 
 use heman_core::batch::Timings;
 use heman_core::ckks::ops::RnsOps;
-use heman_core::ckks::session::CkksSession;
+use heman_core::ckks::session::Session as CkksSession;
 use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
 use heman_core::either::plan::AnyPlan;
 use heman_core::progress::Progress;

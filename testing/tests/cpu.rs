@@ -2,7 +2,7 @@
 
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::reference::ReferenceBackend;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_testing::tfhe::keys::{TOY_INSECURE_GROUPS, TOY_INSECURE_K1, TOY_INSECURE_K2, TestKeys};
 use heman_testing::tfhe::{noise, suite};
 
@@ -65,14 +65,14 @@ fn measured_noise_is_as_predicted() {
     // Four standard deviations of a variance estimated from so many samples, and some room for the model itself.
     let tolerance = 4.0 * (2.0 / SAMPLES as f64).sqrt() + 0.05;
     for params in [
-        TfheParams::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
-        TfheParams::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
-        TfheParams::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
-        TfheParams::with_least_noise(880, 2, 1024, (15, 2), (2, 8)),
-        TfheParams::with_least_noise(700, 1, 2048, (23, 1), (3, 4)),
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(800, 2, 1024, (15, 2), (2, 7)) },
-        TfheParams { grouping_factor: 2, ..TfheParams::with_least_noise(720, 4, 512, (22, 1), (2, 7)) },
-        TfheParams { grouping_factor: 3, ..TfheParams::with_least_noise(810, 1, 2048, (15, 2), (2, 7)) },
+        ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
+        ParameterSet::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
+        ParameterSet::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
+        ParameterSet::with_least_noise(880, 2, 1024, (15, 2), (2, 8)),
+        ParameterSet::with_least_noise(700, 1, 2048, (23, 1), (3, 4)),
+        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7)) },
+        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(720, 4, 512, (22, 1), (2, 7)) },
+        ParameterSet { grouping_factor: 3, ..ParameterSet::with_least_noise(810, 1, 2048, (15, 2), (2, 7)) },
     ] {
         let ratios = noise::measure(&backend(), &TestKeys::new(params, 5), SAMPLES);
         println!("{params:?}: {ratios:?}");

@@ -19,7 +19,7 @@ use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::ciphertexts::EncryptedInput;
 use heman_core::tfhe::ops::{BootstrapOps, KeyswitchOps, LinearOps};
 use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_core::tfhe::plan::table::Table;
 use heman_core::tfhe::plan::{Plan, PlanStage};
@@ -54,7 +54,7 @@ fn dense(rows: usize, terms: usize, first: u32) -> AffineMap {
 }
 
 /// Two dense layers and an output, under a set that is quick and insecure.
-fn plan(tfhe: TfheParams) -> Plan {
+fn plan(tfhe: ParameterSet) -> Plan {
     let tensor = |length| TensorInfo { name: "x".into(), shape: vec![1, length] };
     let table = Table {
         function: Function::unary(Unary::Relu),

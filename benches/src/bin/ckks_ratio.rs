@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use heman_benches::{exit_code, median};
 use heman_client::ckks::secret::CkksSecretKey;
-use heman_core::ckks::params::set::CkksParams;
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::ring::context::Ring;
 
 /// Repetitions within a round.
 const REPETITIONS: usize = 15;
@@ -50,9 +50,9 @@ fn run() -> Result<(), String> {
     println!("milliseconds, medians of {rounds} alternating rounds, one thread");
     println!("{:36} {:>14} {:>14} {:>14} {:>14}", "set", "multiply", "SEAL, ratio", "rotate", "SEAL, ratio");
     for (log2_degree, levels, special, bits) in SETS {
-        let params = CkksParams::new(log2_degree, levels, 28, special)?;
+        let params = ParameterSet::new(log2_degree, levels, 28, special)?;
         let name = format!("2^{log2_degree}, log QP {:.0}, {special} special", params.modulus_bits());
-        let context = Context::new(params)?;
+        let context = Ring::new(params)?;
         let key = CkksSecretKey::generate(&context);
         let limbs = context.limbs();
         let sound = "fresh from generation";

@@ -12,7 +12,7 @@ use heman_benches::{cpu_rates, dense, exit_code, filled, keys, median, sets, wor
 use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::cost::{blind_rotation_operations, keyswitch_operations};
 use heman_core::tfhe::ops::TfheBackend;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
 use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 struct Limits<B: TfheBackend> {
     rates: Rates,
     /// Double-precision instructions of a blind rotation.
-    rotation: fn(&TfheParams) -> f64,
+    rotation: fn(&ParameterSet) -> f64,
     /// Rows of a batch, from one to as many as fill the device.
     batches: &'static [usize],
     /// What was measured to choose the ciphertexts a block.
@@ -130,7 +130,7 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
     check("inputs are those of the host".into(), &|| suite::inputs(backend));
     check("linear maps equal the reference".into(), &|| suite::linear(backend));
     for params in TOY_INSECURE_RINGS.into_iter().chain(toy_insecure_rings_in_groups()) {
-        let TfheParams { polynomial_size, glwe_dimension, pbs_level, grouping_factor, .. } = params;
+        let ParameterSet { polynomial_size, glwe_dimension, pbs_level, grouping_factor, .. } = params;
         let ring = format!("N = {polynomial_size}, k = {glwe_dimension}, l = {pbs_level}, g = {grouping_factor}");
         let keys = TestKeys::new(params, 1);
         check(format!("keyswitches equal the reference, {ring}"), &|| suite::keyswitch(backend, &keys));
@@ -204,7 +204,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
     };
     println!("{:20} {:20} {:>7} {:>12} {:>14} {:>9}", "step", "set", "rows", "ms", "rows/s", "of bound");
     let toys = || vec![("toy_n11_k4_N512_l1".to_string(), TOY_INSECURE_RINGS[2])];
-    let measured: Vec<(String, TfheParams)> = if quick { toys() } else { sets() };
+    let measured: Vec<(String, ParameterSet)> = if quick { toys() } else { sets() };
     let limit = if quick { 0.0 } else { SECONDS };
     for (name, p) in measured {
         let evaluation = if quick { TestKeys::new(p, 1).evaluation } else { keys(p) };

@@ -2,7 +2,7 @@
 
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
-use heman_core::ckks::plan::CkksPlan;
+use heman_core::ckks::plan::Plan;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::schedule::latency::LatencySchedule;
 use heman_core::ckks::schedule::throughput::ThroughputSchedule;
@@ -93,7 +93,7 @@ pub fn params_text(params: &Params) -> String {
 }
 
 /// The layers of a plan.
-pub fn plan_layers(plan: &CkksPlan) -> Vec<Layer> {
+pub fn plan_layers(plan: &Plan) -> Vec<Layer> {
     let terms = |rows: &[heman_core::model::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
     let mut layers: Vec<Layer> = plan
         .network
@@ -122,7 +122,7 @@ pub fn plan_layers(plan: &CkksPlan) -> Vec<Layer> {
 }
 
 /// What a run does on this machine's threads.
-pub fn schedule_text(plan: &CkksPlan) -> Result<String, CliError> {
+pub fn schedule_text(plan: &Plan) -> Result<String, CliError> {
     let params = &plan.params.ckks;
     Ok(match &plan.latency {
         Some(latency) => LatencySchedule::new(&plan.network, latency, params)?.to_string(),

@@ -2,7 +2,7 @@
 
 use heman_core::tfhe::noise::tuniform_variance;
 use heman_core::tfhe::params::public::Params;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::params::set::bits;
 use heman_core::tfhe::plan::Plan;
 use serde_json::{Value, json};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::{Layer, bytes, merge};
 
 /// How many bits of the key a step takes, if it is more than one.
-pub fn grouping(p: &TfheParams) -> String {
+pub fn grouping(p: &ParameterSet) -> String {
     if p.grouping_factor == 1 { String::new() } else { format!(" ({} bits a step)", p.grouping_factor) }
 }
 
 /// Every parameter under its literature name.
-pub fn set_json(p: &TfheParams) -> Value {
+pub fn set_json(p: &ParameterSet) -> Value {
     json!({
         "scheme": "tfhe",
         "lwe_dimension": p.lwe_dimension,

@@ -3,7 +3,7 @@
 use heman_client::{ClientError, TensorData};
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use crate::args::Decrypt;
 use crate::error::CliError;
 use crate::io::output::{Access, write};
@@ -12,7 +12,7 @@ use crate::io::sealed::{read_output, read_secret_key};
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Decrypt) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
     let key = read_secret_key(&args.key)?;
     let output = read_output(&args.input, &key)?;
     let tensor = key.decrypt(&output, args.share.then_some(args.shares)).map_err(|error| match error {
@@ -27,6 +27,6 @@ pub fn run(context: &Context, args: &Decrypt) -> Result<(), CliError> {
     let inputs = output.count();
     let object = json!({ "output": args.output, "inputs": inputs, "shared": args.share, "shape": tensor.shape });
     let text = format!("wrote {} ({inputs} result(s), shape {:?})", args.output.display(), tensor.shape);
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }

@@ -13,7 +13,7 @@ use heman_core::model::network::Network;
 use heman_core::tfhe::planner::options as tfhe;
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use super::keyparams::planning_failed;
 use crate::args::Demo;
 use crate::device::{memory_budget, open_devices};
@@ -27,13 +27,13 @@ const CALIBRATION: &[u8] = include_bytes!("../../../demo/calibration.npz");
 const SAMPLES: &[u8] = include_bytes!("../../../demo/samples.npz");
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     let say = |text: &str| {
-        if !context.json {
+        if !out.json {
             report::print(text);
         }
     };
-    let bar = Bar::new(context.verbose);
+    let bar = Bar::new(out.verbose);
     let start = Instant::now();
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
@@ -54,7 +54,7 @@ pub fn run(context: &Context, args: &Demo) -> Result<(), CliError> {
         evaluation_key.seal_to(&plan.params(), &mut std::io::sink()).map_err(|e| CliError::new(e.to_string()))?;
     let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes, device: devices.names() };
     let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), false)?;
-    classify(context, args, &network, &keys, |image| {
+    classify(out, args, &network, &keys, |image| {
         let input = key.encrypt(image, false)?;
         let input_bytes = input.sealed_bytes(&plan.params());
         let (output, timings) = session.pass(&input, &bar)?;
@@ -79,14 +79,14 @@ struct Keys {
 
 /// The client's part and the model owner's, in turns.
 fn classify(
-    context: &Context,
+    out: &Output,
     args: &Demo,
     network: &Network,
     keys: &Keys,
     answer: impl Fn(&[f32]) -> Result<Answer, CliError>,
 ) -> Result<(), CliError> {
     let say = |text: &str| {
-        if !context.json {
+        if !out.json {
             report::print(text);
         }
     };
@@ -137,7 +137,7 @@ fn classify(
         seconds / samples.count as f64,
         report::bytes(report::peak_rss_bytes())
     );
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }
 

@@ -5,12 +5,12 @@ use heman_core::device::cpu::CpuBackend;
 use heman_cuda::CudaBackend;
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use crate::error::CliError;
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context) -> Result<(), CliError> {
+pub fn run(out: &Output) -> Result<(), CliError> {
     let mut text = format!("cpu      {}\n", CpuBackend::new(0)?.name());
     let mut rows = vec![json!({ "device": "cpu", "name": CpuBackend::new(0)?.name(), "usable": true })];
     match heman_cuda::devices() {
@@ -55,6 +55,6 @@ pub fn run(context: &Context) -> Result<(), CliError> {
         let name = format!("wgpu:{}", adapter.index);
         rows.push(json!({ "device": name, "name": adapter.name, "usable": false, "reason": "not built yet" }));
     }
-    report::print_either(context.json, &json!({ "devices": rows }), &text);
+    report::print_either(out.json, &json!({ "devices": rows }), &text);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use crate::args::Encrypt;
 use crate::error::CliError;
 use crate::io::output::Access;
@@ -11,7 +11,7 @@ use crate::io::sealed::{read_secret_key, write_with};
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Encrypt) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let key = read_secret_key(&args.key)?;
     let samples = read_samples(&args.input, &key.input().shape)?;
     let input = key.encrypt(&samples.values, samples.batched);
@@ -19,6 +19,6 @@ pub fn run(context: &Context, args: &Encrypt) -> Result<(), CliError> {
     let bytes = write_with(&args.output, Access::Everybody, |out| input.seal_to(&key.params(), out))?;
     let object = json!({ "output": args.output, "inputs": samples.count, "bytes": bytes });
     let text = format!("wrote {} ({} input(s), {})", args.output.display(), samples.count, report::bytes(bytes));
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use crate::args::Inference;
 use crate::device::{memory_budget, open_devices};
 use crate::error::CliError;
@@ -14,14 +14,14 @@ use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
-    let bar = Bar::new(context.verbose);
+pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
+    let bar = Bar::new(out.verbose);
     let plan = read_plan(&args.model)?;
     let devices = open_devices(&args.running, &plan, &bar)?;
     let start = Instant::now();
     let key = read_evaluation_key(&args.key, &plan)?;
     let input = read_input(&args.input, &plan, &key)?;
-    let is_timed = context.verbose || context.json;
+    let is_timed = out.verbose || out.json;
     let session = devices.session(&plan, &key, memory_budget(&args.running), is_timed);
     let session = session.map_err(|error| CliError::file(&args.key, error))?;
     let loaded = start.elapsed().as_secs_f64();
@@ -46,6 +46,6 @@ pub fn run(context: &Context, args: &Inference) -> Result<(), CliError> {
         args.output.display(),
         report::bytes(bytes),
     );
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }

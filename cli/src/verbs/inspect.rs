@@ -13,11 +13,11 @@ use heman_core::files::container::{Header, Kind, MAGIC};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Batch;
 use heman_core::import::{MAX_FILE_BYTES, import_bytes};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::schedule::Schedule;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::Output;
 use crate::args::{Inspect, InspectStage};
 use crate::error::CliError;
 use crate::io::samples::read_bounded;
@@ -25,9 +25,9 @@ use crate::io::sealed::{read_plan, read_secret_key};
 use crate::report::{self, Layer};
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Inspect) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
     let (object, text) = describe(&args.file, args.stage)?;
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }
 
@@ -96,7 +96,7 @@ fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError>
             Ok(belonging("evaluation key", &header, object, &format!("{lead}\nrotations by {rotations:?}")))
         }
         Kind::EvaluationKey => {
-            let p: TfheParams = file.value().map_err(fail)?;
+            let p: ParameterSet = file.value().map_err(fail)?;
             p.check().map_err(|error| CliError::file(path, error))?;
             let text = format!(
                 "evaluation key, {} (masks left out)\nn = {}{}, k = {}, N = {}",

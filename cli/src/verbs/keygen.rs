@@ -6,7 +6,7 @@ use std::time::Instant;
 use heman_client::AnyKey;
 use serde_json::json;
 
-use super::Context;
+use super::Output;
 use crate::args::Keygen;
 use crate::error::CliError;
 use crate::io::output::{Access, prepare_with};
@@ -15,7 +15,7 @@ use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Keygen) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
     let start = Instant::now();
     let params = read_params(&args.input)?;
     let mut name = args.output.clone().into_os_string();
@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: &Keygen) -> Result<(), CliError> {
     {
         return Err(CliError::new(format!("{} exists already; --force replaces it", existing.display())));
     }
-    let bar = Bar::new(context.verbose);
+    let bar = Bar::new(out.verbose);
     let secret = AnyKey::generate(&params)?;
     let key = secret.evaluation_key(&bar);
     let (public_file, bytes) = prepare_counted(&public, Access::Everybody, |out| key.seal_to(&params, out))?;
@@ -46,6 +46,6 @@ pub fn run(context: &Context, args: &Keygen) -> Result<(), CliError> {
         public.display(),
         report::bytes(bytes)
     );
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }

@@ -11,7 +11,7 @@ use heman_core::planning::error::PlanError;
 use heman_engine::DeviceChoice;
 use serde_json::json;
 
-use super::{Context, options};
+use super::{Output, options};
 use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
 use crate::io::output::{Access, prepare, prepare_with};
@@ -45,9 +45,9 @@ pub fn planning_failed(error: PlanError) -> CliError {
 }
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
-    let derived = derive(&args.planning, &DeviceChoice::Auto, context.verbose)?;
+    let derived = derive(&args.planning, &DeviceChoice::Auto, out.verbose)?;
     let plan_path: PathBuf = args.plan.clone().unwrap_or_else(|| args.output.with_extension("plan"));
     if plan_path == args.output {
         return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
@@ -81,6 +81,6 @@ pub fn run(context: &Context, args: &Keyparams) -> Result<(), CliError> {
         report::bytes(plan_bytes),
         start.elapsed().as_secs_f64(),
     );
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::error::CliError;
 const MANY: usize = 1 << 16;
 
 /// What all verbs know.
-pub struct Context {
+pub struct Output {
     /// Print JSON.
     pub json: bool,
     /// Say more.
@@ -32,17 +32,17 @@ pub struct Context {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let context = Context { json: args.json, verbose: args.verbose };
+    let out = Output { json: args.json, verbose: args.verbose };
     match &args.verb {
-        Verb::Keyparams(args) => keyparams::run(&context, args),
-        Verb::Keygen(args) => keygen::run(&context, args),
-        Verb::Encrypt(args) => encrypt::run(&context, args),
-        Verb::Inference(args) => inference::run(&context, args),
-        Verb::Decrypt(args) => decrypt::run(&context, args),
-        Verb::Inspect(args) => inspect::run(&context, args),
-        Verb::Evaluate(args) => evaluate::run(&context, args),
-        Verb::Devices => devices::run(&context),
-        Verb::Demo(args) => demo::run(&context, args),
+        Verb::Keyparams(args) => keyparams::run(&out, args),
+        Verb::Keygen(args) => keygen::run(&out, args),
+        Verb::Encrypt(args) => encrypt::run(&out, args),
+        Verb::Inference(args) => inference::run(&out, args),
+        Verb::Decrypt(args) => decrypt::run(&out, args),
+        Verb::Inspect(args) => inspect::run(&out, args),
+        Verb::Evaluate(args) => evaluate::run(&out, args),
+        Verb::Devices => devices::run(&out),
+        Verb::Demo(args) => demo::run(&out, args),
     }
 }
 

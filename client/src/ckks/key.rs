@@ -7,7 +7,7 @@ use heman_core::ckks::files::evaluation_key::SeededEvaluationKey;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::encode::{Complex, Encoder};
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Binding, Fingerprint, FormatError, Kind};
@@ -37,7 +37,7 @@ const LEAST_LEFT: f64 = 0.05;
 pub struct CkksKey {
     params: Params,
     fingerprint: Fingerprint,
-    context: Context,
+    context: Ring,
     encoder: Encoder,
     secret: CkksSecretKey,
 }
@@ -49,12 +49,12 @@ impl CkksKey {
     /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
     pub fn generate(params: &Params) -> Result<Self, ClientError> {
         params.check()?;
-        let context = Context::new(params.ckks.clone()).map_err(ParamsError::Invalid)?;
+        let context = Ring::new(params.ckks.clone()).map_err(ParamsError::Invalid)?;
         let secret = CkksSecretKey::generate(&context);
         Ok(Self::with(params.clone(), fresh_fingerprint(), context, secret))
     }
 
-    fn with(params: Params, fingerprint: Fingerprint, context: Context, secret: CkksSecretKey) -> Self {
+    fn with(params: Params, fingerprint: Fingerprint, context: Ring, secret: CkksSecretKey) -> Self {
         let encoder = Encoder::new(params.ckks.log2_degree);
         Self { params, fingerprint, context, encoder, secret }
     }
@@ -212,7 +212,7 @@ impl Sealed for CkksKey {
         let fingerprint = body.header().fingerprint;
         let invalid = |error: ParamsError| FormatError::Body(error.to_string());
         let params = Params::from_json(&read_text(body)?).map_err(invalid)?;
-        let context = Context::new(params.ckks.clone()).map_err(FormatError::Body)?;
+        let context = Ring::new(params.ckks.clone()).map_err(FormatError::Body)?;
         let mut coefficients = Zeroizing::new(vec![0_i8; context.degree()]);
         body.fill(bytemuck::cast_slice_mut(&mut coefficients))?;
         if coefficients.iter().any(|s| s.abs() > 1) {

@@ -2,7 +2,7 @@
 
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::modulus::Modulus;
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ pub struct CkksSecretKey {
 impl CkksSecretKey {
     /// A fresh key.
     #[must_use]
-    pub fn generate(context: &Context) -> Self {
+    pub fn generate(context: &Ring) -> Self {
         let mut stream = Stream::new();
         let mut coefficients = Zeroizing::new(vec![0; context.degree()]);
         coefficients.iter_mut().for_each(|s| *s = stream.below(3) as i8 - 1);
@@ -27,7 +27,7 @@ impl CkksSecretKey {
     }
 
     /// A key with given coefficients, each -1, 0 or 1.
-    pub(crate) fn from_coefficients(context: &Context, coefficients: Zeroizing<Vec<i8>>) -> Self {
+    pub(crate) fn from_coefficients(context: &Ring, coefficients: Zeroizing<Vec<i8>>) -> Self {
         let values = ternary_values(context, &coefficients);
         Self { coefficients, values }
     }
@@ -38,7 +38,7 @@ impl CkksSecretKey {
 
     /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise: [`FRESH_DEVIATION`].
     #[must_use]
-    pub fn encrypt(&self, context: &Context, coefficients: &[f64]) -> SeededCiphertext {
+    pub fn encrypt(&self, context: &Ring, coefficients: &[f64]) -> SeededCiphertext {
         let mut stream = Stream::new();
         let noisy = |c: &f64| c.round() as i64 + stream.error();
         let noisy = Zeroizing::new(coefficients.iter().map(noisy).collect::<Vec<i64>>());
@@ -54,7 +54,7 @@ impl CkksSecretKey {
 
     /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes' product.
     #[must_use]
-    pub fn decrypt(&self, context: &Context, ciphertext: &Ciphertext) -> Vec<f64> {
+    pub fn decrypt(&self, context: &Ring, ciphertext: &Ciphertext) -> Vec<f64> {
         let degree = context.degree();
         let limbs = context.limbs_of(ciphertext).min(2);
         let mut words = Zeroizing::new(ciphertext.parts[0][..limbs * degree].to_vec());
@@ -91,7 +91,7 @@ impl CkksSecretKey {
 
     /// A key with which others can encrypt for the owner of this one: an encryption of 0.
     #[must_use]
-    pub fn public_key(&self, context: &Context) -> CkksPublicKey {
+    pub fn public_key(&self, context: &Ring) -> CkksPublicKey {
         CkksPublicKey(self.encrypt(context, &vec![0.0; context.degree()]))
     }
 
@@ -100,7 +100,7 @@ impl CkksSecretKey {
     /// # Panics
     /// If there are not so many limbs.
     #[must_use]
-    pub fn relinearisation_key(&self, context: &Context, limbs: usize) -> SeededSwitchKey {
+    pub fn relinearisation_key(&self, context: &Ring, limbs: usize) -> SeededSwitchKey {
         let mut square = Zeroizing::new(self.values.to_vec());
         for (limb, words) in square.chunks_exact_mut(context.degree()).enumerate() {
             let modulus = context.modulus(limb);
@@ -114,7 +114,7 @@ impl CkksSecretKey {
     /// # Panics
     /// If there are not so many limbs.
     #[must_use]
-    pub fn galois_key(&self, context: &Context, element: usize, limbs: usize) -> SeededSwitchKey {
+    pub fn galois_key(&self, context: &Ring, element: usize, limbs: usize) -> SeededSwitchKey {
         let degree = context.degree();
         let mut rotated = Zeroizing::new(vec![0_i8; degree]);
         for (i, rotated) in rotated.iter_mut().enumerate() {
@@ -137,7 +137,7 @@ impl CkksPublicKey {
     /// # Panics
     /// If the context is not the key's.
     #[must_use]
-    pub fn encrypt(&self, context: &Context, coefficients: &[f64], scale: f64) -> Ciphertext {
+    pub fn encrypt(&self, context: &Ring, coefficients: &[f64], scale: f64) -> Ciphertext {
         let mut stream = Stream::new();
         let ternary: Vec<i8> = (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect();
         let ternary = Zeroizing::new(ternary);
@@ -158,7 +158,7 @@ impl CkksPublicKey {
 }
 
 /// Values of a ternary polynomial at all limbs of QP, in Montgomery form.
-fn ternary_values(context: &Context, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
+fn ternary_values(context: &Ring, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
     let wide = Zeroizing::new(coefficients.iter().map(|&s| i64::from(s)).collect::<Vec<i64>>());
     Zeroizing::new(context.lift(0..context.key_limbs(), &wide))
 }
@@ -171,7 +171,7 @@ fn subtract_product(modulus: Modulus, body: &mut [u32], mask: &[u32], secret: &[
 }
 
 /// A key from `source` to `target` (all limbs of QP, values in Montgomery form).
-fn switch_key(context: &Context, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
+fn switch_key(context: &Ring, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
     let degree = context.degree();
     let alpha = context.params.special_primes.len();
     let shape = context.key_shape(limbs).expect("a key is for limbs that there are");

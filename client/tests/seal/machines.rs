@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use heman_client::ckks::secret::CkksSecretKey;
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
 use heman_core::ckks::ring::number::{Number, State};
@@ -141,7 +141,7 @@ impl Machine for Plain {
 
 /// CKKS of this project, with keys of its own.
 pub struct Heman {
-    pub context: Context,
+    pub context: Ring,
     pub encoder: Encoder,
     key: CkksSecretKey,
     relinearise: SwitchKey,
@@ -149,8 +149,8 @@ pub struct Heman {
 }
 
 impl Heman {
-    pub fn new(params: CkksParams) -> Self {
-        let context = Context::new(params).expect("a secure set");
+    pub fn new(params: ParameterSet) -> Self {
+        let context = Ring::new(params).expect("a secure set");
         let key = CkksSecretKey::generate(&context);
         let relinearise = key.relinearisation_key(&context, context.limbs());
         let relinearise = context.expand_key(&relinearise).expect("fresh from generation");

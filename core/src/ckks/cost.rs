@@ -1,6 +1,6 @@
 //! Predicted time of CKKS operations on one thread of the CPU, from counts of transforms and products.
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 
 /// Nanoseconds a word.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,17 +21,17 @@ impl Default for CkksCost {
 }
 
 impl CkksCost {
-    fn transform(&self, params: &CkksParams) -> f64 {
+    fn transform(&self, params: &ParameterSet) -> f64 {
         self.transform_ns * f64::from(params.log2_degree) * f64::from(params.log2_degree).exp2()
     }
 
-    fn words(params: &CkksParams) -> f64 {
+    fn words(params: &ParameterSet) -> f64 {
         f64::from(params.log2_degree).exp2()
     }
 
     /// Digits of a mask at `limbs` limbs: what rotations of one ciphertext share.
     #[must_use]
-    pub fn decompose_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn decompose_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         let special = params.special_primes.len();
         let digits = limbs.div_ceil(special);
         let extended = (digits * (limbs + special)) as f64;
@@ -41,7 +41,7 @@ impl CkksCost {
 
     /// The rest of a key switch: products with the key, and the division by P.
     #[must_use]
-    pub fn switch_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn switch_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         let special = params.special_primes.len();
         let digits = limbs.div_ceil(special);
         let extended = (limbs + special) as f64;
@@ -52,26 +52,26 @@ impl CkksCost {
 
     /// A rotation on its own.
     #[must_use]
-    pub fn rotate_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn rotate_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         self.decompose_seconds(params, limbs) + self.switch_seconds(params, limbs)
     }
 
     /// A product of two ciphertexts with relinearisation and rescaling.
     #[must_use]
-    pub fn multiply_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn multiply_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         let tensor = 4.0 * limbs as f64 * self.product_ns * Self::words(params);
         self.rotate_seconds(params, limbs) + 1e-9 * tensor + self.rescale_seconds(params, limbs)
     }
 
     /// Division by the last prime.
     #[must_use]
-    pub fn rescale_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn rescale_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * (self.transform(params) + self.move_ns * Self::words(params))
     }
 
     /// A product with a plaintext or a number that is added to a sum.
     #[must_use]
-    pub fn product_seconds(&self, params: &CkksParams, limbs: usize) -> f64 {
+    pub fn product_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * self.product_ns * Self::words(params)
     }
 }

@@ -4,7 +4,7 @@
 //! error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim, Papadimitriou, Polyakov,
 //! CT-RSA 2022 (section 3, RNS variant).
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 
 /// Standard deviation of fresh errors.
 pub const FRESH_DEVIATION: f64 = 3.2;
@@ -12,19 +12,19 @@ pub const FRESH_DEVIATION: f64 = 3.2;
 /// Standard deviation of a coefficient's rounding: `1 / sqrt 12`.
 pub const ENCODING_DEVIATION: f64 = 0.288_675_134_594_812_9;
 
-fn degree(params: &CkksParams) -> f64 {
+fn degree(params: &ParameterSet) -> f64 {
     f64::from(params.log2_degree).exp2()
 }
 
 /// A ciphertext made with a public key: the key's own error and the second error meet ternary polynomials, `3.2 sqrt(1 + 4N/3)`.
 #[must_use]
-pub fn public_encryption(params: &CkksParams) -> f64 {
+pub fn public_encryption(params: &ParameterSet) -> f64 {
     FRESH_DEVIATION * (1.0 + 4.0 * degree(params) / 3.0).sqrt()
 }
 
 /// A rescale's rounding of body and mask: `sqrt((1 + 2N/3) / 12)`.
 #[must_use]
-pub fn rescale(params: &CkksParams) -> f64 {
+pub fn rescale(params: &ParameterSet) -> f64 {
     ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
 }
 
@@ -41,7 +41,7 @@ pub fn product(a: (f64, f64, f64), b: (f64, f64, f64)) -> f64 {
 ///
 /// Digits come from the approximate base conversion: the sum of as many centred uniform parts below D as there are limbs.
 #[must_use]
-pub fn key_switch(params: &CkksParams, limbs: usize) -> f64 {
+pub fn key_switch(params: &ParameterSet, limbs: usize) -> f64 {
     let alpha = params.special_primes.len();
     let special: f64 = params.special_primes.iter().map(|&p| f64::from(p)).product();
     let digit_variance = |primes: &[u32]| {

@@ -3,11 +3,11 @@
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::packing::Occupancy;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::Kind;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::{Number, State};
 use crate::device::Device;
@@ -21,7 +21,7 @@ pub trait RnsDevice: Device {
     ///
     /// # Errors
     /// [`CkksError::Plan`] if the parameters are not sound, or the device does not take them.
-    fn ring(&self, params: &CkksParams, occupancy: Occupancy) -> Result<Self::Ring, CkksError>;
+    fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<Self::Ring, CkksError>;
 }
 
 /// A number for all slots, or one for each; encoded at the scale and for the limbs at which it is used.
@@ -67,10 +67,10 @@ pub trait RnsOps: Sync + Sized {
     type GaloisKey: Send + Sync;
 
     /// The ring's constants on the host: what plaintexts are encoded with.
-    fn context(&self) -> &Context;
+    fn context(&self) -> &Ring;
 
     /// Parameters of all ciphertexts.
-    fn params(&self) -> &CkksParams {
+    fn params(&self) -> &ParameterSet {
         &self.context().params
     }
 

@@ -1,6 +1,6 @@
 //! A plan of either scheme.
 
-use crate::ckks::plan::CkksPlan;
+use crate::ckks::plan::Plan as CkksPlan;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::either::params::AnyParams;
 use crate::files::chunks::Reader;

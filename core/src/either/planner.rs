@@ -1,7 +1,7 @@
 //! The choice between the schemes: both plan, and the one with the least predicted time for the batch is taken.
 
 use crate::ckks;
-use crate::ckks::plan::CkksPlan;
+use crate::ckks::plan::Plan as CkksPlan;
 use crate::either::plan::AnyPlan;
 use crate::files::scheme::Scheme;
 use crate::model::network::Network;

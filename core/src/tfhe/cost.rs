@@ -1,6 +1,6 @@
 //! Predicted time of the steps of a plan on the CPU backend, from operation counts.
 
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 
 /// Nanoseconds a unit of work on one thread.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +29,7 @@ const FACTOR_OPERATIONS: f64 = 6.0;
 ///
 /// Source for the FFT: M (3.07 log2 M + 4) with fused multiply-adds, M = N/2; conversions: 4 a coefficient.
 #[must_use]
-pub fn blind_rotation_operations(params: &TfheParams) -> f64 {
+pub fn blind_rotation_operations(params: &ParameterSet) -> f64 {
     let (k, l) = (params.glwe_dimension as f64, params.pbs_level as f64);
     let points = params.polynomial_size as f64 / 2.0;
     let transform = points * (3.07 * points.log2() + 4.0) + 8.0 * points;
@@ -43,20 +43,20 @@ pub fn blind_rotation_operations(params: &TfheParams) -> f64 {
 
 /// Multiply-accumulates of one keyswitch.
 #[must_use]
-pub fn keyswitch_operations(params: &TfheParams) -> f64 {
+pub fn keyswitch_operations(params: &ParameterSet) -> f64 {
     (params.big_dimension() * params.ks_level * params.small_row_words()) as f64
 }
 
 impl CostModel {
     /// Thread-seconds of one keyswitch and bootstrap.
     #[must_use]
-    pub fn bootstrap_seconds(&self, params: &TfheParams) -> f64 {
+    pub fn bootstrap_seconds(&self, params: &ParameterSet) -> f64 {
         1e-9 * (self.rotation_ns * blind_rotation_operations(params) + self.keyswitch_ns * keyswitch_operations(params))
     }
 
     /// Thread-seconds of a linear map with so many terms.
     #[must_use]
-    pub fn linear_seconds(&self, terms: usize, params: &TfheParams) -> f64 {
+    pub fn linear_seconds(&self, terms: usize, params: &ParameterSet) -> f64 {
         1e-9 * self.linear_ns * terms as f64 * params.big_row_words() as f64
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::model::erf::{erf, erfc_tail};
 use crate::tfhe::params::security::tuniform_log2_std;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 
 const LOG2_Q: f64 = 32.0;
 const KEY_LOG2_Q: f64 = 64.0;
@@ -19,13 +19,13 @@ pub fn tuniform_variance(bound_log2: u32, log2_q: f64) -> f64 {
 
 /// Variance of a fresh input: TUniform plus the rounding of its plaintext to a word.
 #[must_use]
-pub fn input_variance(params: &TfheParams) -> f64 {
+pub fn input_variance(params: &ParameterSet) -> f64 {
     tuniform_variance(params.input_noise_bound_log2, LOG2_Q) + (-2.0 * LOG2_Q).exp2() / 12.0
 }
 
 /// Variance that a keyswitch adds: `l kN V_ksk (B^2/12 + 1/6) + kN (B^(-2l)/24 + 1/(48 q^2))`.
 #[must_use]
-pub fn keyswitch_variance(params: &TfheParams) -> f64 {
+pub fn keyswitch_variance(params: &ParameterSet) -> f64 {
     let (b, l) = (params.ks_base_log as f64, params.ks_level as f64);
     let inputs = params.big_dimension() as f64;
     let key = tuniform_variance(params.ks_noise_bound_log2, LOG2_Q);
@@ -36,7 +36,7 @@ pub fn keyswitch_variance(params: &TfheParams) -> f64 {
 
 /// Variance that the centred modulus switch to 2N adds: `n/(48 (2N)^2) + 1/(12 (2N)^2)`, mask and body.
 #[must_use]
-pub fn modulus_switch_variance(params: &TfheParams) -> f64 {
+pub fn modulus_switch_variance(params: &ParameterSet) -> f64 {
     let steps = 2.0 * params.polynomial_size as f64;
     (params.lwe_dimension as f64 / 48.0 + 1.0 / 12.0) / (steps * steps)
 }
@@ -51,7 +51,7 @@ pub fn modulus_switch_variance(params: &TfheParams) -> f64 {
 /// variance: `2 c` times that of a product (and of its FFT) a group. The gadget rounding of the accumulator counts where a bit is set:
 /// twice, with probability `1 - 2^-g`, instead of once with 1/2.
 #[must_use]
-pub fn bootstrap_variance(params: &TfheParams) -> f64 {
+pub fn bootstrap_variance(params: &ParameterSet) -> f64 {
     let (b, l) = (params.pbs_base_log as f64, params.pbs_level as f64);
     let size = (params.glwe_dimension + 1) as f64;
     let degree = params.polynomial_size as f64;
@@ -77,7 +77,7 @@ pub fn bootstrap_variance(params: &TfheParams) -> f64 {
 /// additions has `(2^g - 2) (k+1) l` terms more, each rounding a sum that grows: half a rounding a term beside the `log2 M + 1` of the
 /// transform. (Ours: 1.2 for g = 2 and 1.5 for g = 3 at N = 2048, k = 1, l = 1, as measured where nearly all noise is the FFT's.)
 #[must_use]
-pub fn fft_variance(params: &TfheParams) -> f64 {
+pub fn fft_variance(params: &ParameterSet) -> f64 {
     let (l, k) = (params.pbs_level as f64, params.glwe_dimension as f64);
     let degree = params.polynomial_size as f64;
     let scale = (2.0 * (KEY_LOG2_Q - 53.0) + 2.0 * (params.pbs_base_log as f64 - KEY_LOG2_Q)).exp2();

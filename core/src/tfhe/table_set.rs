@@ -1,7 +1,7 @@
 //! Tables of one batch of bootstraps, and which value goes through which of them to which row.
 
 use crate::device::error::{BackendError, require};
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 
 /// Test polynomials with their places, checked once.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl TableSet {
     /// [`BackendError::Shape`] for tables of another ring or a buffer that is too short.
     pub fn check_batch(
         &self,
-        params: &TfheParams,
+        params: &ParameterSet,
         images: usize,
         input_words: usize,
         out_words: usize,

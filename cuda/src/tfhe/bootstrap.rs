@@ -12,7 +12,7 @@ use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::ops::BootstrapOps;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootstrapParams};
 
@@ -33,7 +33,7 @@ pub(crate) const STEP: &str = "bootstrap";
 
 /// The bootstrapping key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
 pub struct CudaBootstrapKey {
-    params: TfheParams,
+    params: ParameterSet,
     shape: BootstrapShape,
     points: CudaSlice<f64>,
     roots: CudaSlice<f64>,
@@ -44,7 +44,7 @@ pub struct CudaBootstrapKey {
 }
 
 impl CudaBootstrapKey {
-    pub(crate) fn params(&self) -> &TfheParams {
+    pub(crate) fn params(&self) -> &ParameterSet {
         &self.params
     }
 
@@ -86,7 +86,7 @@ pub struct CudaTables {
 
 /// Double-precision instructions of one bootstrap.
 #[must_use]
-pub fn operations(params: &TfheParams) -> f64 {
+pub fn operations(params: &ParameterSet) -> f64 {
     let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
     let points = params.polynomial_size as f64 / 2.0;
     let (forward, inverse) = (3.0 * points * points.log2(), 4.0 * points * points.log2());
@@ -101,11 +101,11 @@ impl CudaBackend {
     ///
     /// # Errors
     /// [`BackendError::Shape`] says what is missing.
-    pub fn supports(&self, params: &TfheParams) -> Result<(), BackendError> {
+    pub fn supports(&self, params: &ParameterSet) -> Result<(), BackendError> {
         self.shape(params).map(|_| ())
     }
 
-    fn shape(&self, params: &TfheParams) -> Result<BootstrapShape, BackendError> {
+    fn shape(&self, params: &ParameterSet) -> Result<BootstrapShape, BackendError> {
         let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
         let shape = BootstrapShape::find(params.polynomial_size, params.glwe_dimension).ok_or_else(|| {
             let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);

@@ -5,7 +5,7 @@ use heman_core::device::Device;
 use heman_core::device::error::{BackendError, require};
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::ops::KeyswitchOps;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_kernels::{LWE_KEYSWITCH, LweKeyswitchParams};
 
 use crate::device::CudaBackend;
@@ -24,11 +24,11 @@ const STEP: &str = "keyswitch";
 
 /// The key, as bytes in the order in which lanes read them, or as words where digits are wider than a byte.
 pub struct CudaKeyswitchKey {
-    params: TfheParams,
+    params: ParameterSet,
     words: CudaSlice<u32>,
 }
 
-fn block(params: &TfheParams, rows: usize) -> Block<LweKeyswitchParams> {
+fn block(params: &ParameterSet, rows: usize) -> Block<LweKeyswitchParams> {
     Block(LweKeyswitchParams {
         rows: rows as u32,
         input_dimension: params.big_dimension() as u32,

@@ -1,7 +1,7 @@
 //! Parameters, and ciphertexts and keys of reproducible residues: equality of words needs no secret behind them.
 
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 
 use crate::tfhe::keys::words;
@@ -11,8 +11,8 @@ use crate::tfhe::keys::words;
 /// # Panics
 /// Never: the set is secure.
 #[must_use]
-pub fn smallest() -> CkksParams {
-    CkksParams::new(12, 2, 22, 1).expect("a secure set")
+pub fn smallest() -> ParameterSet {
+    ParameterSet::new(12, 2, 22, 1).expect("a secure set")
 }
 
 /// Sets with one, two and three special primes: digits of one limb, of two of which the last is short, and one of three beside a single
@@ -21,8 +21,8 @@ pub fn smallest() -> CkksParams {
 /// # Panics
 /// Never: the sets are secure.
 #[must_use]
-pub fn sets() -> [CkksParams; 3] {
-    let set = |levels, scale_log2, special| CkksParams::new(13, levels, scale_log2, special).expect("a secure set");
+pub fn sets() -> [ParameterSet; 3] {
+    let set = |levels, scale_log2, special| ParameterSet::new(13, levels, scale_log2, special).expect("a secure set");
     [smallest(), set(4, 28, 2), set(3, 29, 3)]
 }
 
@@ -53,7 +53,7 @@ pub fn largest_residues(primes: &[u32], log2_degree: u32) -> Vec<u32> {
 
 /// `count` ciphertexts of arbitrary residues; the last has the largest ones.
 #[must_use]
-pub fn ciphertexts(params: &CkksParams, count: usize, limbs: usize, scale: f64, seed: u32) -> Vec<Ciphertext> {
+pub fn ciphertexts(params: &ParameterSet, count: usize, limbs: usize, scale: f64, seed: u32) -> Vec<Ciphertext> {
     let primes = &params.primes[..limbs];
     let ciphertext = |at: usize| {
         let part = |part: u32| match at + 1 {
@@ -67,19 +67,19 @@ pub fn ciphertexts(params: &CkksParams, count: usize, limbs: usize, scale: f64, 
 
 /// A plaintext of arbitrary residues.
 #[must_use]
-pub fn plaintext(params: &CkksParams, limbs: usize, scale: f64, seed: u32) -> Plaintext {
+pub fn plaintext(params: &ParameterSet, limbs: usize, scale: f64, seed: u32) -> Plaintext {
     Plaintext { words: residues(&params.primes[..limbs], params.log2_degree, seed), scale }
 }
 
 /// A fresh ciphertext of so many limbs, its body of arbitrary residues.
 #[must_use]
-pub fn seeded_ciphertext(params: &CkksParams, limbs: usize, number: u32) -> SeededCiphertext {
+pub fn seeded_ciphertext(params: &ParameterSet, limbs: usize, number: u32) -> SeededCiphertext {
     SeededCiphertext { seed: seed(number), body: residues(&params.primes[..limbs], params.log2_degree, number) }
 }
 
 /// A key for ciphertexts of at most `limbs` limbs, its bodies of arbitrary residues.
 #[must_use]
-pub fn switch_key(params: &CkksParams, limbs: usize, number: u32) -> SeededSwitchKey {
+pub fn switch_key(params: &ParameterSet, limbs: usize, number: u32) -> SeededSwitchKey {
     let primes = [&params.primes[..limbs], &params.special_primes].concat();
     let digits = limbs.div_ceil(params.special_primes.len()) as u32;
     let bodies = (0..digits).flat_map(|digit| residues(&primes, params.log2_degree, number * 32 + digit)).collect();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use heman_core::ckks::cpu::reference::ReferenceRing;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::device::reference::ReferenceBackend;
 
@@ -29,7 +29,7 @@ pub struct Twins<R> {
 impl<R: RnsOps> Twins<R> {
     /// Rings of one set.
     #[must_use]
-    pub fn new<D: RnsDevice<Ring = R>>(device: &D, params: &CkksParams, occupancy: Occupancy) -> Self {
+    pub fn new<D: RnsDevice<Ring = R>>(device: &D, params: &ParameterSet, occupancy: Occupancy) -> Self {
         let candidate = device.ring(params, occupancy).expect("a sound set");
         let reference = ReferenceBackend.ring(params, occupancy).expect("a sound set");
         Self { candidate, reference }
@@ -37,7 +37,7 @@ impl<R: RnsOps> Twins<R> {
 
     /// The parameters of both.
     #[must_use]
-    pub fn params(&self) -> &CkksParams {
+    pub fn params(&self) -> &ParameterSet {
         self.reference.params()
     }
 }

@@ -4,11 +4,11 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::CkksParams;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::Kind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use heman_core::ckks::ring::context::Context;
+use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
 
@@ -26,7 +26,7 @@ pub struct DualRing<A, B> {
 impl<A: RnsDevice, B: RnsDevice> RnsDevice for Dual<A, B> {
     type Ring = DualRing<A::Ring, B::Ring>;
 
-    fn ring(&self, params: &CkksParams, occupancy: Occupancy) -> Result<Self::Ring, CkksError> {
+    fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<Self::Ring, CkksError> {
         let rings = Pair::of("ring", self.first.ring(params, occupancy), self.second.ring(params, occupancy))?;
         Ok(DualRing { first: rings.first, second: rings.second })
     }
@@ -85,7 +85,7 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     type SwitchKey = Pair<A::SwitchKey, B::SwitchKey>;
     type GaloisKey = Pair<A::GaloisKey, B::GaloisKey>;
 
-    fn context(&self) -> &Context {
+    fn context(&self) -> &Ring {
         self.first.context()
     }
 

@@ -9,7 +9,7 @@ use heman_core::device::error::BackendError;
 use heman_core::tfhe::files::ciphertexts::EncryptedInput;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::AffineMap;
 use heman_core::tfhe::table_set::TableSet;
 
@@ -92,7 +92,7 @@ impl<A: LinearOps, B: LinearOps> LinearOps for Dual<A, B> {
 /// A key on two devices.
 pub struct DualKey<A, B> {
     pair: Pair<A, B>,
-    params: TfheParams,
+    params: ParameterSet,
 }
 
 impl<A: KeyswitchOps, B: KeyswitchOps> KeyswitchOps for Dual<A, B> {

@@ -2,15 +2,15 @@
 
 use heman_core::files::container::Fingerprint;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::prelude::*;
 use tfhe::core_crypto::seeders::UnixSeeder;
 
 /// A toy set: `(N, k, n, (bootstrap b, l), (keyswitch b, l))`.
 #[must_use]
-pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> TfheParams {
-    TfheParams {
+pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), ks: (usize, usize)) -> ParameterSet {
+    ParameterSet {
         lwe_dimension: n,
         grouping_factor: 1,
         glwe_dimension: k,
@@ -26,19 +26,19 @@ pub const fn toy_insecure(size: usize, k: usize, n: usize, pbs: (usize, usize), 
 }
 
 /// Small and insecure: quick tests of shapes and exact steps.
-pub const TOY_INSECURE_K2: TfheParams = toy_insecure(256, 2, 37, (10, 2), (3, 4));
+pub const TOY_INSECURE_K2: ParameterSet = toy_insecure(256, 2, 37, (10, 2), (3, 4));
 
 /// Another shape: one mask polynomial, three levels.
-pub const TOY_INSECURE_K1: TfheParams = toy_insecure(512, 1, 20, (7, 3), (5, 2));
+pub const TOY_INSECURE_K1: ParameterSet = toy_insecure(512, 1, 20, (7, 3), (5, 2));
 
 /// Bits in pairs and in threes.
-pub const TOY_INSECURE_GROUPS: [TfheParams; 2] = [
-    TfheParams { grouping_factor: 2, ..toy_insecure(256, 2, 36, (10, 2), (3, 4)) },
-    TfheParams { grouping_factor: 3, ..toy_insecure(512, 1, 21, (7, 3), (5, 2)) },
+pub const TOY_INSECURE_GROUPS: [ParameterSet; 2] = [
+    ParameterSet { grouping_factor: 2, ..toy_insecure(256, 2, 36, (10, 2), (3, 4)) },
+    ParameterSet { grouping_factor: 3, ..toy_insecure(512, 1, 21, (7, 3), (5, 2)) },
 ];
 
 /// One toy set for every ring size of the GPU kernels, with all numbers of levels, narrow and wide keyswitch digits.
-pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [
+pub const TOY_INSECURE_RINGS: [ParameterSet; 6] = [
     toy_insecure(256, 5, 21, (10, 2), (3, 4)),
     toy_insecure(512, 3, 17, (7, 3), (5, 2)),
     toy_insecure(512, 4, 11, (23, 1), (2, 7)),
@@ -49,12 +49,12 @@ pub const TOY_INSECURE_RINGS: [TfheParams; 6] = [
 
 /// The rings of [`TOY_INSECURE_RINGS`] with bits in pairs and in threes.
 #[must_use]
-pub fn toy_insecure_rings_in_groups() -> [TfheParams; 6] {
+pub fn toy_insecure_rings_in_groups() -> [ParameterSet; 6] {
     let factors = [3, 2, 2, 3, 3, 2];
     std::array::from_fn(|at| {
         let (params, grouping_factor) = (TOY_INSECURE_RINGS[at], factors[at]);
         let lwe_dimension = params.lwe_dimension.next_multiple_of(grouping_factor);
-        TfheParams { grouping_factor, lwe_dimension, pbs_base_log: params.pbs_base_log.min(22), ..params }
+        ParameterSet { grouping_factor, lwe_dimension, pbs_base_log: params.pbs_base_log.min(22), ..params }
     })
 }
 
@@ -71,7 +71,7 @@ pub struct TestKeys {
 impl TestKeys {
     /// Reproducible keys, secure or not.
     #[must_use]
-    pub fn new(p: TfheParams, seed: u128) -> Self {
+    pub fn new(p: ParameterSet, seed: u128) -> Self {
         let mut seeder = UnixSeeder::new(0);
         let mut secrets = SecretRandomGenerator::<DefaultRandomGenerator>::new(Seed(seed));
         let size = PolynomialSize(p.polynomial_size);

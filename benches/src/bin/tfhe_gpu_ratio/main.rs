@@ -13,7 +13,7 @@ use std::time::Instant;
 use heman_benches::{exit_code, filled, keys, median, sets, words};
 use heman_core::device::Device;
 use heman_core::tfhe::ops::{BootstrapOps, KeyswitchOps};
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::CudaBackend;
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ fn options() -> Result<Options, String> {
 }
 
 /// tfhe-rs's default set, then ours that its bootstrap without groups of key bits takes.
-fn measured() -> Vec<(String, TfheParams)> {
-    let default = TfheParams::with_least_noise(918, 1, 2048, (23, 1), (4, 4));
+fn measured() -> Vec<(String, ParameterSet)> {
+    let default = ParameterSet::with_least_noise(918, 1, 2048, (23, 1), (4, 4));
     let ours = sets().into_iter().filter(|(_, params)| params.grouping_factor == 1);
     [("tfhe_rs_2_2_default".to_string(), default)].into_iter().chain(ours).collect()
 }
@@ -97,7 +97,7 @@ fn run() -> Result<(), String> {
 }
 
 /// Times of one set, batch by batch, then each side at its best batch.
-fn compare(backend: &CudaBackend, name: &str, params: TfheParams, rounds: usize) -> Result<Value, String> {
+fn compare(backend: &CudaBackend, name: &str, params: ParameterSet, rounds: usize) -> Result<Value, String> {
     let theirs = Theirs::new(params);
     let evaluation = keys(params);
     let device = |error: heman_core::device::error::BackendError| error.to_string();

@@ -1,6 +1,6 @@
 //! tfhe-rs's GPU backend, called below its Rust wrappers: these allocate and free scratch and synchronise at every call.
 
-use heman_core::tfhe::params::set::TfheParams;
+use heman_core::tfhe::params::set::ParameterSet;
 use tfhe::core_crypto::commons::math::random::Seeder;
 use tfhe::core_crypto::gpu::vec::{CudaVec, GpuIndex};
 use tfhe::core_crypto::gpu::{CudaStreams, convert_lwe_programmable_bootstrap_key_async};
@@ -26,7 +26,7 @@ fn function(message: u64) -> u64 {
 /// Keys of one set on a device, words mod 2^64.
 pub struct Theirs {
     streams: CudaStreams,
-    params: TfheParams,
+    params: ParameterSet,
     secret: LweSecretKeyOwned<u64>,
     /// Rows of messages 0, 1, 2, 3, 0, ... under the secret key.
     samples: Vec<u64>,
@@ -37,7 +37,7 @@ pub struct Theirs {
 
 impl Theirs {
     /// Fresh keys of a set without groups of key bits, on the first device; one must be there.
-    pub fn new(params: TfheParams) -> Self {
+    pub fn new(params: ParameterSet) -> Self {
         let streams = CudaStreams::new_single_gpu(GpuIndex::new(0));
         let mut seeder = UnixSeeder::new(0);
         let mut secrets = SecretRandomGenerator::<DefaultRandomGenerator>::new(seeder.seed());

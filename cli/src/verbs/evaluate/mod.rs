@@ -8,7 +8,7 @@ use heman_core::model::network::Network;
 use serde_json::json;
 
 use self::compare::compare;
-use super::{Context, keyparams};
+use super::{Output, keyparams};
 use crate::args::Evaluate;
 use crate::error::CliError;
 use crate::io::samples::{read_labels, read_samples};
@@ -16,7 +16,7 @@ use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
-pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
+pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     let network = import_file(&args.planning.model)?;
     let mut samples = read_samples(&args.data, &network.input.shape)?;
     let labels = read_labels(&args.data)?;
@@ -30,8 +30,8 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
         return Err(CliError::new("there is nothing to evaluate (-n 0)"));
     }
     let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
-    let bar = Bar::new(context.verbose);
-    let derived = keyparams::derive(&args.planning, &args.running.device, context.verbose)?;
+    let bar = Bar::new(out.verbose);
+    let derived = keyparams::derive(&args.planning, &args.running.device, out.verbose)?;
     let run = if args.simulate {
         run::simulated(&derived.plan, &samples)
     } else {
@@ -78,7 +78,7 @@ pub fn run(context: &Context, args: &Evaluate) -> Result<(), CliError> {
         run.seconds / count,
         report::bytes(report::peak_rss_bytes()),
     );
-    report::print_either(context.json, &object, &text);
+    report::print_either(out.json, &object, &text);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::ckks::ring::ciphertext::Plaintext;
 use crate::ckks::ring::number::Number;
 use rayon::prelude::*;
 
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::SwitchKey;
 use crate::ckks::ring::modulus::Modulus;
 use crate::ckks::ring::words;
@@ -32,7 +32,7 @@ pub(in crate::ckks) fn switchable(left: usize, right: usize) -> Result<(), CkksE
     if left <= right { Ok(()) } else { Err(CkksError::Level { left, right }) }
 }
 
-impl Context {
+impl Ring {
     /// Limbs of a ciphertext.
     #[must_use]
     pub fn limbs_of(&self, ciphertext: &Ciphertext) -> usize {
@@ -247,7 +247,7 @@ impl Context {
     }
 
     /// For each of `sums` the sum of `inputs[i] p` over its terms (i, p), slot by slot; rescale afterwards.
-    /// Noise: the sum of those of [`Context::multiply_plain`].
+    /// Noise: the sum of those of [`Ring::multiply_plain`].
     ///
     /// # Errors
     /// [`CkksError::Depth`] for a sum without terms, different levels or scales, a plaintext of fewer limbs.

@@ -3,7 +3,7 @@
 //! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`crate::ckks::noise::key_switch`].
 
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::context::{Context, Conversion, Digit};
+use crate::ckks::ring::context::{Conversion, Digit, Ring};
 use crate::ckks::ring::keys::GaloisKey;
 use crate::ckks::ring::keys::SwitchKey;
 use crate::ckks::ring::modulus::{Factor, Modulus};
@@ -16,7 +16,7 @@ pub struct Decomposed {
     digits: Vec<Vec<u32>>,
 }
 
-impl Context {
+impl Ring {
     /// Limb of QP at place `at` of an extended polynomial that has `limbs` limbs of Q.
     pub(in crate::ckks) fn extended_limb(&self, limbs: usize, at: usize) -> usize {
         if at < limbs { at } else { self.limbs() + at - limbs }
@@ -33,7 +33,7 @@ impl Context {
         words::combine(self.arch, modulus, out, &parts, &conversion.weights, conversion.offset);
     }
 
-    /// A part for [`Context::convert`]: times `factor`, half the prime added.
+    /// A part for [`Ring::convert`]: times `factor`, half the prime added.
     fn prepare(&self, modulus: Modulus, words: &mut [u32], factor: Factor) {
         words::scale(self.arch, modulus, words, factor);
         words::shift(self.arch, modulus, words, modulus.p / 2);
@@ -125,7 +125,7 @@ impl Context {
     }
 }
 
-impl Context {
+impl Ring {
     /// Digits of a ciphertext's mask at its first `limbs` limbs: what all rotations of one ciphertext share.
     ///
     /// # Panics
@@ -146,7 +146,7 @@ impl Context {
         result
     }
 
-    /// As [`Context::automorphism`], with the digits of the ciphertext's mask at hand.
+    /// As [`Ring::automorphism`], with the digits of the ciphertext's mask at hand.
     ///
     /// Source: Halevi and Shoup, CRYPTO 2018, section 5 ("hoisting").
     #[must_use]

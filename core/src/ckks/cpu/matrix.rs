@@ -9,7 +9,7 @@ use crate::ckks::cpu::matrix_words::{self, BLOCK, Source};
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::Position;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 
 /// Terms that are summed in one go: their part of a tile fits the second-level cache.
@@ -55,10 +55,10 @@ impl Selection {
     }
 }
 
-impl Context {
+impl Ring {
     /// The wanted rows of the matrix times the terms, position by position, at the matrix's limbs and scale; rescale afterwards.
     ///
-    /// Words are those of [`Context::linear_combination`]. Terms may have more limbs, which are not read.
+    /// Words are those of [`Ring::linear_combination`]. Terms may have more limbs, which are not read.
     /// Noise: that of the terms times their weights, and half a unit of each term's message from rounding its weight.
     ///
     /// # Errors
@@ -184,13 +184,13 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ckks::params::set::CkksParams;
+    use crate::ckks::params::set::ParameterSet;
     use crate::ckks::ring::modulus::Modulus;
 
     const SCALE: f64 = 4_194_304.0;
 
-    fn context() -> Context {
-        Context::new(CkksParams::new(12, 2, 22, 1).expect("104 bits")).expect("a secure set")
+    fn context() -> Ring {
+        Ring::new(ParameterSet::new(12, 2, 22, 1).expect("104 bits")).expect("a secure set")
     }
 
     fn archs() -> Vec<pulp::Arch> {
@@ -210,7 +210,7 @@ mod tests {
         })
     }
 
-    fn ciphertext(context: &Context, limbs: usize, seed: u64, scale: f64) -> Ciphertext {
+    fn ciphertext(context: &Ring, limbs: usize, seed: u64, scale: f64) -> Ciphertext {
         let mut random = random(seed);
         let mut word =
             |at: usize| (random.next().unwrap_or(0) % u64::from(context.modulus(at / context.degree()).p)) as u32;
@@ -223,12 +223,12 @@ mod tests {
         random(7).map(weight).take(kernels * terms).collect()
     }
 
-    fn moduli(context: &Context, limbs: usize) -> Vec<Modulus> {
+    fn moduli(context: &Ring, limbs: usize) -> Vec<Modulus> {
         (0..limbs).map(|limb| context.modulus(limb)).collect()
     }
 
     /// Applies a random matrix at one position for each selection of kernels, and compares with one combination a row.
-    fn compare(context: &Context, kernels: usize, terms: usize, selections: &[Vec<u32>]) {
+    fn compare(context: &Ring, kernels: usize, terms: usize, selections: &[Vec<u32>]) {
         let limbs = 2;
         let values: Vec<Ciphertext> = (0..terms + selections.len())
             .map(|at| ciphertext(context, limbs + at % 2, at as u64, SCALE + (at % terms) as f64))
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn results_are_those_of_linear_combinations_on_every_instruction_set() {
         for arch in archs() {
-            let context = Context { arch, ..context() };
+            let context = Ring { arch, ..context() };
             for (kernels, terms) in [(1, 1), (3, 5), (8, 12), (9, 13), (17, 25), (130, 40), (2, TERMS + 3)] {
                 compare(&context, kernels, terms, &[(0..kernels as u32).collect()]);
             }
@@ -291,7 +291,7 @@ mod tests {
     fn the_largest_words_do_not_overflow() {
         const TERMS: usize = 1000;
         for arch in archs() {
-            let context = Context { arch, ..context() };
+            let context = Ring { arch, ..context() };
             let words = (0..3 * context.degree()).map(|at| context.modulus(at / context.degree()).p - 1);
             let value = Ciphertext { parts: [words.clone().collect(), words.collect()], scale: SCALE };
             let largest = moduli(&context, 3).into_iter().flat_map(|modulus| vec![modulus.p - 1; 3 * TERMS]);

@@ -16,11 +16,11 @@ use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
 use crate::ckks::params::packing::Occupancy;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::Kind;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
@@ -28,15 +28,15 @@ use crate::device::cpu::CpuBackend;
 
 /// A ring on the threads of a [`CpuBackend`].
 pub struct CpuRing {
-    context: Context,
+    context: Ring,
     threads: Arc<rayon::ThreadPool>,
 }
 
 impl RnsDevice for CpuBackend {
     type Ring = CpuRing;
 
-    fn ring(&self, params: &CkksParams, occupancy: Occupancy) -> Result<CpuRing, CkksError> {
-        let context = self.pool.install(|| Context::new(params.clone())).map_err(CkksError::Plan)?;
+    fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<CpuRing, CkksError> {
+        let context = self.pool.install(|| Ring::new(params.clone())).map_err(CkksError::Plan)?;
         let context = context.on(self.arch);
         let context = if occupancy == Occupancy::Few { context.spread() } else { context };
         Ok(CpuRing { context, threads: self.pool.clone() })
@@ -61,7 +61,7 @@ impl RnsOps for CpuRing {
     type SwitchKey = SwitchKey;
     type GaloisKey = GaloisKey;
 
-    fn context(&self) -> &Context {
+    fn context(&self) -> &Ring {
         &self.context
     }
 

@@ -8,17 +8,17 @@ use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use crate::ckks::params::packing::Occupancy;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
 use crate::device::reference::ReferenceBackend;
 
 /// A ring on one thread, one word at a time.
 pub struct ReferenceRing {
-    context: Context,
+    context: Ring,
     /// Primes of Q, then of P.
     primes: Vec<Prime>,
 }
@@ -40,8 +40,8 @@ pub struct ReferenceGaloisKey {
 impl RnsDevice for ReferenceBackend {
     type Ring = ReferenceRing;
 
-    fn ring(&self, params: &CkksParams, _occupancy: Occupancy) -> Result<ReferenceRing, CkksError> {
-        let context = Context::new(params.clone()).map_err(CkksError::Plan)?;
+    fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<ReferenceRing, CkksError> {
+        let context = Ring::new(params.clone()).map_err(CkksError::Plan)?;
         let primes = params.primes.iter().chain(&params.special_primes);
         Ok(ReferenceRing { primes: primes.map(|&p| Prime::new(p, 1 << params.log2_degree)).collect(), context })
     }
@@ -182,7 +182,7 @@ impl RnsOps for ReferenceRing {
     type SwitchKey = ReferenceKey;
     type GaloisKey = ReferenceGaloisKey;
 
-    fn context(&self) -> &Context {
+    fn context(&self) -> &Ring {
         &self.context
     }
 

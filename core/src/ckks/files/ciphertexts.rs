@@ -2,7 +2,7 @@
 
 use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::files::container::Fingerprint;
 
 /// A batch of encrypted inputs, run after run; within a run the ciphertexts of [`crate::ckks::params::packing::Packing`] in order.
@@ -50,7 +50,7 @@ impl Parts {
 
     /// The ciphertext, if all words are residues.
     #[must_use]
-    pub fn ciphertext(&self, context: &Context, scale: f64) -> Option<Ciphertext> {
+    pub fn ciphertext(&self, context: &Ring, scale: f64) -> Option<Ciphertext> {
         let sound = context.are_residues(&self.body) && context.are_residues(&self.mask);
         sound.then(|| Ciphertext { parts: [self.body.clone(), self.mask.clone()], scale })
     }

@@ -8,7 +8,7 @@ use crate::ckks::files::packed::{packed_bytes, read_residues, write_residues};
 use crate::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::public::Params;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
 use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
@@ -18,18 +18,18 @@ use crate::files::sealed::{Batch, Sealed, check_rest};
 const SEED_BYTES: u64 = size_of::<Seed>() as u64;
 
 /// Bytes of a polynomial over the given primes.
-fn polynomial_bytes(params: &CkksParams, primes: &[u32]) -> u64 {
+fn polynomial_bytes(params: &ParameterSet, primes: &[u32]) -> u64 {
     primes.iter().map(|&p| packed_bytes(p, params.degree())).sum()
 }
 
 /// Primes of a key for ciphertexts of so many limbs, and its digits.
-fn key_shape(params: &CkksParams, limbs: usize) -> (Vec<u32>, usize) {
+fn key_shape(params: &ParameterSet, limbs: usize) -> (Vec<u32>, usize) {
     let special = &params.special_primes;
     ([&params.primes[..limbs], special].concat(), limbs.div_ceil(special.len()))
 }
 
 /// Primes of an output's ciphertexts.
-fn output_primes(params: &CkksParams) -> &[u32] {
+fn output_primes(params: &ParameterSet) -> &[u32] {
     &params.primes[..params.primes.len().min(2)]
 }
 
@@ -39,11 +39,11 @@ impl KeyRequest {
     /// # Panics
     /// If it asks for more limbs than there are: [`Params::check`] finds that.
     #[must_use]
-    pub fn file_bytes(&self, params: &CkksParams) -> u64 {
+    pub fn file_bytes(&self, params: &ParameterSet) -> u64 {
         format::file_bytes(value_bytes(self) + self.rest_bytes(params))
     }
 
-    fn rest_bytes(&self, params: &CkksParams) -> u64 {
+    fn rest_bytes(&self, params: &ParameterSet) -> u64 {
         let key = |limbs: usize| {
             let (primes, digits) = key_shape(params, limbs);
             SEED_BYTES + digits as u64 * polynomial_bytes(params, &primes)
@@ -71,14 +71,14 @@ impl SeededEvaluationKey {
     }
 }
 
-fn write_key(params: &CkksParams, key: &SeededSwitchKey, out: &mut dyn Write) -> io::Result<()> {
+fn write_key(params: &ParameterSet, key: &SeededSwitchKey, out: &mut dyn Write) -> io::Result<()> {
     let (primes, _) = key_shape(params, key.limbs as usize);
     out.write_all(&key.seed)?;
     let digits = key.bodies.chunks(primes.len() * params.degree());
     digits.into_iter().try_for_each(|digit| write_residues(&primes, digit, params.degree(), out))
 }
 
-fn read_key(params: &CkksParams, limbs: usize, body: &mut Reader<'_>) -> Result<SeededSwitchKey, FormatError> {
+fn read_key(params: &ParameterSet, limbs: usize, body: &mut Reader<'_>) -> Result<SeededSwitchKey, FormatError> {
     let (primes, digits) = key_shape(params, limbs);
     let seed = body.array()?;
     let mut bodies = Vec::new();

@@ -14,7 +14,7 @@
 use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
 use crate::ckks::ring::words;
 
@@ -45,7 +45,7 @@ pub struct SeededSwitchKey {
     pub bodies: Vec<u32>,
 }
 
-impl Context {
+impl Ring {
     /// A uniform polynomial over limb `limb` of QP, the `polynomial`-th of its seed. Values, in any form: uniform ones stay uniform.
     ///
     /// Residue i is `floor(w p / 2^64)`, w the little-endian bytes `8 i..8 i + 8` of a BLAKE3 stream of its own for seed,
@@ -70,7 +70,7 @@ impl Context {
         whole && self.are_residues(&seeded.body)
     }
 
-    /// The ciphertext with its mask; `None` if it is not [`Context::is_fresh`].
+    /// The ciphertext with its mask; `None` if it is not [`Ring::is_fresh`].
     #[must_use]
     pub fn expand(&self, seeded: &SeededCiphertext, scale: f64) -> Option<Ciphertext> {
         if !self.is_fresh(seeded) {
@@ -120,7 +120,7 @@ impl Context {
         Some(SwitchKey { limbs, digits: digits? })
     }
 
-    /// As [`Context::expand_key`], for a rotation by `steps` to the left.
+    /// As [`Ring::expand_key`], for a rotation by `steps` to the left.
     #[must_use]
     pub fn expand_rotation(&self, seeded: &SeededSwitchKey, steps: usize) -> Option<GaloisKey> {
         Some(GaloisKey::new(self, self.rotation_element(steps), self.expand_key(seeded)?))
@@ -147,11 +147,11 @@ pub struct KeyShape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ckks::params::set::CkksParams;
+    use crate::ckks::params::set::ParameterSet;
 
     #[test]
     fn every_residue_comes_from_its_own_eight_bytes() {
-        let context = Context::new(CkksParams::new(12, 1, 28, 1).expect("secure")).expect("secure");
+        let context = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
         let (seed, polynomial, limb) = ([3; 32], 5, 2);
         let mut got = vec![0; context.degree()];
         context.uniform(&seed, polynomial, limb, &mut got);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn polynomials_limbs_and_seeds_have_streams_of_their_own() {
-        let context = Context::new(CkksParams::new(12, 1, 28, 1).expect("secure")).expect("secure");
+        let context = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
         let draw = |seed: u8, polynomial: usize, limb: usize| {
             let mut out = vec![0; context.degree()];
             context.uniform(&[seed; 32], polynomial, limb, &mut out);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::layout::Layout;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 
 /// How values lie in slots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Packing {
 
     /// Inputs that one run takes.
     #[must_use]
-    pub fn inputs_per_run(&self, params: &CkksParams) -> usize {
+    pub fn inputs_per_run(&self, params: &ParameterSet) -> usize {
         match self {
             Self::Throughput => params.slots(),
             Self::Latency { lanes, .. } => *lanes,

@@ -5,7 +5,7 @@ use crate::ckks::params::packing::Packing;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::files::container::{Binding, Kind};
 use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
@@ -27,7 +27,7 @@ pub struct Params {
     /// Always [`Scheme::Ckks`].
     pub scheme: Scheme,
     /// CKKS parameters.
-    pub ckks: CkksParams,
+    pub ckks: ParameterSet,
     /// What is encrypted.
     pub input: InputEncoding,
     /// What is decrypted.

@@ -18,7 +18,7 @@ const OUTPUT_WEIGHT_LOG2: i32 = 26;
 /// Parameters of one key set: everything else follows from them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CkksParams {
+pub struct ParameterSet {
     /// log2 N.
     pub log2_degree: u32,
     /// Primes of the ciphertext modulus Q, the one that stays longest first.
@@ -29,7 +29,7 @@ pub struct CkksParams {
     pub scale_log2: u32,
 }
 
-impl CkksParams {
+impl ParameterSet {
     /// `levels` primes next to `2^scale_log2` above one base prime of 30 bits, and `special` special primes of 30 bits.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ckks::cost::CkksCost;
 use crate::ckks::params::layout::{Layout, image_shape};
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::linear::{LinearMap, Operand};
 use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::pricing::Pricing;
@@ -38,7 +38,7 @@ impl LatencyPlan {
     /// A sentence if the input does not fit.
     pub fn new(
         network: &PolynomialNetwork,
-        params: &CkksParams,
+        params: &ParameterSet,
         cost: &CkksCost,
         lanes: usize,
     ) -> Result<Self, String> {
@@ -100,7 +100,7 @@ impl LatencyPlan {
 
     /// Bytes of masks, and of the ciphertexts of the widest map.
     #[must_use]
-    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &CkksParams) -> u64 {
+    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &ParameterSet) -> u64 {
         let limbs = limbs_of_stages(network, params.primes.len());
         let (mut masks, mut most) = (0, 0);
         for (map, limbs) in self.maps.iter().zip(limbs) {

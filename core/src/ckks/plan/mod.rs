@@ -31,7 +31,7 @@ use crate::ckks::plan::polynomials::PolynomialNetwork;
 
 /// A model with polynomials, and how it is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CkksPlan {
+pub struct Plan {
     /// The public parameters.
     pub params: Params,
     /// Affine maps and polynomials.
@@ -40,7 +40,7 @@ pub struct CkksPlan {
     pub latency: Option<LatencyPlan>,
 }
 
-impl CkksPlan {
+impl Plan {
     /// Digest of network and packing.
     #[must_use]
     pub fn digest(network: &PolynomialNetwork, latency: Option<&LatencyPlan>) -> String {
@@ -74,7 +74,7 @@ impl CkksPlan {
     }
 }
 
-impl Sealed for CkksPlan {
+impl Sealed for Plan {
     const KIND: Kind = Kind::Plan;
     const SCHEME: Scheme = Scheme::Ckks;
     type Given = ();

@@ -1,7 +1,7 @@
 //! What the steps of a linear map cost.
 
 use crate::ckks::cost::CkksCost;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::steps::{Axis, Steps};
 use crate::ckks::plan::steps::{baby_amounts, rotations_of};
 
@@ -11,7 +11,7 @@ const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
 /// What steps of a map cost where.
 pub struct Pricing<'a> {
     /// Parameters.
-    pub params: &'a CkksParams,
+    pub params: &'a ParameterSet,
     /// Times of operations.
     pub cost: &'a CkksCost,
     /// Limbs of the ciphertexts.

@@ -1,6 +1,6 @@
 //! How much a device takes at a time.
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::pool::Pool;
 
 /// Rows of a wave for each thread: the end of a wave leaves a thread idle for half a row.
@@ -20,7 +20,7 @@ pub struct Width {
 impl Width {
     /// Of so many threads of the host: a row each at the highest level, and the buffers that wait.
     #[must_use]
-    pub fn of_threads(params: &CkksParams, threads: usize) -> Self {
+    pub fn of_threads(params: &ParameterSet, threads: usize) -> Self {
         let (limbs, special) = (params.primes.len(), params.special_primes.len());
         let extended = limbs + special;
         // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.

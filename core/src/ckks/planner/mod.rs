@@ -10,8 +10,8 @@ use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use crate::ckks::params::set::{CkksParams, MOST_MODULUS_BITS};
-use crate::ckks::plan::CkksPlan;
+use crate::ckks::params::set::{MOST_MODULUS_BITS, ParameterSet};
+use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEGREES;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
@@ -66,7 +66,7 @@ pub fn plan(
     calibration: &[Vec<f32>],
     options: &Options,
     progress: &dyn Progress,
-) -> Result<CkksPlan, PlanError> {
+) -> Result<Plan, PlanError> {
     check_calibration(network, calibration)?;
     progress.start("fitting polynomials", DEGREES.len() as u64);
     let statistics = Calibration::collect(network, calibration);
@@ -108,7 +108,7 @@ fn fit(
 
 /// Parameters with a packing, and what a run of it costs and errs.
 struct Chosen {
-    params: CkksParams,
+    params: ParameterSet,
     latency: Option<LatencyPlan>,
     seconds: f64,
     noise: f64,
@@ -168,13 +168,13 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
 
 /// The secure sets with so many levels, at the widest scale for each number of special primes.
 #[must_use]
-pub fn candidates(log2_degree: u32, levels: usize) -> Vec<CkksParams> {
+pub fn candidates(log2_degree: u32, levels: usize) -> Vec<ParameterSet> {
     let Some(&(_, most)) = MOST_MODULUS_BITS.iter().find(|(log2, _)| *log2 == log2_degree) else { return Vec::new() };
     let with_special = |special: usize| {
         let left = most - f64::from(PRIME_BITS) * (1.0 + special as f64);
         // Primes lie on both sides of the scale: their product is that of the scales to within a bit.
         let scale = ((left - 1.0) / levels as f64).min(f64::from(MOST_SCALE)).floor();
-        (scale >= f64::from(LEAST_SCALE)).then(|| CkksParams::new(log2_degree, levels, scale as u32, special).ok())?
+        (scale >= f64::from(LEAST_SCALE)).then(|| ParameterSet::new(log2_degree, levels, scale as u32, special).ok())?
     };
     (1..=MOST_SPECIAL).filter_map(with_special).collect()
 }
@@ -182,7 +182,7 @@ pub fn candidates(log2_degree: u32, levels: usize) -> Vec<CkksParams> {
 /// The cheapest number of lanes for the batch.
 fn latency(
     polynomials: &PolynomialNetwork,
-    params: &CkksParams,
+    params: &ParameterSet,
     options: &Options,
 ) -> Result<(Option<LatencyPlan>, f64), String> {
     let mut best: Option<(LatencyPlan, f64)> = None;
@@ -206,7 +206,7 @@ fn latency(
 }
 
 /// Thread-seconds of a run with one slot an input.
-fn throughput_seconds(network: &PolynomialNetwork, params: &CkksParams, cost: &CkksCost) -> f64 {
+fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> f64 {
     let limbs = limbs_of_stages(network, params.primes.len());
     let maps = SharedRows::of_network(network);
     let terms = maps.iter().map(|map| {
@@ -235,17 +235,12 @@ fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &S
 }
 
 /// Memory of a run with one slot an input, on the threads of the machine that plans.
-fn throughput_bytes(network: &PolynomialNetwork, params: &CkksParams) -> Result<u64, CkksError> {
+fn throughput_bytes(network: &PolynomialNetwork, params: &ParameterSet) -> Result<u64, CkksError> {
     let width = Width::of_threads(params, rayon::current_num_threads());
     Ok(ThroughputSchedule::new(network, params, width)?.peak_bytes())
 }
 
-fn finish(
-    network: PolynomialNetwork,
-    chosen: Chosen,
-    loss: &Loss,
-    (low, high): (f64, f64),
-) -> Result<CkksPlan, PlanError> {
+fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): (f64, f64)) -> Result<Plan, PlanError> {
     let Chosen { params: ckks, latency, seconds, noise } = chosen;
     let limbs = ckks.primes.len();
     let keys = KeyRequest {
@@ -268,7 +263,7 @@ fn finish(
             noise,
             client_ops: network.client_ops.clone(),
         },
-        plan_digest: CkksPlan::digest(&network, latency.as_ref()),
+        plan_digest: Plan::digest(&network, latency.as_ref()),
         prediction: Prediction::default(),
         ckks,
         packing,
@@ -290,7 +285,7 @@ fn finish(
         output_bytes: EncryptedOutput::file_bytes(&params, images),
         memory_bytes,
     };
-    Ok(CkksPlan { params, network, latency })
+    Ok(Plan { params, network, latency })
 }
 
 #[cfg(test)]

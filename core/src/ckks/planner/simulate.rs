@@ -1,7 +1,7 @@
 //! The network under simulated noise.
 
 use crate::ckks::noise;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::polynomials::double;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, Source};
 use crate::planning::random::Gaussian;
@@ -25,7 +25,7 @@ impl SlotNoise {
     /// Errors with and without rotations, of a network whose outputs stay within `output_bound`. Where there are rotations weights are masks,
     /// polynomials with rounded coefficients; else they are rounded numbers.
     #[must_use]
-    pub fn new(params: &CkksParams, rotates: bool, output_bound: f64) -> Self {
+    pub fn new(params: &ParameterSet, rotates: bool, output_bound: f64) -> Self {
         let (root, scale) = (f64::from(params.log2_degree).exp2().sqrt(), f64::from(params.scale_log2).exp2());
         let weight = noise::ENCODING_DEVIATION * if rotates { root } else { 1.0 };
         let of_slot = root / scale;

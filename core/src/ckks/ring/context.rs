@@ -1,6 +1,6 @@
 //! Parameters of RNS-CKKS, and the constants that follow from them.
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Plaintext;
@@ -34,9 +34,9 @@ pub(in crate::ckks) struct Conversion {
 ///
 /// Words of polynomials are in Montgomery form everywhere (residues times 2^32), so that products need one reduction; base
 /// conversions take plain coefficients and give Montgomery ones, by their constants.
-pub struct Context {
+pub struct Ring {
     /// The parameters.
-    pub params: CkksParams,
+    pub params: ParameterSet,
     /// Whether one operation is spread over the current thread pool, for few ciphertexts at a time.
     pub(in crate::ckks) spread: bool,
     pub(in crate::ckks) arch: pulp::Arch,
@@ -55,12 +55,12 @@ pub struct Context {
     pub(in crate::ckks) rescale: Vec<Vec<Factor>>,
 }
 
-impl Context {
+impl Ring {
     /// Computes all constants; takes some milliseconds a prime.
     ///
     /// # Errors
-    /// What [`CkksParams::check`] finds.
-    pub fn new(params: CkksParams) -> Result<Self, String> {
+    /// What [`ParameterSet::check`] finds.
+    pub fn new(params: ParameterSet) -> Result<Self, String> {
         params.check()?;
         let all: Vec<Modulus> = params.primes.iter().chain(&params.special_primes).map(|&p| Modulus::new(p)).collect();
         let limbs = params.primes.len();
@@ -206,11 +206,11 @@ mod tests {
 
     #[test]
     fn sets_beyond_the_table_are_refused() {
-        assert!(CkksParams::new(13, 5, 28, 1).is_ok());
-        assert!(CkksParams::new(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
-        assert!(CkksParams::new(14, 14, 26, 1).is_ok());
-        assert!(CkksParams::new(11, 1, 26, 1).is_err());
-        let mut broken = CkksParams::new(13, 3, 28, 1).expect("secure");
+        assert!(ParameterSet::new(13, 5, 28, 1).is_ok());
+        assert!(ParameterSet::new(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
+        assert!(ParameterSet::new(14, 14, 26, 1).is_ok());
+        assert!(ParameterSet::new(11, 1, 26, 1).is_err());
+        let mut broken = ParameterSet::new(13, 3, 28, 1).expect("secure");
         broken.primes[1] += 2;
         assert!(broken.check().is_err(), "not a prime of the right form");
         broken.primes[1] = broken.primes[2];

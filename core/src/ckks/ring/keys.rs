@@ -1,6 +1,6 @@
 //! Keys of key switches and automorphisms.
 
-use crate::ckks::ring::context::Context;
+use crate::ckks::ring::context::Ring;
 
 /// Encryptions of `P (Q/D_j) [(Q/D_j)^-1] s'` under s, one pair of polynomials mod QP a digit.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct GaloisKey {
 impl GaloisKey {
     /// The key with the automorphism's order of values.
     #[must_use]
-    pub fn new(context: &Context, element: usize, key: SwitchKey) -> Self {
+    pub fn new(context: &Ring, element: usize, key: SwitchKey) -> Self {
         Self { order: context.automorphism_order(element), key }
     }
 
@@ -33,7 +33,7 @@ impl GaloisKey {
     }
 }
 
-impl Context {
+impl Ring {
     /// The automorphism that rotates slots by `steps` to the left: `5^steps` mod 2N.
     #[must_use]
     pub fn rotation_element(&self, steps: usize) -> usize {

@@ -1,6 +1,6 @@
 //! Numbers for all slots of a ciphertext, as residues.
 
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::modulus::Modulus;
 
 /// Scale and limbs of a ciphertext, or of what is combined with one.
@@ -15,7 +15,7 @@ pub struct State {
 impl State {
     /// After a division by the last prime.
     #[must_use]
-    pub fn rescaled(self, params: &CkksParams) -> Self {
+    pub fn rescaled(self, params: &ParameterSet) -> Self {
         Self { scale: self.scale / f64::from(params.primes[self.limbs - 1]), limbs: self.limbs - 1 }
     }
 
@@ -40,7 +40,7 @@ impl Number {
     ///
     /// The product with the scale is rounded to the nearest integer, halves away from zero; nothing else is.
     #[must_use]
-    pub fn new(params: &CkksParams, value: f64, at: State) -> Self {
+    pub fn new(params: &ParameterSet, value: f64, at: State) -> Self {
         let residue = |&p: &u32| {
             let modulus = Modulus::new(p);
             modulus.montgomery(modulus.residue_of_double(value * at.scale))

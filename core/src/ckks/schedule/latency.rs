@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::Kind;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, limbs_of_stages};
@@ -43,7 +43,7 @@ impl LatencySchedule {
     ///
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels.
-    pub fn new(network: &PolynomialNetwork, plan: &LatencyPlan, params: &CkksParams) -> Result<Self, CkksError> {
+    pub fn new(network: &PolynomialNetwork, plan: &LatencyPlan, params: &ParameterSet) -> Result<Self, CkksError> {
         if params.primes.len() <= network.levels() {
             return Err(CkksError::Depth);
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::params::set::CkksParams;
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::uses::uses;
@@ -79,7 +79,7 @@ impl ThroughputSchedule {
     ///
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs.
-    pub fn new(network: &PolynomialNetwork, params: &CkksParams, width: Width) -> Result<Self, CkksError> {
+    pub fn new(network: &PolynomialNetwork, params: &ParameterSet, width: Width) -> Result<Self, CkksError> {
         if params.primes.len() <= network.levels() || network.input.is_empty() {
             return Err(CkksError::Depth);
         }
@@ -197,7 +197,7 @@ impl Nodes {
         rows: &SharedRows,
         values: usize,
         network: &PolynomialNetwork,
-        params: &CkksParams,
+        params: &ParameterSet,
     ) -> Result<Vec<State>, CkksError> {
         let fresh = f64::from(params.scale_log2).exp2();
         let mut linear = Vec::with_capacity(values);

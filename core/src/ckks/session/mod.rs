@@ -12,7 +12,7 @@ use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
 use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ops::RnsOps;
-use crate::ckks::plan::CkksPlan;
+use crate::ckks::plan::Plan;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::session::latency::LatencySession;
 use crate::ckks::session::throughput::ThroughputSession;
@@ -20,8 +20,8 @@ use crate::device::error::BackendError;
 use crate::progress::Progress;
 
 /// A plan and a client's keys, loaded on rings that share out every batch.
-pub struct CkksSession<'a, B: RnsOps> {
-    plan: &'a CkksPlan,
+pub struct Session<'a, B: RnsOps> {
+    plan: &'a Plan,
     queues: Vec<Packed<'a, B>>,
 }
 
@@ -30,7 +30,7 @@ enum Packed<'a, B: RnsOps> {
     Latency(LatencySession<'a, B>),
 }
 
-impl<'a, B: RnsOps> CkksSession<'a, B> {
+impl<'a, B: RnsOps> Session<'a, B> {
     /// Loads plan and keys on every ring, side by side. A run stays within `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl<'a, B: RnsOps> CkksSession<'a, B> {
     /// If there is no ring.
     pub fn new(
         rings: &'a [B],
-        plan: &'a CkksPlan,
+        plan: &'a Plan,
         keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {

@@ -19,7 +19,7 @@ use crate::tfhe::cpu::product::{BLOCK, LANES, Product, Shape};
 use crate::tfhe::cpu::{SharedMut, rotation};
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::BootstrapOps;
-use crate::tfhe::params::set::{MOST_GROUPING, TfheParams};
+use crate::tfhe::params::set::{MOST_GROUPING, ParameterSet};
 use crate::tfhe::table_set::TableSet;
 
 /// Working memory of one batch: more than that takes longer to come back from the caches than a key slice that fewer batches share.
@@ -31,7 +31,7 @@ const FFT_TRIAL: Duration = Duration::from_millis(5);
 
 /// The bootstrapping key in the Fourier domain, blocked as the external product reads it, scaled to turns over N/2.
 pub struct CpuBootstrapKey {
-    params: TfheParams,
+    params: ParameterSet,
     plan: Plan,
     twists: Vec<c64>,
     shape: Shape,

@@ -8,7 +8,7 @@ use crate::device::simd::for_each_arch;
 use crate::tfhe::cpu::SharedMut;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::KeyswitchOps;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 
 /// Rows that share one reading of the key.
 const ROWS: usize = 16;
@@ -17,7 +17,7 @@ const COLUMNS: usize = 64;
 
 /// Key words in the order of their use: input index, then level, then output word.
 pub struct CpuKeyswitchKey {
-    params: TfheParams,
+    params: ParameterSet,
     words: Vec<u32>,
 }
 

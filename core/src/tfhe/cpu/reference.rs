@@ -9,7 +9,7 @@ use crate::device::reference::ReferenceBackend;
 use crate::tfhe::cpu::rotation;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::affine::AffineMap;
 use crate::tfhe::table_set::TableSet;
 
@@ -47,7 +47,7 @@ impl LinearOps for ReferenceBackend {
 }
 
 impl KeyswitchOps for ReferenceBackend {
-    type KeyswitchKey = (TfheParams, LweKeyswitchKeyOwned<u32>);
+    type KeyswitchKey = (ParameterSet, LweKeyswitchKeyOwned<u32>);
 
     fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<Self::KeyswitchKey, BackendError> {
         Ok((key.params, key.expand_keyswitch()))
@@ -74,7 +74,7 @@ impl KeyswitchOps for ReferenceBackend {
 
 /// The key in tfhe's Fourier form.
 pub struct ReferenceBootstrapKey {
-    params: TfheParams,
+    params: ParameterSet,
     fourier: FourierLweBootstrapKeyOwned,
 }
 

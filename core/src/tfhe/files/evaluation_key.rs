@@ -11,7 +11,7 @@ use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Sealed, check_rest};
 use crate::tfhe::params::public::Params;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 
 /// Bytes of both seeds.
 const SEED_BYTES: u64 = 32;
@@ -22,11 +22,11 @@ pub struct SeededEvaluationKey {
     /// The client's key.
     pub fingerprint: Fingerprint,
     /// The public parameters.
-    pub params: TfheParams,
+    pub params: ParameterSet,
     /// Seed of the bootstrapping key's masks.
     pub bootstrap_seed: [u8; 16],
     /// Bodies of the rows of GGSW encryptions, under the GLWE key, of the small key's bits, or of which bits of each group are set
-    /// ([`TfheParams::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
+    /// ([`ParameterSet::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
     pub bootstrap_bodies: Vec<u64>,
     /// Seed of the keyswitching key's masks.
     pub keyswitch_seed: [u8; 16],
@@ -37,23 +37,23 @@ pub struct SeededEvaluationKey {
 impl SeededEvaluationKey {
     /// Number of body words of the bootstrapping key.
     #[must_use]
-    pub fn bootstrap_body_words(params: &TfheParams) -> usize {
+    pub fn bootstrap_body_words(params: &ParameterSet) -> usize {
         params.bootstrap_key_length() * params.pbs_level * (params.glwe_dimension + 1) * params.polynomial_size
     }
 
     /// Number of body words of the keyswitching key.
     #[must_use]
-    pub fn keyswitch_body_words(params: &TfheParams) -> usize {
+    pub fn keyswitch_body_words(params: &ParameterSet) -> usize {
         params.big_dimension() * params.ks_level
     }
 
     /// Length of the file, in bytes.
     #[must_use]
-    pub fn file_bytes(params: &TfheParams) -> u64 {
+    pub fn file_bytes(params: &ParameterSet) -> u64 {
         format::file_bytes(value_bytes(params) + Self::rest_bytes(params))
     }
 
-    fn rest_bytes(params: &TfheParams) -> u64 {
+    fn rest_bytes(params: &ParameterSet) -> u64 {
         let words = 8 * Self::bootstrap_body_words(params) + 4 * Self::keyswitch_body_words(params);
         SEED_BYTES + words as u64
     }
@@ -140,7 +140,7 @@ impl Sealed for SeededEvaluationKey {
 
     fn read(given: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
         let fingerprint = body.header().fingerprint;
-        let params: TfheParams = body.value()?;
+        let params: ParameterSet = body.value()?;
         if params != given.tfhe {
             return Err(FormatError::Body("the key was made for other parameters than its header says".into()));
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::container::Binding;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::params::set::bits;
 
 /// `params.json`.
@@ -23,7 +23,7 @@ pub struct Params {
     /// Encryption scheme.
     pub scheme: Scheme,
     /// TFHE parameters.
-    pub tfhe: TfheParams,
+    pub tfhe: ParameterSet,
     /// How inputs become torus elements.
     pub input: InputEncoding,
     /// How torus elements become outputs.

@@ -14,7 +14,7 @@ pub const MOST_GROUPING: usize = 3;
 /// rows of `lwe_dimension + 1` words exist only between keyswitch and bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TfheParams {
+pub struct ParameterSet {
     /// n: dimension of the small LWE key, under which the modulus switch happens.
     pub lwe_dimension: usize,
     /// g: bits of the small key that one step of the blind rotation takes ("key unrolling"; "multi-bit" in tfhe-rs); it divides n.
@@ -39,7 +39,7 @@ pub struct TfheParams {
     pub input_noise_bound_log2: u32,
 }
 
-impl TfheParams {
+impl ParameterSet {
     /// kN: dimension of the flattened GLWE key.
     #[must_use]
     pub fn big_dimension(&self) -> usize {
@@ -81,7 +81,7 @@ impl TfheParams {
     }
 }
 
-impl TfheParams {
+impl ParameterSet {
     /// A set whose noises are the least that the security curves allow: n, k, N, `(base log, levels)` of both keys.
     #[must_use]
     pub fn with_least_noise(
@@ -144,7 +144,7 @@ impl TfheParams {
 
 /// Bits of security of a set: the least of its keyswitching key, bootstrapping key and inputs.
 #[must_use]
-pub fn bits(params: &TfheParams) -> f64 {
+pub fn bits(params: &ParameterSet) -> f64 {
     lwe_bits(params.lwe_dimension, params.ks_noise_bound_log2, 32)
         .min(lwe_bits(params.big_dimension(), params.pbs_noise_bound_log2, 64))
         .min(lwe_bits(params.big_dimension(), params.input_noise_bound_log2, 32))

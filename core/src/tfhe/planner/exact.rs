@@ -12,7 +12,7 @@ use crate::planning::error::PlanError;
 use crate::planning::judge::Judge;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::Prediction;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::options::{Options, Planned};
 use crate::tfhe::planner::quantise::{Encoding, Scale, Source};
@@ -177,7 +177,7 @@ impl Grids {
     }
 
     /// log2 of the largest failure probability of a rounding.
-    fn fail_log2(&self, params: &TfheParams) -> f64 {
+    fn fail_log2(&self, params: &ParameterSet) -> f64 {
         let (input, value) = (noise::input_variance(params), noise::bootstrap_variance(params));
         let table = noise::keyswitch_variance(params) + noise::modulus_switch_variance(params);
         let fails = |budget: &Budget| {

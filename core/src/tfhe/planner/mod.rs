@@ -19,7 +19,7 @@ use crate::tfhe::planner::sizes::fill_sizes;
 use crate::model::network::Network;
 use crate::progress::Progress;
 use crate::tfhe::noise;
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::fold::fold_kinks;
 use crate::tfhe::planner::products::products_as_squares;
@@ -73,7 +73,7 @@ impl Search<'_> {
         let bootstraps = network.activation_count();
         let row_word_seconds = 1e-9 * self.options.cost.linear_ns * terms as f64 / bootstraps.max(1) as f64;
         let share = self.linear_share();
-        let score = |p: &TfheParams| {
+        let score = |p: &ParameterSet| {
             let table = noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
             if bootstraps == 0 { noise::input_variance(p) } else { table + share * noise::bootstrap_variance(p).sqrt() }
         };
@@ -112,7 +112,7 @@ impl Search<'_> {
     ///
     /// Both grow together as [`crate::tfhe::planner::quantise`] balances them, so one reference set tells the factor for all.
     fn linear_share(&self) -> f64 {
-        let reference = TfheParams {
+        let reference = ParameterSet {
             lwe_dimension: 800,
             grouping_factor: 1,
             glwe_dimension: 1,

@@ -23,7 +23,7 @@ use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use crate::tfhe::params::set::TfheParams;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::params::set::bits;
 use crate::tfhe::plan::table::Table;
 use crate::tfhe::plan::{Plan, PlanStage};
@@ -138,7 +138,7 @@ struct Group {
 impl Source<'_> {
     /// Quantises for one parameter set.
     #[must_use]
-    pub fn quantise(&self, tfhe: &TfheParams, settings: &Settings) -> Quantised {
+    pub fn quantise(&self, tfhe: &ParameterSet, settings: &Settings) -> Quantised {
         let table_noise = noise::keyswitch_variance(tfhe) + noise::modulus_switch_variance(tfhe);
         let guard = (GUARD_SIGMAS * (2.0 * table_noise).sqrt()).min(0.12);
         let scales: Vec<Vec<Scale>> = self
@@ -194,7 +194,7 @@ impl Source<'_> {
     }
 
     /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in order.
-    pub(crate) fn assemble(&self, tfhe: &TfheParams, encoding: &Encoding<'_>, limit: f64) -> Plan {
+    pub(crate) fn assemble(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
         let stages = self.stages(encoding, &group_of, limit);
         let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding, limit);
@@ -219,7 +219,7 @@ impl Source<'_> {
         group_of
     }
 
-    fn groups(&self, tfhe: &TfheParams, scales: &[Vec<Scale>]) -> Vec<Group> {
+    fn groups(&self, tfhe: &ParameterSet, scales: &[Vec<Scale>]) -> Vec<Group> {
         let group = |variance, origin| Group {
             variance,
             origin,
@@ -329,7 +329,7 @@ impl Source<'_> {
         QuantisedRow { sources: row.taps.iter().map(|tap| tap.source).collect(), weights, bias: to_word(constant) }
     }
 
-    fn params(&self, tfhe: &TfheParams, encoding: &Encoding<'_>) -> Params {
+    fn params(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>) -> Params {
         let outputs = encoding.outputs;
         let (low, high) = self.calibration.input_range;
         let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));

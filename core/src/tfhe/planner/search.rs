@@ -2,13 +2,13 @@
 
 use crate::tfhe::cost::CostModel;
 use crate::tfhe::noise;
-use crate::tfhe::params::set::{MOST_GROUPING, TfheParams};
+use crate::tfhe::params::set::{MOST_GROUPING, ParameterSet};
 
 /// A parameter set with its predicted cost and noise.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     /// The set.
-    pub params: TfheParams,
+    pub params: ParameterSet,
     /// Thread-seconds of one keyswitch and bootstrap.
     pub seconds: f64,
     /// Score of its noise, in turns squared: lower is better.
@@ -16,7 +16,7 @@ pub struct Candidate {
 }
 
 /// Every (k, N, l, n, g, l_ks) with the bases of least noise and the noise bounds of the security curves.
-fn all_sets() -> Vec<TfheParams> {
+fn all_sets() -> Vec<ParameterSet> {
     let mut sets = Vec::new();
     for log2_size in 8..=14 {
         let polynomial_size = 1_usize << log2_size;
@@ -29,16 +29,17 @@ fn all_sets() -> Vec<TfheParams> {
                 let dimensions = (540..=1100_usize).step_by(10);
                 for (n, grouping_factor) in dimensions.flat_map(|n| (1..=MOST_GROUPING).map(move |g| (n, g))) {
                     let n = n.next_multiple_of(grouping_factor);
-                    let base = TfheParams::with_least_noise(n, glwe_dimension, polynomial_size, (1, pbs_level), (1, 1));
-                    let base = TfheParams { grouping_factor, ..base };
+                    let base =
+                        ParameterSet::with_least_noise(n, glwe_dimension, polynomial_size, (1, pbs_level), (1, 1));
+                    let base = ParameterSet { grouping_factor, ..base };
                     let pbs_base_log = best_base(31 / pbs_level, |b| {
-                        noise::bootstrap_variance(&TfheParams { pbs_base_log: b, ..base })
+                        noise::bootstrap_variance(&ParameterSet { pbs_base_log: b, ..base })
                     });
                     for ks_level in 1..=10 {
                         let ks_base_log = best_base((31 / ks_level).min(15), |b| {
-                            noise::keyswitch_variance(&TfheParams { ks_base_log: b, ks_level, ..base })
+                            noise::keyswitch_variance(&ParameterSet { ks_base_log: b, ks_level, ..base })
                         });
-                        sets.push(TfheParams { pbs_base_log, ks_base_log, ks_level, ..base });
+                        sets.push(ParameterSet { pbs_base_log, ks_base_log, ks_level, ..base });
                     }
                 }
             }
@@ -56,7 +57,7 @@ fn best_base(largest: usize, variance: impl Fn(usize) -> f64) -> usize {
 /// `score` gives the noise of a set; bootstraps cost what `model` says, and `row_words_seconds` is added for every word of a row
 /// (the linear maps' share).
 #[must_use]
-pub fn frontier(model: &CostModel, row_word_seconds: f64, score: impl Fn(&TfheParams) -> f64) -> Vec<Candidate> {
+pub fn frontier(model: &CostModel, row_word_seconds: f64, score: impl Fn(&ParameterSet) -> f64) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = all_sets()
         .into_iter()
         .map(|params| Candidate {
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_frontier_falls_in_noise_as_it_rises_in_cost() {
-        let score = |p: &TfheParams| noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
+        let score = |p: &ParameterSet| noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
         let frontier = frontier(&CostModel::default(), 0.0, score);
         assert!(frontier.len() > 10);
         assert!(frontier.windows(2).all(|w| w[0].seconds <= w[1].seconds && w[0].noise > w[1].noise));
