@@ -72,7 +72,8 @@ fn measure<T: WithSimd<Output = f64>>(work: impl Fn() -> T + Sync) -> f64 {
     (0..rayon::current_num_threads()).into_par_iter().with_max_len(1).map(thread).sum()
 }
 
-/// Rates of the widest instruction set that there is; word products stand in for the byte products of tensor cores, four for one.
+/// Rates of the widest instruction set that there is; word products stand in for the byte products of tensor cores,
+/// four for one.
 #[must_use]
 pub fn cpu_rates() -> Rates {
     let words = measure(|| Words);

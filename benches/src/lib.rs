@@ -16,7 +16,8 @@ use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Pr
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 
-/// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses among.
+/// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses
+/// among.
 #[must_use]
 pub fn sets() -> Vec<(String, ParameterSet)> {
     [

@@ -88,7 +88,8 @@ pub struct Planning {
 /// Where an inference runs.
 #[derive(ClapArgs)]
 pub struct Running {
-    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several share out a batch, as in cuda:0,1
+    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several share out a batch, as in
+    /// cuda:0,1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads of the CPU backend; 0 for all cores

@@ -121,8 +121,8 @@ impl AnyKey {
         }
     }
 
-    /// Decrypts a batch and applies the client's operators. With `shares`, noise hides that of the encryption, for so many results that
-    /// leave the client's hands.
+    /// Decrypts a batch and applies the client's operators. With `shares`, noise hides that of the encryption, for so
+    /// many results that leave the client's hands.
     ///
     /// # Errors
     /// As [`AnyKey::decrypt_values`]; as [`CkksKey::decrypt`]; [`ClientError::NotShared`] for TFHE.

@@ -1,7 +1,7 @@
 //! What only the data owner may do: make keys, encrypt, decrypt.
 //!
-//! This is the one crate that can name a secret key. Secrets have no `Debug`, no `Clone` and no `Serialize`, live in memory that is
-//! wiped when it is freed, and are seeded by the operating system.
+//! This is the one crate that can name a secret key. Secrets have no `Debug`, no `Clone` and no `Serialize`, live in
+//! memory that is wiped when it is freed, and are seeded by the operating system.
 
 pub mod ckks;
 mod error;

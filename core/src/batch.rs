@@ -11,7 +11,8 @@ use crate::progress::Progress;
 pub struct Timings {
     /// From the first upload to the last download.
     pub total: Duration,
-    /// By kind of step, on the queue that took longest; empty unless asked for, since telling steps apart means waiting for each.
+    /// By kind of step, on the queue that took longest; empty unless asked for, since telling steps apart means waiting
+    /// for each.
     pub steps: Vec<(&'static str, Duration)>,
 }
 
@@ -56,8 +57,8 @@ pub trait Queue: Sync {
 
 /// What every queue gave, a list of ranges with results for each, in order.
 ///
-/// Units are shared out evenly. A queue that fails does not stop the others; the first failure is returned when all are done. Where
-/// memory is short, passes are halved, and the user is told.
+/// Units are shared out evenly. A queue that fails does not stop the others; the first failure is returned when all are
+/// done. Where memory is short, passes are halved, and the user is told.
 ///
 /// # Errors
 /// The first queue's that failed for good.

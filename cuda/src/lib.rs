@@ -1,7 +1,7 @@
 //! The CUDA backend: everything that a TFHE inference needs, resident on one NVIDIA device.
 //!
-//! Kernels come from [`heman_kernels`] as machine code; building needs no CUDA, running needs the NVIDIA driver only. All steps are
-//! queued on one stream, so that only downloads and [`heman_core::device::Device::sync`] wait.
+//! Kernels come from [`heman_kernels`] as machine code; building needs no CUDA, running needs the NVIDIA driver only.
+//! All steps are queued on one stream, so that only downloads and [`heman_core::device::Device::sync`] wait.
 
 mod device;
 mod devices;

@@ -12,7 +12,8 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Source: CUDA C++ programming guide, throughput of arithmetic instructions; tensor core rates of NVIDIA's data sheets.
+    /// Source: CUDA C++ programming guide, throughput of arithmetic instructions; tensor core rates of NVIDIA's data
+    /// sheets.
     pub(crate) fn new(multiprocessors: usize, clock_hz: f64, compute_capability: (i32, i32)) -> Self {
         let clocks = multiprocessors as f64 * clock_hz;
         let (doubles, bytes) = match compute_capability {

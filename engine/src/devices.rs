@@ -28,11 +28,12 @@ pub(crate) enum Opened {
 }
 
 impl Devices {
-    /// Opens devices for a plan; `threads` are the host's, 0 for all cores. Where the choice is ours, `progress` is told why a GPU
-    /// that is there is not used.
+    /// Opens devices for a plan; `threads` are the host's, 0 for all cores. Where the choice is ours, `progress` is
+    /// told why a GPU that is there is not used.
     ///
     /// # Errors
-    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, [`EngineError::OnlyCpu`].
+    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run,
+    /// [`EngineError::OnlyCpu`].
     pub fn open(
         choice: &DeviceChoice,
         threads: usize,

@@ -1,7 +1,7 @@
 //! Devices, and sessions of either scheme on them.
 //!
-//! A server, whatever its shell, opens devices for a plan, loads a client's evaluation key, and runs encrypted inputs pass by pass.
-//! Nothing here can name a secret key.
+//! A server, whatever its shell, opens devices for a plan, loads a client's evaluation key, and runs encrypted inputs
+//! pass by pass. Nothing here can name a secret key.
 
 mod choice;
 mod devices;

@@ -79,8 +79,8 @@ pub trait Session {
 }
 
 impl Devices {
-    /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs. With `is_timed` steps are told
-    /// apart in [`Timings`], which costs a little time.
+    /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs. With
+    /// `is_timed` steps are told apart in [`Timings`], which costs a little time.
     ///
     /// # Errors
     /// [`EngineError::Scheme`] if plan, key and devices are not of one scheme; whatever the devices fail with.

@@ -1,7 +1,7 @@
 //! Kernel sources, the images compiled from them, and the parameter blocks that kernels and hosts share.
 //!
-//! `kernels/cuda` holds CUDA C++, `kernels/images` what `kernels/compile` makes of it: machine code for sm_80, sm_90, sm_100 and
-//! sm_120, and PTX that newer drivers compile for everything else.
+//! `kernels/cuda` holds CUDA C++, `kernels/images` what `kernels/compile` makes of it: machine code for sm_80, sm_90,
+//! sm_100 and sm_120, and PTX that newer drivers compile for everything else.
 
 mod images;
 mod parameters;

@@ -5,8 +5,8 @@ use crate::images::{Image, LWE_BOOTSTRAP};
 /// Of all shapes, as in `lwe_bootstrap.cu`.
 const MOST_CIPHERTEXTS: usize = 5;
 
-/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`: warps are shared out evenly to a
-/// multiprocessor's four parts, or nearly so, and registers are enough.
+/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`: warps are
+/// shared out evenly to a multiprocessor's four parts, or nearly so, and registers are enough.
 pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
     shape(256, 5, 5),
     shape(256, 6, 4),
@@ -79,7 +79,8 @@ impl BootstrapShape {
 mod tests {
     use super::*;
 
-    /// Spilled bytes that are allowed: a few loop-invariant words, where transforms or sums take all the registers there are.
+    /// Spilled bytes that are allowed: a few loop-invariant words, where transforms or sums take all the registers
+    /// there are.
     fn spill_budget(kernel: &str) -> u32 {
         if kernel.starts_with("lwe_bootstrap") { 64 } else { 0 }
     }

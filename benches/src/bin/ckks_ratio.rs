@@ -1,6 +1,7 @@
 //! CKKS multiplication with relinearisation and rotation beside SEAL, one thread each, in one run.
 //!
-//! `ckks_ratio PYTHON [ROUNDS]`: PYTHON is an interpreter that has the wheel `tenseal`; rounds of ours and SEAL's alternate.
+//! `ckks_ratio PYTHON [ROUNDS]`: PYTHON is an interpreter that has the wheel `tenseal`; rounds of ours and SEAL's
+//! alternate.
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
-//! `device_report [cpu|cuda[:N]] [--quick] [--json FILE]`: the suite against the reference, noise against prediction and against
-//! the CPU with the same keys, then times beside their bounds. Ends with status 1 if anything was wrong. `--quick` stays with toy
-//! parameters and small batches.
+//! `device_report [cpu|cuda[:N]] [--quick] [--json FILE]`: the suite against the reference, noise against prediction
+//! and against the CPU with the same keys, then times beside their bounds. Ends with status 1 if anything was wrong.
+//! `--quick` stays with toy parameters and small batches.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Keyswitch and bootstrap beside tfhe-rs's, interleaved in one run on the same threads.
 //!
-//! The reference is one keyswitch and bootstrap of PARAM_MESSAGE_2_CARRY_2_KS_PBS (n = 918, k = 1, N = 2048, bootstrap base 2^23
-//! with one level, keyswitch base 2^4 with four, 64-bit words) on every thread at once.
+//! The reference is one keyswitch and bootstrap of PARAM_MESSAGE_2_CARRY_2_KS_PBS (n = 918, k = 1, N = 2048, bootstrap
+//! base 2^23 with one level, keyswitch base 2^4 with four, 64-bit words) on every thread at once.
 //!
 //! Usage: `pbs_ratio [rounds]`
 

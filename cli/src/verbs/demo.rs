@@ -141,7 +141,8 @@ fn classify(
     Ok(())
 }
 
-/// Draws 8 x 8 grey values, two rows of pixels in a line of half blocks would lose grey: one line a row, two columns a pixel.
+/// Draws 8 x 8 grey values, two rows of pixels in a line of half blocks would lose grey: one line a row, two columns a
+/// pixel.
 fn picture(image: &[f32], captions: &[String]) -> String {
     const SHADES: [&str; 5] = ["  ", "░░", "▒▒", "▓▓", "██"];
     let mut text = String::new();

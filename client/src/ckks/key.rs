@@ -87,8 +87,8 @@ impl CkksKey {
     /// Encrypts a batch of inputs, one after the other in `values`. Noise: that of fresh ciphertexts.
     ///
     /// # Errors
-    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are not
-    /// finite or outside of the range that the parameters were made for.
+    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values
+    /// that are not finite or outside of the range that the parameters were made for.
     pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
         let encoding = &self.params.input;
         let expected = encoding.tensor.len();
@@ -158,10 +158,11 @@ impl CkksKey {
 
     /// Decrypts a batch and applies the client's operators. The result has a batch axis if the input had one.
     ///
-    /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of deviation
-    /// `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, so that who has up to so many results and their
-    /// ciphertexts gains no more than 30 bits of statistical security allow.
-    /// Source: Li, Micciancio, Schultz, Sorrell, CRYPTO 2022, theorem 1; OpenFHE's NOISE_FLOODING_DECRYPT takes the same size.
+    /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of
+    /// deviation `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, so that who has up to so many
+    /// results and their ciphertexts gains no more than 30 bits of statistical security allow.
+    /// Source: Li, Micciancio, Schultz, Sorrell, CRYPTO 2022, theorem 1; OpenFHE's NOISE_FLOODING_DECRYPT takes the
+    /// same size.
     ///
     /// # Errors
     /// As [`CkksKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.

@@ -52,7 +52,8 @@ impl CkksSecretKey {
         SeededCiphertext { seed, body }
     }
 
-    /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes' product.
+    /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes'
+    /// product.
     #[must_use]
     pub fn decrypt(&self, context: &Ring, ciphertext: &Ciphertext) -> Vec<f64> {
         let degree = context.degree();

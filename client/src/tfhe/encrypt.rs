@@ -15,11 +15,12 @@ use crate::values::check_values;
 impl SecretKey {
     /// Encrypts a batch of inputs, one after the other in `values`.
     ///
-    /// Each value x becomes an LWE body of phase `x * turns_per_unit` plus TUniform noise; masks come from a fresh seed an input.
+    /// Each value x becomes an LWE body of phase `x * turns_per_unit` plus TUniform noise; masks come from a fresh seed
+    /// an input.
     ///
     /// # Errors
-    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are not
-    /// finite or outside of the range that the parameters were made for.
+    /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values
+    /// that are not finite or outside of the range that the parameters were made for.
     pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
         let encoding = &self.params().input;
         let expected = encoding.tensor.len();

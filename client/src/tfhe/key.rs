@@ -52,7 +52,8 @@ impl SecretKey {
         &self.params
     }
 
-    /// Makes the evaluation key. The keyswitching key is quick; the bootstrapping key takes all cores for a second or two.
+    /// Makes the evaluation key. The keyswitching key is quick; the bootstrapping key takes all cores for a second or
+    /// two.
     #[must_use]
     pub fn evaluation_key(&self, progress: &dyn Progress) -> SeededEvaluationKey {
         let p = self.params.tfhe;

@@ -1,8 +1,8 @@
 //! RNS-CKKS: approximate arithmetic on vectors of N/2 numbers.
 //!
 //! Polynomials mod X^N + 1 are kept as residues modulo primes below 2^30, `u32[limb][N]`, one layout for every backend.
-//! Sources: Cheon, Kim, Kim, Song (ASIACRYPT 2017); Cheon, Han, Kim, Kim, Song (SAC 2018) for the RNS variant; Han and Ki (CT-RSA
-//! 2020) for hybrid key switching.
+//! Sources: Cheon, Kim, Kim, Song (ASIACRYPT 2017); Cheon, Han, Kim, Kim, Song (SAC 2018) for the RNS variant; Han and
+//! Ki (CT-RSA 2020) for hybrid key switching.
 
 pub mod cost;
 pub mod cpu;

@@ -1,8 +1,8 @@
 //! Noise of every operation, as the standard deviation of one coefficient's error, in units of 1 / scale.
 //!
-//! Errors are treated as independent and Gaussian, secrets as uniform ternary (2N/3 non-zero coefficients on average). A slot's
-//! error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim, Papadimitriou, Polyakov,
-//! CT-RSA 2022 (section 3, RNS variant).
+//! Errors are treated as independent and Gaussian, secrets as uniform ternary (2N/3 non-zero coefficients on average).
+//! A slot's error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim,
+//! Papadimitriou, Polyakov, CT-RSA 2022 (section 3, RNS variant).
 
 use crate::ckks::params::set::ParameterSet;
 
@@ -16,7 +16,8 @@ fn degree(params: &ParameterSet) -> f64 {
     f64::from(params.log2_degree).exp2()
 }
 
-/// A ciphertext made with a public key: the key's own error and the second error meet ternary polynomials, `3.2 sqrt(1 + 4N/3)`.
+/// A ciphertext made with a public key: the key's own error and the second error meet ternary polynomials,
+/// `3.2 sqrt(1 + 4N/3)`.
 #[must_use]
 pub fn public_encryption(params: &ParameterSet) -> f64 {
     FRESH_DEVIATION * (1.0 + 4.0 * degree(params) / 3.0).sqrt()
@@ -28,8 +29,9 @@ pub fn rescale(params: &ParameterSet) -> f64 {
     ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
 }
 
-/// A product, at the product of both scales: each factor's error times the other's root mean square slot. A factor is given by its
-/// error's deviation, its scale and its slots' root mean square; a plaintext's error is that of rounding, [`ENCODING_DEVIATION`].
+/// A product, at the product of both scales: each factor's error times the other's root mean square slot. A factor is
+/// given by its error's deviation, its scale and its slots' root mean square; a plaintext's error is that of rounding,
+/// [`ENCODING_DEVIATION`].
 ///
 /// The key switch behind a product of ciphertexts is negligible beside it.
 #[must_use]
@@ -37,9 +39,11 @@ pub fn product(a: (f64, f64, f64), b: (f64, f64, f64)) -> f64 {
     (a.0 * b.1 * b.2).hypot(b.0 * a.1 * a.2)
 }
 
-/// A key switch at `limbs` limbs: the digits' products with the key's errors, divided by P, and the rounding of that division.
+/// A key switch at `limbs` limbs: the digits' products with the key's errors, divided by P, and the rounding of that
+/// division.
 ///
-/// Digits come from the approximate base conversion: the sum of as many centred uniform parts below D as there are limbs.
+/// Digits come from the approximate base conversion: the sum of as many centred uniform parts below D as there are
+/// limbs.
 #[must_use]
 pub fn key_switch(params: &ParameterSet, limbs: usize) -> f64 {
     let alpha = params.special_primes.len();

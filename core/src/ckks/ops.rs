@@ -51,8 +51,8 @@ pub struct Position<'a, C> {
 /// Batched steps of RNS-CKKS.
 ///
 /// # Errors
-/// All steps fail with [`CkksError::Level`], [`CkksError::Scale`] or [`CkksError::Depth`] for operands that do not fit, and with
-/// [`CkksError::Device`] where a device is full or fails.
+/// All steps fail with [`CkksError::Level`], [`CkksError::Scale`] or [`CkksError::Depth`] for operands that do not fit,
+/// and with [`CkksError::Device`] where a device is full or fails.
 #[allow(clippy::missing_errors_doc, reason = "stated once for all steps")]
 pub trait RnsOps: Sync + Sized {
     /// A ciphertext on the device.
@@ -74,7 +74,8 @@ pub trait RnsOps: Sync + Sized {
         &self.context().params
     }
 
-    /// How much the device takes at a time: few rows where caches and memory count, all that are ready where launches do.
+    /// How much the device takes at a time: few rows where caches and memory count, all that are ready where launches
+    /// do.
     fn width(&self) -> Width;
 
     /// Fresh ciphertexts of one scale with their masks, which the device makes from their seeds.
@@ -134,7 +135,8 @@ pub trait RnsOps: Sync + Sized {
         factors: &[Constant<'_, Self::Plaintext>],
     ) -> Result<(), CkksError>;
 
-    /// The wanted rows of a matrix times the terms, position by position, at the matrix's limbs and scale; not yet rescaled.
+    /// The wanted rows of a matrix times the terms, position by position, at the matrix's limbs and scale; not yet
+    /// rescaled.
     /// Noise: that of the terms times their numbers, and half a unit of each message from rounding its number.
     ///
     /// Errors: [`CkksError::Plan`] for another number of terms, or a kernel that the matrix does not have.
@@ -170,9 +172,9 @@ pub trait RnsOps: Sync + Sized {
         self.rescale(self.multiply(pairs, key)?)
     }
 
-    /// Values of polynomials of one kind without their gain. Constant i of [`crate::ckks::plan::activation::Form::constants`] for
-    /// element e is `constants[i][e]`, encoded for the state that [`crate::ckks::plan::uses::uses`] gives. For
-    /// products `u` holds all first factors, then all second ones.
+    /// Values of polynomials of one kind without their gain. Constant i of
+    /// [`crate::ckks::plan::activation::Form::constants`] for element e is `constants[i][e]`, encoded for the state
+    /// that [`crate::ckks::plan::uses::uses`] gives. For products `u` holds all first factors, then all second ones.
     fn activate(
         &self,
         key: &Self::SwitchKey,
@@ -198,8 +200,8 @@ pub trait RnsOps: Sync + Sized {
         Ok(())
     }
 
-    /// Every ciphertext under the automorphisms of all keys, `None` leaving it as it is, at the lowest of its limbs and `limbs`; its digits
-    /// are made once. One vector a ciphertext. Noise: as [`RnsOps::rotate`].
+    /// Every ciphertext under the automorphisms of all keys, `None` leaving it as it is, at the lowest of its limbs and
+    /// `limbs`; its digits are made once. One vector a ciphertext. Noise: as [`RnsOps::rotate`].
     fn rotate_hoisted(
         &self,
         batch: &[&Self::Ciphertext],

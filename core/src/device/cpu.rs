@@ -16,8 +16,8 @@ pub struct CpuBackend {
 impl CpuBackend {
     /// A backend on `threads` threads; 0 stands for all cores.
     ///
-    /// The environment variable `HEMAN_CPU_SIMD` (`scalar`, `avx2`, `avx512`) forces an instruction set for tests; what the
-    /// processor lacks is not used.
+    /// The environment variable `HEMAN_CPU_SIMD` (`scalar`, `avx2`, `avx512`) forces an instruction set for tests; what
+    /// the processor lacks is not used.
     ///
     /// # Errors
     /// [`BackendError::Device`] if the threads cannot be started.

@@ -1,6 +1,7 @@
 //! Compiles a loop for every instruction set and picks one at run time.
 
-/// Defines `fn $name(arch, …)`, which runs `$body(…)` (an `#[inline(always)]` function) compiled for the given [`pulp::Arch`].
+/// Defines `fn $name(arch, …)`, which runs `$body(…)` (an `#[inline(always)]` function) compiled for the given
+/// [`pulp::Arch`].
 ///
 /// Closures are not inlined into a function with target features reliably; named functions are.
 macro_rules! for_each_arch {

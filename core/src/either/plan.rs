@@ -88,7 +88,8 @@ impl AnyPlan {
         }
     }
 
-    /// The output that an encrypted evaluation without any noise would give, where the scheme approximates the network by one.
+    /// The output that an encrypted evaluation without any noise would give, where the scheme approximates the network
+    /// by one.
     #[must_use]
     pub fn without_noise(&self, input: &[f32]) -> Option<Vec<f64>> {
         match self {

@@ -95,7 +95,8 @@ impl Estimate {
 /// Plans for a scheme, or for both and takes the faster one.
 ///
 /// # Errors
-/// [`PlanError`]; where neither scheme has a plan it is TFHE's, which is about the model or the data, not about depth or polynomials.
+/// [`PlanError`]; where neither scheme has a plan it is TFHE's, which is about the model or the data, not about depth
+/// or polynomials.
 pub fn plan(
     scheme: Option<Scheme>,
     network: &Network,

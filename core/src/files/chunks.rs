@@ -1,9 +1,9 @@
 //! A file's body in chunks, written and read one after the other.
 //!
 //! Behind each chunk of [`CHUNK_BYTES`] stands its BLAKE3 digest, keyed with the header's checksum and followed by the
-//! chunk's number, so that chunks can neither be exchanged, nor cut off, nor come from another file unnoticed. The digests
-//! stand behind the chunks and not in a table: a writer then needs no room before it knows them, and neither side has to
-//! go back in the file.
+//! chunk's number, so that chunks can neither be exchanged, nor cut off, nor come from another file unnoticed. The
+//! digests stand behind the chunks and not in a table: a writer then needs no room before it knows them, and neither
+//! side has to go back in the file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Write};

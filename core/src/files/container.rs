@@ -2,8 +2,8 @@
 //! ([`crate::files::chunks`]).
 //!
 //! The *binding* is the digest of the public parameters that a file belongs to; keys, ciphertexts and plans of one
-//! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The *fingerprint* does the same
-//! for the files of one key. Checksums catch accidents; they do not authenticate.
+//! `params.json` carry the same binding, and a verb refuses files whose bindings differ. The *fingerprint* does the
+//! same for the files of one key. Checksums catch accidents; they do not authenticate.
 
 use crate::files::scheme::Scheme;
 
@@ -29,7 +29,8 @@ const CHECKSUM_AT: usize = LENGTH_AT + 8;
 /// Digest of the public parameters that a file belongs to.
 pub type Binding = [u8; 32];
 
-/// 128 random bits that a key draws when it is made, by which its files know each other. They say nothing about the secret.
+/// 128 random bits that a key draws when it is made, by which its files know each other. They say nothing about the
+/// secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 16]);
 

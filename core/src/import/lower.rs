@@ -178,7 +178,8 @@ impl<'a> Lowering<'a> {
         first
     }
 
-    /// The encrypted input of a node that has one, materialised; the stored copy is replaced, so that other readers share it.
+    /// The encrypted input of a node that has one, materialised; the stored copy is replaced, so that other readers
+    /// share it.
     pub fn materialised_input(
         &mut self,
         node: &TypedNode,

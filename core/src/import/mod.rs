@@ -1,5 +1,5 @@
-//! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows and
-//! functions.
+//! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows
+//! and functions.
 
 mod element;
 mod error;

@@ -234,7 +234,8 @@ fn unknown_function(name: &str) -> Refusal {
     Refusal::new(format!("the function {name} is not known"), "replace it by supported functions")
 }
 
-/// `Less` with its operands, for comparisons that are spelled otherwise; inclusive ones are negations of their opposites.
+/// `Less` with its operands, for comparisons that are spelled otherwise; inclusive ones are negations of their
+/// opposites.
 fn comparison(name: &str) -> Option<(Binary, bool)> {
     match name {
         "Less" | "LT" | "Lt" | "GreaterEq" | "GTE" | "Gte" => Some((Binary::Less, false)),

@@ -51,7 +51,8 @@ fn for_each(shape: &[usize], mut visit: impl FnMut(&[usize])) {
     }
 }
 
-/// One tap of a window: output element, input element, and the kernel's (output channel, input channel in group, position).
+/// One tap of a window: output element, input element, and the kernel's (output channel, input channel in group,
+/// position).
 pub struct WindowTap {
     /// Index in the output tensor.
     pub output: usize,
@@ -61,8 +62,8 @@ pub struct WindowTap {
     pub kernel: usize,
 }
 
-/// Visits the taps of a pooling window, output by output; `visit` gets output index, input indices, and the window's full size with
-/// padding.
+/// Visits the taps of a pooling window, output by output; `visit` gets output index, input indices, and the window's
+/// full size with padding.
 pub fn pool(
     spec: &PoolSpec,
     input_shape: &[usize],

@@ -2,10 +2,10 @@
 //!
 //! Every model the importer accepts becomes a list of [`Stage`]s. A stage computes, for each of its rows, an affine
 //! combination of values that exist already (the encrypted inputs and the outputs of earlier stages) and applies one
-//! univariate function to it, or multiplies two such combinations (for TFHE [`crate::tfhe::planner::products`] makes squares of that). That
-//! is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything linear between two functions
-//! (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into the affine rows and costs no
-//! bootstrap.
+//! univariate function to it, or multiplies two such combinations (for TFHE [`crate::tfhe::planner::products`] makes
+//! squares of that). That is what one homomorphic step does: linear map, keyswitch, bootstrap. Everything linear
+//! between two functions (convolution, pooling, normalisation, padding, reshapes, residual sums) is folded into the
+//! affine rows and costs no bootstrap.
 //!
 //! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
 //! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
@@ -48,7 +48,8 @@ pub struct Stage {
     pub shape: Vec<usize>,
     /// One affine form a row.
     pub rows: Vec<Row>,
-    /// Where the stage multiplies, for each row what it is multiplied with; its functions are identities then. Empty elsewhere.
+    /// Where the stage multiplies, for each row what it is multiplied with; its functions are identities then. Empty
+    /// elsewhere.
     pub factors: Vec<Row>,
     /// For each row its channel: rows of one channel share a function, a range and a table.
     pub channel: Vec<u32>,
@@ -130,7 +131,8 @@ impl Network {
         self.evaluate_with(input, |_, _, _| ())
     }
 
-    /// As [`Network::evaluate`]; calls `see` with stage, row and argument of every function, in the order of evaluation.
+    /// As [`Network::evaluate`]; calls `see` with stage, row and argument of every function, in the order of
+    /// evaluation.
     pub fn evaluate_with(&self, input: &[f64], mut see: impl FnMut(usize, usize, f64)) -> (Vec<f64>, Vec<f64>) {
         let mut values = Vec::with_capacity(self.value_count());
         values.extend_from_slice(input);

@@ -23,8 +23,9 @@ impl Calibration {
         Self::trace(network, inputs, |_| (), |(), _, _, _| ()).0
     }
 
-    /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it is called with
-    /// what `start` gave for the input's number, and with stage, row and argument in the order of evaluation.
+    /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it
+    /// is called with what `start` gave for the input's number, and with stage, row and argument in the order of
+    /// evaluation.
     pub fn trace<T: Send>(
         network: &Network,
         inputs: &[Vec<f32>],

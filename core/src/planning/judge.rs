@@ -15,8 +15,8 @@ const MAX_SIMULATED_TERMS: usize = 1 << 34;
 /// What the model's output is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Classification if the model ends in Softmax or ArgMax, or has activations and ends in a linear layer with one vector of 2
-    /// to 1,000 outputs.
+    /// Classification if the model ends in Softmax or ArgMax, or has activations and ends in a linear layer with one
+    /// vector of 2 to 1,000 outputs.
     Auto,
     /// The loss is the share of inputs whose argmax changes.
     Classify,
@@ -68,7 +68,8 @@ impl<'a> Judge<'a> {
         Self { calibration, class_axis, shape }
     }
 
-    /// Judges whatever gives an output for an input and a seed, with so many terms, classifiers at most `repeats` times an input.
+    /// Judges whatever gives an output for an input and a seed, with so many terms, classifiers at most `repeats` times
+    /// an input.
     pub(crate) fn judge(&self, terms: usize, repeats: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
         let inputs = &self.calibration.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);

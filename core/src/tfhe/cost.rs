@@ -5,7 +5,8 @@ use crate::tfhe::params::set::ParameterSet;
 /// Nanoseconds a unit of work on one thread.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CostModel {
-    /// A floating-point instruction's share of the blind rotation, per real operation counted by [`blind_rotation_operations`].
+    /// A floating-point instruction's share of the blind rotation, per real operation counted by
+    /// [`blind_rotation_operations`].
     pub rotation_ns: f64,
     /// A 32-bit multiply-accumulate of the keyswitch.
     pub keyswitch_ns: f64,
@@ -23,9 +24,9 @@ impl Default for CostModel {
 /// What a point of a factor costs, in operations of the transforms: it is looked up.
 const FACTOR_OPERATIONS: f64 = 6.0;
 
-/// Operations of one blind rotation: per group of key bits `(k+1)(l+1)` FFTs of N/2 points with conversions, and for each GGSW ciphertext
-/// `(k+1)^2 l N/2` complex multiply-accumulates of 4 operations; with more than one bit a group also, for each GGSW ciphertext, factors of N/2
-/// points, and `(k+1) l N/2` complex products with them.
+/// Operations of one blind rotation: per group of key bits `(k+1)(l+1)` FFTs of N/2 points with conversions, and for
+/// each GGSW ciphertext `(k+1)^2 l N/2` complex multiply-accumulates of 4 operations; with more than one bit a group
+/// also, for each GGSW ciphertext, factors of N/2 points, and `(k+1) l N/2` complex products with them.
 ///
 /// Source for the FFT: M (3.07 log2 M + 4) with fused multiply-adds, M = N/2; conversions: 4 a coefficient.
 #[must_use]

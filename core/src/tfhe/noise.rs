@@ -1,8 +1,9 @@
 //! Noise of every homomorphic step, as a variance on the torus R/Z, and where the formulas come from.
 //!
-//! Symbols as in the literature: n, k, N, base `B = 2^b`, `l` levels, binary secrets. Ciphertext words live mod `q = 2^32`,
-//! the bootstrapping key mod `2^64`. Formulas: tfhe-rs `core_crypto/commons/noise_formulas` (keyswitch, bootstrap, centred
-//! modulus switch), after Chillotti et al. (J. Cryptology 2020) and Bernard et al. (ePrint 2025/809).
+//! Symbols as in the literature: n, k, N, base `B = 2^b`, `l` levels, binary secrets. Ciphertext words live mod
+//! `q = 2^32`, the bootstrapping key mod `2^64`. Formulas: tfhe-rs `core_crypto/commons/noise_formulas` (keyswitch,
+//! bootstrap, centred modulus switch), after Chillotti et al. (J. Cryptology 2020) and Bernard et al. (ePrint
+//! 2025/809).
 
 use crate::model::erf::{erf, erfc_tail};
 use crate::tfhe::params::security::tuniform_log2_std;
@@ -43,13 +44,13 @@ pub fn modulus_switch_variance(params: &ParameterSet) -> f64 {
 
 /// Variance of a bootstrap's output, whatever its input's was.
 ///
-/// Per key bit, where bits are taken one by one: the external product `l N (k+1) V_bsk (B^2/12 + 1/6)`, the gadget rounding
-/// `(kN/2 + 1) B^(-2l)/24 + kN/2 / (48 * 2^128)`, the rounding of 32-bit accumulators `(kN/2 + 1) / (12 q^2)`, and the
-/// rounding of the double-precision FFT [`fft_variance`].
+/// Per key bit, where bits are taken one by one: the external product `l N (k+1) V_bsk (B^2/12 + 1/6)`, the gadget
+/// rounding `(kN/2 + 1) B^(-2l)/24 + kN/2 / (48 * 2^128)`, the rounding of 32-bit accumulators `(kN/2 + 1) / (12 q^2)`,
+/// and the rounding of the double-precision FFT [`fft_variance`].
 ///
-/// Groups of g bits have `c = 2^g - 1` external products of the accumulator itself, each then multiplied by `X^e - 1`, which doubles its
-/// variance: `2 c` times that of a product (and of its FFT) a group. The gadget rounding of the accumulator counts where a bit is set:
-/// twice, with probability `1 - 2^-g`, instead of once with 1/2.
+/// Groups of g bits have `c = 2^g - 1` external products of the accumulator itself, each then multiplied by `X^e - 1`,
+/// which doubles its variance: `2 c` times that of a product (and of its FFT) a group. The gadget rounding of the
+/// accumulator counts where a bit is set: twice, with probability `1 - 2^-g`, instead of once with 1/2.
 #[must_use]
 pub fn bootstrap_variance(params: &ParameterSet) -> f64 {
     let (b, l) = (params.pbs_base_log as f64, params.pbs_level as f64);
@@ -73,9 +74,10 @@ pub fn bootstrap_variance(params: &ParameterSet) -> f64 {
 /// Source: the fit in tfhe-rs's noise formulas for a 53-bit mantissa,
 /// `0.00705 * 2^(2 (64 - 53)) (B / 2^64)^2 l^1.01827 k^1.22003 N^2.22003 (k+1)^1.01827`.
 ///
-/// That is for one external product. Where those of all sets of a group of bits are summed before the inverse transform, the chain of
-/// additions has `(2^g - 2) (k+1) l` terms more, each rounding a sum that grows: half a rounding a term beside the `log2 M + 1` of the
-/// transform. (Ours: 1.2 for g = 2 and 1.5 for g = 3 at N = 2048, k = 1, l = 1, as measured where nearly all noise is the FFT's.)
+/// That is for one external product. Where those of all sets of a group of bits are summed before the inverse
+/// transform, the chain of additions has `(2^g - 2) (k+1) l` terms more, each rounding a sum that grows: half a
+/// rounding a term beside the `log2 M + 1` of the transform. (Ours: 1.2 for g = 2 and 1.5 for g = 3 at N = 2048, k = 1,
+/// l = 1, as measured where nearly all noise is the FFT's.)
 #[must_use]
 pub fn fft_variance(params: &ParameterSet) -> f64 {
     let (l, k) = (params.pbs_level as f64, params.glwe_dimension as f64);

@@ -9,8 +9,8 @@ use crate::tfhe::table_set::TableSet;
 
 /// Fresh inputs on a device.
 pub trait InputOps: Device {
-    /// Rows of fresh inputs, `value x image` for `count` images from `first` on, to the buffer from word `at` on; their masks come from their
-    /// seeds. The host makes them where a backend does not.
+    /// Rows of fresh inputs, `value x image` for `count` images from `first` on, to the buffer from word `at` on; their
+    /// masks come from their seeds. The host makes them where a backend does not.
     ///
     /// # Errors
     /// [`BackendError::Shape`] past the buffer's end.
@@ -39,7 +39,8 @@ pub trait LinearOps: Device {
 
     /// `out[r][i] = bias[r] + sum_j weight[r][j] * values[pick[r][j]][i]` mod 2^32 for every row `r` and image `i`.
     ///
-    /// Shapes: `values` at least `(largest pick + 1) * images` rows of `row_words` words, `out` at least `rows * images`.
+    /// Shapes: `values` at least `(largest pick + 1) * images` rows of `row_words` words, `out` at least
+    /// `rows * images`.
     /// Noise: variance times the squared norm of the weights. Exact.
     ///
     /// # Errors
@@ -67,8 +68,8 @@ pub trait KeyswitchOps: Device {
 
     /// Switches `rows` rows of `k N + 1` words to rows of `n + 1` words.
     ///
-    /// Noise: adds [`crate::tfhe::noise::keyswitch_variance`]. Exact mod 2^32: digits are those of the balanced decomposition of
-    /// the mask words rounded to `ks_base_log * ks_level` bits.
+    /// Noise: adds [`crate::tfhe::noise::keyswitch_variance`]. Exact mod 2^32: digits are those of the balanced
+    /// decomposition of the mask words rounded to `ks_base_log * ks_level` bits.
     /// Source: Chillotti, Gama, Georgieva, Izabachene, J. Cryptology 2020, algorithm 2.
     ///
     /// # Errors
@@ -103,11 +104,11 @@ pub trait BootstrapOps: Device {
 
     /// Bootstraps `values * images` small rows and writes each value's rows to its place in `out`.
     ///
-    /// The modulus switch to 2N is the centred one (Bernard et al., ePrint 2025/809): the sum of the mask's rounding errors,
-    /// halved, is moved into the body before it is rounded.
+    /// The modulus switch to 2N is the centred one (Bernard et al., ePrint 2025/809): the sum of the mask's rounding
+    /// errors, halved, is moved into the body before it is rounded.
     ///
-    /// Shapes: `input` holds `images` rows of `n + 1` words for each value of the tables; those of value `v` are written to
-    /// rows `row_of_value[v] * images ..` of `out`, rows of `k N + 1` words.
+    /// Shapes: `input` holds `images` rows of `n + 1` words for each value of the tables; those of value `v` are
+    /// written to rows `row_of_value[v] * images ..` of `out`, rows of `k N + 1` words.
     /// Noise: the output's is [`crate::tfhe::noise::bootstrap_variance`], whatever the input's was.
     /// Source: Chillotti et al. 2020, algorithms 3, 4 and 9.
     ///

@@ -1,4 +1,5 @@
-//! Runs a plan on one backend or several: keys, maps and tables loaded once, batches of any size in passes that fit the memory budget.
+//! Runs a plan on one backend or several: keys, maps and tables loaded once, batches of any size in passes that fit the
+//! memory budget.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -118,9 +119,11 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         (self.buffer_bytes.unwrap_or(queue.buffer_bytes) / (4 * words.max(1))).max(1)
     }
 
-    /// Evaluates the plan on a batch of encrypted inputs; also says where the time went, on the backend that took longest.
+    /// Evaluates the plan on a batch of encrypted inputs; also says where the time went, on the backend that took
+    /// longest.
     ///
-    /// Images are shared out evenly; a backend that fails does not stop the others, and the first failure is returned when all are done.
+    /// Images are shared out evenly; a backend that fails does not stop the others, and the first failure is returned
+    /// when all are done.
     ///
     /// # Errors
     /// [`ExecError::Input`] for a batch of another model; whatever a backend fails with.

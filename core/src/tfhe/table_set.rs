@@ -14,8 +14,8 @@ pub struct TableSet {
 }
 
 impl TableSet {
-    /// `words.len() / N` test polynomials of N words; value `v` is rotated by table `table_of_value[v]` and its result goes to
-    /// row `row_of_value[v]`.
+    /// `words.len() / N` test polynomials of N words; value `v` is rotated by table `table_of_value[v]` and its result
+    /// goes to row `row_of_value[v]`.
     ///
     /// Entry `j` of a table is the output's phase for rotations `j` of `0 .. N`; rotation `j + N` gives its negation.
     ///

@@ -1,9 +1,10 @@
 //! The whole blind rotation of a batch in one launch.
 //!
-//! **Bound.** Per key bit and ciphertext, with M = N/2 points: a forward transform takes `3 M log2 M` fused multiply-adds, an inverse
-//! `4 M log2 M`, the products `4 (k+1)^2 l M`; conversions between integers and doubles have a unit of their own. Bytes from the
-//! second-level cache: `16 (k+1)^2 l M` a block, for all its ciphertexts. Groups of g bits share the transforms and take `2^g - 1` times the
-//! products and bytes, and `4 (k+1) l M` instructions more for each. [`operations`] is what a benchmark divides by the device's rate.
+//! **Bound.** Per key bit and ciphertext, with M = N/2 points: a forward transform takes `3 M log2 M` fused
+//! multiply-adds, an inverse `4 M log2 M`, the products `4 (k+1)^2 l M`; conversions between integers and doubles have
+//! a unit of their own. Bytes from the second-level cache: `16 (k+1)^2 l M` a block, for all its ciphertexts. Groups of
+//! g bits share the transforms and take `2^g - 1` times the products and bytes, and `4 (k+1) l M` instructions more for
+//! each. [`operations`] is what a benchmark divides by the device's rate.
 
 use crate::tfhe::roots::{roots, unit_root};
 use crate::tfhe::waves::{Waves, fastest};
@@ -25,8 +26,8 @@ const STAGED_WORDS: usize = 1 << 20;
 /// Threads that transform one polynomial of the key.
 const KEY_THREADS: usize = 128;
 
-/// Largest base where bits are taken one by one: products of N (k + 1) digits and key words stay below 2^31 turns, fourteen standard
-/// deviations away. Sums over the sets of a group have 2.4 and 3.7 times the deviation.
+/// Largest base where bits are taken one by one: products of N (k + 1) digits and key words stay below 2^31 turns,
+/// fourteen standard deviations away. Sums over the sets of a group have 2.4 and 3.7 times the deviation.
 const MOST_BASE_LOG: usize = 24;
 
 pub(crate) const STEP: &str = "bootstrap";
@@ -58,7 +59,8 @@ impl CudaBootstrapKey {
         &self.waves
     }
 
-    /// Takes this number of ciphertexts a block for every batch, for measurements. Without effect if it is none of [`Self::waves`].
+    /// Takes this number of ciphertexts a block for every batch, for measurements. Without effect if it is none of
+    /// [`Self::waves`].
     pub fn fix_ciphertexts(&mut self, ciphertexts: usize) {
         self.fixed = self.waves.iter().map(|waves| waves.ciphertexts).find(|&known| known == ciphertexts);
     }

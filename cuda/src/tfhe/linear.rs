@@ -1,5 +1,5 @@
-//! Affine maps as work items of several kernels that share every value they read: eight with any weights, or sixteen on the tensor cores
-//! where weights are bytes.
+//! Affine maps as work items of several kernels that share every value they read: eight with any weights, or sixteen on
+//! the tensor cores where weights are bytes.
 
 use cudarc::driver::{CudaFunction, CudaSlice, DeviceRepr};
 use heman_core::device::error::{BackendError, require};
@@ -54,8 +54,8 @@ impl<W: DeviceRepr> Parts<W> {
         Self { list: vec![], picks: vec![], weights: vec![], targets: vec![] }
     }
 
-    /// Items of `kernels` kernels from `first` on, one a position. Places of picks and weights are in the kernel's units, those of picks
-    /// `picks` apart.
+    /// Items of `kernels` kernels from `first` on, one a position. Places of picks and weights are in the kernel's
+    /// units, those of picks `picks` apart.
     fn push(
         &mut self,
         block: &AffineBlock,
@@ -139,8 +139,8 @@ impl Parts<u32> {
     }
 }
 
-/// Whether the tensor cores take a block, and fewer instructions: for 8 words and 32 terms 28 (loads, permutations, products) whatever the
-/// kernels, against a load and eight multiply-adds a term for 32 words of eight kernels.
+/// Whether the tensor cores take a block, and fewer instructions: for 8 words and 32 terms 28 (loads, permutations,
+/// products) whatever the kernels, against a load and eight multiply-adds a term for 32 words of eight kernels.
 fn suits_tensor_cores(block: &AffineBlock) -> bool {
     let products = block.kernels.div_ceil(BYTE_KERNELS) * block.terms.div_ceil(BYTE_TERMS) * 28;
     let gathered = block.kernels.div_ceil(KERNELS) * block.terms * 9;

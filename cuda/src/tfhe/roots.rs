@@ -2,7 +2,8 @@
 
 use std::f64::consts::TAU;
 
-/// `exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1))` at index `2^d + p`, for `log2_points` depths; real and imaginary parts alternate.
+/// `exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1))` at index `2^d + p`, for `log2_points` depths; real and imaginary parts
+/// alternate.
 pub(crate) fn roots(log2_points: u32) -> Vec<f64> {
     let mut table = vec![0.0, 0.0];
     for depth in 0..log2_points {
@@ -15,8 +16,8 @@ pub(crate) fn roots(log2_points: u32) -> Vec<f64> {
     table
 }
 
-/// Cosine and sine of a fraction of a turn, `0 <= turns < 1`, reduced to the first octant before it is rounded to radians:
-/// errors of the roots are errors of every bootstrap.
+/// Cosine and sine of a fraction of a turn, `0 <= turns < 1`, reduced to the first octant before it is rounded to
+/// radians: errors of the roots are errors of every bootstrap.
 pub(crate) fn unit_root(turns: f64) -> (f64, f64) {
     if turns >= 0.5 {
         let (cos, sin) = unit_root(turns - 0.5);

@@ -1,8 +1,9 @@
 //! How many ciphertexts a block rotates: measured on the device when a key is loaded, chosen for each batch.
 //!
-//! More ciphertexts a block read the key less often; fewer give each multiprocessor several blocks, whose transforms and products then
-//! overlap, fill a small batch's multiprocessors better, and can share out warps to its four parts more evenly. Which is faster depends on the
-//! device's cache, registers and shared memory. Words of the results do not depend on it: every ciphertext's sums keep their order.
+//! More ciphertexts a block read the key less often; fewer give each multiprocessor several blocks, whose transforms
+//! and products then overlap, fill a small batch's multiprocessors better, and can share out warps to its four parts
+//! more evenly. Which is faster depends on the device's cache, registers and shared memory. Words of the results do not
+//! depend on it: every ciphertext's sums keep their order.
 
 use crate::tfhe::waves::Waves;
 use std::time::Instant;
@@ -15,7 +16,8 @@ use heman_core::tfhe::table_set::TableSet;
 use crate::device::CudaBackend;
 use crate::tfhe::bootstrap::{CudaBootstrapKey, Rotation, STEP};
 
-/// Key bits that a measured rotation takes: enough to hide the launch, few enough to be done in milliseconds. Every grouping divides it.
+/// Key bits that a measured rotation takes: enough to hide the launch, few enough to be done in milliseconds. Every
+/// grouping divides it.
 const STEPS: usize = 48;
 /// The fastest of so many runs counts.
 const RUNS: usize = 3;

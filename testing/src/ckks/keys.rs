@@ -15,8 +15,8 @@ pub fn smallest() -> ParameterSet {
     ParameterSet::new(12, 2, 22, 1).expect("a secure set")
 }
 
-/// Sets with one, two and three special primes: digits of one limb, of two of which the last is short, and one of three beside a single
-/// limb whose primes are as large as they may be.
+/// Sets with one, two and three special primes: digits of one limb, of two of which the last is short, and one of three
+/// beside a single limb whose primes are as large as they may be.
 ///
 /// # Panics
 /// Never: the sets are secure.
@@ -34,7 +34,8 @@ pub fn seed(number: u32) -> Seed {
     seed
 }
 
-/// A polynomial of arbitrary residues, `u32[limb][N]` for the given primes; the first words of each limb are 0 and p - 1.
+/// A polynomial of arbitrary residues, `u32[limb][N]` for the given primes; the first words of each limb are 0 and p -
+/// 1.
 #[must_use]
 pub fn residues(primes: &[u32], log2_degree: u32, seed: u32) -> Vec<u32> {
     let limb = |(at, &p): (usize, &u32)| {

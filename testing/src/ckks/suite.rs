@@ -40,7 +40,8 @@ fn scale_error(left: f64, right: f64) -> CkksError {
     CkksError::Scale { left: left.log2(), right: right.log2() }
 }
 
-/// What is uploaded is downloaded, at every level; fresh ciphertexts get the masks of their seeds; malformed ones are refused.
+/// What is uploaded is downloaded, at every level; fresh ciphertexts get the masks of their seeds; malformed ones are
+/// refused.
 pub fn uploads<D: RnsDevice>(device: &D) {
     for twins in of_all_sets(device) {
         for limbs in 1..=twins.params().primes.len() {
@@ -357,7 +358,8 @@ pub fn rescales<D: RnsDevice>(device: &D) {
     });
 }
 
-/// Dropped limbs, shrunk copies, and memory that was given back: whatever is used again, ciphertexts that live stay what they are.
+/// Dropped limbs, shrunk copies, and memory that was given back: whatever is used again, ciphertexts that live stay
+/// what they are.
 pub fn memory<D: RnsDevice>(device: &D) {
     let twins = small(device);
     let params = twins.params().clone();

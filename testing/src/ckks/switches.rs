@@ -25,7 +25,8 @@ fn each_level<D: RnsDevice>(device: &D, see: impl Fn(&Twins<D::Ring>, usize, usi
     }
 }
 
-/// Products of pairs and squares at every level with one, two and three special primes, with keys for the level and for more limbs.
+/// Products of pairs and squares at every level with one, two and three special primes, with keys for the level and for
+/// more limbs.
 pub fn products<D: RnsDevice>(device: &D) {
     each_level(device, |twins, limbs, of_key| {
         let params = twins.params();

@@ -80,9 +80,11 @@ pub fn assert_held<R: RnsOps>(what: &str, ring: &R, got: &[R::Ciphertext], want:
     }
 }
 
-/// Runs a step on the reference with all elements, and on the candidate in [`BATCHES`]: results must be equal, operands unchanged.
+/// Runs a step on the reference with all elements, and on the candidate in [`BATCHES`]: results must be equal, operands
+/// unchanged.
 ///
-/// Operands are columns of [`MOST`] ciphertexts each; the step sees its part of each column, and which elements they are.
+/// Operands are columns of [`MOST`] ciphertexts each; the step sees its part of each column, and which elements they
+/// are.
 macro_rules! assert_same {
     ($twins:expr, $what:expr, [$($column:expr),* $(,)?], |$ring:ident, $own:ident, $range:ident| $step:expr) => {{
         use $crate::ckks::twins::{BATCHES, MOST, assert_held, download, upload};

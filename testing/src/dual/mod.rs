@@ -1,7 +1,8 @@
 //! A device that is two: every step runs on both, and the first word in which they differ is named.
 //!
-//! [`Dual`] stands in wherever a device does, so that whole inferences can be searched for the step that goes wrong. A difference is
-//! an error of the step, [`BackendError::Device`] with step, place and both words; so is a step that fails on one device alone.
+//! [`Dual`] stands in wherever a device does, so that whole inferences can be searched for the step that goes wrong. A
+//! difference is an error of the step, [`BackendError::Device`] with step, place and both words; so is a step that
+//! fails on one device alone.
 
 pub mod ckks;
 pub mod tfhe;

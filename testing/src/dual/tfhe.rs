@@ -1,8 +1,8 @@
 //! TFHE's steps on two devices.
 //!
-//! Linear maps, key switches and uploads are compared word for word. Bootstraps are not equal in words, since the devices' Fourier
-//! transforms round differently: see [`Dual::with_phases`]. Behind each of them the second device goes on with the first one's
-//! words, so that exact steps always start from the same.
+//! Linear maps, key switches and uploads are compared word for word. Bootstraps are not equal in words, since the
+//! devices' Fourier transforms round differently: see [`Dual::with_phases`]. Behind each of them the second device goes
+//! on with the first one's words, so that exact steps always start from the same.
 
 use heman_core::device::Device;
 use heman_core::device::error::BackendError;
@@ -23,8 +23,8 @@ pub(in crate::dual) struct Phases {
 }
 
 impl<A, B> Dual<A, B> {
-    /// Bootstraps on both devices, and compares the phases of their results under the flattened GLWE key: they may differ by `tolerance`,
-    /// words of the torus. Without this, bootstraps run on the first device alone.
+    /// Bootstraps on both devices, and compares the phases of their results under the flattened GLWE key: they may
+    /// differ by `tolerance`, words of the torus. Without this, bootstraps run on the first device alone.
     #[must_use]
     pub fn with_phases(mut self, key: Vec<u32>, tolerance: u32) -> Self {
         self.phases = Some(Phases { key, tolerance });

@@ -119,7 +119,8 @@ pub fn keyswitch<B: KeyswitchOps>(backend: &B, keys: &TestKeys) {
     assert!(backend.keyswitch(&ours, 1, &input, &mut short).is_err(), "short buffers are refused");
 }
 
-/// Bootstraps decrypt to the table's entry, on both halves of the torus, for every batch size, place and number of images.
+/// Bootstraps decrypt to the table's entry, on both halves of the torus, for every batch size, place and number of
+/// images.
 pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     let p = keys.evaluation.params;
     let size = p.polynomial_size;

@@ -1,9 +1,11 @@
-//! Keyswitch and bootstrap of our CUDA backend beside tfhe-rs's own on the same device, at equal parameters, interleaved in one run.
+//! Keyswitch and bootstrap of our CUDA backend beside tfhe-rs's own on the same device, at equal parameters,
+//! interleaved in one run.
 //!
-//! `tfhe_gpu_ratio [--rounds N] [--json FILE] [SET]...`: tfhe-rs's default set and those of ours that take one key bit a step, or the
-//! sets named. tfhe-rs works mod 2^64 with its scratch allocated beforehand, no noise reduction at the modulus switch, and the faster
-//! of its two keyswitches; ours mod 2^32. The ratio is our time over theirs. Ends with status 1 if there is no device, or if what
-//! tfhe-rs computes does not decrypt to the table. `benches/tfhe_gpu` builds it.
+//! `tfhe_gpu_ratio [--rounds N] [--json FILE] [SET]...`: tfhe-rs's default set and those of ours that take one key bit
+//! a step, or the sets named. tfhe-rs works mod 2^64 with its scratch allocated beforehand, no noise reduction at the
+//! modulus switch, and the faster of its two keyswitches; ours mod 2^32. The ratio is our time over theirs. Ends with
+//! status 1 if there is no device, or if what tfhe-rs computes does not decrypt to the table. `benches/tfhe_gpu` builds
+//! it.
 
 mod theirs;
 

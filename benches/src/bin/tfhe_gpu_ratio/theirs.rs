@@ -1,4 +1,5 @@
-//! tfhe-rs's GPU backend, called below its Rust wrappers: these allocate and free scratch and synchronise at every call.
+//! tfhe-rs's GPU backend, called below its Rust wrappers: these allocate and free scratch and synchronise at every
+//! call.
 
 use heman_core::tfhe::params::set::ParameterSet;
 use tfhe::core_crypto::commons::math::random::Seeder;

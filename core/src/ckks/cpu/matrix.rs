@@ -56,14 +56,15 @@ impl Selection {
 }
 
 impl Ring {
-    /// The wanted rows of the matrix times the terms, position by position, at the matrix's limbs and scale; rescale afterwards.
+    /// The wanted rows of the matrix times the terms, position by position, at the matrix's limbs and scale; rescale
+    /// afterwards.
     ///
     /// Words are those of [`Ring::linear_combination`]. Terms may have more limbs, which are not read.
     /// Noise: that of the terms times their weights, and half a unit of each term's message from rounding its weight.
     ///
     /// # Errors
-    /// [`CkksError::Level`] for a term of fewer limbs, [`CkksError::Scale`] for a term of another scale than the matrix was made for,
-    /// [`CkksError::Plan`] for another number of terms, or a kernel that the matrix does not have.
+    /// [`CkksError::Level`] for a term of fewer limbs, [`CkksError::Scale`] for a term of another scale than the matrix
+    /// was made for, [`CkksError::Plan`] for another number of terms, or a kernel that the matrix does not have.
     pub fn apply_matrix(
         &self,
         matrix: &Matrix,

@@ -1,8 +1,8 @@
 //! Products of a matrix with the words of one limb: every word that is read serves a block of rows.
 //!
-//! Sums are kept in 64 bits, in registers, over all terms. A bound `B = 2^33 p` is subtracted where it fits after every `2^33 / p`
-//! terms: sums stay below B then, and below 2B < 2^64 before. Words are multiplied in pairs, as the halves of 64-bit lanes: the
-//! products read the lower half of a lane alone, so that only one half of the words must be moved.
+//! Sums are kept in 64 bits, in registers, over all terms. A bound `B = 2^33 p` is subtracted where it fits after every
+//! `2^33 / p` terms: sums stay below B then, and below 2B < 2^64 before. Words are multiplied in pairs, as the halves
+//! of 64-bit lanes: the products read the lower half of a lane alone, so that only one half of the words must be moved.
 
 use crate::ckks::ring::modulus::Modulus;
 
@@ -30,7 +30,8 @@ pub(super) enum Source<'a> {
 
 /// `out[k] = sum_t weights[t][k] terms[t] / 2^32` for a block of rows, or added to `out` as it is.
 ///
-/// Shapes: `out` up to [`BLOCK`] rows of equal length, a multiple of 16; weights `u32[term][row]`. All words are residues.
+/// Shapes: `out` up to [`BLOCK`] rows of equal length, a multiple of 16; weights `u32[term][row]`. All words are
+/// residues.
 pub(super) fn multiply(
     arch: pulp::Arch,
     modulus: Modulus,

@@ -1,7 +1,7 @@
 //! The slow, readable mirror of CKKS's steps: what fast devices are compared with, word for word.
 //!
-//! With them it shares what [`crate::ckks::ops`] leaves to the host: encoded numbers, matrices and plaintexts, and masks. All words are
-//! those of residues in Montgomery form, values of the transform; `[x]` is x's residue.
+//! With them it shares what [`crate::ckks::ops`] leaves to the host: encoded numbers, matrices and plaintexts, and
+//! masks. All words are those of residues in Montgomery form, values of the transform; `[x]` is x's residue.
 
 use crate::ckks::cpu::reference_polynomials::{Parts, Prime};
 use crate::ckks::error::CkksError;
@@ -100,8 +100,8 @@ impl ReferenceRing {
         Parts::new(limbs.iter().map(|&limb| &self.primes[limb]).collect(), coefficients)
     }
 
-    /// `(x - r) / D` modulo the first `limbs` primes, D the product of the primes `by`, whose limbs come last in x, and r the integer
-    /// of [`Parts`] that is x modulo D.
+    /// `(x - r) / D` modulo the first `limbs` primes, D the product of the primes `by`, whose limbs come last in x, and
+    /// r the integer of [`Parts`] that is x modulo D.
     fn divide(&self, x: &[u32], limbs: usize, by: &[usize]) -> Vec<u32> {
         let (kept, last) = x.split_at(limbs * self.degree());
         let remainder = self.parts(by, &self.coefficients(last, by));
@@ -117,8 +117,8 @@ impl ReferenceRing {
 
     /// Body and mask that are `x s'` under s, for a key from s' to s: `sum_j d_j key_j / P`.
     ///
-    /// Digit j of x is the integer d_j of [`Parts`] that is x modulo the product of up to as many primes of Q as P has, from
-    /// prime j times that number on.
+    /// Digit j of x is the integer d_j of [`Parts`] that is x modulo the product of up to as many primes of Q as P has,
+    /// from prime j times that number on.
     fn switch(&self, x: &[u32], key: &ReferenceKey) -> Result<[Vec<u32>; 2], CkksError> {
         let (degree, special) = (self.degree(), self.params().special_primes.len());
         let limbs = x.len() / degree;

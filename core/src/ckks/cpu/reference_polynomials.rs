@@ -1,5 +1,5 @@
-//! The reference's arithmetic, as it would be written on paper: residues by division, the transform from its definition, base
-//! conversions as sums of integers. It shares no code with the fast steps.
+//! The reference's arithmetic, as it would be written on paper: residues by division, the transform from its
+//! definition, base conversions as sums of integers. It shares no code with the fast steps.
 
 use crate::ckks::ring::modulus::PRIME_BITS;
 
@@ -12,8 +12,8 @@ pub(in crate::ckks::cpu) struct Prime {
     inverse_form: u64,
     /// `psi^e` for e below 2N.
     roots: Vec<u64>,
-    /// For each place the k for whose point `psi^(2 k + 1)` the value stands there: place 256 t + 16 i + j holds leaf 256 t + 16 j + i, and k
-    /// has the leaf's bits reversed.
+    /// For each place the k for whose point `psi^(2 k + 1)` the value stands there: place 256 t + 16 i + j holds leaf
+    /// 256 t + 16 j + i, and k has the leaf's bits reversed.
     points: Vec<usize>,
 }
 
@@ -101,7 +101,8 @@ impl Prime {
         sums.iter().enumerate().map(|(i, sum)| sum * self.roots[negated(i)] % self.p * scale % self.p).collect()
     }
 
-    /// `sum_i x_i omega^(i k)` for all k, omega = psi^2 or, by `exponent`, its inverse. Source: Cooley and Tukey, Math. Comp. 1965.
+    /// `sum_i x_i omega^(i k)` for all k, omega = psi^2 or, by `exponent`, its inverse. Source: Cooley and Tukey, Math.
+    /// Comp. 1965.
     fn cyclic(&self, x: Vec<u64>, exponent: impl Fn(usize) -> usize) -> Vec<u64> {
         let (degree, bits) = (self.degree(), self.degree().trailing_zeros());
         let mut sums: Vec<u64> = (0..degree).map(|i| x[reversed(i, bits)]).collect();
@@ -119,8 +120,8 @@ impl Prime {
     }
 }
 
-/// An integer polynomial that is x modulo the product D of some primes: `sum_i c_i (D / q_i)`, where c_i is the residue of
-/// `x (D / q_i)^-1` modulo q_i that is nearest to 0.
+/// An integer polynomial that is x modulo the product D of some primes: `sum_i c_i (D / q_i)`, where c_i is the residue
+/// of `x (D / q_i)^-1` modulo q_i that is nearest to 0.
 pub(in crate::ckks::cpu) struct Parts<'a> {
     primes: Vec<&'a Prime>,
     /// For each prime the c_i of all coefficients.

@@ -5,7 +5,8 @@ use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
 use crate::files::container::Fingerprint;
 
-/// A batch of encrypted inputs, run after run; within a run the ciphertexts of [`crate::ckks::params::packing::Packing`] in order.
+/// A batch of encrypted inputs, run after run; within a run the ciphertexts of
+/// [`crate::ckks::params::packing::Packing`] in order.
 #[derive(Clone)]
 pub struct EncryptedInput {
     /// The client's key.

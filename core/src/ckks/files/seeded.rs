@@ -1,15 +1,17 @@
 //! Uniform polynomials from public seeds: the masks of fresh ciphertexts and keys do not travel.
 //!
-//! A residue takes 64 bits of its stream, always, and `floor(w p / 2^64)` of a uniform word w is not quite uniform: each value
-//! comes from `floor(2^64 / p)` words or one more, so that its probability is at most `(1 + p / 2^64) / p`, within 2^-34 of
-//! `1 / p` relative to it. Against uniform masks, m residues have a Renyi divergence of order infinity of at most
-//! `(1 + 2^-34)^m`. The largest key-switching key (N = 2^17, 116 digits of 117 limbs) has m = 2^30.7 of them, and a key file of
-//! 8 GiB at most 2^31.1 (more with smaller primes, whose bias is smaller by more): a divergence below 1.15. An adversary against
-//! such masks gives one against uniform masks whose advantage is smaller by no more than that factor, 0.2 bits: it keeps uniform
-//! masks with a probability of the ratio between both distributions, which anyone can compute, over its bound, and guesses
-//! otherwise. One ciphertext, at most 2^23.9 residues, costs 2^-9.6 bits.
+//! A residue takes 64 bits of its stream, always, and `floor(w p / 2^64)` of a uniform word w is not quite uniform:
+//! each value comes from `floor(2^64 / p)` words or one more, so that its probability is at most `(1 + p / 2^64) / p`,
+//! within 2^-34 of `1 / p` relative to it. Against uniform masks, m residues have a Renyi divergence of order infinity
+//! of at most `(1 + 2^-34)^m`. The largest key-switching key (N = 2^17, 116 digits of 117 limbs) has m = 2^30.7 of
+//! them, and a key file of 8 GiB at most 2^31.1 (more with smaller primes, whose bias is smaller by more): a divergence
+//! below 1.15. An adversary against such masks gives one against uniform masks whose advantage is smaller by no more
+//! than that factor, 0.2 bits: it keeps uniform masks with a probability of the ratio between both distributions, which
+//! anyone can compute, over its bound, and guesses otherwise. One ciphertext, at most 2^23.9 residues, costs 2^-9.6
+//! bits.
 //!
-//! Source: Bai, Langlois, Lepoint, Stehle, Steinfeld, ASIACRYPT 2015, for arguments by Renyi divergence in place of statistical distance.
+//! Source: Bai, Langlois, Lepoint, Stehle, Steinfeld, ASIACRYPT 2015, for arguments by Renyi divergence in place of
+//! statistical distance.
 
 use rayon::prelude::*;
 
@@ -46,10 +48,11 @@ pub struct SeededSwitchKey {
 }
 
 impl Ring {
-    /// A uniform polynomial over limb `limb` of QP, the `polynomial`-th of its seed. Values, in any form: uniform ones stay uniform.
+    /// A uniform polynomial over limb `limb` of QP, the `polynomial`-th of its seed. Values, in any form: uniform ones
+    /// stay uniform.
     ///
-    /// Residue i is `floor(w p / 2^64)`, w the little-endian bytes `8 i..8 i + 8` of a BLAKE3 stream of its own for seed,
-    /// polynomial and limb: every word can be made alone, on any device. Bias: see the module's documentation.
+    /// Residue i is `floor(w p / 2^64)`, w the little-endian bytes `8 i..8 i + 8` of a BLAKE3 stream of its own for
+    /// seed, polynomial and limb: every word can be made alone, on any device. Bias: see the module's documentation.
     pub fn uniform(&self, seed: &Seed, polynomial: usize, limb: usize, out: &mut [u32]) {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(seed).update(&(polynomial as u32).to_le_bytes()).update(&(limb as u32).to_le_bytes());
@@ -84,7 +87,8 @@ impl Ring {
         Some(Ciphertext { parts, scale })
     }
 
-    /// Whether all words of a polynomial over the first limbs are residues of their primes: others would overflow lazy sums.
+    /// Whether all words of a polynomial over the first limbs are residues of their primes: others would overflow lazy
+    /// sums.
     #[must_use]
     pub fn are_residues(&self, polynomial: &[u32]) -> bool {
         let limbs = polynomial.chunks(self.degree()).enumerate();

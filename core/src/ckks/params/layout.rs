@@ -1,13 +1,15 @@
 //! Where the values of a tensor lie in the slots of its ciphertexts, one input over many slots.
 //!
-//! Slots are those of one *lane*: a ciphertext of N/2 slots has `lanes` interleaved rings of N/2 / lanes slots, each with an input of
-//! its own; rotating the ciphertext by `lanes r` rotates every ring by r.
+//! Slots are those of one *lane*: a ciphertext of N/2 slots has `lanes` interleaved rings of N/2 / lanes slots, each
+//! with an input of its own; rotating the ciphertext by `lanes r` rotates every ring by r.
 
 use serde::{Deserialize, Serialize};
 
-/// Channels on a grid of rows, between whose pixels other channels may lie ("multiplexed": Lee et al., ICML 2022, section 4).
+/// Channels on a grid of rows, between whose pixels other channels may lie ("multiplexed": Lee et al., ICML 2022,
+/// section 4).
 ///
-/// Value `(c h + y) w + x` lies in block `c / gap^2`, at row `y gap + c / gap % gap` and column `x gap + c % gap` of its grid.
+/// Value `(c h + y) w + x` lies in block `c / gap^2`, at row `y gap + c / gap % gap` and column `x gap + c % gap` of
+/// its grid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {

@@ -36,7 +36,8 @@ pub struct Params {
     pub packing: Packing,
     /// Keys that the evaluation needs.
     pub keys: KeyRequest,
-    /// Digest of the plan that these parameters were made for. It tells plans apart; who has a candidate model can check a guess with it.
+    /// Digest of the plan that these parameters were made for. It tells plans apart; who has a candidate model can
+    /// check a guess with it.
     pub plan_digest: String,
     /// What the planner promises.
     pub prediction: Prediction,

@@ -6,11 +6,13 @@ use crate::ckks::ring::modulus::{Modulus, PRIME_BITS, primes_below};
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
-/// Source: Bossuat et al., Security Guidelines for Implementing Homomorphic Encryption, ePrint 2024/463, table for 128 bits.
+/// Source: Bossuat et al., Security Guidelines for Implementing Homomorphic Encryption, ePrint 2024/463, table for 128
+/// bits.
 pub const MOST_MODULUS_BITS: [(u32, f64); 6] =
     [(12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
 
-/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times what was calibrated.
+/// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times
+/// what was calibrated.
 const OUTPUT_SHARE: f64 = 0.2;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
 const OUTPUT_WEIGHT_LOG2: i32 = 26;

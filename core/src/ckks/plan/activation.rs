@@ -1,7 +1,7 @@
 //! Activations as polynomials, fitted to what the network does on calibration data.
 //!
-//! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the weight lies on
-//! a uniform grid, which keeps the polynomial bounded where there are few samples.
+//! A fit is a least-squares one in the Chebyshev basis over the channel's calibrated range, widened; a share of the
+//! weight lies on a uniform grid, which keeps the polynomial bounded where there are few samples.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Latency packing: one input over the slots of few ciphertexts. Which layouts the values take, and what is rotated by how much.
+//! Latency packing: one input over the slots of few ciphertexts. Which layouts the values take, and what is rotated by
+//! how much.
 
 use crate::ckks::plan::polynomials::limbs_of_stages;
 use std::collections::BTreeMap;
@@ -81,8 +82,8 @@ impl LatencyPlan {
         Ok(Self { lanes, input, maps, seconds })
     }
 
-    /// Checks layouts and steps; needed once after reading from outside. That they are those of the network's maps is seen when masks
-    /// are made.
+    /// Checks layouts and steps; needed once after reading from outside. That they are those of the network's maps is
+    /// seen when masks are made.
     ///
     /// # Errors
     /// A sentence that names the first violation.

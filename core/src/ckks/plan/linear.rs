@@ -1,9 +1,9 @@
 //! A linear map between layouts as rotations, products with masks, and sums.
 //!
-//! The map's entry from slot s to slot t lies on diagonal `s - t`: the input rotated by that amount, times a mask that holds the
-//! entry at t. Diagonals are sums of baby steps, taken of the input, and giant steps, taken of sums of masked inputs (Halevi and
-//! Shoup, CRYPTO 2014 and 2018). A map to few values sums over many slots at once: value o collects at all slots
-//! `o + m j`, and these are summed in the end ("hybrid" diagonals, Juvekar et al., USENIX Security 2018).
+//! The map's entry from slot s to slot t lies on diagonal `s - t`: the input rotated by that amount, times a mask that
+//! holds the entry at t. Diagonals are sums of baby steps, taken of the input, and giant steps, taken of sums of masked
+//! inputs (Halevi and Shoup, CRYPTO 2014 and 2018). A map to few values sums over many slots at once: value o collects
+//! at all slots `o + m j`, and these are summed in the end ("hybrid" diagonals, Juvekar et al., USENIX Security 2018).
 
 use crate::ckks::plan::pricing::Pricing;
 use crate::ckks::plan::steps::rotations_of;
@@ -29,7 +29,8 @@ pub struct LinearMap {
     pub output: Layout,
     /// How many sets of results there are, each in ciphertexts of its own: two where they are multiplied.
     pub sets: usize,
-    /// Slots after which the sums of masked inputs repeat: more than the output's period where they are summed up to it.
+    /// Slots after which the sums of masked inputs repeat: more than the output's period where they are summed up to
+    /// it.
     pub period: usize,
 }
 
@@ -131,8 +132,8 @@ impl LinearMap {
         (map, seconds)
     }
 
-    /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first `tensors` + 1 tensors with each operand,
-    /// and that its steps are within the ring.
+    /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first
+    /// `tensors` + 1 tensors with each operand, and that its steps are within the ring.
     ///
     /// # Errors
     /// A sentence.

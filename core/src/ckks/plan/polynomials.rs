@@ -30,7 +30,8 @@ pub struct PolynomialStage {
     /// One affine form a value.
     #[serde(with = "rows")]
     pub rows: Vec<Row>,
-    /// Where the stage multiplies, for each row what it is multiplied with, at most 1 on the calibration data; empty elsewhere.
+    /// Where the stage multiplies, for each row what it is multiplied with, at most 1 on the calibration data; empty
+    /// elsewhere.
     #[serde(with = "rows")]
     pub factors: Vec<Row>,
     /// For each row its channel.
@@ -148,7 +149,8 @@ impl PolynomialNetwork {
         self.input.len() + self.activation_count()
     }
 
-    /// For each value what tells its channel from all others; only values of one channel can be summed before they are weighted.
+    /// For each value what tells its channel from all others; only values of one channel can be summed before they are
+    /// weighted.
     #[must_use]
     pub fn channels(&self) -> Vec<u64> {
         let mut channels = vec![0; self.input.len()];

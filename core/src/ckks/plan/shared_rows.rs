@@ -23,7 +23,8 @@ impl SharedRows {
         network.maps().map(|rows| Self::new(&rows, first_group, |source| (channels[source as usize], 0))).collect()
     }
 
-    /// What a value reads, each node once: its row and, where there are more rows than values, the rows that far behind it.
+    /// What a value reads, each node once: its row and, where there are more rows than values, the rows that far behind
+    /// it.
     pub fn reads(&self, value: usize, values: usize) -> BTreeSet<u32> {
         self.rows[value..].iter().step_by(values).flat_map(|(_, taps)| taps).map(|&(source, _)| source).collect()
     }

@@ -50,7 +50,8 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 impl Steps {
-    /// Divides amounts mod `modulus` by the radices, longest first; every digit becomes an axis, without baby steps yet.
+    /// Divides amounts mod `modulus` by the radices, longest first; every digit becomes an axis, without baby steps
+    /// yet.
     #[must_use]
     pub fn new(amounts: &BTreeSet<usize>, modulus: usize, radices: &[usize]) -> Self {
         let first = first_of_arc(amounts, modulus) as i64;
@@ -112,8 +113,8 @@ impl Steps {
     }
 }
 
-/// For each axis the amounts of its baby steps; the first that moves anything also moves by all axes' first amounts. Axes with
-/// few baby steps come first: what they give is decomposed once for all steps of the next.
+/// For each axis the amounts of its baby steps; the first that moves anything also moves by all axes' first amounts.
+/// Axes with few baby steps come first: what they give is decomposed once for all steps of the next.
 pub(in crate::ckks) fn baby_amounts(steps: &Steps) -> Vec<Vec<i64>> {
     let mut order = baby_order(steps);
     order.retain(|&axis| steps.axes[axis].babies > 1);

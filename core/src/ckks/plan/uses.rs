@@ -4,8 +4,8 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::Kind;
 use crate::ckks::ring::number::State;
 
-/// Where each constant of a polynomial is used (a sum's scale and level, or a factor's own scale), for `u` of a given state; and the
-/// state of the value.
+/// Where each constant of a polynomial is used (a sum's scale and level, or a factor's own scale), for `u` of a given
+/// state; and the state of the value.
 #[must_use]
 pub fn uses(kind: Kind, params: &ParameterSet, u: State) -> (Vec<State>, State) {
     let product = u.squared();

@@ -22,8 +22,8 @@ pub struct Channel<'a> {
 }
 
 impl Activation {
-    /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of its channel. All have the
-    /// same form, so that channels can share a ciphertext.
+    /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of
+    /// its channel. All have the same form, so that channels can share a ciphertext.
     ///
     /// # Panics
     /// If a channel has no samples.
@@ -59,8 +59,8 @@ fn range(samples: &[f64]) -> (f64, f64) {
     (centre, ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9))
 }
 
-/// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted again where
-/// it was not.
+/// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted
+/// again where it was not.
 fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
     let degree = c.len() - 1;
     let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));

@@ -1,4 +1,5 @@
-//! Chooses polynomials, parameters and packing: the cheapest for a batch whose simulated accuracy stays within the budget.
+//! Chooses polynomials, parameters and packing: the cheapest for a batch whose simulated accuracy stays within the
+//! budget.
 
 pub mod fit;
 pub mod least_squares;

@@ -22,8 +22,8 @@ pub struct SlotNoise {
 }
 
 impl SlotNoise {
-    /// Errors with and without rotations, of a network whose outputs stay within `output_bound`. Where there are rotations weights are masks,
-    /// polynomials with rounded coefficients; else they are rounded numbers.
+    /// Errors with and without rotations, of a network whose outputs stay within `output_bound`. Where there are
+    /// rotations weights are masks, polynomials with rounded coefficients; else they are rounded numbers.
     #[must_use]
     pub fn new(params: &ParameterSet, rotates: bool, output_bound: f64) -> Self {
         let (root, scale) = (f64::from(params.log2_degree).exp2().sqrt(), f64::from(params.scale_log2).exp2());

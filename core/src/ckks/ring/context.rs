@@ -21,7 +21,8 @@ pub(in crate::ckks) struct Digit {
 
 /// From residues of several primes `p_i` with product M to one prime t: `sum_i y_i (M / p_i) mod t`, y_i centred.
 ///
-/// Centred parts halve the error's deviation, and leave it without a mean: a mean would meet the key's errors coherently.
+/// Centred parts halve the error's deviation, and leave it without a mean: a mean would meet the key's errors
+/// coherently.
 #[derive(Debug)]
 pub(in crate::ckks) struct Conversion {
     /// `M / p_i 2^64 mod t`.
@@ -32,8 +33,8 @@ pub(in crate::ckks) struct Conversion {
 
 /// Constants of one parameter set, for every level.
 ///
-/// Words of polynomials are in Montgomery form everywhere (residues times 2^32), so that products need one reduction; base
-/// conversions take plain coefficients and give Montgomery ones, by their constants.
+/// Words of polynomials are in Montgomery form everywhere (residues times 2^32), so that products need one reduction;
+/// base conversions take plain coefficients and give Montgomery ones, by their constants.
 pub struct Ring {
     /// The parameters.
     pub params: ParameterSet,

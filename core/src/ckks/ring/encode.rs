@@ -1,7 +1,8 @@
 //! The canonical embedding: N/2 complex slots to N real coefficients and back.
 //!
-//! Slot j is the polynomial's value at `zeta^(5^j)`, zeta = exp(i pi / N); the conjugates hold no information, so that the
-//! coefficients are real. Rotating slots is the automorphism X -> X^5. Source: Cheon et al., ASIACRYPT 2017, section 3.2.
+//! Slot j is the polynomial's value at `zeta^(5^j)`, zeta = exp(i pi / N); the conjugates hold no information, so that
+//! the coefficients are real. Rotating slots is the automorphism X -> X^5. Source: Cheon et al., ASIACRYPT 2017,
+//! section 3.2.
 
 use std::f64::consts::PI;
 

@@ -1,11 +1,11 @@
 //! Negacyclic number-theoretic transform of N words, and the order of its values.
 //!
-//! Cooley-Tukey down, Gentleman-Sande up, lazily reduced: values stay below 4p on the way down, below 2p on the way up (Harvey,
-//! J. Symb. Comput. 2014; Longa and Naehrig, CANS 2016). The last four depths work on tiles of 16 blocks of 16 words, transposed so
-//! that all 16 lanes run the same butterfly; the tile is left transposed. **Order**: value `256 t + 16 i + j` of the result
-//! is the polynomial at the root of leaf `256 t + 16 j + i` of the tree, `exp` meaning powers of the 2N-th root psi:
-//! leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is `b^((p - 1) / 2N)` for
-//! the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
+//! Cooley-Tukey down, Gentleman-Sande up, lazily reduced: values stay below 4p on the way down, below 2p on the way up
+//! (Harvey, J. Symb. Comput. 2014; Longa and Naehrig, CANS 2016). The last four depths work on tiles of 16 blocks of 16
+//! words, transposed so that all 16 lanes run the same butterfly; the tile is left transposed. **Order**: value
+//! `256 t + 16 i + j` of the result is the polynomial at the root of leaf `256 t + 16 j + i` of the tree, `exp` meaning
+//! powers of the 2N-th root psi: leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is
+//! `b^((p - 1) / 2N)` for the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
 
 use crate::ckks::ring::modulus::{Factor, Modulus, times};
 use crate::device::simd::for_each_arch;
@@ -197,7 +197,8 @@ fn vectors_down(a: &[u32; LANES], b: &[u32; LANES], w: &Factor, p: u32) -> ([u32
     (low, high)
 }
 
-/// [`butterfly_up`] on vectors with one root. Through arrays of their own: loops over pairs in place are not vectorised.
+/// [`butterfly_up`] on vectors with one root. Through arrays of their own: loops over pairs in place are not
+/// vectorised.
 #[inline(always)]
 fn vectors_up(a: &[u32; LANES], b: &[u32; LANES], w: &Factor, p: u32) -> ([u32; LANES], [u32; LANES]) {
     let (mut sum, mut difference) = ([0; LANES], [0; LANES]);

@@ -41,7 +41,8 @@ for_each_arch! {
     (modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2])
 }
 for_each_arch! {
-    /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it is not 0.
+    /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where
+    /// it is not 0.
     pub fn combine = combine_words, (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
 }
 for_each_arch! {

@@ -1,4 +1,5 @@
-//! The rows of a linear map as matrices at positions: the kernels of a convolution at every pixel, a dense layer at one place.
+//! The rows of a linear map as matrices at positions: the kernels of a convolution at every pixel, a dense layer at one
+//! place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -40,9 +41,11 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Rows of one position share a matrix; `position` numbers them, rows whose results differ in level never share one.
+    /// Rows of one position share a matrix; `position` numbers them, rows whose results differ in level never share
+    /// one.
     ///
-    /// `at` gives the state of a row's results, `weight` a row's number for a term from the number in the network, `scale` a node's scale.
+    /// `at` gives the state of a row's results, `weight` a row's number for a term from the number in the network,
+    /// `scale` a node's scale.
     pub fn new(
         rows: &SharedRows,
         position: impl Fn(usize) -> usize,
@@ -93,7 +96,8 @@ impl Weights {
     }
 }
 
-/// Sorted terms with the rows that read them: all rows together if their common matrix is well filled, else those that read the same.
+/// Sorted terms with the rows that read them: all rows together if their common matrix is well filled, else those that
+/// read the same.
 fn together(rows: &SharedRows, members: Vec<usize>) -> Vec<(Vec<u32>, Vec<usize>)> {
     let of_row = |row: usize| rows.rows[row].1.iter().map(|&(source, _)| source);
     let all: BTreeSet<u32> = members.iter().flat_map(|&row| of_row(row)).collect();

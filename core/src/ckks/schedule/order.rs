@@ -1,7 +1,8 @@
 //! The order in which the nodes of a computation are evaluated: one in which few results exist at one time.
 //!
-//! Nodes are taken depth first from the roots, operands by their place, which is the mean of their own operands' places: what
-//! several convolutions compute from one part of an image comes together, and a stage's window slides over the stage before it.
+//! Nodes are taken depth first from the roots, operands by their place, which is the mean of their own operands'
+//! places: what several convolutions compute from one part of an image comes together, and a stage's window slides over
+//! the stage before it.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -72,7 +73,8 @@ impl Graph {
         self.kinds.len() as u32
     }
 
-    /// Waves of `width` rows, less only where fewer are ready, that evaluate the roots and what they need. Roots never die.
+    /// Waves of `width` rows, less only where fewer are ready, that evaluate the roots and what they need. Roots never
+    /// die.
     pub fn waves(mut self, roots: Range<u32>, width: usize) -> Vec<Wave> {
         let readers = Readers::new(&self);
         self.place_rows(&readers);
@@ -237,8 +239,8 @@ impl<'a> Scheduler<'a> {
 mod tests {
     use super::*;
 
-    /// Two 3 x 3 convolutions of two channels each over an image of 12 x 12, a pooling of 2 x 2 behind the first, and two rows that
-    /// read everything.
+    /// Two 3 x 3 convolutions of two channels each over an image of 12 x 12, a pooling of 2 x 2 behind the first, and
+    /// two rows that read everything.
     fn convolutions() -> (Graph, Range<u32>) {
         let mut graph = Graph::default();
         (0..144).for_each(|place| graph.source(f64::from(place)));
@@ -261,7 +263,8 @@ mod tests {
         (graph, 362..364)
     }
 
-    /// Checks that waves evaluate everything once, read only what is there, and drop it behind the last reader; the most that lives.
+    /// Checks that waves evaluate everything once, read only what is there, and drop it behind the last reader; the
+    /// most that lives.
     fn check(graph: &Graph, waves: &[Wave], roots: Range<u32>) -> usize {
         let mut state = vec![None; graph.kinds.len()];
         let (mut alive, mut most) = (0, 0);

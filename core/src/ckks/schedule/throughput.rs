@@ -1,7 +1,7 @@
 //! Throughput packing as data: a ciphertext a value, and the order in which they are evaluated.
 //!
-//! Values are freed behind their last reader, and inputs are asked for when they are first read, so that much less than the whole
-//! network's values lives at one time.
+//! Values are freed behind their last reader, and inputs are asked for when they are first read, so that much less than
+//! the whole network's values lives at one time.
 
 use std::fmt;
 use std::ops::Range;
@@ -119,8 +119,8 @@ impl ThroughputSchedule {
         Ok(Self { maps, tasks, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
-    /// Largest number of bytes that a run holds at one time: ciphertexts, what the device works on, and free buffers. Inputs count from
-    /// when they are asked for; keys and constants are not in it.
+    /// Largest number of bytes that a run holds at one time: ciphertexts, what the device works on, and free buffers.
+    /// Inputs count from when they are asked for; keys and constants are not in it.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
         self.held().map(|(most, _)| most).max().unwrap_or(0) + self.width.working_bytes

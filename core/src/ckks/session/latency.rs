@@ -1,4 +1,5 @@
-//! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of lanes.
+//! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of
+//! lanes.
 
 use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ring::number::Number;
@@ -95,8 +96,8 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// Loads the keys and encodes all masks and constants.
     ///
     /// # Errors
-    /// [`CkksError::Plan`] if plan, network and keys do not belong together; [`CkksError::Memory`] if masks and ciphertexts hold more than
-    /// `memory_bytes`; whatever the device fails with.
+    /// [`CkksError::Plan`] if plan, network and keys do not belong together; [`CkksError::Memory`] if masks and
+    /// ciphertexts hold more than `memory_bytes`; whatever the device fails with.
     pub fn new(
         ring: &'a B,
         network: &PolynomialNetwork,
@@ -273,7 +274,8 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         Ok(before.unwrap_or_default())
     }
 
-    /// Sums over the giant steps of all axes, the innermost first; every sum of an axis advances at the same time (Horner's rule).
+    /// Sums over the giant steps of all axes, the innermost first; every sum of an axis advances at the same time
+    /// (Horner's rule).
     fn giants(
         &self,
         steps: &Steps,

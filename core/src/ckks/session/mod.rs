@@ -34,8 +34,8 @@ impl<'a, B: RnsOps> Session<'a, B> {
     /// Loads plan and keys on every ring, side by side. A run stays within `memory_bytes` beside its inputs and keys.
     ///
     /// # Errors
-    /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together; [`CkksError::Residues`] for
-    /// keys that are malformed.
+    /// [`CkksError::Memory`] if it cannot; [`CkksError::Plan`] if plan and keys do not belong together;
+    /// [`CkksError::Residues`] for keys that are malformed.
     ///
     /// # Panics
     /// If there is no ring.

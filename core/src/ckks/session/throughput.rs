@@ -35,8 +35,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// Loads network, polynomials and a client's key.
     ///
     /// # Errors
-    /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs; [`CkksError::Memory`] if a run would hold
-    /// more than `memory_bytes`; whatever the device fails with.
+    /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs; [`CkksError::Memory`]
+    /// if a run would hold more than `memory_bytes`; whatever the device fails with.
     pub fn new(
         ring: &'a B,
         network: &'a PolynomialNetwork,

@@ -1,10 +1,12 @@
-//! Batched bootstrap: each slice of the key is read once for a batch of ciphertexts, and each batch belongs to one thread.
+//! Batched bootstrap: each slice of the key is read once for a batch of ciphertexts, and each batch belongs to one
+//! thread.
 //!
-//! **Bound.** Per key bit and ciphertext, with M = N/2 points: `(k+1) l` forward and `k+1` inverse FFTs of `M (3.07 log2 M + 4)`
-//! real operations with fused multiply-adds, `4 (k+1)^2 l M` multiply-adds, and about `8 M` operations of conversion per transform.
-//! At k = 4, N = 512, l = 1 that is 73 + 26 + 20 = 119 thousand, 15 thousand AVX-512 instructions. Bytes: the key slice of
-//! `16 (k+1)^2 l M` = 102 KB comes from memory once a batch and from the second-level cache once for four ciphertexts.
-//! Groups of g bits share their transforms and take `2^g - 1` times the products and bytes, and `6 (k+1) l M` operations more for each.
+//! **Bound.** Per key bit and ciphertext, with M = N/2 points: `(k+1) l` forward and `k+1` inverse FFTs of
+//! `M (3.07 log2 M + 4)` real operations with fused multiply-adds, `4 (k+1)^2 l M` multiply-adds, and about `8 M`
+//! operations of conversion per transform. At k = 4, N = 512, l = 1 that is 73 + 26 + 20 = 119 thousand, 15 thousand
+//! AVX-512 instructions. Bytes: the key slice of `16 (k+1)^2 l M` = 102 KB comes from memory once a batch and from the
+//! second-level cache once for four ciphertexts. Groups of g bits share their transforms and take `2^g - 1` times the
+//! products and bytes, and `6 (k+1) l M` operations more for each.
 
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use crate::tfhe::ops::BootstrapOps;
 use crate::tfhe::params::set::{MOST_GROUPING, ParameterSet};
 use crate::tfhe::table_set::TableSet;
 
-/// Working memory of one batch: more than that takes longer to come back from the caches than a key slice that fewer batches share.
+/// Working memory of one batch: more than that takes longer to come back from the caches than a key slice that fewer
+/// batches share.
 const BATCH_BYTES: usize = 1536 << 10;
 /// Most ciphertexts of a batch.
 const MAX_BATCH: usize = 32;
@@ -245,8 +248,8 @@ impl CpuBackend {
         }
     }
 
-    /// Digits of `(X^degree - 1) * accumulator[c]` in the Fourier domain, to place `at`; with groups of several bits those of the
-    /// accumulator itself, and factors for all sets of them. The group's exponents start at `first`.
+    /// Digits of `(X^degree - 1) * accumulator[c]` in the Fourier domain, to place `at`; with groups of several bits
+    /// those of the accumulator itself, and factors for all sets of them. The group's exponents start at `first`.
     fn decompose(&self, key: &CpuBootstrapKey, c: usize, first: usize, at: usize, batch: &mut Batch) {
         let p = &key.params;
         let (size, columns, rows, subsets) = (p.polynomial_size, key.shape.columns, key.shape.rows, key.shape.subsets);

@@ -26,8 +26,8 @@ unsafe impl Sync for SharedMut {}
 
 impl SharedMut {
     /// # Safety
-    /// `at + length` lies within the buffer that the pointer was made from, which outlives the slice, and no other thread
-    /// reads or writes these words meanwhile.
+    /// `at + length` lies within the buffer that the pointer was made from, which outlives the slice, and no other
+    /// thread reads or writes these words meanwhile.
     pub(crate) unsafe fn slice<'a>(self, at: usize, length: usize) -> &'a mut [u32] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(at), length) }

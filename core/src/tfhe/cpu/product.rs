@@ -1,15 +1,16 @@
 //! The external product in the Fourier domain: digits of several ciphertexts times one slice of the key.
 //!
-//! Where bits of the key are taken in groups, a slice holds a GGSW ciphertext for every set of them, and the digits meet each after a
-//! multiplication by that set's factor, `X^e - 1` at all frequencies: `sum_j (X^e_j - 1) (digits x GGSW_j)`.
+//! Where bits of the key are taken in groups, a slice holds a GGSW ciphertext for every set of them, and the digits
+//! meet each after a multiplication by that set's factor, `X^e - 1` at all frequencies:
+//! `sum_j (X^e_j - 1) (digits x GGSW_j)`.
 //!
-//! Layout: complex numbers in blocks of eight, eight real parts then eight imaginary parts. A block holds everything that one
-//! group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`,
-//! `key[block][column][set][row][re, im][8]`, `factors[ciphertext][block][set][re, im][8]`; the result
-//! takes the place of the digits, column for row. So a key block (3.2 KB at k = 4, l = 1) is read from memory once and meets all
-//! ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of eight lanes,
-//! the floor of the operation; with C ciphertexts the key's traffic is 4/C bytes a lane and multiply-add, which is why batches are
-//! as large as the second-level cache allows.
+//! Layout: complex numbers in blocks of eight, eight real parts then eight imaginary parts. A block holds everything
+//! that one group of eight frequencies needs: `digits[ciphertext][block][row][re, im][8]`,
+//! `key[block][column][set][row][re, im][8]`, `factors[ciphertext][block][set][re, im][8]`; the result takes the place
+//! of the digits, column for row. So a key block (3.2 KB at k = 4, l = 1) is read from memory once and meets all
+//! ciphertexts of the batch in the first-level cache. Per row and column a block of eight takes 4 multiply-adds of
+//! eight lanes, the floor of the operation; with C ciphertexts the key's traffic is 4/C bytes a lane and multiply-add,
+//! which is why batches are as large as the second-level cache allows.
 
 use pulp::Simd;
 

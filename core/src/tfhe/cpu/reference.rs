@@ -1,4 +1,5 @@
-//! The slow, readable mirror of every step, over the `tfhe` crate's own functions: what fast backends are compared with.
+//! The slow, readable mirror of every step, over the `tfhe` crate's own functions: what fast backends are compared
+//! with.
 
 use tfhe::core_crypto::algorithms::polynomial_algorithms;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
@@ -154,7 +155,8 @@ impl BootstrapOps for ReferenceBackend {
     }
 }
 
-/// Blind rotation by groups of bits: for each set of a group's bits the external product with its GGSW ciphertext, times `X^e - 1`.
+/// Blind rotation by groups of bits: for each set of a group's bits the external product with its GGSW ciphertext,
+/// times `X^e - 1`.
 fn rotate_by_groups(
     key: &ReferenceBootstrapKey,
     exponents: &[u32],

@@ -1,7 +1,7 @@
 //! Between the torus and the Fourier domain: rotation, gadget digits, twist, and back.
 //!
-//! A negacyclic product of N coefficients is a cyclic convolution of N/2 complex numbers `a[j] + i a[j + N/2]`, each twisted by
-//! `exp(i pi j / N)`.
+//! A negacyclic product of N coefficients is a cyclic convolution of N/2 complex numbers `a[j] + i a[j + N/2]`, each
+//! twisted by `exp(i pi j / N)`.
 
 use tfhe_fft::c64;
 
@@ -13,7 +13,8 @@ use crate::tfhe::cpu::product::{BLOCK, LANES};
 const MAGIC: f64 = 6_755_399_441_055_744.0;
 const TURN: f64 = 4_294_967_296.0;
 
-/// The exponent of X for one set of a group's bits: the sum of theirs, the set with bit i of its number counting bit i of the group.
+/// The exponent of X for one set of a group's bits: the sum of theirs, the set with bit i of its number counting bit i
+/// of the group.
 pub fn degree_of_set(set: usize, exponents: &[u32]) -> u32 {
     exponents.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, &exponent)| exponent).sum()
 }
@@ -106,7 +107,8 @@ fn copy_rounded(poly: &[u32], kept: usize, out: &mut [u32]) {
 
 /// `X^degree - 1` at all frequencies for each degree, in blocks of eight: `out[block][degree][re, im][8]`.
 ///
-/// X is `exp(i pi f / N)` there, f the block's first frequency and a lane's step; `turns` holds `exp(i pi t / N)` for t below 2N.
+/// X is `exp(i pi f / N)` there, f the block's first frequency and a lane's step; `turns` holds `exp(i pi t / N)` for t
+/// below 2N.
 #[inline(always)]
 pub fn monomials_less_one(degrees: &[u32], (first, steps): (&[u32], &[u32; LANES]), turns: &[c64], out: &mut [f64]) {
     let turn = |degree: u32, frequency: u32| turns[degree.wrapping_mul(frequency) as usize & (turns.len() - 1)];
@@ -224,7 +226,8 @@ pub fn extract_constant(glwe: &[u32], polynomial_size: usize, row: &mut [u32]) {
 
 /// Centred modulus switch of a small row to exponents mod 2N: mask, then body.
 ///
-/// The mask's rounding errors have mean `sum e_i / 2` over binary keys; it is moved into the body before that is rounded.
+/// The mask's rounding errors have mean `sum e_i / 2` over binary keys; it is moved into the body before that is
+/// rounded.
 /// Source: Bernard et al., ePrint 2025/809.
 pub fn switch_modulus(row: &[u32], log2_steps: u32, out: &mut [u32]) {
     let drop = 32 - log2_steps;

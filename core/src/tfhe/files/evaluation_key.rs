@@ -25,8 +25,8 @@ pub struct SeededEvaluationKey {
     pub params: ParameterSet,
     /// Seed of the bootstrapping key's masks.
     pub bootstrap_seed: [u8; 16],
-    /// Bodies of the rows of GGSW encryptions, under the GLWE key, of the small key's bits, or of which bits of each group are set
-    /// ([`ParameterSet::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
+    /// Bodies of the rows of GGSW encryptions, under the GLWE key, of the small key's bits, or of which bits of each
+    /// group are set ([`ParameterSet::indicators`]): `n (2^g - 1) / g x l x (k + 1) x N` words mod 2^64.
     pub bootstrap_bodies: Vec<u64>,
     /// Seed of the keyswitching key's masks.
     pub keyswitch_seed: [u8; 16],
@@ -58,7 +58,8 @@ impl SeededEvaluationKey {
         SEED_BYTES + words as u64
     }
 
-    /// The bootstrapping key with its masks; takes some hundred milliseconds and `k + 1` times the memory of the bodies.
+    /// The bootstrapping key with its masks; takes some hundred milliseconds and `k + 1` times the memory of the
+    /// bodies.
     #[must_use]
     pub fn expand_bootstrap(&self) -> LweBootstrapKeyOwned<u64> {
         let p = &self.params;

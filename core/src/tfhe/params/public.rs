@@ -28,7 +28,8 @@ pub struct Params {
     pub input: InputEncoding,
     /// How torus elements become outputs.
     pub output: OutputEncoding,
-    /// Digest of the plan that these parameters were made for. It tells plans apart; who has a candidate model can check a guess with it.
+    /// Digest of the plan that these parameters were made for. It tells plans apart; who has a candidate model can
+    /// check a guess with it.
     pub plan_digest: String,
     /// What the planner promises.
     pub prediction: Prediction,
@@ -87,7 +88,8 @@ impl OutputEncoding {
 pub struct Prediction {
     /// Bits of security by the stricter curve.
     pub security_bits: f64,
-    /// Share of calibration inputs whose argmax differs from the plaintext's, simulated with noise; null if not a classifier.
+    /// Share of calibration inputs whose argmax differs from the plaintext's, simulated with noise; null if not a
+    /// classifier.
     pub disagreement: Option<f64>,
     /// Root mean square of the output error over that of the output, simulated with noise on the calibration data.
     pub relative_error: f64,

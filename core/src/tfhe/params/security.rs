@@ -6,8 +6,8 @@
 //! * Concrete's 128-bit curve for Gaussian noise:
 //!   `log2 sigma = max(-0.025696778711484593 d + 2.675931372549016, 2 - log2 q)` for d >= 450.
 //!
-//! At a fixed standard deviation, security grows in proportion to the dimension to first order, so the bits of a set above
-//! its curve are reported as the curve's level scaled by the distance in dimension.
+//! At a fixed standard deviation, security grows in proportion to the dimension to first order, so the bits of a set
+//! above its curve are reported as the curve's level scaled by the distance in dimension.
 
 use crate::files::params::REQUIRED_BITS;
 
@@ -34,7 +34,8 @@ pub fn smallest_noise_bound(dimension: usize, log2_q: u32) -> u32 {
     (SMALLEST_BOUND..log2_q).find(|&bound| lwe_bits(dimension, bound, log2_q) >= REQUIRED_BITS).unwrap_or(log2_q)
 }
 
-/// Bits of security of binary LWE (or GLWE, with d = k N) with TUniform(b) noise mod `2^log2_q`; 0 where no curve applies.
+/// Bits of security of binary LWE (or GLWE, with d = k N) with TUniform(b) noise mod `2^log2_q`; 0 where no curve
+/// applies.
 #[must_use]
 pub fn lwe_bits(dimension: usize, bound_log2: u32, log2_q: u32) -> f64 {
     if dimension < SMALLEST_DIMENSION || bound_log2 < SMALLEST_BOUND || bound_log2 >= log2_q {

@@ -17,7 +17,8 @@ pub const MOST_GROUPING: usize = 3;
 pub struct ParameterSet {
     /// n: dimension of the small LWE key, under which the modulus switch happens.
     pub lwe_dimension: usize,
-    /// g: bits of the small key that one step of the blind rotation takes ("key unrolling"; "multi-bit" in tfhe-rs); it divides n.
+    /// g: bits of the small key that one step of the blind rotation takes ("key unrolling"; "multi-bit" in tfhe-rs); it
+    /// divides n.
     pub grouping_factor: usize,
     /// k: number of mask polynomials of a GLWE ciphertext.
     pub glwe_dimension: usize,
@@ -70,8 +71,8 @@ impl ParameterSet {
         self.lwe_dimension / self.grouping_factor * self.subsets()
     }
 
-    /// What the bootstrapping key encrypts: for each group of bits and each set of them whether these are the ones, the set with bit i
-    /// of its number counting bit i of the group. With groups of one bit these are the bits.
+    /// What the bootstrapping key encrypts: for each group of bits and each set of them whether these are the ones, the
+    /// set with bit i of its number counting bit i of the group. With groups of one bit these are the bits.
     pub fn indicators<'a>(&self, bits: &'a [u64]) -> impl Iterator<Item = u64> + use<'a> {
         let subsets = self.subsets();
         bits.chunks_exact(self.grouping_factor).flat_map(move |group| {

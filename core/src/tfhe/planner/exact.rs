@@ -1,10 +1,11 @@
 //! Exact mode: an integer message grid with a failure probability per bootstrap.
 //!
-//! Every value of the network must lie on a grid `base + m * step` with an integer m: inputs because the calibration data say so,
-//! table inputs because weights times input steps have a common divisor, table outputs because the function maps grid points to
-//! multiples of something. One message of a value is `u` turns everywhere, so that weights become integers without rounding; u is
-//! half a turn over the widest range of messages. Narrower table inputs have all their weights multiplied by an integer that fills
-//! the half turn, so that a message is `m u` turns there; a bootstrap fails when noise exceeds half of that.
+//! Every value of the network must lie on a grid `base + m * step` with an integer m: inputs because the calibration
+//! data say so, table inputs because weights times input steps have a common divisor, table outputs because the
+//! function maps grid points to multiples of something. One message of a value is `u` turns everywhere, so that weights
+//! become integers without rounding; u is half a turn over the widest range of messages. Narrower table inputs have all
+//! their weights multiplied by an integer that fills the half turn, so that a message is `m u` turns there; a bootstrap
+//! fails when noise exceeds half of that.
 
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
@@ -41,7 +42,8 @@ struct Grid {
 /// Plans a model whose inputs, weights and activations already lie on grids.
 ///
 /// # Errors
-/// [`PlanError::Exact`] if they do not, or need more than 4,096 messages, or no parameters reach the failure probability.
+/// [`PlanError::Exact`] if they do not, or need more than 4,096 messages, or no parameters reach the failure
+/// probability.
 pub fn plan(
     network: &Network,
     calibration: &Calibration,
@@ -281,7 +283,8 @@ fn reachable(row: &Row, of_value: &[Grid]) -> (f64, f64) {
     })
 }
 
-/// Largest number that all values are multiples of, within [`TOLERANCE`]; 1 if all are zero, none if there is no plausible one.
+/// Largest number that all values are multiples of, within [`TOLERANCE`]; 1 if all are zero, none if there is no
+/// plausible one.
 fn divisor(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.map(f64::abs).collect();
     let largest = values.iter().copied().fold(0.0, f64::max);

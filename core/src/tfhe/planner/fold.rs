@@ -1,10 +1,10 @@
 //! Functions with one kink on the whole torus instead of half of it.
 //!
 //! A bootstrap's table is negacyclic: it is free on half a turn, and the other half is its negation. Therefore inputs
-//! usually get half of the torus. `|z|` is different: centred on the torus, `|z| - 1/4` turn *is* negacyclic over the whole
-//! turn. So `relu(z) = (|z| + z) / 2` takes `|z|` from a bootstrap that sees z twice as large against the noise, and `z / 2`
-//! from the linear map before it, which costs nothing but more terms for the next stage. Where z leaves its range, `|z|`
-//! folds back continuously instead of changing sign. The same holds for leaky ReLUs and `|z|` itself.
+//! usually get half of the torus. `|z|` is different: centred on the torus, `|z| - 1/4` turn *is* negacyclic over the
+//! whole turn. So `relu(z) = (|z| + z) / 2` takes `|z|` from a bootstrap that sees z twice as large against the noise,
+//! and `z / 2` from the linear map before it, which costs nothing but more terms for the next stage. Where z leaves its
+//! range, `|z|` folds back continuously instead of changing sign. The same holds for leaky ReLUs and `|z|` itself.
 
 use crate::model::function::{Function, Unary};
 use crate::model::network::{Network, Row};
@@ -39,10 +39,11 @@ impl Kink {
 /// Largest growth of the number of terms that is accepted for the linear paths.
 const MAX_TERMS: usize = 1 << 26;
 
-/// Rewrites every stage whose functions all have one kink: its values become `|z|`, and later rows take `even |z| + odd z`.
+/// Rewrites every stage whose functions all have one kink: its values become `|z|`, and later rows take
+/// `even |z| + odd z`.
 ///
-/// Stages must not multiply (see [`crate::tfhe::planner::products`]). Returns the rewritten network and for each stage whether it was. Where the linear paths would need more than 2^26 terms in
-/// all, the network is returned as it is.
+/// Stages must not multiply (see [`crate::tfhe::planner::products`]). Returns the rewritten network and for each stage
+/// whether it was. Where the linear paths would need more than 2^26 terms in all, the network is returned as it is.
 #[must_use]
 pub fn fold_kinks(network: &Network) -> (Network, Vec<bool>) {
     let unchanged = || (network.clone(), vec![false; network.stages.len()]);

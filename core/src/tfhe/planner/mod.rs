@@ -108,9 +108,11 @@ impl Search<'_> {
         Err(PlanError::Accuracy { max_loss: self.options.max_loss, best: best_loss })
     }
 
-    /// Variance that rounded weights and bootstrap noise add to a table input, a unit of the bootstrap's standard deviation.
+    /// Variance that rounded weights and bootstrap noise add to a table input, a unit of the bootstrap's standard
+    /// deviation.
     ///
-    /// Both grow together as [`crate::tfhe::planner::quantise`] balances them, so one reference set tells the factor for all.
+    /// Both grow together as [`crate::tfhe::planner::quantise`] balances them, so one reference set tells the factor
+    /// for all.
     fn linear_share(&self) -> f64 {
         let reference = ParameterSet {
             lwe_dimension: 800,

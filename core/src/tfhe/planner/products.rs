@@ -6,7 +6,8 @@ use crate::model::function::{Function, Unary};
 use crate::model::network::{Network, Row, Stage, Tap};
 use crate::model::row_sum::RowSum;
 
-/// Rewrites every stage that multiplies: `x y = ((x + y) / 2)^2 - ((x - y) / 2)^2`, the squares one stage of twice the rows.
+/// Rewrites every stage that multiplies: `x y = ((x + y) / 2)^2 - ((x - y) / 2)^2`, the squares one stage of twice the
+/// rows.
 #[must_use]
 pub fn products_as_squares(network: &Network) -> Network {
     let mut rewritten = network.clone();

@@ -1,19 +1,19 @@
 //! From a real-valued network to a plan for one parameter set: ranges, scales, integer weights, tables.
 //!
 //! **Encoding.** A value v of channel g is the torus element `Y = (v - o_g) s_g`; a table input z of channel c is
-//! `(z - origin_c) t_c`. The row `z = b + sum_j W_j v_j` becomes `sum_j q_j Y_j + K` with integers `q_j ~ W_j t / s_j`. Only the
-//! final phase has to stay inside the table's interval; partial sums wrap freely.
+//! `(z - origin_c) t_c`. The row `z = b + sum_j W_j v_j` becomes `sum_j q_j Y_j + K` with integers `q_j ~ W_j t / s_j`.
+//! Only the final phase has to stay inside the table's interval; partial sums wrap freely.
 //!
-//! **Scales.** Large s_j means coarse weights, small s_j means that the bootstrap's noise is multiplied by large weights. With
-//! rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
+//! **Scales.** Large s_j means coarse weights, small s_j means that the bootstrap's noise is multiplied by large
+//! weights. With rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
 //! `sum (W_j t)^2 sigma_j^2 / s^2 + s^2 sum Var(v_j) / 12`, least where both parts are equal: `s^4 = C / A`.
 //!
-//! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's rounding error is
-//! taken over by its right neighbour, as in error diffusion (Floyd and Steinberg, 1976): errors cancel where the values agree, and
-//! the error's variance falls by `1 - rho^2`.
+//! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's
+//! rounding error is taken over by its right neighbour, as in error diffusion (Floyd and Steinberg, 1976): errors
+//! cancel where the values agree, and the error's variance falls by `1 - rho^2`.
 //!
-//! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias correction,
-//! Nagel et al., ICCV 2019).
+//! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias
+//! correction, Nagel et al., ICCV 2019).
 
 use crate::files::params::{FORMAT, VERSION};
 use rayon::prelude::*;
@@ -31,7 +31,8 @@ use crate::tfhe::planner::factor::{QuantisedRow, factor};
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics};
 use crate::tfhe::torus::to_word;
 
-/// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be tight.
+/// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be
+/// tight.
 const FOLDED_TAIL: f64 = 1e-4;
 /// Standard deviations of noise kept free at both ends of a half-turn range.
 const GUARD_SIGMAS: f64 = 6.0;
@@ -193,7 +194,8 @@ impl Source<'_> {
         Quantised { plan, leave_log2: mean.max(1e-300).log2() }
     }
 
-    /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in order.
+    /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in
+    /// order.
     pub(crate) fn assemble(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
         let stages = self.stages(encoding, &group_of, limit);

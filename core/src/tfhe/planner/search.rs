@@ -54,8 +54,8 @@ fn best_base(largest: usize, variance: impl Fn(usize) -> f64) -> usize {
 
 /// Sets that no other set beats in both cost and noise, cheapest first.
 ///
-/// `score` gives the noise of a set; bootstraps cost what `model` says, and `row_words_seconds` is added for every word of a row
-/// (the linear maps' share).
+/// `score` gives the noise of a set; bootstraps cost what `model` says, and `row_words_seconds` is added for every word
+/// of a row (the linear maps' share).
 #[must_use]
 pub fn frontier(model: &CostModel, row_word_seconds: f64, score: impl Fn(&ParameterSet) -> f64) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = all_sets()

@@ -1,4 +1,5 @@
-//! Runs a plan in the clear with the noise that the model predicts: the integers, tables and wrap-around are the real ones.
+//! Runs a plan in the clear with the noise that the model predicts: the integers, tables and wrap-around are the real
+//! ones.
 
 use crate::planning::judge::{Judge, Loss};
 use crate::planning::random::Gaussian;

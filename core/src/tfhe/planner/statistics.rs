@@ -25,8 +25,9 @@ pub struct Statistics {
 impl Statistics {
     /// Evaluates the network, which must not multiply, on every calibration input.
     ///
-    /// `folded` is the network as it will be encoded: it has the same stages and arguments of functions, and its functions give
-    /// the values whose mean and variance are taken. Inputs must have the network's length, and there must be at least one.
+    /// `folded` is the network as it will be encoded: it has the same stages and arguments of functions, and its
+    /// functions give the values whose mean and variance are taken. Inputs must have the network's length, and there
+    /// must be at least one.
     #[must_use]
     pub fn collect(network: &Network, folded: &Network, inputs: &[Vec<f32>]) -> (Calibration, Self) {
         let activations = network.activation_count().max(1);
