@@ -9,6 +9,8 @@ pub struct CkksCost {
     pub transform_ns: f64,
     /// A product that is added to a sum.
     pub product_ns: f64,
+    /// The same in a matrix product, where what is read serves many rows.
+    pub matrix_ns: f64,
     /// A word that is moved: permuted, corrected, scaled.
     pub move_ns: f64,
 }
@@ -16,7 +18,7 @@ pub struct CkksCost {
 impl Default for CkksCost {
     /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the choice of packings.
     fn default() -> Self {
-        Self { transform_ns: 0.08, product_ns: 0.22, move_ns: 0.6 }
+        Self { transform_ns: 0.08, product_ns: 0.22, matrix_ns: 0.06, move_ns: 0.6 }
     }
 }
 
@@ -67,6 +69,12 @@ impl CkksCost {
     #[must_use]
     pub fn rescale_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * (self.transform(params) + self.move_ns * Self::words(params))
+    }
+
+    /// A term of a row of a matrix product.
+    #[must_use]
+    pub fn matrix_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        2e-9 * limbs as f64 * self.matrix_ns * Self::words(params)
     }
 
     /// A product with a plaintext or a number that is added to a sum.

@@ -320,9 +320,7 @@ impl Ring {
             let b = [&b.parts[0][range.clone()], &b.parts[1][range]];
             words::tensor(self.arch, self.modulus(limb), out, a, b);
         }
-        let decomposed = self.decompose(&high);
-        let [body, mask] = self.inner_product(&decomposed, key);
-        self.recycle_decomposed(decomposed);
+        let [body, mask] = self.switch(&high, key);
         self.add_words(&mut low, &body);
         self.add_words(&mut middle, &mask);
         [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
@@ -344,20 +342,27 @@ impl Ring {
         let modulus = self.modulus(last);
         // Half a prime is added first, so that dropping the remainder rounds to nearest.
         let half = modulus.p / 2;
-        for part in &mut ciphertext.parts {
-            let mut remainder = part.split_off(last * degree);
+        let remainders = ciphertext.parts.each_mut().map(|part| {
+            let mut remainder = self.copy(&part[last * degree..]);
+            part.truncate(last * degree);
             self.rings[last].inverse(self.arch, &mut remainder);
             words::leave_montgomery(self.arch, modulus, &mut remainder, half);
-            let parts = part.chunks_exact_mut(degree).enumerate().collect();
-            self.for_each(parts, |(limb, words)| {
-                let target = self.modulus(limb);
-                let mut residues = self.pool.take(degree);
-                words::recenter(self.arch, target, &mut residues, &remainder, target.montgomery_of_word(half));
+            remainder
+        });
+        let [body, mask] = &mut ciphertext.parts;
+        let parts = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
+        // Both parts at one limb after the other, so that its roots are read once.
+        self.for_each(parts, |(limb, (body, mask))| {
+            let target = self.modulus(limb);
+            let mut residues = self.pool.take(degree);
+            for (words, remainder) in [body, mask].into_iter().zip(&remainders) {
+                words::recenter(self.arch, target, &mut residues, remainder, target.montgomery_of_word(half));
                 self.rings[limb].forward(self.arch, &mut residues);
                 words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
-                self.pool.give(residues);
-            });
-        }
+            }
+            self.pool.give(residues);
+        });
+        remainders.into_iter().for_each(|remainder| self.pool.give(remainder));
         ciphertext.scale /= f64::from(modulus.p);
         Ok(ciphertext)
     }

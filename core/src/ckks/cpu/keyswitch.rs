@@ -39,6 +39,27 @@ impl Ring {
         words::shift(self.arch, modulus, words, modulus.p / 2);
     }
 
+    /// The digits' coefficients, limb by limb, prepared for [`Ring::convert`].
+    fn digit_coefficients(&self, polynomial: &[u32], active: &[&Digit]) -> Vec<u32> {
+        let mut coefficients = self.pool.take(polynomial.len());
+        let parts = coefficients.chunks_exact_mut(self.degree()).zip(polynomial.chunks_exact(self.degree()));
+        self.for_each(parts.enumerate().collect(), |(limb, (words, values))| {
+            let digit = active[limb / self.params.special_primes.len()];
+            words.copy_from_slice(values);
+            self.rings[limb].inverse(self.arch, words);
+            self.prepare(self.modulus(limb), words, digit.inverse[limb - digit.first]);
+        });
+        coefficients
+    }
+
+    /// Values of a digit at a limb of QP that is not its own, from all digits' coefficients.
+    fn extend(&self, digit: &Digit, coefficients: &[u32], limb: usize, out: &mut [u32]) {
+        let (first, count) = (digit.first, digit.inverse.len());
+        let sources = &coefficients[first * self.degree()..(first + count) * self.degree()];
+        self.convert(self.modulus(limb), sources, &digit.conversions[limb], out);
+        self.rings[limb].forward(self.arch, out);
+    }
+
     /// Digits of a polynomial (values).
     ///
     /// # Panics
@@ -48,33 +69,85 @@ impl Ring {
         let degree = self.degree();
         let limbs = polynomial.len() / degree;
         let extended = limbs + self.params.special_primes.len();
-        let mut coefficients = self.pool.take(polynomial.len());
-        coefficients.copy_from_slice(polynomial);
         let active: Vec<&Digit> = self.active_digits(limbs).collect();
-        let parts: Vec<(usize, &mut [u32])> = coefficients.chunks_exact_mut(degree).enumerate().collect();
-        self.for_each(parts, |(limb, words)| {
-            let digit = active[limb / self.params.special_primes.len()];
-            self.rings[limb].inverse(self.arch, words);
-            self.prepare(self.modulus(limb), words, digit.inverse[limb - digit.first]);
-        });
+        let coefficients = self.digit_coefficients(polynomial, &active);
         let mut digits: Vec<Vec<u32>> = active.iter().map(|_| self.pool.take(extended * degree)).collect();
         let mut places = Vec::with_capacity(active.len() * extended);
         for (digit, out) in active.iter().zip(&mut digits) {
             places.extend(out.chunks_exact_mut(degree).enumerate().map(|(at, out)| (*digit, at, out)));
         }
         self.for_each(places, |(digit, at, out)| {
-            let own = digit.first..digit.first + digit.inverse.len();
-            if own.contains(&at) {
+            if digit.owns(at) {
                 out.copy_from_slice(&polynomial[at * degree..][..degree]);
-                return;
+            } else {
+                self.extend(digit, &coefficients, self.extended_limb(limbs, at), out);
             }
-            let limb = self.extended_limb(limbs, at);
-            let sources = &coefficients[own.start * degree..own.end * degree];
-            self.convert(self.modulus(limb), sources, &digit.conversions[limb], out);
-            self.rings[limb].forward(self.arch, out);
         });
         self.pool.give(coefficients);
         Decomposed { limbs, digits }
+    }
+
+    /// Digits of a polynomial (values) times a key, divided by P: [`Ring::decompose`] and [`Ring::inner_product`], limb
+    /// by limb, so that the digits of one limb are in the cache when they meet the key.
+    ///
+    /// # Panics
+    /// If the key is for fewer limbs.
+    #[must_use]
+    pub fn switch(&self, polynomial: &[u32], key: &SwitchKey) -> [Vec<u32>; 2] {
+        let degree = self.degree();
+        let limbs = polynomial.len() / degree;
+        let active: Vec<&Digit> = self.active_digits(limbs).collect();
+        let coefficients = self.digit_coefficients(polynomial, &active);
+        let products = self.key_products(limbs, key, |at, multiply| {
+            let limb = self.extended_limb(limbs, at);
+            let extended: Vec<Option<Vec<u32>>> = active
+                .iter()
+                .map(|digit| {
+                    (!digit.owns(at)).then(|| {
+                        let mut out = self.pool.take(degree);
+                        self.extend(digit, &coefficients, limb, &mut out);
+                        out
+                    })
+                })
+                .collect();
+            let mut ours: Vec<&[u32]> = Vec::with_capacity(extended.len());
+            for digit in &extended {
+                ours.push(match digit {
+                    Some(values) => values,
+                    None => &polynomial[at * degree..][..degree],
+                });
+            }
+            multiply(&ours);
+            extended.into_iter().flatten().for_each(|buffer| self.pool.give(buffer));
+        });
+        self.pool.give(coefficients);
+        self.divide_by_special(products, limbs)
+    }
+
+    /// Sums of digits times a key over all limbs in use; `digits` gives those of a limb to what it is called with.
+    fn key_products(
+        &self,
+        limbs: usize,
+        key: &SwitchKey,
+        digits: impl Fn(usize, &mut dyn FnMut(&[&[u32]])) + Sync + Send,
+    ) -> [Vec<u32>; 2] {
+        let degree = self.degree();
+        assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
+        let extended = limbs + self.params.special_primes.len();
+        let mut products = [self.pool.take(extended * degree), self.pool.take(extended * degree)];
+        let [body, mask] = &mut products;
+        let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(pairs, |(at, (body, mask))| {
+            let place = if at < limbs { at } else { key.limbs + at - limbs };
+            digits(at, &mut |ours: &[&[u32]]| {
+                let of_key = |part: usize| -> Vec<&[u32]> {
+                    key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect()
+                };
+                let modulus = self.modulus(self.extended_limb(limbs, at));
+                words::inner_products(self.arch, modulus, [&mut *body, &mut *mask], [&of_key(0), &of_key(1)], ours);
+            });
+        });
+        products
     }
 
     /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
@@ -84,44 +157,42 @@ impl Ring {
     #[must_use]
     pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
         let (degree, limbs) = (self.degree(), decomposed.limbs);
-        assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
-        let extended = limbs + self.params.special_primes.len();
-        let mut products = [self.pool.take(extended * degree), self.pool.take(extended * degree)];
-        let [body, mask] = &mut products;
-        let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(pairs, |(at, (body, mask))| {
-            let ours: Vec<&[u32]> = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]).collect();
-            let place = if at < limbs { at } else { key.limbs + at - limbs };
-            let of_key = |part: usize| -> Vec<&[u32]> {
-                key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect()
-            };
-            let modulus = self.modulus(self.extended_limb(limbs, at));
-            words::inner_products(self.arch, modulus, [body, mask], [&of_key(0), &of_key(1)], &ours);
+        let products = self.key_products(limbs, key, |at, multiply| {
+            let digits = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]);
+            multiply(&digits.collect::<Vec<&[u32]>>());
         });
-        products.map(|product| self.divide_by_special(product, limbs))
+        self.divide_by_special(products, limbs)
     }
 
-    /// Divides an extended polynomial (values) by P and drops the special limbs.
-    fn divide_by_special(&self, mut polynomial: Vec<u32>, limbs: usize) -> Vec<u32> {
+    /// Divides two extended polynomials (values) by P and drops the special limbs; both at one limb after the other, so
+    /// that its roots are read once.
+    fn divide_by_special(&self, mut polynomials: [Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
         let degree = self.degree();
-        let (kept, special) = polynomial.split_at_mut(limbs * degree);
-        let parts = special.chunks_exact_mut(degree).enumerate().collect();
-        self.for_each(parts, |(at, words)| {
-            self.rings[self.limbs() + at].inverse(self.arch, words);
-            self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
+        let [(kept, special), (other_kept, other_special)] =
+            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
+        let parts = special.chunks_exact_mut(degree).zip(other_special.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(parts, |(at, (words, others))| {
+            for words in [words, others] {
+                self.rings[self.limbs() + at].inverse(self.arch, words);
+                self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
+            }
         });
-        let special = &*special;
-        let parts = kept.chunks_exact_mut(degree).enumerate().collect();
-        self.for_each(parts, |(limb, words)| {
+        let (special, other_special) = (&*special, &*other_special);
+        let parts = kept.chunks_exact_mut(degree).zip(other_kept.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(parts, |(limb, (words, others))| {
             let modulus = self.modulus(limb);
             let mut remainder = self.pool.take(degree);
-            self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
-            self.rings[limb].forward(self.arch, &mut remainder);
-            words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
+            for (words, special) in [(words, special), (others, other_special)] {
+                self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
+                self.rings[limb].forward(self.arch, &mut remainder);
+                words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
+            }
             self.pool.give(remainder);
         });
-        polynomial.truncate(limbs * degree);
-        polynomial
+        for polynomial in &mut polynomials {
+            polynomial.truncate(limbs * degree);
+        }
+        polynomials
     }
 }
 
@@ -141,10 +212,7 @@ impl Ring {
     /// Noise: adds [`crate::ckks::noise::key_switch`].
     #[must_use]
     pub fn automorphism(&self, ciphertext: &Ciphertext, key: &GaloisKey) -> Ciphertext {
-        let decomposed = self.decompose_mask(ciphertext, self.limbs_of(ciphertext));
-        let result = self.hoisted(ciphertext, &decomposed, key);
-        self.recycle_decomposed(decomposed);
-        result
+        self.turn(ciphertext, self.switch(&ciphertext.parts[1], &key.key), key)
     }
 
     /// As [`Ring::automorphism`], with the digits of the ciphertext's mask at hand.
@@ -152,7 +220,11 @@ impl Ring {
     /// Source: Halevi and Shoup, CRYPTO 2018, section 5 ("hoisting").
     #[must_use]
     pub fn hoisted(&self, ciphertext: &Ciphertext, decomposed: &Decomposed, key: &GaloisKey) -> Ciphertext {
-        let [mut body, mask] = self.inner_product(decomposed, &key.key);
+        self.turn(ciphertext, self.inner_product(decomposed, &key.key), key)
+    }
+
+    /// The automorphism of a ciphertext whose mask was switched.
+    fn turn(&self, ciphertext: &Ciphertext, [mut body, mask]: [Vec<u32>; 2], key: &GaloisKey) -> Ciphertext {
         self.add_words(&mut body, &ciphertext.parts[0]);
         let parts = [self.permute(&body, &key.order), self.permute(&mask, &key.order)];
         [body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));

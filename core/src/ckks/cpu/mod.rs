@@ -225,6 +225,6 @@ impl RnsOps for CpuRing {
     }
 
     fn release(&self, batch: Vec<Ciphertext>) {
-        batch.into_iter().for_each(|ciphertext| self.context.recycle(ciphertext));
+        self.threads.install(|| batch.into_par_iter().for_each(|ciphertext| self.context.recycle(ciphertext)));
     }
 }

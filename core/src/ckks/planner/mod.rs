@@ -210,11 +210,14 @@ fn latency(
 fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> f64 {
     let limbs = limbs_of_stages(network, params.primes.len());
     let maps = SharedRows::of_network(network);
-    let terms = maps.iter().map(|map| {
-        let sums = map.groups.iter().map(Vec::len).sum::<usize>();
-        map.rows.iter().map(|(_, taps)| taps.len()).sum::<usize>() + sums
-    });
-    let linear: f64 = terms.zip(&limbs).map(|(terms, &limbs)| terms as f64 * cost.product_seconds(params, limbs)).sum();
+    let map = |(at, rows): (usize, &SharedRows)| {
+        // The output is not rescaled: two limbs hold it.
+        let limbs = if at == network.stages.len() { limbs[at].min(2) } else { limbs[at] };
+        let terms: usize = rows.rows.iter().map(|(_, taps)| taps.len()).sum();
+        let sums: usize = rows.groups.iter().map(Vec::len).sum();
+        terms as f64 * cost.matrix_seconds(params, limbs) + sums as f64 * cost.product_seconds(params, limbs)
+    };
+    let linear: f64 = maps.iter().enumerate().map(map).sum();
     let stage = |(stage, &limbs): (&crate::ckks::plan::polynomials::PolynomialStage, &usize)| {
         let products = (1..=stage.depth()).map(|depth| cost.multiply_seconds(params, limbs - depth)).sum::<f64>();
         let rows = stage.rows.len() + stage.factors.len();

@@ -19,6 +19,13 @@ pub(in crate::ckks) struct Digit {
     pub conversions: Vec<Conversion>,
 }
 
+impl Digit {
+    /// Whether a limb of Q is one of its own.
+    pub fn owns(&self, limb: usize) -> bool {
+        (self.first..self.first + self.inverse.len()).contains(&limb)
+    }
+}
+
 /// From residues of several primes `p_i` with product M to one prime t: `sum_i y_i (M / p_i) mod t`, y_i centred.
 ///
 /// Centred parts halve the error's deviation, and leave it without a mean: a mean would meet the key's errors

@@ -7,6 +7,8 @@ pub mod keys;
 pub mod matrix;
 pub mod modulus;
 pub mod ntt;
+#[cfg(target_arch = "x86_64")]
+mod ntt_wide;
 pub mod number;
 pub(in crate::ckks) mod pool;
 pub mod words;

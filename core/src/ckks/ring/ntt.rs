@@ -11,8 +11,8 @@ use crate::ckks::ring::modulus::{Factor, Modulus, times};
 use crate::device::simd::for_each_arch;
 
 /// Blocks of a tile, and words of a block.
-const LANES: usize = 16;
-const TILE: usize = LANES * LANES;
+pub(super) const LANES: usize = 16;
+pub(super) const TILE: usize = LANES * LANES;
 
 /// Roots for one prime and degree.
 #[derive(Clone, Debug)]
@@ -26,11 +26,11 @@ pub struct Ntt {
 }
 
 #[derive(Clone, Debug)]
-struct Roots {
+pub(super) struct Roots {
     /// Node `2^d + b` of depth d, for depths whose blocks are longer than 16 words.
-    heads: Vec<Factor>,
+    pub heads: Vec<Factor>,
     /// For each tile, 15 nodes of 16 lanes: depths 0 to 3 within a block; values, then quotients.
-    tiles: Vec<u32>,
+    pub tiles: Vec<u32>,
 }
 
 fn reversed(index: usize, bits: u32) -> usize {
@@ -82,13 +82,30 @@ impl Ntt {
         self.modulus
     }
 
+    pub(super) fn roots_down(&self) -> &Roots {
+        &self.down
+    }
+
+    pub(super) fn roots_up(&self) -> &Roots {
+        &self.up
+    }
+
+    pub(super) fn scale(&self) -> Factor {
+        self.scale
+    }
+
     /// Coefficients below 4p to values in `[0, p)`.
     ///
     /// # Panics
     /// If there are not N words.
     pub fn forward(&self, arch: pulp::Arch, words: &mut [u32]) {
         assert_eq!(words.len(), self.degree, "one polynomial");
-        forward(arch, self, words);
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: pulp hands out `V4` only after it found these features on this processor.
+            pulp::Arch::V4(_) => unsafe { super::ntt_wide::forward(self, words) },
+            _ => forward(arch, self, words),
+        }
     }
 
     /// Values in `[0, 2p)` to coefficients in `[0, p)`.
@@ -97,7 +114,12 @@ impl Ntt {
     /// If there are not N words.
     pub fn inverse(&self, arch: pulp::Arch, words: &mut [u32]) {
         assert_eq!(words.len(), self.degree, "one polynomial");
-        inverse(arch, self, words);
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            pulp::Arch::V4(_) => unsafe { super::ntt_wide::inverse(self, words) },
+            _ => inverse(arch, self, words),
+        }
     }
 }
 

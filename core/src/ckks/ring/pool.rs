@@ -19,7 +19,8 @@ impl Pool {
         let fitting = free.iter().rposition(|buffer| buffer.capacity() == words);
         let buffer = fitting.and_then(|at| free.remove(at));
         drop(free);
-        let mut buffer = buffer.unwrap_or_else(|| Vec::with_capacity(words));
+        // Fresh memory comes as zeros from the system: nobody needs to write them again.
+        let Some(mut buffer) = buffer else { return vec![0; words] };
         buffer.resize(words, 0);
         buffer
     }

@@ -3,6 +3,7 @@
 //! Values are freed behind their last reader, and inputs are asked for when they are first read, so that much less than
 //! the whole network's values lives at one time.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -53,6 +54,15 @@ pub struct ScheduledMap {
     pub values: usize,
 }
 
+impl ScheduledMap {
+    /// The nodes that must be there for a row, and for what it is multiplied with: all terms of their matrices, also
+    /// those that only other rows of a matrix read.
+    fn reads(&self, row: usize) -> BTreeSet<u32> {
+        let block = |&(block, _): &(usize, u32)| self.blocks.blocks[block].terms.iter().copied();
+        self.blocks.place_of_row[row..].iter().step_by(self.values).flat_map(block).collect()
+    }
+}
+
 /// All nodes, and the waves in which they are evaluated.
 ///
 /// Nodes are the network's values, then the output elements, then the maps' shared sums.
@@ -94,7 +104,6 @@ impl ThroughputSchedule {
         let channels = network.channels();
         let mut maps = Vec::with_capacity(network.stages.len() + 1);
         let mut first = network.input.len();
-        let mut graphs = Vec::with_capacity(maps.capacity());
         for (at, rows) in network.maps().enumerate() {
             // At one level values of one channel have one scale.
             let channel_of = |source: u32| (channels[source as usize], nodes.states[source as usize].limbs);
@@ -103,15 +112,14 @@ impl ThroughputSchedule {
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
             let linear = nodes.settle(at, first, &rows, values, network, params)?;
             maps.push(nodes.map(&rows, values, &linear, network.stages.get(at), &network.output.shape));
-            graphs.push(rows);
             first += values;
         }
         let mut graph = Graph::default();
         for (node, task) in nodes.tasks.iter().enumerate() {
             match *task {
                 Task::Input => graph.source(place(&network.input.shape, node)),
-                Task::Row { map, row } => graph.row(graphs[map].reads(row, maps[map].values)),
-                Task::Sum { map, group } => graph.sum(graphs[map].groups[group].iter().copied()),
+                Task::Row { map, row } => graph.row(maps[map].reads(row)),
+                Task::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
             }
         }
         let waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
