@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Buffers kept at most for each thread; a key switch has about as many in use.
-const KEPT_PER_THREAD: usize = 32;
+/// Buffers kept at most for each thread; a polynomial has about as many in use.
+const KEPT_PER_THREAD: usize = 16;
 
 /// Free buffers of one context, for all threads, the one that has waited longest first.
 #[derive(Default)]
