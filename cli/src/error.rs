@@ -43,6 +43,6 @@ from_errors!(
     heman_core::ckks::error::CkksError,
     heman_engine::EngineError,
     heman_core::files::container::FormatError,
-    heman_core::import::ImportError,
+    heman_import::ImportError,
     heman_core::files::params::ParamsError,
 );

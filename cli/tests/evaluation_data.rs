@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{SCHEMES, Work, npy, npy_values};
-use heman_core::import::{PlainModel, import_file};
+use heman_import::{PlainModel, import_file};
 
 fn evaluation_data() -> Option<PathBuf> {
     let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/he-man");

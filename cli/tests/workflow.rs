@@ -81,7 +81,7 @@ fn five_steps_classify_a_batch_as_plaintext_does() {
         assert_eq!((&report["inputs"], &report["shape"]), (&48.into(), &serde_json::json!([48, 10])));
         let logits = npy_values(&work.read("output.npy"));
         assert_eq!(logits.len(), 480);
-        let network = heman_core::import::import_file(&work.path("digits.onnx")).expect("the demo model");
+        let network = heman_import::import_file(&work.path("digits.onnx")).expect("the demo model");
         let images = demo_images(&work);
         let mut same = 0;
         for (got, image) in logits.chunks(10).zip(images.chunks(64)) {

@@ -1,4 +1,4 @@
-//! From an ONNX model to batched FHE steps, and the CPU backend that runs them.
+//! From a network to plans of batched FHE steps, and the steps on the CPU.
 //!
 //! Nothing in this crate can name a secret key: it is what a server links.
 
@@ -7,7 +7,6 @@ pub mod ckks;
 pub mod device;
 pub mod either;
 pub mod files;
-pub mod import;
 pub mod model;
 pub mod planning;
 pub mod progress;

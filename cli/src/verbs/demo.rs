@@ -7,10 +7,10 @@ use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::planner;
 use heman_core::either::planner::Options;
-use heman_core::import::import_bytes;
 use heman_core::model::client_op::argmax;
 use heman_core::model::network::Network;
 use heman_core::tfhe::planner::options as tfhe;
+use heman_import::import_bytes;
 use serde_json::json;
 
 use super::Output;

@@ -12,9 +12,9 @@ use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Header, Kind, MAGIC};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Batch;
-use heman_core::import::{MAX_FILE_BYTES, import_bytes};
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::schedule::Schedule;
+use heman_import::{MAX_FILE_BYTES, import_bytes};
 use serde_json::{Value, json};
 
 use super::Output;

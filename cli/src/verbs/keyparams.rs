@@ -6,9 +6,9 @@ use std::time::Instant;
 use heman_core::either::planner;
 use heman_core::either::planner::Derived;
 use heman_core::files::scheme::Scheme;
-use heman_core::import::import_file;
 use heman_core::planning::error::PlanError;
 use heman_engine::DeviceChoice;
+use heman_import::import_file;
 use serde_json::json;
 
 use super::{Output, options};

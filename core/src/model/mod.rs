@@ -4,5 +4,5 @@ pub mod client_op;
 pub mod erf;
 pub mod function;
 pub mod network;
-pub(crate) mod row_sum;
+pub mod row_sum;
 pub mod rows;

@@ -3,8 +3,8 @@
 mod compare;
 mod run;
 
-use heman_core::import::import_file;
 use heman_core::model::network::Network;
+use heman_import::import_file;
 use serde_json::json;
 
 use self::compare::compare;

@@ -11,4 +11,5 @@ pub mod ntt;
 mod ntt_wide;
 pub mod number;
 pub(in crate::ckks) mod pool;
+mod roots;
 pub mod words;

@@ -8,11 +8,10 @@
 //! `b^((p - 1) / 2N)` for the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
 
 use crate::ckks::ring::modulus::{Factor, Modulus, times};
+#[cfg(target_arch = "x86_64")]
+use crate::ckks::ring::ntt_wide;
+use crate::ckks::ring::roots::{LANES, Roots, TILE};
 use crate::device::simd::for_each_arch;
-
-/// Blocks of a tile, and words of a block.
-pub(super) const LANES: usize = 16;
-pub(super) const TILE: usize = LANES * LANES;
 
 /// Roots for one prime and degree.
 #[derive(Clone, Debug)]
@@ -23,14 +22,6 @@ pub struct Ntt {
     up: Roots,
     /// N^-1.
     scale: Factor,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Roots {
-    /// Node `2^d + b` of depth d, for depths whose blocks are longer than 16 words.
-    pub heads: Vec<Factor>,
-    /// For each tile, 15 nodes of 16 lanes: depths 0 to 3 within a block; values, then quotients.
-    pub tiles: Vec<u32>,
 }
 
 fn reversed(index: usize, bits: u32) -> usize {
@@ -82,18 +73,6 @@ impl Ntt {
         self.modulus
     }
 
-    pub(super) fn roots_down(&self) -> &Roots {
-        &self.down
-    }
-
-    pub(super) fn roots_up(&self) -> &Roots {
-        &self.up
-    }
-
-    pub(super) fn scale(&self) -> Factor {
-        self.scale
-    }
-
     /// Coefficients below 4p to values in `[0, p)`.
     ///
     /// # Panics
@@ -103,7 +82,7 @@ impl Ntt {
         match arch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: pulp hands out `V4` only after it found these features on this processor.
-            pulp::Arch::V4(_) => unsafe { super::ntt_wide::forward(self, words) },
+            pulp::Arch::V4(_) => unsafe { ntt_wide::forward(self.modulus.p, &self.down, words) },
             _ => forward(arch, self, words),
         }
     }
@@ -117,7 +96,7 @@ impl Ntt {
         match arch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            pulp::Arch::V4(_) => unsafe { super::ntt_wide::inverse(self, words) },
+            pulp::Arch::V4(_) => unsafe { ntt_wide::inverse(self.modulus.p, &self.up, &self.scale, words) },
             _ => inverse(arch, self, words),
         }
     }

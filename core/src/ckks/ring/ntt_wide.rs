@@ -1,12 +1,12 @@
 //! The loops of [`super::ntt`] with AVX-512: 16 butterflies at a time, two depths for each reading of the words.
 //!
-//! A product with a constant takes its upper half from two widening products, of the even and of the odd words; compilers
-//! widen all words and narrow them again. The words of the results are those of the portable loops.
+//! A product with a constant takes its upper half from two widening products, of the even and of the odd words;
+//! compilers widen all words and narrow them again. The words of the results are those of the portable loops.
 
 use std::arch::x86_64::*;
 
 use crate::ckks::ring::modulus::Factor;
-use crate::ckks::ring::ntt::{LANES, Ntt, TILE};
+use crate::ckks::ring::roots::{LANES, Roots, TILE};
 
 /// Words of all roots of a tile: values and quotients of 15 nodes.
 const TILE_ROOTS: usize = 15 * 2 * LANES;
@@ -107,11 +107,10 @@ fn store(words: &mut [u32; LANES], x: __m512i) {
     unsafe { _mm512_storeu_epi32(words.as_mut_ptr().cast(), x) }
 }
 
-/// See [`Ntt::forward`].
+/// Coefficients below 4p to values in `[0, p)`.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) fn forward(ntt: &Ntt, words: &mut [u32]) {
-    let prime = Prime::new(ntt.modulus().p);
-    let (degree, roots) = (words.len(), ntt.roots_down());
+pub(super) fn forward(p: u32, roots: &Roots, words: &mut [u32]) {
+    let (prime, degree) = (Prime::new(p), words.len());
     let mut half = degree / 2;
     // An odd number of depths begins with one by itself.
     if (degree / LANES).trailing_zeros() % 2 == 1 {
@@ -155,11 +154,10 @@ pub(super) fn forward(ntt: &Ntt, words: &mut [u32]) {
     }
 }
 
-/// See [`Ntt::inverse`].
+/// Values in `[0, 2p)` to coefficients in `[0, p)`; `scale` is N^-1.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) fn inverse(ntt: &Ntt, words: &mut [u32]) {
-    let prime = Prime::new(ntt.modulus().p);
-    let (degree, roots) = (words.len(), ntt.roots_up());
+pub(super) fn inverse(p: u32, roots: &Roots, scale: &Factor, words: &mut [u32]) {
+    let (prime, degree) = (Prime::new(p), words.len());
     for (tile, roots) in words.chunks_exact_mut(TILE).zip(roots.tiles.chunks_exact(TILE_ROOTS)) {
         let rows = tile.as_chunks_mut::<LANES>().0;
         let mut columns: [__m512i; LANES] = std::array::from_fn(|row| load(&rows[row]));
@@ -199,7 +197,7 @@ pub(super) fn inverse(ntt: &Ntt, words: &mut [u32]) {
             store(b, y);
         }
     }
-    let scale = Root::everywhere(&ntt.scale());
+    let scale = Root::everywhere(scale);
     for chunk in words.as_chunks_mut().0 {
         store(chunk, prime.reduce(prime.times(load(chunk), scale)));
     }

@@ -2,9 +2,9 @@
 
 mod onnx;
 
-use heman_core::import::{ImportError, PlainModel, import_bytes};
 use heman_core::model::client_op::ClientOp;
 use heman_core::model::network::Network;
+use heman_import::{ImportError, PlainModel, import_bytes};
 use onnx::Attr::{Float, Int, Ints, Text};
 use onnx::Onnx;
 

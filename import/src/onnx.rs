@@ -1,53 +1,22 @@
-//! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows
-//! and functions.
-
-mod element;
-mod error;
-mod lower;
-mod ops;
-mod plain;
-mod pointwise;
-mod window;
+//! Reads, types and simplifies the graph of an ONNX file with tract.
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
 
-pub use error::{ImportError, UnsupportedNode};
-pub use plain::PlainModel;
-
-use crate::model::network::{Network, TensorInfo};
+use crate::error::{ImportError, UnsupportedNode};
+use heman_core::model::network::TensorInfo;
 
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Most elements of an input tensor.
 const MAX_INPUT_LEN: usize = 1 << 22;
 
-/// Reads and lowers a model.
-///
-/// # Errors
-/// [`ImportError`]; all unsupported nodes are reported at once.
-pub fn import_file(path: &Path) -> Result<Network, ImportError> {
-    import_bytes(&read(path)?)
-}
-
-/// Lowers a model given as the bytes of an ONNX file.
-///
-/// # Errors
-/// [`ImportError`]; all unsupported nodes are reported at once.
-pub fn import_bytes(bytes: &[u8]) -> Result<Network, ImportError> {
-    guarded(|| {
-        let (model, input, operators) = typed_model(bytes)?;
-        lower::Lowering::new(&model, &operators).run(input)
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let fail = |source| ImportError::Read { path: path.display().to_string(), source };
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(fail)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
@@ -58,7 +27,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
 }
 
 /// Hostile files may make the graph library panic; at this one boundary a panic becomes an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     thread_local! { static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) }; }
     HOOK.call_once(|| {
@@ -76,9 +45,9 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, Import
 }
 
 /// The decluttered model, its input, and the ONNX operator of every named node.
-type Typed = (TypedModel, TensorInfo, Vec<(String, String)>);
+pub(crate) type Typed = (TypedModel, TensorInfo, Vec<(String, String)>);
 
-fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
+pub(crate) fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
     let onnx = tract_onnx::onnx();
     let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
@@ -115,12 +84,12 @@ fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
     Ok((model, TensorInfo { name, shape }, operators))
 }
 
-fn node_name(node: &pb::NodeProto) -> String {
+pub(crate) fn node_name(node: &pb::NodeProto) -> String {
     if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
 }
 
 /// The input's shape with a free leading axis set to 1.
-fn input_shape(fact: &InferenceFact) -> Result<Vec<usize>, ImportError> {
+pub(crate) fn input_shape(fact: &InferenceFact) -> Result<Vec<usize>, ImportError> {
     let free =
         || ImportError::Interface("its input has free axes besides the batch; export it with fixed sizes".into());
     let rank = fact.shape.rank().concretize().ok_or_else(free)?;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::function::{Binary, Function, Unary};
-use crate::model::network::{Row, Stage};
+use heman_core::model::function::{Binary, Function, Unary};
+use heman_core::model::network::{Row, Stage};
 
 /// A symbolic real number.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ fn affine_row(row: &Row, scale: f64, shift: f64) -> Row {
     if scale == 0.0 {
         return Row::constant(shift);
     }
-    let scaled = |tap: &crate::model::network::Tap| crate::model::network::Tap {
+    let scaled = |tap: &heman_core::model::network::Tap| heman_core::model::network::Tap {
         weight: (f64::from(tap.weight) * scale) as f32,
         ..*tap
     };
@@ -229,7 +229,7 @@ pub fn channel_of_element(shape: &[usize], element: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::network::Tap;
+    use heman_core::model::network::Tap;
 
     fn row(bias: f64, weights: &[f32]) -> Row {
         Row { bias, taps: weights.iter().enumerate().map(|(i, &weight)| Tap { source: i as u32, weight }).collect() }

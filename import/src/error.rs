@@ -32,7 +32,7 @@ pub enum ImportError {
         /// Why.
         source: std::io::Error,
     },
-    /// Larger than [`super::MAX_FILE_BYTES`].
+    /// Larger than [`crate::MAX_FILE_BYTES`].
     #[error("the model is larger than {limit} bytes")]
     TooLarge {
         /// The limit.

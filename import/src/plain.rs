@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::{ImportError, guarded, read, typed_model};
+use crate::error::ImportError;
+use crate::onnx::{guarded, read, typed_model};
 
 /// A runnable plaintext model.
 pub struct PlainModel {

@@ -7,10 +7,10 @@ use tract_onnx::prelude::*;
 
 use super::element::{Element, SymbolicTensor};
 use super::error::{ImportError, UnsupportedNode};
-use crate::model::client_op::ClientOp;
-use crate::model::function::Function;
-use crate::model::network::{Network, Row, Stage, TensorInfo};
-use crate::model::row_sum::RowSum;
+use heman_core::model::client_op::ClientOp;
+use heman_core::model::function::Function;
+use heman_core::model::network::{Network, Row, Stage, TensorInfo};
+use heman_core::model::row_sum::RowSum;
 
 /// Most taps in flight or in the lowered network.
 const MAX_TAPS: usize = 1 << 27;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use heman_core::import::{PlainModel, import_file};
+use heman_import::{PlainModel, import_file};
 
 /// The folder of evaluation data, if it is there.
 fn evaluation_data() -> Option<PathBuf> {

@@ -21,9 +21,9 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 use super::element::{Element, SymbolicTensor};
 use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::window;
-use crate::model::client_op::ClientOp;
-use crate::model::function::{Function, Unary};
-use crate::model::network::Row;
+use heman_core::model::client_op::ClientOp;
+use heman_core::model::function::{Function, Unary};
+use heman_core::model::network::Row;
 
 /// The second operand of a matrix product.
 enum Matrix {

@@ -11,8 +11,8 @@ use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
 use super::element::{Element, SymbolicTensor, channel_of_element};
 use super::lower::{Lowering, Refusal, Value};
 use super::ops::{Outputs, after_client_op, floats};
-use crate::model::function::{Binary, Function, Unary};
-use crate::model::network::{Row, Stage};
+use heman_core::model::function::{Binary, Function, Unary};
+use heman_core::model::network::{Row, Stage};
 
 impl Lowering<'_> {
     pub(super) fn element_wise(&mut self, node: &TypedNode, value: Value, op: &ElementWiseOp) -> Outputs {
