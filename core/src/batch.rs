@@ -55,18 +55,17 @@ pub trait Queue: Sync {
     fn lack_of_memory(error: &Self::Error) -> Option<&BackendError>;
 }
 
-/// What every queue gave, a list of ranges with results for each, in order.
+/// Ranges of inputs that a queue took, in order, with what each pass gave.
+pub type Passes<Q> = Vec<(Range<usize>, <Q as Queue>::Output)>;
+
+/// What every queue gave, in order.
 ///
 /// Units are shared out evenly. A queue that fails does not stop the others; the first failure is returned when all are
 /// done. Where memory is short, passes are halved, and the user is told.
 ///
 /// # Errors
 /// The first queue's that failed for good.
-pub fn share<Q: Queue>(
-    queues: &[Q],
-    inputs: usize,
-    progress: &dyn Progress,
-) -> Result<Vec<Vec<(Range<usize>, Q::Output)>>, Q::Error> {
+pub fn share<Q: Queue>(queues: &[Q], inputs: usize, progress: &dyn Progress) -> Result<Vec<Passes<Q>>, Q::Error> {
     let unit = queues.iter().map(Queue::unit).max().unwrap_or(1).max(1);
     let units = inputs.div_ceil(unit);
     let count = queues.len().min(units);

@@ -12,6 +12,9 @@ use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::simulate::Simulator;
 use std::io::{self, Write};
 
+/// What gives the output for an input and a seed in the clear, with the noise that encryption would add.
+pub type Simulate<'a> = dyn Fn(&[f32], u64) -> Vec<f64> + Sync + 'a;
+
 /// A plan for either scheme.
 pub enum AnyPlan {
     /// TFHE.
@@ -74,7 +77,7 @@ impl AnyPlan {
 
     /// What gives the output for an input and a seed in the clear, with the noise that encryption would add.
     #[must_use]
-    pub fn simulator(&self) -> Box<dyn Fn(&[f32], u64) -> Vec<f64> + Sync + '_> {
+    pub fn simulator(&self) -> Box<Simulate<'_>> {
         match self {
             Self::Tfhe(plan) => {
                 let simulator = Simulator::new(plan);

@@ -247,8 +247,8 @@ impl Nodes {
         // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
         let activation = |row: usize| stage.filter(|stage| row < stage.rows.len()).map(|stage| stage.activation(row));
         let factor = |row: usize| activation(row).map_or(1.0, |activation| 1.0 / activation.radius);
-        let offset = |(row, (bias, _)): (usize, &(f64, Vec<(u32, f64)>))| {
-            activation(row).map_or(*bias, |activation| (bias - activation.centre) / activation.radius)
+        let offset = |row: usize, bias: f64| {
+            activation(row).map_or(bias, |activation| (bias - activation.centre) / activation.radius)
         };
         let places = match *stage.map_or(output, |stage| &stage.shape) {
             [_, channels, height, width] if channels * height * width == values => height * width,
@@ -261,7 +261,7 @@ impl Nodes {
             |row, source, weight| weight * self.gains[source as usize] * factor(row),
             |node| self.states[node as usize].scale,
         );
-        let offsets = rows.rows.iter().enumerate().map(offset).collect();
+        let offsets = rows.rows.iter().enumerate().map(|(row, (bias, _))| offset(row, *bias)).collect();
         ScheduledMap { groups: rows.groups.clone(), offsets, blocks, values }
     }
 }

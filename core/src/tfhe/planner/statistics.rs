@@ -32,7 +32,11 @@ impl Statistics {
     pub fn collect(network: &Network, folded: &Network, inputs: &[Vec<f32>]) -> (Calibration, Self) {
         let activations = network.activation_count().max(1);
         let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
-        let start = |at: usize| Trace { values: inputs[at].clone(), table_inputs: Vec::new(), is_kept: at % thin == 0 };
+        let start = |at: usize| Trace {
+            values: inputs[at].clone(),
+            table_inputs: Vec::new(),
+            is_kept: at.is_multiple_of(thin),
+        };
         let see = |trace: &mut Trace, stage: usize, row: usize, z: f64| {
             let encoded = &folded.stages[stage];
             trace.values.push(encoded.functions[encoded.channel[row] as usize].evaluate(z) as f32);
