@@ -24,7 +24,7 @@ pub(crate) enum Opened {
     /// TFHE on CUDA devices.
     TfheCuda(Vec<CudaBackend>),
     /// CKKS on the host.
-    CkksCpu(CpuRing),
+    CkksCpu(Box<CpuRing>),
 }
 
 impl Devices {
@@ -66,7 +66,7 @@ impl Devices {
                 DeviceChoice::Auto | DeviceChoice::Cpu => {
                     let backend = CpuBackend::new(threads)?;
                     let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                    Ok(Self { opened: Opened::CkksCpu(ring), names: vec![backend.name()] })
+                    Ok(Self { opened: Opened::CkksCpu(Box::new(ring)), names: vec![backend.name()] })
                 }
                 DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_) => Err(EngineError::OnlyCpu),
             },

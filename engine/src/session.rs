@@ -99,7 +99,7 @@ impl Devices {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
             (Opened::CkksCpu(ring), AnyPlan::Ckks(plan), AnyEvaluationKey::Ckks(key)) => {
-                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring), plan, key, memory_bytes)?))
+                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             _ => Err(EngineError::Scheme("evaluation key")),
         }
