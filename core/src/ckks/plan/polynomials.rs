@@ -40,7 +40,7 @@ pub struct PolynomialStage {
     pub activations: Vec<Activation>,
 }
 
-/// Affine maps and polynomials. Values are numbered as in [`Network`].
+/// Affine maps and polynomials. Values are numbered as in [`Network`](crate::model::network::Network).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolynomialNetwork {
     /// The input.

@@ -22,8 +22,9 @@ pub struct Channel<'a> {
 }
 
 impl Activation {
-    /// Fits polynomials of at most `degree` (one of [`DEGREES`]) to the functions of a stage, each on the samples of
-    /// its channel. All have the same form, so that channels can share a ciphertext.
+    /// Fits polynomials of at most `degree` (one of [`DEGREES`](crate::ckks::plan::activation::DEGREES)) to the
+    /// functions of a stage, each on the samples of its channel. All have the same form, so that channels can share a
+    /// ciphertext.
     ///
     /// # Panics
     /// If a channel has no samples.

@@ -21,8 +21,8 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Rounds `weights`, `f64[kernel][term]`, to residues of the given moduli, exactly as [`Ring::linear_combination`]
-    /// does.
+    /// Rounds `weights`, `f64[kernel][term]`, to residues of the given moduli, exactly as
+    /// [`Ring::linear_combination`](crate::ckks::ring::context::Ring::linear_combination) does.
     ///
     /// # Errors
     /// [`CkksError::Depth`] without terms or moduli, [`CkksError::Plan`] for weights that are no whole rows.

@@ -16,9 +16,9 @@ use crate::tfhe::params::set::bits;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// Always [`FORMAT`].
+    /// Always [`FORMAT`](crate::files::params::FORMAT).
     pub format: String,
-    /// Always [`VERSION`].
+    /// Always [`VERSION`](crate::files::params::VERSION).
     pub version: u32,
     /// Encryption scheme.
     pub scheme: Scheme,
