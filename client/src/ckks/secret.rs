@@ -36,7 +36,8 @@ impl CkksSecretKey {
         &self.coefficients
     }
 
-    /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise: [`FRESH_DEVIATION`].
+    /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise:
+    /// [`FRESH_DEVIATION`](heman_core::ckks::noise::FRESH_DEVIATION).
     #[must_use]
     pub fn encrypt(&self, context: &Ring, coefficients: &[f64]) -> SeededCiphertext {
         let mut stream = Stream::new();
