@@ -139,6 +139,7 @@ pub fn conv(
     let output = Layout::new(spec.data_format, output_shape)?;
     let (strides, dilations) = (spec.strides().into_owned(), spec.dilations().into_owned());
     let padded = spec.padding.compute(&input.spatial, &spec.kernel_shape, &dilations, &strides);
+    let before: Vec<usize> = padded.iter().map(|padded| padded.pad_before).collect();
     let (inputs, outputs) = (input.channels / op.group, output.channels / op.group);
     for batch in 0..output.batch {
         for o in 0..output.channels {
@@ -146,14 +147,8 @@ pub fn conv(
                 let target = output.index(batch, o, position);
                 for i in 0..inputs {
                     for_each(&spec.kernel_shape, |offset| {
-                        let at: Option<Vec<usize>> = (0..offset.len())
-                            .map(|axis| {
-                                (position[axis] * strides[axis] + offset[axis] * dilations[axis])
-                                    .checked_sub(padded[axis].pad_before)
-                                    .filter(|&x| x < input.spatial[axis])
-                            })
-                            .collect();
-                        if let Some(at) = at {
+                        let start = |axis: usize| position[axis] * strides[axis] + offset[axis] * dilations[axis];
+                        if let Some(at) = inside(start, &before, &input.spatial) {
                             visit(WindowTap {
                                 output: target,
                                 input: input.index(batch, (o / outputs) * inputs + i, &at),
@@ -166,6 +161,12 @@ pub fn conv(
         }
     }
     Ok(output)
+}
+
+/// The place at `start` of every padded axis, counted without the padding `before` it; `None` if it lies in padding.
+fn inside(start: impl Fn(usize) -> usize, before: &[usize], extent: &[usize]) -> Option<Vec<usize>> {
+    let at = |axis: usize| start(axis).checked_sub(before[axis]).filter(|&x| x < extent[axis]);
+    (0..extent.len()).map(at).collect()
 }
 
 /// All taps of a transposed convolution, sorted by output element.
@@ -181,6 +182,7 @@ pub fn deconv(
     let (strides, dilations) = (spec.strides().into_owned(), spec.dilations().into_owned());
     let padded =
         spec.padding.compute_for_deconv(&input.spatial, &spec.kernel_shape, &dilations, &strides, &op.adjustments)?;
+    let before: Vec<usize> = padded.iter().map(|padded| padded.pad_before).collect();
     let (inputs, outputs) = (input.channels / op.group, output.channels / op.group);
     let mut taps = Vec::new();
     for batch in 0..input.batch {
@@ -189,14 +191,8 @@ pub fn deconv(
             for_each(&input.spatial, |position| {
                 for o in 0..outputs {
                     for_each(&spec.kernel_shape, |offset| {
-                        let at: Option<Vec<usize>> = (0..offset.len())
-                            .map(|axis| {
-                                (position[axis] * strides[axis] + offset[axis] * dilations[axis])
-                                    .checked_sub(padded[axis].pad_before)
-                                    .filter(|&x| x < output.spatial[axis])
-                            })
-                            .collect();
-                        if let Some(at) = at {
+                        let start = |axis: usize| position[axis] * strides[axis] + offset[axis] * dilations[axis];
+                        if let Some(at) = inside(start, &before, &output.spatial) {
                             let channel = group * outputs + o;
                             taps.push(WindowTap {
                                 output: output.index(batch, channel, &at),
