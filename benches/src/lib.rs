@@ -5,7 +5,7 @@ mod cpu_rates;
 use std::process::ExitCode;
 
 pub use cpu_rates::cpu_rates;
-use heman_client::SecretKey;
+use heman_client::tfhe::SecretKey;
 use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_core::files::scheme::Scheme;

@@ -1,6 +1,6 @@
 //! The devices and the memory that were asked for.
 
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
 use heman_engine::{Devices, EngineError};
 
@@ -8,7 +8,7 @@ use crate::args::Running;
 use crate::error::CliError;
 
 /// Opens the devices for a plan.
-pub fn open_devices(running: &Running, plan: &AnyPlan, progress: &dyn Progress) -> Result<Devices, CliError> {
+pub fn open_devices(running: &Running, plan: &Plan, progress: &dyn Progress) -> Result<Devices, CliError> {
     Devices::open(&running.device, running.threads, plan, progress).map_err(|error| match error {
         EngineError::OnlyCpu => CliError::new(format!("{error}; use --device cpu, or --scheme tfhe")),
         other => other.into(),

@@ -21,10 +21,10 @@ pub enum ClientError {
         expected: usize,
     },
     /// An input value that the parameters do not allow for.
-    #[error("input {image}, value {index} is {value}; the parameters allow {low} to {high}")]
+    #[error("input {input}, value {index} is {value}; the parameters allow {low} to {high}")]
     InputRange {
         /// Which input of the batch.
-        image: usize,
+        input: usize,
         /// Which value of it.
         index: usize,
         /// The value.

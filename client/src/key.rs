@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
-use heman_core::either::params::AnyParams;
+use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
+use heman_core::either::params::Params;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Fingerprint, Kind};
 use heman_core::files::scheme::Scheme;
@@ -12,28 +12,28 @@ use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::Progress;
 
-use crate::ckks::key::CkksKey;
+use crate::ckks;
 use crate::error::ClientError;
 use crate::tensor::Tensor;
-use crate::tfhe::key::SecretKey;
+use crate::tfhe;
 
 /// A secret key of either scheme.
-pub enum AnyKey {
+pub enum SecretKey {
     /// TFHE.
-    Tfhe(Box<SecretKey>),
+    Tfhe(Box<tfhe::SecretKey>),
     /// CKKS.
-    Ckks(Box<CkksKey>),
+    Ckks(Box<ckks::SecretKey>),
 }
 
-impl AnyKey {
+impl SecretKey {
     /// Draws a fresh key.
     ///
     /// # Errors
     /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
-    pub fn generate(params: &AnyParams) -> Result<Self, ClientError> {
+    pub fn generate(params: &Params) -> Result<Self, ClientError> {
         match params {
-            AnyParams::Tfhe(params) => SecretKey::generate(params).map(|key| Self::Tfhe(Box::new(key))),
-            AnyParams::Ckks(params) => CkksKey::generate(params).map(|key| Self::Ckks(Box::new(key))),
+            Params::Tfhe(params) => tfhe::SecretKey::generate(params).map(|key| Self::Tfhe(Box::new(key))),
+            Params::Ckks(params) => ckks::SecretKey::generate(params).map(|key| Self::Ckks(Box::new(key))),
         }
     }
 
@@ -46,8 +46,8 @@ impl AnyKey {
         let scheme = file.header().scheme;
         file.header().expect(Kind::SecretKey, scheme)?;
         Ok(match scheme {
-            Scheme::Tfhe => Self::Tfhe(Box::new(SecretKey::open(file, &(), None)?)),
-            Scheme::Ckks => Self::Ckks(Box::new(CkksKey::open(file, &(), None)?)),
+            Scheme::Tfhe => Self::Tfhe(Box::new(tfhe::SecretKey::open(file, &(), None)?)),
+            Scheme::Ckks => Self::Ckks(Box::new(ckks::SecretKey::open(file, &(), None)?)),
         })
     }
 
@@ -82,19 +82,19 @@ impl AnyKey {
 
     /// The public parameters.
     #[must_use]
-    pub fn params(&self) -> AnyParams {
+    pub fn params(&self) -> Params {
         match self {
-            Self::Tfhe(key) => AnyParams::Tfhe(key.params().clone()),
-            Self::Ckks(key) => AnyParams::Ckks(key.params().clone()),
+            Self::Tfhe(key) => Params::Tfhe(key.params().clone()),
+            Self::Ckks(key) => Params::Ckks(key.params().clone()),
         }
     }
 
     /// Makes the evaluation key.
     #[must_use]
-    pub fn evaluation_key(&self, progress: &dyn Progress) -> AnyEvaluationKey {
+    pub fn evaluation_key(&self, progress: &dyn Progress) -> EvaluationKey {
         match self {
-            Self::Tfhe(key) => AnyEvaluationKey::Tfhe(key.evaluation_key(progress)),
-            Self::Ckks(key) => AnyEvaluationKey::Ckks(key.evaluation_key(progress)),
+            Self::Tfhe(key) => EvaluationKey::Tfhe(key.evaluation_key(progress)),
+            Self::Ckks(key) => EvaluationKey::Ckks(key.evaluation_key(progress)),
         }
     }
 
@@ -102,10 +102,10 @@ impl AnyKey {
     ///
     /// # Errors
     /// As [`SecretKey::encrypt`].
-    pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<AnyInput, ClientError> {
+    pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
         match self {
-            Self::Tfhe(key) => Ok(AnyInput::Tfhe(key.encrypt(values, batched)?)),
-            Self::Ckks(key) => Ok(AnyInput::Ckks(key.encrypt(values, batched)?)),
+            Self::Tfhe(key) => Ok(EncryptedInput::Tfhe(key.encrypt(values, batched)?)),
+            Self::Ckks(key) => Ok(EncryptedInput::Ckks(key.encrypt(values, batched)?)),
         }
     }
 
@@ -113,10 +113,10 @@ impl AnyKey {
     ///
     /// # Errors
     /// [`ClientError::Scheme`] for outputs of the other scheme, [`ClientError::Format`] for malformed ones.
-    pub fn decrypt_values(&self, output: &AnyOutput) -> Result<Vec<Vec<f64>>, ClientError> {
+    pub fn decrypt_values(&self, output: &EncryptedOutput) -> Result<Vec<Vec<f64>>, ClientError> {
         match (self, output) {
-            (Self::Tfhe(key), AnyOutput::Tfhe(output)) => Ok(key.decrypt_values(output)),
-            (Self::Ckks(key), AnyOutput::Ckks(output)) => key.decrypt_values(output),
+            (Self::Tfhe(key), EncryptedOutput::Tfhe(output)) => Ok(key.decrypt_values(output)),
+            (Self::Ckks(key), EncryptedOutput::Ckks(output)) => key.decrypt_values(output),
             _ => Err(ClientError::Scheme),
         }
     }
@@ -125,12 +125,12 @@ impl AnyKey {
     /// many results that leave the client's hands.
     ///
     /// # Errors
-    /// As [`AnyKey::decrypt_values`]; as [`CkksKey::decrypt`]; [`ClientError::NotShared`] for TFHE.
-    pub fn decrypt(&self, output: &AnyOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
+    /// As [`SecretKey::decrypt_values`]; as [`ckks::SecretKey::decrypt`]; [`ClientError::NotShared`] for TFHE.
+    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
         match (self, output) {
-            (Self::Tfhe(_), AnyOutput::Tfhe(_)) if shares.is_some() => Err(ClientError::NotShared),
-            (Self::Tfhe(key), AnyOutput::Tfhe(output)) => Ok(key.decrypt(output)),
-            (Self::Ckks(key), AnyOutput::Ckks(output)) => key.decrypt(output, shares),
+            (Self::Tfhe(_), EncryptedOutput::Tfhe(_)) if shares.is_some() => Err(ClientError::NotShared),
+            (Self::Tfhe(key), EncryptedOutput::Tfhe(output)) => Ok(key.decrypt(output)),
+            (Self::Ckks(key), EncryptedOutput::Ckks(output)) => key.decrypt(output, shares),
             _ => Err(ClientError::Scheme),
         }
     }

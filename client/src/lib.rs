@@ -9,11 +9,9 @@ mod key;
 mod random;
 mod tensor;
 mod text;
-mod tfhe;
+pub mod tfhe;
 mod values;
 
-pub use ckks::key::CkksKey;
 pub use error::ClientError;
-pub use key::AnyKey;
+pub use key::SecretKey;
 pub use tensor::{Tensor, TensorData};
-pub use tfhe::key::SecretKey;

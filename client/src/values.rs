@@ -11,7 +11,7 @@ pub(crate) fn check_values(values: &[f32], expected: usize, (low, high): (f64, f
     match values.iter().position(outside) {
         None => Ok(()),
         Some(at) => {
-            Err(ClientError::InputRange { image: at / expected, index: at % expected, value: values[at], low, high })
+            Err(ClientError::InputRange { input: at / expected, index: at % expected, value: values[at], low, high })
         }
     }
 }

@@ -1,6 +1,6 @@
 //! CKKS operations on real key sets: results against plaintext, noise against prediction.
 
-use heman_client::ckks::secret::CkksSecretKey;
+use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::noise;
 use heman_core::ckks::params::set::ParameterSet;
@@ -12,37 +12,37 @@ use heman_core::ckks::ring::number::{Number, State};
 use tfhe_fft::c64;
 
 struct Setting {
-    context: Ring,
+    ring: Ring,
     encoder: Encoder,
-    key: CkksSecretKey,
+    key: SecretPolynomial,
     scale: f64,
 }
 
 impl Setting {
     fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Self {
         let params = ParameterSet::new(log2_degree, levels, scale_log2, special).expect("a secure set");
-        let context = Ring::new(params).expect("a secure set");
-        let key = CkksSecretKey::generate(&context);
-        Self { encoder: Encoder::new(log2_degree), key, scale: f64::from(scale_log2).exp2(), context }
+        let ring = Ring::new(params).expect("a secure set");
+        let key = SecretPolynomial::generate(&ring);
+        Self { encoder: Encoder::new(log2_degree), key, scale: f64::from(scale_log2).exp2(), ring }
     }
 
     fn encrypt(&self, slots: &[c64]) -> Ciphertext {
-        let seeded = self.key.encrypt(&self.context, &self.encoder.coefficients(slots, self.scale));
-        self.context.expand(&seeded, self.scale).expect("fresh from encryption")
+        let seeded = self.key.encrypt(&self.ring, &self.encoder.coefficients(slots, self.scale));
+        self.ring.expand(&seeded, self.scale).expect("fresh from encryption")
     }
 
     fn relinearisation_key(&self) -> SwitchKey {
-        let seeded = self.key.relinearisation_key(&self.context, self.context.limbs());
-        self.context.expand_key(&seeded).expect("fresh from generation")
+        let seeded = self.key.relinearisation_key(&self.ring, self.ring.limbs());
+        self.ring.expand_key(&seeded).expect("fresh from generation")
     }
 
     fn galois_key(&self, element: usize, limbs: usize) -> GaloisKey {
-        let seeded = self.key.galois_key(&self.context, element, limbs);
-        GaloisKey::new(&self.context, element, self.context.expand_key(&seeded).expect("fresh from generation"))
+        let seeded = self.key.galois_key(&self.ring, element, limbs);
+        GaloisKey::new(&self.ring, element, self.ring.expand_key(&seeded).expect("fresh from generation"))
     }
 
     fn decrypt(&self, ciphertext: &Ciphertext) -> Vec<c64> {
-        self.encoder.slots(&self.key.decrypt(&self.context, ciphertext), ciphertext.scale)
+        self.encoder.slots(&self.key.decrypt(&self.ring, ciphertext), ciphertext.scale)
     }
 
     /// Largest error of a slot.
@@ -53,7 +53,7 @@ impl Setting {
 
     /// Deviation of the coefficients from those of the wanted slots, in units of 1 / scale.
     fn deviation(&self, ciphertext: &Ciphertext, want: &[c64]) -> f64 {
-        let got = self.key.decrypt(&self.context, ciphertext);
+        let got = self.key.decrypt(&self.ring, ciphertext);
         let want = self.encoder.coefficients(want, ciphertext.scale);
         let squares: f64 = got.iter().zip(&want).map(|(g, w)| (g - w) * (g - w)).sum();
         (squares / got.len() as f64).sqrt()
@@ -81,52 +81,51 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
     // One digit a limb, and digits of two limbs of which the last is short.
     for (log2_degree, levels, special) in [(13, 4, 1), (13, 4, 2), (14, 8, 3)] {
         let s = Setting::new(log2_degree, levels, 28, special);
-        let count = s.context.params.slots();
+        let count = s.ring.params.slots();
         let (x, y) = (slots(count, 1), slots(count, 2));
         let (cx, cy) = (s.encrypt(&x), s.encrypt(&y));
         assert!(s.error(&cx, &x) < 1e-4);
-        let public = s.key.public_key(&s.context);
-        let for_owner = public.encrypt(&s.context, &s.encoder.coefficients(&x, s.scale), s.scale);
+        let public = s.key.public_key(&s.ring);
+        let for_owner = public.encrypt(&s.ring, &s.encoder.coefficients(&x, s.scale), s.scale);
         assert!(s.error(&for_owner, &x) < 2e-3);
-        assert!(s.error(&s.context.add(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a + b)) < 1e-4);
-        assert!(s.error(&s.context.subtract(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a - b)) < 1e-4);
+        assert!(s.error(&s.ring.add(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a + b)) < 1e-4);
+        assert!(s.error(&s.ring.subtract(&cx, &cy).expect("alike"), &zip(&x, &y, |a, b| a - b)) < 1e-4);
 
         let relinearise = s.relinearisation_key();
-        let product = s.context.multiply(&cx, &cy, &relinearise).expect("alike");
-        let product = s.context.rescale(product).expect("a level is left");
+        let product = s.ring.multiply(&cx, &cy, &relinearise).expect("alike");
+        let product = s.ring.rescale(product).expect("a level is left");
         let want = zip(&x, &y, |a, b| a * b);
         assert!(s.error(&product, &want) < 1e-3, "{}", s.error(&product, &want));
         // Down to the last level, products of a product.
         let mut power = product;
         let mut want = want;
-        while s.context.limbs_of(&power) > 1 {
-            power =
-                s.context.rescale(s.context.multiply(&power, &power, &relinearise).expect("alike")).expect("a level");
+        while s.ring.limbs_of(&power) > 1 {
+            power = s.ring.rescale(s.ring.multiply(&power, &power, &relinearise).expect("alike")).expect("a level");
             want = zip(&want, &want, |a, b| a * b);
         }
         assert!(s.error(&power, &want) < 1e-2, "{}", s.error(&power, &want));
-        assert_eq!(s.context.rescale(power), Err(CkksError::Depth));
+        assert_eq!(s.ring.rescale(power), Err(CkksError::Depth));
 
-        let plain = s.context.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
-        let product = s.context.multiply_plain(&cx, &plain).expect("enough limbs");
-        let product = s.context.rescale(product).expect("a level is left");
+        let plain = s.ring.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.ring.limbs());
+        let product = s.ring.multiply_plain(&cx, &plain).expect("enough limbs");
+        let product = s.ring.rescale(product).expect("a level is left");
         assert!(s.error(&product, &zip(&x, &y, |a, b| a * b)) < 1e-3);
 
         for steps in [1, 5, count - 3] {
-            let element = s.context.rotation_element(steps);
+            let element = s.ring.rotation_element(steps);
             let want: Vec<c64> = (0..count).map(|j| x[(j + steps) % count]).collect();
-            for limbs in [s.context.limbs(), 2] {
+            for limbs in [s.ring.limbs(), 2] {
                 // A key for fewer limbs is a short one.
                 let key = s.galois_key(element, limbs);
-                let x = s.context.drop_to(cx.clone(), limbs).expect("fewer limbs");
-                let rotated = s.context.automorphism(&x, &key);
+                let x = s.ring.drop_to(cx.clone(), limbs).expect("fewer limbs");
+                let rotated = s.ring.automorphism(&x, &key);
                 assert!(s.error(&rotated, &want) < 1e-3, "{steps}: {}", s.error(&rotated, &want));
-                let hoisted = s.context.hoisted(&x, &s.context.decompose_mask(&x, s.context.limbs_of(&x)), &key);
+                let hoisted = s.ring.hoisted(&x, &s.ring.decompose_mask(&x, s.ring.limbs_of(&x)), &key);
                 assert_eq!(hoisted, rotated);
             }
         }
         let element = 4 * count - 1;
-        let conjugate = s.context.automorphism(&cx, &s.galois_key(element, s.context.limbs()));
+        let conjugate = s.ring.automorphism(&cx, &s.galois_key(element, s.ring.limbs()));
         assert!(s.error(&conjugate, &zip(&x, &x, |a, _| a.conj())) < 1e-3);
     }
 }
@@ -134,17 +133,17 @@ fn sums_products_and_rotations_are_those_of_the_slots() {
 #[test]
 fn linear_combinations_take_one_number_a_term() {
     let s = Setting::new(13, 3, 28, 1);
-    let count = s.context.params.slots();
+    let count = s.ring.params.slots();
     let inputs: Vec<Vec<c64>> = (0..30).map(|i| slots(count, 10 + i)).collect();
     let ciphertexts: Vec<Ciphertext> = inputs.iter().map(|x| s.encrypt(x)).collect();
     let weights: Vec<f64> = (0..30).map(|i| f64::from(i) / 15.0 - 0.9).collect();
     let terms: Vec<(&Ciphertext, f64)> = ciphertexts.iter().zip(weights.iter().copied()).collect();
-    let scale = s.context.before_rescale(s.scale, s.context.limbs());
-    let sum = s.context.linear_combination(&terms, scale).expect("terms");
-    let mut sum = s.context.rescale(sum).expect("a level is left");
+    let scale = s.ring.before_rescale(s.scale, s.ring.limbs());
+    let sum = s.ring.linear_combination(&terms, scale).expect("terms");
+    let mut sum = s.ring.rescale(sum).expect("a level is left");
     assert!((sum.scale / s.scale - 1.0).abs() < 1e-12, "a weight at the scale of the prime keeps the scale");
-    let at = State { scale: sum.scale, limbs: s.context.limbs_of(&sum) };
-    s.context.add_number(&mut sum, &Number::new(&s.context.params, -1.5, at)).expect("alike");
+    let at = State { scale: sum.scale, limbs: s.ring.limbs_of(&sum) };
+    s.ring.add_number(&mut sum, &Number::new(&s.ring.params, -1.5, at)).expect("alike");
     let want: Vec<c64> = (0..count)
         .map(|j| inputs.iter().zip(&weights).fold(c64::new(-1.5, 0.0), |sum, (x, &w)| sum + x[j] * w))
         .collect();
@@ -155,20 +154,20 @@ fn linear_combinations_take_one_number_a_term() {
 fn operands_that_do_not_fit_are_refused() {
     let s = Setting::new(13, 2, 28, 1);
     let x = s.encrypt(&slots(4, 1));
-    let lower = s.context.drop_to(x.clone(), 2).expect("fewer limbs");
-    assert_eq!(s.context.add(&x, &lower), Err(CkksError::Level { left: 3, right: 2 }));
+    let lower = s.ring.drop_to(x.clone(), 2).expect("fewer limbs");
+    assert_eq!(s.ring.add(&x, &lower), Err(CkksError::Level { left: 3, right: 2 }));
     let mut scaled = x.clone();
     scaled.scale *= 2.0;
-    assert!(matches!(s.context.add(&x, &scaled), Err(CkksError::Scale { .. })));
-    assert_eq!(s.context.linear_combination(&[], 1.0), Err(CkksError::Depth));
-    assert_eq!(s.context.drop_to(x, 0), Err(CkksError::Depth));
+    assert!(matches!(s.ring.add(&x, &scaled), Err(CkksError::Scale { .. })));
+    assert_eq!(s.ring.linear_combination(&[], 1.0), Err(CkksError::Depth));
+    assert_eq!(s.ring.drop_to(x, 0), Err(CkksError::Depth));
 }
 
 #[test]
 fn measured_noise_is_as_predicted() {
     for (log2_degree, levels, special) in [(13, 4, 1), (13, 4, 2), (14, 8, 3)] {
         let s = Setting::new(log2_degree, levels, 28, special);
-        let count = s.context.params.slots();
+        let count = s.ring.params.slots();
         let zero = vec![c64::new(0.0, 0.0); count];
         let fresh = s.encrypt(&zero);
         let close = |what: &str, measured: f64, predicted: f64| {
@@ -177,25 +176,25 @@ fn measured_noise_is_as_predicted() {
         };
         // N coefficients: a deviation estimated from 8,192 samples is itself right to 1 %.
         close("fresh", s.deviation(&fresh, &zero), noise::FRESH_DEVIATION);
-        let public = s.key.public_key(&s.context).encrypt(&s.context, &vec![0.0; 2 * count], s.scale);
-        close("public key", s.deviation(&public, &zero), noise::public_encryption(&s.context.params));
+        let public = s.key.public_key(&s.ring).encrypt(&s.ring, &vec![0.0; 2 * count], s.scale);
+        close("public key", s.deviation(&public, &zero), noise::public_encryption(&s.ring.params));
         let (x, y) = (slots(count, 3), slots(count, 4));
         let (cx, cy) = (s.encrypt(&x), s.encrypt(&y));
         let size = |slots: &[c64]| (slots.iter().map(|z| z.norm_sqr()).sum::<f64>() / slots.len() as f64).sqrt();
         let of = |slots: &[c64], error: f64| (error, s.scale, size(slots));
         let exact = zip(&x, &y, |a, b| a * b);
-        let product = s.context.multiply(&cx, &cy, &s.relinearisation_key()).expect("alike");
+        let product = s.ring.multiply(&cx, &cy, &s.relinearisation_key()).expect("alike");
         let predicted = noise::product(of(&x, noise::FRESH_DEVIATION), of(&y, noise::FRESH_DEVIATION));
         close("product", s.deviation(&product, &exact), predicted);
-        let plain = s.context.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.context.limbs());
-        let product = s.context.multiply_plain(&cx, &plain).expect("enough limbs");
+        let plain = s.ring.plaintext(&s.encoder.coefficients(&y, s.scale), s.scale, s.ring.limbs());
+        let product = s.ring.multiply_plain(&cx, &plain).expect("enough limbs");
         let predicted = noise::product(of(&x, noise::FRESH_DEVIATION), of(&y, noise::ENCODING_DEVIATION));
         close("product with a plaintext", s.deviation(&product, &exact), predicted);
-        let rescaled = s.context.rescale(fresh.clone()).expect("a level is left");
-        close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.context.params));
+        let rescaled = s.ring.rescale(fresh.clone()).expect("a level is left");
+        close("rescale", s.deviation(&rescaled, &zero), noise::rescale(&s.ring.params));
         let element = 5;
-        let rotated = s.context.automorphism(&fresh, &s.galois_key(element, s.context.limbs()));
-        let switch = noise::key_switch(&s.context.params, s.context.limbs());
+        let rotated = s.ring.automorphism(&fresh, &s.galois_key(element, s.ring.limbs()));
+        let switch = noise::key_switch(&s.ring.params, s.ring.limbs());
         let predicted = (switch * switch + noise::FRESH_DEVIATION * noise::FRESH_DEVIATION).sqrt();
         close("key switch", s.deviation(&rotated, &zero), predicted);
     }

@@ -1,6 +1,6 @@
 //! Whole CKKS inferences on the host beside the reference: no word differs, and the results are right.
 
-use heman_client::CkksKey;
+use heman_client::ckks::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::planner::{Options, plan};
@@ -39,7 +39,7 @@ fn no_word_differs_in_either_packing() {
         let options = Options { max_loss: 0.05, task: Task::Regress, batch, cost: CkksCost::default() };
         let plan = plan(&squares_and_products(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.params.packing.describe(), packing);
-        let key = CkksKey::generate(&plan.params).expect("sound parameters");
+        let key = SecretKey::generate(&plan.params).expect("sound parameters");
         let keys = key.evaluation_key(&NoProgress);
         let inputs = samples(plan.params.inputs_per_run().min(3));
         let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");

@@ -1,10 +1,10 @@
 //! Sessions of the engine: batches streamed through either scheme, and mixtures refused.
 
-use heman_client::AnyKey;
+use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
-use heman_core::either::files::{AnyInput, AnyOutput};
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::files::{EncryptedInput, EncryptedOutput};
+use heman_core::either::plan::Plan;
 use heman_core::either::planner::{self, Options};
 use heman_core::files::scheme::Scheme;
 use heman_core::model::function::{Function, Unary};
@@ -46,7 +46,7 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
     (0..count).map(|at| (0..4).map(|i| ((at * 4 + i) as f32 * 0.77).sin()).collect()).collect()
 }
 
-fn planned(scheme: Scheme) -> AnyPlan {
+fn planned(scheme: Scheme) -> Plan {
     let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
     let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, batch: 1, cost: CkksCost::default() };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
@@ -54,13 +54,13 @@ fn planned(scheme: Scheme) -> AnyPlan {
 
 /// Batches of the given sizes, one after the other, encrypted when they are asked for.
 struct Batches<'a> {
-    key: &'a AnyKey,
+    key: &'a SecretKey,
     sizes: Vec<usize>,
     done: usize,
 }
 
 impl Inputs for Batches<'_> {
-    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError> {
+    fn next(&mut self, most: usize) -> Result<Option<EncryptedInput>, EngineError> {
         assert!(most > 0);
         let Some(size) = self.sizes.pop() else { return Ok(None) };
         let batch = samples(self.done + size).split_off(self.done).concat();
@@ -73,15 +73,15 @@ impl Inputs for Batches<'_> {
 fn batches_stream_through_sessions_of_either_scheme() {
     for scheme in [Scheme::Tfhe, Scheme::Ckks] {
         let plan = planned(scheme);
-        let key = AnyKey::generate(&plan.params()).expect("sound parameters");
+        let key = SecretKey::generate(&plan.params()).expect("sound parameters");
         let devices = Devices::open(&DeviceChoice::Cpu, 2, &plan, &NoProgress).expect("the host");
         assert_eq!((devices.count(), devices.names().contains("2 threads")), (1, true));
         for is_timed in [false, true] {
             let session = devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, is_timed).expect("loads");
             let mut inputs = Batches { key: &key, sizes: vec![2, 3, 1], done: 0 };
-            let mut outputs: Vec<AnyOutput> = Vec::new();
+            let mut outputs: Vec<EncryptedOutput> = Vec::new();
             let timings = session.run(&mut inputs, &mut outputs, &NoProgress).expect("runs");
-            assert_eq!(outputs.iter().map(AnyOutput::count).collect::<Vec<_>>(), [1, 3, 2]);
+            assert_eq!(outputs.iter().map(EncryptedOutput::count).collect::<Vec<_>>(), [1, 3, 2]);
             assert!(!timings.total.is_zero());
             assert_eq!(timings.steps.is_empty(), !is_timed || scheme == Scheme::Ckks);
             let values: Vec<Vec<f64>> =
@@ -99,7 +99,7 @@ fn batches_stream_through_sessions_of_either_scheme() {
 #[test]
 fn keys_and_inputs_of_the_other_scheme_are_refused() {
     let (plan, other) = (planned(Scheme::Tfhe), planned(Scheme::Ckks));
-    let [key, other_key] = [&plan, &other].map(|plan| AnyKey::generate(&plan.params()).expect("sound parameters"));
+    let [key, other_key] = [&plan, &other].map(|plan| SecretKey::generate(&plan.params()).expect("sound parameters"));
     let devices = Devices::open(&DeviceChoice::Auto, 1, &plan, &NoProgress).expect("the host");
     let refused = devices.session(&plan, &other_key.evaluation_key(&NoProgress), u64::MAX, false).err();
     assert!(matches!(refused, Some(EngineError::Scheme("evaluation key"))));

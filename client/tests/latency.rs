@@ -1,6 +1,7 @@
 //! Latency packing on real key sets: networks of all shapes that layouts must cope with, against plaintext.
 
-use heman_client::{CkksKey, ClientError, TensorData};
+use heman_client::ckks::SecretKey;
+use heman_client::{ClientError, TensorData};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
@@ -124,7 +125,7 @@ fn planned(network: &Network, batch: usize, task: Task) -> Plan {
 /// Runs a batch through files in memory, as the verbs do; the largest error against the polynomials, of the largest output. All errors
 /// together are of the size that was predicted.
 fn largest_error(plan: &Plan, inputs: &[Vec<f32>]) -> f64 {
-    let key = CkksKey::generate(&plan.params).expect("sound parameters");
+    let key = SecretKey::generate(&plan.params).expect("sound parameters");
     let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
     let ring = ring.expect("sound parameters");
     let session = Session::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
@@ -194,7 +195,7 @@ fn shared_results_carry_noise_of_the_size_that_is_promised() {
     let network = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1.0, [(o % 4, 1.0)])).collect());
     let mut plan = planned(&network, 1, Task::Regress);
     let share = |plan: &Plan| {
-        let key = CkksKey::generate(&plan.params).expect("sound parameters");
+        let key = SecretKey::generate(&plan.params).expect("sound parameters");
         let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
         let ring = ring.expect("sound parameters");
         let session = Session::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)

@@ -1,6 +1,6 @@
 //! Products of encrypted values under both schemes, planned from a network and against its plaintext.
 
-use heman_client::{CkksKey, SecretKey};
+use heman_client::{ckks, tfhe};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::planner as ckks_planner;
@@ -50,7 +50,7 @@ fn tfhe_takes_squares() {
     let options =
         planner::options::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::options::Options::default() };
     let plan = planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan").plan;
-    let key = SecretKey::generate(&plan.params).expect("secure parameters");
+    let key = tfhe::SecretKey::generate(&plan.params).expect("secure parameters");
     let keys = key.evaluation_key(&NoProgress);
     let backend = CpuBackend::new(0).expect("threads");
     let session = Session::new(std::slice::from_ref(&backend), &plan, &keys).expect("loads");
@@ -68,7 +68,7 @@ fn ckks_multiplies() {
             ckks_planner::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, cost: CkksCost::default() };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
-        let key = CkksKey::generate(&plan.params).expect("sound parameters");
+        let key = ckks::SecretKey::generate(&plan.params).expect("sound parameters");
         let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
         let ring = ring.expect("sound parameters");
         let session = CkksSession::new(std::slice::from_ref(&ring), &plan, &key.evaluation_key(&NoProgress), u64::MAX)

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use heman_client::{ClientError, SecretKey, TensorData};
+use heman_client::tfhe::SecretKey;
+use heman_client::{ClientError, TensorData};
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
@@ -55,8 +56,8 @@ fn values(count: usize) -> Vec<f32> {
 }
 
 fn as_output(input: &EncryptedInput, params: &Params) -> EncryptedOutput {
-    let rows = input.expand(params.tfhe.big_row_words(), 0, input.images as usize);
-    EncryptedOutput { fingerprint: input.fingerprint, images: input.images, batched: input.batched, rows }
+    let rows = input.expand(params.tfhe.big_row_words(), 0, input.inputs as usize);
+    EncryptedOutput { fingerprint: input.fingerprint, inputs: input.inputs, batched: input.batched, rows }
 }
 
 #[test]
@@ -86,15 +87,15 @@ fn ciphertexts_that_lie_about_their_batch_are_refused() {
         let bytes = writer.finish().expect("the body is complete");
         let file = Reader::of_bytes(&bytes).expect("a sound header");
         match kind {
-            Kind::Input => EncryptedInput::open(file, &params, None).map(|input| input.images),
-            _ => EncryptedOutput::open(file, &params, None).map(|output| output.images),
+            Kind::Input => EncryptedInput::open(file, &params, None).map(|input| input.inputs),
+            _ => EncryptedOutput::open(file, &params, None).map(|output| output.inputs),
         }
     };
-    let image = 16 + 4 * VALUES;
-    assert!(matches!(opened(Kind::Input, &[&[1, 0, 0, 0, 0], &vec![0; image][..]].concat()), Ok(1)));
+    let input = 16 + 4 * VALUES;
+    assert!(matches!(opened(Kind::Input, &[&[1, 0, 0, 0, 0], &vec![0; input][..]].concat()), Ok(1)));
     for kind in [Kind::Input, Kind::Output] {
         for head in [[0, 0, 0, 0, 0], [1, 0, 0, 0, 2], [2, 0, 0, 0, 0], [255, 255, 255, 255, 1]] {
-            let error = opened(kind, &[&head, &vec![0; image][..]].concat()).expect_err("too few ciphertexts");
+            let error = opened(kind, &[&head, &vec![0; input][..]].concat()).expect_err("too few ciphertexts");
             assert!(matches!(error, FormatError::Body(_)), "{error}");
         }
         assert!(opened(kind, &[1, 0]).is_err(), "a head cut off");
@@ -110,9 +111,9 @@ fn fresh_noise_is_as_predicted_and_never_the_same() {
     assert_ne!(key.encrypt(&inputs, true).expect("in range").seeds, encrypted.seeds);
     assert_ne!(encrypted.seeds[0], encrypted.seeds[1]);
     let phases = key.phases(&encrypted.expand(params.tfhe.big_row_words(), 0, 64));
-    let errors = (0..VALUES).flat_map(|v| (0..64).map(move |image| (v, image))).map(|(v, image)| {
-        let want = to_word(f64::from(inputs[image * VALUES + v]) * 0.25);
-        to_turns(phases[v * 64 + image].wrapping_sub(want)).powi(2)
+    let errors = (0..VALUES).flat_map(|v| (0..64).map(move |input| (v, input))).map(|(v, input)| {
+        let want = to_word(f64::from(inputs[input * VALUES + v]) * 0.25);
+        to_turns(phases[v * 64 + input].wrapping_sub(want)).powi(2)
     });
     let measured = errors.sum::<f64>() / (64.0 * VALUES as f64);
     let ratio = measured / noise::tuniform_variance(params.tfhe.input_noise_bound_log2, 32.0);
@@ -161,7 +162,7 @@ fn inputs_and_parameters_that_do_not_fit_are_refused() {
     let key = SecretKey::generate(&params).expect("secure parameters");
     assert!(matches!(key.encrypt(&values(VALUES - 1), false), Err(ClientError::InputLength { .. })));
     assert!(matches!(key.encrypt(&[], false), Err(ClientError::InputLength { .. })));
-    assert!(matches!(key.encrypt(&[2.0; VALUES], false), Err(ClientError::InputRange { image: 0, index: 0, .. })));
+    assert!(matches!(key.encrypt(&[2.0; VALUES], false), Err(ClientError::InputRange { input: 0, index: 0, .. })));
     let weak = Params { tfhe: ParameterSet { pbs_noise_bound_log2: 4, ..params.tfhe }, ..params };
     assert!(matches!(SecretKey::generate(&weak), Err(ClientError::Params(_))));
 }
@@ -211,12 +212,12 @@ impl LinearOps for Cramped {
     fn affine(
         &self,
         map: &AffineMap,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        self.backend.affine(map, images, row_words, values, out)
+        self.backend.affine(map, inputs, row_words, values, out)
     }
 }
 
@@ -254,11 +255,11 @@ impl BootstrapOps for Cramped {
         &self,
         key: &CpuBootstrapKey,
         tables: &TableSet,
-        images: usize,
+        inputs: usize,
         input: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        self.backend.bootstrap(key, tables, images, input, out)
+        self.backend.bootstrap(key, tables, inputs, input, out)
     }
 }
 
@@ -293,9 +294,9 @@ fn a_batch_that_does_not_fit_the_device_is_split_and_the_user_told() {
     let keys = key.evaluation_key(&NoProgress);
     let inputs = values(7 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
-    let one_image = VALUES * plan.params.tfhe.big_row_words();
-    let run_with = |images: usize, backends: usize| {
-        let cramped = || Cramped { backend: CpuBackend::new(2).expect("threads"), words: images * one_image };
+    let one_input = VALUES * plan.params.tfhe.big_row_words();
+    let run_with = |inputs: usize, backends: usize| {
+        let cramped = || Cramped { backend: CpuBackend::new(2).expect("threads"), words: inputs * one_input };
         let backends: Vec<Cramped> = (0..backends).map(|_| cramped()).collect();
         let session = Session::new(&backends, &plan, &keys).expect("loads");
         let notes = Notes::default();

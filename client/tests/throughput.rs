@@ -1,6 +1,6 @@
 //! Throughput packing on real key sets: a network of all shapes that the order must cope with, against plaintext.
 
-use heman_client::ckks::secret::CkksSecretKey;
+use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
@@ -65,29 +65,29 @@ fn network() -> Network {
 #[test]
 fn sessions_compute_what_polynomials_do_within_their_budget() {
     let network = network();
-    let image = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
-    let images: Vec<Vec<f32>> = (0..16).map(image).collect();
-    let polynomials = PolynomialNetwork::fit(&network, &images, 4);
+    let input = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
+    let samples: Vec<Vec<f32>> = (0..16).map(input).collect();
+    let polynomials = PolynomialNetwork::fit(&network, &samples, 4);
     let params = ParameterSet::new(14, polynomials.levels(), 28, 1).expect("a secure set");
     let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
     let ring = CpuBackend::new(0).expect("threads").ring(&params, Occupancy::Many).expect("a secure set");
-    let context = ring.context();
-    let key = CkksSecretKey::generate(context);
-    let relinearise = key.relinearisation_key(context, context.limbs());
+    let host = ring.host();
+    let key = SecretPolynomial::generate(host);
+    let relinearise = key.relinearisation_key(host, host.limbs());
     let session = |bytes: u64| ThroughputSession::new(&ring, &polynomials, Some(&relinearise), bytes);
 
     let encrypt = |element: usize| {
-        let values: Vec<c64> = images.iter().map(|image| c64::new(f64::from(image[element]), 0.0)).collect();
-        key.encrypt(context, &encoder.coefficients(&values, scale))
+        let values: Vec<c64> = samples.iter().map(|input| c64::new(f64::from(input[element]), 0.0)).collect();
+        key.encrypt(host, &encoder.coefficients(&values, scale))
     };
     let inputs: Vec<SeededCiphertext> = (0..64).map(encrypt).collect();
     let all = session(u64::MAX).expect("enough levels");
     let outputs = all.run(&inputs, &NoProgress).expect("enough levels");
     let columns: Vec<Vec<c64>> =
-        outputs.iter().map(|output| encoder.slots(&key.decrypt(context, output), output.scale)).collect();
-    for (at, image) in images.iter().enumerate() {
-        for (column, want) in columns.iter().zip(polynomials.evaluate(image)) {
-            assert!((column[at].re - want).abs() < 1e-3, "image {at}: {} instead of {want}", column[at].re);
+        outputs.iter().map(|output| encoder.slots(&key.decrypt(host, output), output.scale)).collect();
+    for (at, input) in samples.iter().enumerate() {
+        for (column, want) in columns.iter().zip(polynomials.evaluate(input)) {
+            assert!((column[at].re - want).abs() < 1e-3, "input {at}: {} instead of {want}", column[at].re);
         }
     }
     let mut fetched: Vec<u32> = all.schedule().waves.iter().flat_map(|wave| &wave.nodes).copied().collect();
@@ -99,7 +99,7 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     assert!(session(needed).is_ok());
     assert_eq!(session(needed - 1).err(), Some(CkksError::Memory { needed, budget: needed - 1 }));
     let mut low = inputs.clone();
-    low[0].body.truncate(2 * context.degree());
-    assert_eq!(all.run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: context.limbs() }));
+    low[0].body.truncate(2 * host.degree());
+    assert_eq!(all.run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: host.limbs() }));
     assert_eq!(all.run(&inputs[..3], &NoProgress).err(), Some(CkksError::Level { left: 3, right: 64 }));
 }

@@ -11,4 +11,4 @@ pub mod model;
 pub mod planning;
 pub mod progress;
 pub mod tfhe;
-pub mod words;
+pub mod word_bytes;

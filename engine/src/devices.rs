@@ -4,7 +4,7 @@ use heman_core::ckks::cpu::CpuRing;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
 use heman_cuda::{CudaBackend, CudaError};
 
@@ -37,11 +37,11 @@ impl Devices {
     pub fn open(
         choice: &DeviceChoice,
         threads: usize,
-        plan: &AnyPlan,
+        plan: &Plan,
         progress: &dyn Progress,
     ) -> Result<Self, EngineError> {
         match plan {
-            AnyPlan::Tfhe(plan) => match choice {
+            Plan::Tfhe(plan) => match choice {
                 DeviceChoice::Cpu => Self::tfhe_on_cpu(threads),
                 DeviceChoice::Cuda(indices) => Ok(Self::tfhe_on_cuda(
                     indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<_, _>>()?,
@@ -62,7 +62,7 @@ impl Devices {
                     Self::tfhe_on_cpu(threads)
                 }
             },
-            AnyPlan::Ckks(plan) => match choice {
+            Plan::Ckks(plan) => match choice {
                 DeviceChoice::Auto | DeviceChoice::Cpu => {
                     let backend = CpuBackend::new(threads)?;
                     let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;

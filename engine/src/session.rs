@@ -3,8 +3,8 @@
 use heman_core::batch::Timings;
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::session::Session as CkksSession;
-use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
+use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::session::Session as TfheSession;
@@ -18,7 +18,7 @@ pub trait Inputs {
     ///
     /// # Errors
     /// [`EngineError::Outside`].
-    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError>;
+    fn next(&mut self, most: usize) -> Result<Option<EncryptedInput>, EngineError>;
 }
 
 /// Where encrypted outputs go, batch by batch in the order of the inputs.
@@ -27,18 +27,18 @@ pub trait Outputs {
     ///
     /// # Errors
     /// [`EngineError::Outside`].
-    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError>;
+    fn put(&mut self, output: EncryptedOutput) -> Result<(), EngineError>;
 }
 
 /// One batch in memory.
-impl Inputs for Option<AnyInput> {
-    fn next(&mut self, _most: usize) -> Result<Option<AnyInput>, EngineError> {
+impl Inputs for Option<EncryptedInput> {
+    fn next(&mut self, _most: usize) -> Result<Option<EncryptedInput>, EngineError> {
         Ok(self.take())
     }
 }
 
-impl Outputs for Vec<AnyOutput> {
-    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError> {
+impl Outputs for Vec<EncryptedOutput> {
+    fn put(&mut self, output: EncryptedOutput) -> Result<(), EngineError> {
         self.push(output);
         Ok(())
     }
@@ -56,7 +56,7 @@ pub trait Session {
     ///
     /// # Errors
     /// [`EngineError::Scheme`] for inputs of the other scheme; whatever the devices fail with.
-    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError>;
+    fn pass(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<(EncryptedOutput, Timings), EngineError>;
 
     /// Evaluates all inputs, a pass at a time, and says how long the devices took.
     ///
@@ -86,19 +86,19 @@ impl Devices {
     /// [`EngineError::Scheme`] if plan, key and devices are not of one scheme; whatever the devices fail with.
     pub fn session<'a>(
         &'a self,
-        plan: &'a AnyPlan,
-        key: &AnyEvaluationKey,
+        plan: &'a Plan,
+        key: &EvaluationKey,
         memory_bytes: u64,
         is_timed: bool,
     ) -> Result<Box<dyn Session + 'a>, EngineError> {
         match (&self.opened, plan, key) {
-            (Opened::TfheCpu(backend), AnyPlan::Tfhe(plan), AnyEvaluationKey::Tfhe(key)) => {
+            (Opened::TfheCpu(backend), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(std::slice::from_ref(backend), plan, key)?.timed(is_timed)))
             }
-            (Opened::TfheCuda(backends), AnyPlan::Tfhe(plan), AnyEvaluationKey::Tfhe(key)) => {
+            (Opened::TfheCuda(backends), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
-            (Opened::CkksCpu(ring), AnyPlan::Ckks(plan), AnyEvaluationKey::Ckks(key)) => {
+            (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             _ => Err(EngineError::Scheme("evaluation key")),
@@ -108,17 +108,17 @@ impl Devices {
 
 impl<B: TfheBackend> Session for TfheSession<'_, B> {
     fn inputs_per_pass(&self) -> usize {
-        self.images_per_pass()
+        self.inputs_per_pass()
     }
 
     fn peak_bytes(&self) -> Option<u64> {
         None
     }
 
-    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError> {
-        let AnyInput::Tfhe(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
+    fn pass(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<(EncryptedOutput, Timings), EngineError> {
+        let EncryptedInput::Tfhe(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
         let (output, timings) = self.run(input, progress)?;
-        Ok((AnyOutput::Tfhe(output), timings))
+        Ok((EncryptedOutput::Tfhe(output), timings))
     }
 }
 
@@ -131,9 +131,9 @@ impl<B: RnsOps> Session for CkksSession<'_, B> {
         Some(CkksSession::peak_bytes(self))
     }
 
-    fn pass(&self, input: &AnyInput, progress: &dyn Progress) -> Result<(AnyOutput, Timings), EngineError> {
-        let AnyInput::Ckks(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
+    fn pass(&self, input: &EncryptedInput, progress: &dyn Progress) -> Result<(EncryptedOutput, Timings), EngineError> {
+        let EncryptedInput::Ckks(input) = input else { return Err(EngineError::Scheme("encrypted input")) };
         let (output, timings) = self.run(input, progress)?;
-        Ok((AnyOutput::Ckks(output), timings))
+        Ok((EncryptedOutput::Ckks(output), timings))
     }
 }

@@ -182,7 +182,7 @@ impl Lowering<'_> {
         let rows: Vec<&Row> = tensor.rows().collect();
         let mut current = usize::MAX;
         let sum = &mut self.sum;
-        let layout = window::conv(op, &tensor.shape, kernel.shape(), &shape, |tap| {
+        let axes = window::conv(op, &tensor.shape, kernel.shape(), &shape, |tap| {
             if tap.output != current {
                 if current != usize::MAX {
                     elements[current] = Element::Row(sum.take());
@@ -194,7 +194,7 @@ impl Lowering<'_> {
         if current != usize::MAX {
             elements[current] = Element::Row(sum.take());
         }
-        add_bias(&mut elements, &bias, &layout);
+        add_bias(&mut elements, &bias, &axes);
         let operators = self.label(node, tensor.operators);
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
     }
@@ -205,7 +205,7 @@ impl Lowering<'_> {
         let tensor = self.materialised_input(node, 0, inputs.swap_remove(0))?;
         let shape = Self::output_shape(node, 0)?;
         let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
-        let (taps, layout) = window::deconv(op, &tensor.shape, kernel.shape(), &shape)?;
+        let (taps, axes) = window::deconv(op, &tensor.shape, kernel.shape(), &shape)?;
         let mut elements = vec![Element::constant(0.0); shape.iter().product()];
         let rows: Vec<&Row> = tensor.rows().collect();
         for run in taps.chunk_by(|a, b| a.output == b.output) {
@@ -214,7 +214,7 @@ impl Lowering<'_> {
             }
             elements[run[0].output] = Element::Row(self.sum.take());
         }
-        add_bias(&mut elements, &bias, &layout);
+        add_bias(&mut elements, &bias, &axes);
         let operators = self.label(node, tensor.operators);
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
     }
@@ -499,9 +499,9 @@ fn quantised() -> Refusal {
     )
 }
 
-fn add_bias(elements: &mut [Element], bias: &[f64], layout: &window::Layout) {
+fn add_bias(elements: &mut [Element], bias: &[f64], axes: &window::Axes) {
     for (index, element) in elements.iter_mut().enumerate() {
-        let value = if bias.len() == 1 { bias[0] } else { bias.get(layout.channel_of(index)).copied().unwrap_or(0.0) };
+        let value = if bias.len() == 1 { bias[0] } else { bias.get(axes.channel_of(index)).copied().unwrap_or(0.0) };
         *element = element.affine(1.0, value);
     }
 }

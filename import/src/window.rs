@@ -5,7 +5,7 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 /// A tensor's axes by role.
-pub struct Layout {
+pub struct Axes {
     batch: usize,
     batch_stride: usize,
     pub channels: usize,
@@ -14,7 +14,7 @@ pub struct Layout {
     spatial_strides: Vec<usize>,
 }
 
-impl Layout {
+impl Axes {
     /// Axes of a tensor of the given format.
     pub fn new(format: DataFormat, shape: &[usize]) -> TractResult<Self> {
         let named = format.shape(shape)?;
@@ -70,8 +70,8 @@ pub fn pool(
     output_shape: &[usize],
     mut visit: impl FnMut(usize, &[usize], usize),
 ) -> TractResult<()> {
-    let input = Layout::new(spec.data_format, input_shape)?;
-    let output = Layout::new(spec.data_format, output_shape)?;
+    let input = Axes::new(spec.data_format, input_shape)?;
+    let output = Axes::new(spec.data_format, output_shape)?;
     let (strides, dilations) = (spec.strides().into_owned(), spec.dilations().into_owned());
     let padded = spec.padding.compute(&input.spatial, &spec.kernel_shape, &dilations, &strides);
     let mut seen = Vec::new();
@@ -133,10 +133,10 @@ pub fn conv(
     kernel_shape: &[usize],
     output_shape: &[usize],
     mut visit: impl FnMut(WindowTap),
-) -> TractResult<Layout> {
+) -> TractResult<Axes> {
     let spec = &op.pool_spec;
-    let input = Layout::new(spec.data_format, input_shape)?;
-    let output = Layout::new(spec.data_format, output_shape)?;
+    let input = Axes::new(spec.data_format, input_shape)?;
+    let output = Axes::new(spec.data_format, output_shape)?;
     let (strides, dilations) = (spec.strides().into_owned(), spec.dilations().into_owned());
     let padded = spec.padding.compute(&input.spatial, &spec.kernel_shape, &dilations, &strides);
     let before: Vec<usize> = padded.iter().map(|padded| padded.pad_before).collect();
@@ -175,10 +175,10 @@ pub fn deconv(
     input_shape: &[usize],
     kernel_shape: &[usize],
     output_shape: &[usize],
-) -> TractResult<(Vec<WindowTap>, Layout)> {
+) -> TractResult<(Vec<WindowTap>, Axes)> {
     let spec = &op.pool_spec;
-    let input = Layout::new(spec.data_format, input_shape)?;
-    let output = Layout::new(spec.data_format, output_shape)?;
+    let input = Axes::new(spec.data_format, input_shape)?;
+    let output = Axes::new(spec.data_format, output_shape)?;
     let (strides, dilations) = (spec.strides().into_owned(), spec.dilations().into_owned());
     let padded =
         spec.padding.compute_for_deconv(&input.spatial, &spec.kernel_shape, &dilations, &strides, &op.adjustments)?;
@@ -216,7 +216,7 @@ pub fn deconv(
     Ok((taps, output))
 }
 
-impl Layout {
+impl Axes {
     /// Channel of an element of the tensor.
     pub fn channel_of(&self, index: usize) -> usize {
         (index / self.channel_stride) % self.channels

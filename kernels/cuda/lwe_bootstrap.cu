@@ -238,7 +238,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     u32* accumulator = accumulators + polynomial * N;
     const u16* exponents = all_exponents + c * exponent_words;
     if (active) {
-        const u32 value = min(first + c, params.rows - 1) / params.images;
+        const u32 value = min(first + c, params.rows - 1) / params.inputs;
         const u32* table = tables + static_cast<u64>(table_of_value[value]) * N;
         const u32 degree = 2 * N - exponents[n];
         for (u32 j = t; j < N; j += T) accumulator[j] = column + 1 == COLUMNS ? rotated<N>(table, j - degree, 0) : 0;
@@ -298,7 +298,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
 
     if (active && first + c < params.rows) {
         const u32 row = first + c;
-        const u64 place = static_cast<u64>(row_of_value[row / params.images]) * params.images + row % params.images;
+        const u64 place = static_cast<u64>(row_of_value[row / params.inputs]) * params.inputs + row % params.inputs;
         u32* target = out + place * ((COLUMNS - 1) * N + 1) + column * N;
         if (column + 1 == COLUMNS) {
             if (t == 0) target[0] = accumulator[0];

@@ -4,7 +4,7 @@
 #include "heman.cuh"
 
 struct LweLinearParams {
-    u32 length;      // words of all images of one value
+    u32 length;      // words of all inputs of one value
     u32 row_words;   // words of a row
     u32 tiles;       // of a value's words
 };
@@ -21,7 +21,7 @@ static_assert(sizeof(LweKeyswitchParams) == 20, "kernels/src/lib.rs");
 
 struct LweBootstrapParams {
     u32 rows;           // of the batch
-    u32 images;         // a value
+    u32 inputs;         // a value
     u32 lwe_dimension;  // n
     u32 base_log;
     u32 level;

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct LweLinearParams {
-    /// Words of all images of one value.
+    /// Words of all inputs of one value.
     pub length: u32,
     /// Words of a row.
     pub row_words: u32,
@@ -52,8 +52,8 @@ pub struct LweKeyswitchParams {
 pub struct LweBootstrapParams {
     /// Rows of the batch.
     pub rows: u32,
-    /// Images a value: rows of one value share table and place.
-    pub images: u32,
+    /// Inputs a value: rows of one value share table and place.
+    pub inputs: u32,
     /// Mask words of an input row, n.
     pub lwe_dimension: u32,
     /// log2 of the decomposition base.

@@ -100,14 +100,14 @@ fn plan(tfhe: ParameterSet) -> Plan {
 fn tfhe_inferences_have_no_difference() {
     for params in [TOY_INSECURE_K2, TOY_INSECURE_GROUPS[1]] {
         let (plan, keys) = (plan(params), TestKeys::new(params, 21));
-        let images = 3;
-        let seeds = (0..images).map(|image| std::array::from_fn(|byte| image as u8 * 16 + byte as u8)).collect();
+        let inputs = 3;
+        let seeds = (0..inputs).map(|input| std::array::from_fn(|byte| input as u8 * 16 + byte as u8)).collect();
         let input = EncryptedInput {
             fingerprint: Fingerprint::NONE,
-            images,
+            inputs,
             batched: true,
             seeds,
-            bodies: words(6 * images as usize, 22),
+            bodies: words(6 * inputs as usize, 22),
         };
         let run = |dual: HostBesideReference| {
             let devices = [dual];
@@ -115,7 +115,7 @@ fn tfhe_inferences_have_no_difference() {
             session.run(&input, &NoProgress).map(|(output, _)| output.rows)
         };
         let rows = run(dual()).expect("no difference");
-        assert_eq!(rows.len(), 3 * images as usize * params.big_row_words());
+        assert_eq!(rows.len(), 3 * inputs as usize * params.big_row_words());
         // The rounding of Fourier transforms moves phases by less than the bootstrap's own noise.
         let deviation = heman_core::tfhe::noise::bootstrap_variance(&params).sqrt() * 4_294_967_296.0;
         let compared = run(dual().with_phases(keys.big.clone(), (8.0 * deviation) as u32));

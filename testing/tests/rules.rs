@@ -21,8 +21,13 @@ const CRATES: [(&str, bool); 10] = [
 const COMPILER_FLAGS: [&str; 1] = ["cuda/src/modules.rs"];
 
 /// Ranks of the folders of core/src: a file names lower ranks, and its own folder.
-const CORE_RANKS: [&[&str]; 5] =
-    [&["words", "progress", "device"], &["batch", "model"], &["files", "planning"], &["tfhe", "ckks"], &["either"]];
+const CORE_RANKS: [&[&str]; 5] = [
+    &["word_bytes", "progress", "device"],
+    &["batch", "model"],
+    &["files", "planning"],
+    &["tfhe", "ckks"],
+    &["either"],
+];
 
 /// Ranks within a scheme's folder. Files of the first rank may name each other.
 const SCHEME_RANKS: [&[&str]; 5] = [

@@ -74,32 +74,32 @@ fn bound() -> f64 {
     (0..rayon::current_num_threads()).into_par_iter().with_max_len(1).map(thread).sum()
 }
 
-fn seconds(run: impl FnOnce() -> Vec<Ciphertext>, context: &Ring) -> (f64, Ciphertext) {
+fn seconds(run: impl FnOnce() -> Vec<Ciphertext>, ring: &Ring) -> (f64, Ciphertext) {
     let start = Instant::now();
     let mut results = run();
     let seconds = start.elapsed().as_secs_f64();
     let last = results.swap_remove(results.len() - 1);
-    results.into_iter().for_each(|result| context.recycle(result));
+    results.into_iter().for_each(|result| ring.recycle(result));
     (seconds, last)
 }
 
 fn measure(shape: &Shape, rounds: usize) -> Result<(), String> {
     let &Shape { terms, kernels, limbs, .. } = shape;
-    let context = Ring::new(ParameterSet::new(shape.log2_degree, limbs - 1, SCALE_LOG2, 2)?)?;
+    let ring = Ring::new(ParameterSet::new(shape.log2_degree, limbs - 1, SCALE_LOG2, 2)?)?;
     let scale = f64::from(SCALE_LOG2).exp2();
     let value = |seed: usize| {
         let mut state = seed as u64;
         let mut word = |at: usize| {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            ((state >> 32) % u64::from(context.modulus(at / context.degree()).p)) as u32
+            ((state >> 32) % u64::from(ring.modulus(at / ring.degree()).p)) as u32
         };
-        let parts = std::array::from_fn(|_| (0..limbs * context.degree()).map(&mut word).collect());
+        let parts = std::array::from_fn(|_| (0..limbs * ring.degree()).map(&mut word).collect());
         Ciphertext { parts, scale }
     };
     let values: Vec<Ciphertext> = (0..terms + (shape.positions - 1) * shape.step).into_par_iter().map(value).collect();
     let weights: Vec<f64> = (0..kernels * terms).map(|at| (at as f64).sin()).collect();
-    let moduli = context.params.moduli();
-    let higher = context.before_rescale(scale, limbs);
+    let moduli = ring.params.moduli();
+    let higher = ring.before_rescale(scale, limbs);
     let matrix = Matrix::new(&weights, vec![scale; terms], higher, &moduli).map_err(|error| error.to_string())?;
     let terms_at = |position: usize| values[position * shape.step..][..terms].iter();
     let positions: Vec<Position<'_, Ciphertext>> = (0..shape.positions)
@@ -108,18 +108,18 @@ fn measure(shape: &Shape, rounds: usize) -> Result<(), String> {
     let row = |row: usize| {
         let weights = &weights[row % kernels * terms..][..terms];
         let terms: Vec<(&Ciphertext, f64)> = terms_at(row / kernels).zip(weights.iter().copied()).collect();
-        context.linear_combination(&terms, higher).expect("terms")
+        ring.linear_combination(&terms, higher).expect("terms")
     };
-    let products = (2 * limbs * context.degree() * terms * kernels * shape.positions) as f64;
+    let products = (2 * limbs * ring.degree() * terms * kernels * shape.positions) as f64;
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())?;
         let (mut old, mut new, mut most) = (f64::INFINITY, f64::INFINITY, 0_f64);
         for _ in 0..rounds {
             let rows = 0..kernels * shape.positions;
-            let rows = || seconds(|| rows.into_par_iter().with_max_len(1).map(row).collect(), &context);
+            let rows = || seconds(|| rows.into_par_iter().with_max_len(1).map(row).collect(), &ring);
             let (time, expected) = pool.install(rows);
             old = old.min(time);
-            let apply = || seconds(|| context.apply_matrix(&matrix, &positions).expect("all fits"), &context);
+            let apply = || seconds(|| ring.apply_matrix(&matrix, &positions).expect("all fits"), &ring);
             let (time, result) = pool.install(apply);
             new = new.min(time);
             if result != expected {

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use heman_benches::{exit_code, median};
-use heman_client::ckks::secret::CkksSecretKey;
+use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::context::Ring;
 
@@ -53,21 +53,21 @@ fn run() -> Result<(), String> {
     for (log2_degree, levels, special, bits) in SETS {
         let params = ParameterSet::new(log2_degree, levels, 28, special)?;
         let name = format!("2^{log2_degree}, log QP {:.0}, {special} special", params.modulus_bits());
-        let context = Ring::new(params)?;
-        let key = CkksSecretKey::generate(&context);
-        let limbs = context.limbs();
+        let ring = Ring::new(params)?;
+        let key = SecretPolynomial::generate(&ring);
+        let limbs = ring.limbs();
         let sound = "fresh from generation";
-        let relinearise = context.expand_key(&key.relinearisation_key(&context, limbs)).expect(sound);
-        let rotation = context.expand_rotation(&key.galois_key(&context, 5, limbs), 1).expect(sound);
-        let ciphertext = context.expand(&key.encrypt(&context, &vec![1e6; context.degree()]), 2_f64.powi(28));
+        let relinearise = ring.expand_key(&key.relinearisation_key(&ring, limbs)).expect(sound);
+        let rotation = ring.expand_rotation(&key.galois_key(&ring, 5, limbs), 1).expect(sound);
+        let ciphertext = ring.expand(&key.encrypt(&ring, &vec![1e6; ring.degree()]), 2_f64.powi(28));
         let ciphertext = ciphertext.expect(sound);
         let (mut ours, mut seal) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let multiply = milliseconds(|| {
-                context.recycle(context.multiply(&ciphertext, &ciphertext, &relinearise).expect("one level"));
+                ring.recycle(ring.multiply(&ciphertext, &ciphertext, &relinearise).expect("one level"));
             });
             let rotate = milliseconds(|| {
-                context.recycle(context.automorphism(&ciphertext, &rotation));
+                ring.recycle(ring.automorphism(&ciphertext, &rotation));
             });
             ours.push((multiply, rotate));
             seal.push(theirs(&python, log2_degree, bits)?);

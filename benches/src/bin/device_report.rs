@@ -241,14 +241,14 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
     }
     let (outputs, inputs, row_words) = if quick { (9, 20, 257) } else { (120, 400, 2049) };
     let map = backend.load_affine(&dense(outputs, inputs)).expect("loads");
-    for images in if quick { vec![1] } else { vec![1, 64] } {
-        let length = images * row_words;
+    for inputs in if quick { vec![1] } else { vec![1, 64] } {
+        let length = inputs * row_words;
         let values = filled(backend, inputs * length).expect("memory");
         let mut out = backend.allocate(outputs * length).expect("memory");
         let time =
-            seconds(backend, limit, || backend.affine(&map, images, row_words, &values, &mut out).expect("runs"));
+            seconds(backend, limit, || backend.affine(&map, inputs, row_words, &values, &mut out).expect("runs"));
         let bound = 4.0 * (outputs * inputs * length) as f64 / rates.bytes;
-        line("linear", &format!("dense_{inputs}x{outputs}"), outputs * images, time, bound);
+        line("linear", &format!("dense_{inputs}x{outputs}"), outputs * inputs, time, bound);
     }
     (rows, waves)
 }

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use heman_client::{AnyKey, ClientError};
-use heman_core::either::files::{AnyEvaluationKey, AnyInput, AnyOutput};
-use heman_core::either::params::AnyParams;
-use heman_core::either::plan::AnyPlan;
+use heman_client::{ClientError, SecretKey};
+use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
+use heman_core::either::params::Params;
+use heman_core::either::plan::Plan;
 use heman_core::files;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{FormatError, Kind};
@@ -69,39 +69,39 @@ fn wanted(path: &Path, error: FormatError, kind: Kind) -> CliError {
 }
 
 /// Reads `params.json`.
-pub fn read_params(path: &Path) -> Result<AnyParams, CliError> {
-    AnyParams::from_json(&read_bounded(path, files::params::MAX_FILE_BYTES)?)
-        .map_err(|error| CliError::file(path, error))
+pub fn read_params(path: &Path) -> Result<Params, CliError> {
+    Params::from_json(&read_bounded(path, files::params::MAX_FILE_BYTES)?).map_err(|error| CliError::file(path, error))
 }
 
 /// Reads a plan.
-pub fn read_plan(path: &Path) -> Result<AnyPlan, CliError> {
-    Reader::open(path).and_then(AnyPlan::open).map_err(|error| wanted(path, error, Kind::Plan))
+pub fn read_plan(path: &Path) -> Result<Plan, CliError> {
+    Reader::open(path).and_then(Plan::open).map_err(|error| wanted(path, error, Kind::Plan))
 }
 
 /// Reads a secret key.
-pub fn read_secret_key(path: &Path) -> Result<AnyKey, CliError> {
-    AnyKey::read(path).map_err(|error| match error {
+pub fn read_secret_key(path: &Path) -> Result<SecretKey, CliError> {
+    SecretKey::read(path).map_err(|error| match error {
         ClientError::Format(error) => wanted(path, error, Kind::SecretKey),
         other => CliError::file(path, other),
     })
 }
 
 /// Reads the evaluation key of a plan.
-pub fn read_evaluation_key(path: &Path, plan: &AnyPlan) -> Result<AnyEvaluationKey, CliError> {
-    let key = Reader::open(path).and_then(|file| AnyEvaluationKey::open(file, &plan.params(), None));
+pub fn read_evaluation_key(path: &Path, plan: &Plan) -> Result<EvaluationKey, CliError> {
+    let key = Reader::open(path).and_then(|file| EvaluationKey::open(file, &plan.params(), None));
     key.map_err(|error| wanted(path, error, Kind::EvaluationKey))
 }
 
 /// Reads an encrypted input that belongs to a plan and to a key.
-pub fn read_input(path: &Path, plan: &AnyPlan, key: &AnyEvaluationKey) -> Result<AnyInput, CliError> {
-    let input = Reader::open(path).and_then(|file| AnyInput::open(file, &plan.params(), Some(key.fingerprint())));
+pub fn read_input(path: &Path, plan: &Plan, key: &EvaluationKey) -> Result<EncryptedInput, CliError> {
+    let input = Reader::open(path).and_then(|file| EncryptedInput::open(file, &plan.params(), Some(key.fingerprint())));
     input.map_err(|error| wanted(path, error, Kind::Input))
 }
 
 /// Reads an encrypted output that belongs to a key.
-pub fn read_output(path: &Path, key: &AnyKey) -> Result<AnyOutput, CliError> {
-    let output = Reader::open(path).and_then(|file| AnyOutput::open(file, &key.params(), Some(key.fingerprint())));
+pub fn read_output(path: &Path, key: &SecretKey) -> Result<EncryptedOutput, CliError> {
+    let output =
+        Reader::open(path).and_then(|file| EncryptedOutput::open(file, &key.params(), Some(key.fingerprint())));
     output.map_err(|error| wanted(path, error, Kind::Output))
 }
 

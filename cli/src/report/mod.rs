@@ -8,7 +8,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use heman_core::batch::Timings;
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::plan::Plan;
 use serde_json::{Value, json};
 
 /// Prints to stdout; a reader that went away is no error.
@@ -30,14 +30,10 @@ pub fn merge(object: &mut Value, more: Value) {
 }
 
 /// What there is to say about a plan: facts, text, layers.
-pub fn plan(plan: &AnyPlan) -> (Value, String, Vec<Layer>) {
+pub fn plan(plan: &Plan) -> (Value, String, Vec<Layer>) {
     match plan {
-        AnyPlan::Tfhe(plan) => {
-            (tfhe::params_json(&plan.params), tfhe::params_text(&plan.params), tfhe::plan_layers(plan))
-        }
-        AnyPlan::Ckks(plan) => {
-            (ckks::params_json(&plan.params), ckks::params_text(&plan.params), ckks::plan_layers(plan))
-        }
+        Plan::Tfhe(plan) => (tfhe::params_json(&plan.params), tfhe::params_text(&plan.params), tfhe::plan_layers(plan)),
+        Plan::Ckks(plan) => (ckks::params_json(&plan.params), ckks::params_text(&plan.params), ckks::plan_layers(plan)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use heman_client::AnyKey;
+use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::planner;
@@ -48,7 +48,7 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     say(&format!("{choice}{}\n", report::plan(&plan).1));
     let devices = open_devices(&args.running, &plan, &bar)?;
     let start = Instant::now();
-    let key = AnyKey::generate(&plan.params())?;
+    let key = SecretKey::generate(&plan.params())?;
     let evaluation_key = key.evaluation_key(&bar);
     let bytes =
         evaluation_key.seal_to(&plan.params(), &mut std::io::sink()).map_err(|e| CliError::new(e.to_string()))?;

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use heman_client::AnyKey;
+use heman_client::SecretKey;
 use heman_core::ckks::params::key_request::KeyRequest;
-use heman_core::either::params::AnyParams;
-use heman_core::either::plan::AnyPlan;
+use heman_core::either::params::Params;
+use heman_core::either::plan::Plan;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Header, Kind, MAGIC};
 use heman_core::files::scheme::Scheme;
@@ -44,10 +44,10 @@ fn describe(path: &Path, stage: InspectStage) -> Result<(Value, String), CliErro
     model(path)
 }
 
-fn parameters(kind: &str, params: &AnyParams) -> (Value, String) {
+fn parameters(kind: &str, params: &Params) -> (Value, String) {
     let (mut object, text) = match params {
-        AnyParams::Tfhe(params) => (report::tfhe::params_json(params), report::tfhe::params_text(params)),
-        AnyParams::Ckks(params) => (report::ckks::params_json(params), report::ckks::params_text(params)),
+        Params::Tfhe(params) => (report::tfhe::params_json(params), report::tfhe::params_text(params)),
+        Params::Ckks(params) => (report::ckks::params_json(params), report::ckks::params_text(params)),
     };
     report::merge(&mut object, json!({ "kind": kind }));
     (object, format!("{kind}\n{text}"))
@@ -70,12 +70,12 @@ fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError>
             let plan = read_plan(path)?;
             let (mut object, text, layers) = report::plan(&plan);
             let steps = match &plan {
-                AnyPlan::Tfhe(plan) => {
+                Plan::Tfhe(plan) => {
                     let schedule = Schedule::new(plan);
                     report::merge(&mut object, json!({ "slots": schedule.slots }));
                     schedule.to_string()
                 }
-                AnyPlan::Ckks(plan) => report::ckks::schedule_text(plan)?,
+                Plan::Ckks(plan) => report::ckks::schedule_text(plan)?,
             };
             report::merge(&mut object, json!({ "kind": "plan", "layers": report::layers_json(&layers) }));
             let table = if stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
@@ -83,8 +83,8 @@ fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError>
         }
         Kind::SecretKey => {
             let params = match read_secret_key(path)? {
-                AnyKey::Tfhe(key) => AnyParams::Tfhe(key.params().clone()),
-                AnyKey::Ckks(key) => AnyParams::Ckks(key.params().clone()),
+                SecretKey::Tfhe(key) => Params::Tfhe(key.params().clone()),
+                SecretKey::Ckks(key) => Params::Ckks(key.params().clone()),
             };
             Ok(parameters("secret key", &params))
         }
@@ -109,10 +109,10 @@ fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError>
             Ok(belonging("evaluation key", &header, report::tfhe::set_json(&p), &text))
         }
         Kind::Input | Kind::Output => {
-            let images = Batch::read(&mut file).map_err(fail)?.images;
+            let inputs = Batch::read(&mut file).map_err(fail)?.inputs;
             let name = header.kind.describe();
-            let text = format!("{name}: {images} input(s), {}", report::bytes(header.file_bytes()));
-            Ok(belonging(name, &header, json!({ "inputs": images }), &text))
+            let text = format!("{name}: {inputs} input(s), {}", report::bytes(header.file_bytes()));
+            Ok(belonging(name, &header, json!({ "inputs": inputs }), &text))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use heman_client::AnyKey;
+use heman_client::SecretKey;
 use serde_json::json;
 
 use super::Output;
@@ -27,7 +27,7 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
         return Err(CliError::new(format!("{} exists already; --force replaces it", existing.display())));
     }
     let bar = Bar::new(out.verbose);
-    let secret = AnyKey::generate(&params)?;
+    let secret = SecretKey::generate(&params)?;
     let key = secret.evaluation_key(&bar);
     let (public_file, bytes) = prepare_counted(&public, Access::Everybody, |out| key.seal_to(&params, out))?;
     let secret_file = prepare_with(&args.output, Access::Owner, |out| secret.seal_to(out))?;

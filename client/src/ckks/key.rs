@@ -18,7 +18,7 @@ use heman_core::progress::Progress;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::ckks::secret::CkksSecretKey;
+use crate::ckks::secret::SecretPolynomial;
 use crate::error::ClientError;
 use crate::random::Stream;
 use crate::random::fresh_fingerprint;
@@ -34,29 +34,29 @@ const FLOOD_DEVIATIONS: f64 = 8.0;
 const LEAST_LEFT: f64 = 0.05;
 
 /// A ternary secret with the parameters it belongs to.
-pub struct CkksKey {
+pub struct SecretKey {
     params: Params,
     fingerprint: Fingerprint,
-    context: Ring,
+    ring: Ring,
     encoder: Encoder,
-    secret: CkksSecretKey,
+    secret: SecretPolynomial,
 }
 
-impl CkksKey {
+impl SecretKey {
     /// Draws a fresh key.
     ///
     /// # Errors
     /// [`ClientError::Params`] if the parameters are malformed or below 128 bits of security, whoever sent them.
     pub fn generate(params: &Params) -> Result<Self, ClientError> {
         params.check()?;
-        let context = Ring::new(params.ckks.clone()).map_err(ParamsError::Invalid)?;
-        let secret = CkksSecretKey::generate(&context);
-        Ok(Self::with(params.clone(), fresh_fingerprint(), context, secret))
+        let ring = Ring::new(params.ckks.clone()).map_err(ParamsError::Invalid)?;
+        let secret = SecretPolynomial::generate(&ring);
+        Ok(Self::with(params.clone(), fresh_fingerprint(), ring, secret))
     }
 
-    fn with(params: Params, fingerprint: Fingerprint, context: Ring, secret: CkksSecretKey) -> Self {
+    fn with(params: Params, fingerprint: Fingerprint, ring: Ring, secret: SecretPolynomial) -> Self {
         let encoder = Encoder::new(params.ckks.log2_degree);
-        Self { params, fingerprint, context, encoder, secret }
+        Self { params, fingerprint, ring, encoder, secret }
     }
 
     /// The public parameters.
@@ -71,11 +71,11 @@ impl CkksKey {
         let request = &self.params.keys;
         progress.start("making the evaluation key", request.rotation_limbs.len() as u64 + 1);
         let limbs = request.relinearisation_limbs;
-        let relinearise = (limbs > 0).then(|| self.secret.relinearisation_key(&self.context, limbs));
+        let relinearise = (limbs > 0).then(|| self.secret.relinearisation_key(&self.ring, limbs));
         progress.advance(1);
         let rotation = |(&steps, &limbs): (&usize, &usize)| {
-            let element = self.context.rotation_element(steps);
-            let key = self.secret.galois_key(&self.context, element, limbs);
+            let element = self.ring.rotation_element(steps);
+            let key = self.secret.galois_key(&self.ring, element, limbs);
             progress.advance(1);
             (steps as u32, key)
         };
@@ -93,31 +93,31 @@ impl CkksKey {
         let encoding = &self.params.input;
         let expected = encoding.tensor.len();
         check_values(values, expected, (encoding.low, encoding.high))?;
-        let images: Vec<&[f32]> = values.chunks_exact(expected).collect();
+        let inputs: Vec<&[f32]> = values.chunks_exact(expected).collect();
         let (per_run, _) = self.params.ciphertexts_per_run();
         let mut ciphertexts = Vec::new();
-        for run in images.chunks(self.params.inputs_per_run()) {
+        for run in inputs.chunks(self.params.inputs_per_run()) {
             let encrypt = |at: usize| self.encrypt_slots(&self.input_slots(run, at));
             ciphertexts.extend((0..per_run).into_par_iter().map(encrypt).collect::<Vec<SeededCiphertext>>());
         }
-        let (fingerprint, images) = (self.fingerprint, images.len() as u32);
-        Ok(EncryptedInput { fingerprint, images, batched, ciphertexts })
+        let (fingerprint, inputs) = (self.fingerprint, inputs.len() as u32);
+        Ok(EncryptedInput { fingerprint, inputs, batched, ciphertexts })
     }
 
     fn encrypt_slots(&self, slots: &[Complex]) -> SeededCiphertext {
         let scale = f64::from(self.params.ckks.scale_log2).exp2();
         let coefficients = Zeroizing::new(self.encoder.coefficients(slots, scale));
-        self.secret.encrypt(&self.context, &coefficients)
+        self.secret.encrypt(&self.ring, &coefficients)
     }
 
     /// Slots of ciphertext `at` of a run.
     fn input_slots(&self, run: &[&[f32]], at: usize) -> Vec<Complex> {
         match &self.params.packing {
-            Packing::Throughput => run.iter().map(|image| Complex::new(f64::from(image[at]), 0.0)).collect(),
+            Packing::Throughput => run.iter().map(|input| Complex::new(f64::from(input[at]), 0.0)).collect(),
             Packing::Latency { lanes, input, .. } => {
                 let mut slots = vec![Complex::new(0.0, 0.0); self.params.ckks.slots()];
-                for (lane, image) in run.iter().enumerate() {
-                    let own = input.spread(at, |value| f64::from(image[value]));
+                for (lane, values) in run.iter().enumerate() {
+                    let own = input.spread(at, |value| f64::from(values[value]));
                     slots[lane..].iter_mut().step_by(*lanes).zip(own).for_each(|(slot, x)| slot.re = x);
                 }
                 slots
@@ -133,21 +133,21 @@ impl CkksKey {
         let bad = || ClientError::Format(FormatError::Body("a ciphertext has words that are no residues".into()));
         let (_, per_run) = self.params.ciphertexts_per_run();
         let (inputs, scale) = (self.params.inputs_per_run(), self.params.output.scale);
-        let mut values = Vec::with_capacity(output.images as usize);
+        let mut values = Vec::with_capacity(output.inputs as usize);
         for run in output.ciphertexts.chunks(per_run) {
             let slots = |parts: &heman_core::ckks::files::ciphertexts::Parts| {
-                let ciphertext = parts.ciphertext(&self.context, scale).ok_or_else(bad)?;
-                Ok(self.encoder.slots(&self.secret.decrypt(&self.context, &ciphertext), scale))
+                let ciphertext = parts.ciphertext(&self.ring, scale).ok_or_else(bad)?;
+                Ok(self.encoder.slots(&self.secret.decrypt(&self.ring, &ciphertext), scale))
             };
             let slots: Result<Vec<Vec<Complex>>, ClientError> = run.par_iter().map(slots).collect();
             let slots = slots?;
-            let left = (output.images as usize - values.len()).min(inputs);
-            for image in 0..left {
+            let left = (output.inputs as usize - values.len()).min(inputs);
+            for input in 0..left {
                 let element = |at: usize| match &self.params.packing {
-                    Packing::Throughput => slots[at][image].re,
+                    Packing::Throughput => slots[at][input].re,
                     Packing::Latency { lanes, output, .. } => {
                         let (ciphertext, slot) = output.place(at);
-                        slots[ciphertext][slot * lanes + image].re
+                        slots[ciphertext][slot * lanes + input].re
                     }
                 };
                 values.push((0..self.params.output.tensor.len()).map(element).collect());
@@ -165,7 +165,7 @@ impl CkksKey {
     /// same size.
     ///
     /// # Errors
-    /// As [`CkksKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.
+    /// As [`SecretKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.
     pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
         let encoding = &self.params.output;
         let mut values = self.decrypt_values(output)?;
@@ -183,14 +183,10 @@ impl CkksKey {
     }
 }
 
-impl Sealed for CkksKey {
+impl Sealed for SecretKey {
     const KIND: Kind = Kind::SecretKey;
     const SCHEME: Scheme = Scheme::Ckks;
     type Given = ();
-
-    fn bound_to((): &()) -> Option<Binding> {
-        None
-    }
 
     fn binding(&self, (): &()) -> Binding {
         self.params.binding()
@@ -213,13 +209,13 @@ impl Sealed for CkksKey {
         let fingerprint = body.header().fingerprint;
         let invalid = |error: ParamsError| FormatError::Body(error.to_string());
         let params = Params::from_json(&read_text(body)?).map_err(invalid)?;
-        let context = Ring::new(params.ckks.clone()).map_err(FormatError::Body)?;
-        let mut coefficients = Zeroizing::new(vec![0_i8; context.degree()]);
+        let ring = Ring::new(params.ckks.clone()).map_err(FormatError::Body)?;
+        let mut coefficients = Zeroizing::new(vec![0_i8; ring.degree()]);
         body.fill(bytemuck::cast_slice_mut(&mut coefficients))?;
         if coefficients.iter().any(|s| s.abs() > 1) {
             return Err(FormatError::Body("its key digits are not all -1, 0 or 1".into()));
         }
-        let secret = CkksSecretKey::from_coefficients(&context, coefficients);
-        Ok(Self::with(params, fingerprint, context, secret))
+        let secret = SecretPolynomial::from_coefficients(&ring, coefficients);
+        Ok(Self::with(params, fingerprint, ring, secret))
     }
 }

@@ -2,3 +2,5 @@
 
 pub(crate) mod key;
 pub mod secret;
+
+pub use key::SecretKey;

@@ -9,26 +9,26 @@ use zeroize::Zeroizing;
 use crate::random::Stream;
 
 /// A uniform ternary secret.
-pub struct CkksSecretKey {
+pub struct SecretPolynomial {
     /// Coefficients -1, 0, 1.
     coefficients: Zeroizing<Vec<i8>>,
     /// All limbs of QP, values in Montgomery form.
     values: Zeroizing<Vec<u32>>,
 }
 
-impl CkksSecretKey {
+impl SecretPolynomial {
     /// A fresh key.
     #[must_use]
-    pub fn generate(context: &Ring) -> Self {
+    pub fn generate(ring: &Ring) -> Self {
         let mut stream = Stream::new();
-        let mut coefficients = Zeroizing::new(vec![0; context.degree()]);
+        let mut coefficients = Zeroizing::new(vec![0; ring.degree()]);
         coefficients.iter_mut().for_each(|s| *s = stream.below(3) as i8 - 1);
-        Self::from_coefficients(context, coefficients)
+        Self::from_coefficients(ring, coefficients)
     }
 
     /// A key with given coefficients, each -1, 0 or 1.
-    pub(crate) fn from_coefficients(context: &Ring, coefficients: Zeroizing<Vec<i8>>) -> Self {
-        let values = ternary_values(context, &coefficients);
+    pub(crate) fn from_coefficients(ring: &Ring, coefficients: Zeroizing<Vec<i8>>) -> Self {
+        let values = ternary_values(ring, &coefficients);
         Self { coefficients, values }
     }
 
@@ -39,16 +39,16 @@ impl CkksSecretKey {
     /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise:
     /// [`FRESH_DEVIATION`](heman_core::ckks::noise::FRESH_DEVIATION).
     #[must_use]
-    pub fn encrypt(&self, context: &Ring, coefficients: &[f64]) -> SeededCiphertext {
+    pub fn encrypt(&self, ring: &Ring, coefficients: &[f64]) -> SeededCiphertext {
         let mut stream = Stream::new();
         let noisy = |c: &f64| c.round() as i64 + stream.error();
         let noisy = Zeroizing::new(coefficients.iter().map(noisy).collect::<Vec<i64>>());
-        let mut body = context.lift(0..context.limbs(), &noisy);
+        let mut body = ring.lift(0..ring.limbs(), &noisy);
         let seed = stream.seed();
-        let mut mask = vec![0; context.degree()];
-        for (limb, body) in body.chunks_exact_mut(context.degree()).enumerate() {
-            context.uniform(&seed, 0, limb, &mut mask);
-            subtract_product(context.modulus(limb), body, &mask, &self.values[limb * mask.len()..]);
+        let mut mask = vec![0; ring.degree()];
+        for (limb, body) in body.chunks_exact_mut(ring.degree()).enumerate() {
+            ring.uniform(&seed, 0, limb, &mut mask);
+            subtract_product(ring.modulus(limb), body, &mask, &self.values[limb * mask.len()..]);
         }
         SeededCiphertext { seed, body }
     }
@@ -56,28 +56,28 @@ impl CkksSecretKey {
     /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes'
     /// product.
     #[must_use]
-    pub fn decrypt(&self, context: &Ring, ciphertext: &Ciphertext) -> Vec<f64> {
-        let degree = context.degree();
-        let limbs = context.limbs_of(ciphertext).min(2);
+    pub fn decrypt(&self, ring: &Ring, ciphertext: &Ciphertext) -> Vec<f64> {
+        let degree = ring.degree();
+        let limbs = ring.limbs_of(ciphertext).min(2);
         let mut words = Zeroizing::new(ciphertext.parts[0][..limbs * degree].to_vec());
         for (limb, words) in words.chunks_exact_mut(degree).enumerate() {
-            let modulus = context.modulus(limb);
+            let modulus = ring.modulus(limb);
             let mask = &ciphertext.parts[1][limb * degree..][..degree];
             let secret = &self.values[limb * degree..][..degree];
             for ((word, &a), &s) in words.iter_mut().zip(mask).zip(secret) {
                 *word = modulus.add(*word, modulus.reduce(u64::from(a) * u64::from(s)));
             }
         }
-        context.inverse(0, &mut words);
+        ring.inverse(0, &mut words);
         let (first, rest) = words.split_at(degree);
-        let p = context.modulus(0);
+        let p = ring.modulus(0);
         let centred = |value: i64, modulus: i64| if value > modulus / 2 { value - modulus } else { value };
         if rest.is_empty() {
             let coefficient = |&x: &u32| centred(i64::from(p.reduce(u64::from(x))), i64::from(p.p)) as f64;
             return first.iter().map(coefficient).collect();
         }
         // Garner: x = a + p ((b - a) / p mod q).
-        let q = context.modulus(1);
+        let q = ring.modulus(1);
         let inverse = q.inverse(p.p % q.p);
         first
             .iter()
@@ -93,8 +93,8 @@ impl CkksSecretKey {
 
     /// A key with which others can encrypt for the owner of this one: an encryption of 0.
     #[must_use]
-    pub fn public_key(&self, context: &Ring) -> CkksPublicKey {
-        CkksPublicKey(self.encrypt(context, &vec![0.0; context.degree()]))
+    pub fn public_key(&self, ring: &Ring) -> CkksPublicKey {
+        CkksPublicKey(self.encrypt(ring, &vec![0.0; ring.degree()]))
     }
 
     /// The key from s^2 to s, for ciphertexts of at most `limbs` limbs.
@@ -102,13 +102,13 @@ impl CkksSecretKey {
     /// # Panics
     /// If there are not so many limbs.
     #[must_use]
-    pub fn relinearisation_key(&self, context: &Ring, limbs: usize) -> SeededSwitchKey {
+    pub fn relinearisation_key(&self, ring: &Ring, limbs: usize) -> SeededSwitchKey {
         let mut square = Zeroizing::new(self.values.to_vec());
-        for (limb, words) in square.chunks_exact_mut(context.degree()).enumerate() {
-            let modulus = context.modulus(limb);
+        for (limb, words) in square.chunks_exact_mut(ring.degree()).enumerate() {
+            let modulus = ring.modulus(limb);
             words.iter_mut().for_each(|word| *word = modulus.reduce(u64::from(*word) * u64::from(*word)));
         }
-        switch_key(context, &square, &self.values, limbs)
+        switch_key(ring, &square, &self.values, limbs)
     }
 
     /// The key of the automorphism X -> X^element, for an odd element below 2N: from s to s(X^(1 / element)).
@@ -116,8 +116,8 @@ impl CkksSecretKey {
     /// # Panics
     /// If there are not so many limbs.
     #[must_use]
-    pub fn galois_key(&self, context: &Ring, element: usize, limbs: usize) -> SeededSwitchKey {
-        let degree = context.degree();
+    pub fn galois_key(&self, ring: &Ring, element: usize, limbs: usize) -> SeededSwitchKey {
+        let degree = ring.degree();
         let mut rotated = Zeroizing::new(vec![0_i8; degree]);
         for (i, rotated) in rotated.iter_mut().enumerate() {
             // Coefficient i of s(X^(1 / element)) is the one that X -> X^element brings from there.
@@ -125,7 +125,7 @@ impl CkksSecretKey {
             let s = self.coefficients[place % degree];
             *rotated = if place < degree { s } else { -s };
         }
-        switch_key(context, &self.values, &ternary_values(context, &rotated), limbs)
+        switch_key(ring, &self.values, &ternary_values(ring, &rotated), limbs)
     }
 }
 
@@ -137,21 +137,21 @@ impl CkksPublicKey {
     /// Noise: [`heman_core::ckks::noise::public_encryption`].
     ///
     /// # Panics
-    /// If the context is not the key's.
+    /// If the ring is not the key's.
     #[must_use]
-    pub fn encrypt(&self, context: &Ring, coefficients: &[f64], scale: f64) -> Ciphertext {
+    pub fn encrypt(&self, ring: &Ring, coefficients: &[f64], scale: f64) -> Ciphertext {
         let mut stream = Stream::new();
-        let ternary: Vec<i8> = (0..context.degree()).map(|_| stream.below(3) as i8 - 1).collect();
+        let ternary: Vec<i8> = (0..ring.degree()).map(|_| stream.below(3) as i8 - 1).collect();
         let ternary = Zeroizing::new(ternary);
-        let blind = ternary_values(context, &ternary);
-        let mut zero = context.expand(&self.0, scale).expect("a key for this context");
+        let blind = ternary_values(ring, &ternary);
+        let mut zero = ring.expand(&self.0, scale).expect("a key for this ring");
         for (part, message) in zero.parts.iter_mut().zip([Some(coefficients), None]) {
             let noisy = |i: usize| message.map_or(0, |m| m[i].round() as i64) + stream.error();
-            let noisy = Zeroizing::new((0..context.degree()).map(noisy).collect::<Vec<i64>>());
-            let noisy = context.lift(0..context.limbs(), &noisy);
+            let noisy = Zeroizing::new((0..ring.degree()).map(noisy).collect::<Vec<i64>>());
+            let noisy = ring.lift(0..ring.limbs(), &noisy);
             let words = part.iter_mut().zip(blind.iter()).zip(&noisy).enumerate();
             for (at, ((word, &v), &e)) in words {
-                let modulus = context.modulus(at / context.degree());
+                let modulus = ring.modulus(at / ring.degree());
                 *word = modulus.add(modulus.reduce(u64::from(*word) * u64::from(v)), e);
             }
         }
@@ -160,9 +160,9 @@ impl CkksPublicKey {
 }
 
 /// Values of a ternary polynomial at all limbs of QP, in Montgomery form.
-fn ternary_values(context: &Ring, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
+fn ternary_values(ring: &Ring, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
     let wide = Zeroizing::new(coefficients.iter().map(|&s| i64::from(s)).collect::<Vec<i64>>());
-    Zeroizing::new(context.lift(0..context.key_limbs(), &wide))
+    Zeroizing::new(ring.lift(0..ring.key_limbs(), &wide))
 }
 
 /// `body -= mask secret`, values of one limb.
@@ -173,28 +173,28 @@ fn subtract_product(modulus: Modulus, body: &mut [u32], mask: &[u32], secret: &[
 }
 
 /// A key from `source` to `target` (all limbs of QP, values in Montgomery form).
-fn switch_key(context: &Ring, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
-    let degree = context.degree();
-    let alpha = context.params.special_primes.len();
-    let shape = context.key_shape(limbs).expect("a key is for limbs that there are");
+fn switch_key(ring: &Ring, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
+    let degree = ring.degree();
+    let alpha = ring.params.special_primes.len();
+    let shape = ring.key_shape(limbs).expect("a key is for limbs that there are");
     let mut stream = Stream::new();
     let seed = stream.seed();
     let mut mask = vec![0; degree];
     let mut bodies = Vec::with_capacity(shape.digits * shape.limbs * degree);
     for digit in 0..shape.digits {
         let errors = Zeroizing::new((0..degree).map(|_| stream.error()).collect::<Vec<i64>>());
-        let special = context.lift(context.limbs()..context.key_limbs(), &errors);
+        let special = ring.lift(ring.limbs()..ring.key_limbs(), &errors);
         let start = bodies.len();
-        bodies.extend(context.lift(0..limbs, &errors));
+        bodies.extend(ring.lift(0..limbs, &errors));
         bodies.extend(special);
         for (place, body) in bodies[start..].chunks_exact_mut(degree).enumerate() {
-            let limb = if place < limbs { place } else { context.limbs() + place - limbs };
-            let modulus = context.modulus(limb);
+            let limb = if place < limbs { place } else { ring.limbs() + place - limbs };
+            let modulus = ring.modulus(limb);
             let own = limb * degree..(limb + 1) * degree;
-            context.uniform(&seed, digit, limb, &mut mask);
+            ring.uniform(&seed, digit, limb, &mut mask);
             subtract_product(modulus, body, &mask, &target[own.clone()]);
             if place < limbs && place / alpha == digit {
-                let special = context.params.special_primes.iter();
+                let special = ring.params.special_primes.iter();
                 let factor = modulus.montgomery(special.fold(1, |x, &p| modulus.mul(x, p % modulus.p)));
                 for (body, &s) in body.iter_mut().zip(&source[own]) {
                     *body = modulus.add(*body, modulus.reduce(u64::from(s) * u64::from(factor)));

@@ -23,12 +23,12 @@ impl SecretKey {
     /// The rows must have been checked against the parameters, as opening their file does.
     #[must_use]
     pub fn decrypt_values(&self, output: &EncryptedOutput) -> Vec<Vec<f64>> {
-        let images = output.images as usize;
+        let inputs = output.inputs as usize;
         let phases = self.phases(&output.rows);
         let encoding = &self.params().output;
-        (0..images)
-            .map(|image| {
-                let own: Vec<u32> = phases.iter().skip(image).step_by(images).copied().collect();
+        (0..inputs)
+            .map(|input| {
+                let own: Vec<u32> = phases.iter().skip(input).step_by(inputs).copied().collect();
                 encoding.decode(&own)
             })
             .collect()

@@ -28,8 +28,8 @@ impl SecretKey {
         let mut seeder = os_seeder();
         let key = self.big_key();
         let (mut seeds, mut bodies) = (Vec::new(), Vec::with_capacity(values.len()));
-        for image in values.chunks_exact(expected) {
-            let words = image.iter().map(|&x| to_word(f64::from(x) * encoding.turns_per_unit));
+        for input in values.chunks_exact(expected) {
+            let words = input.iter().map(|&x| to_word(f64::from(x) * encoding.turns_per_unit));
             let plaintexts = Zeroizing::new(words.collect::<Vec<u32>>());
             let seed = fresh_seed(&mut seeder);
             let mut list = SeededLweCiphertextList::from_container(
@@ -48,6 +48,6 @@ impl SecretKey {
             seeds.push(seed);
             bodies.extend(list.into_container());
         }
-        Ok(EncryptedInput { fingerprint: self.fingerprint(), images: seeds.len() as u32, batched, seeds, bodies })
+        Ok(EncryptedInput { fingerprint: self.fingerprint(), inputs: seeds.len() as u32, batched, seeds, bodies })
     }
 }

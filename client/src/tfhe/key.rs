@@ -125,10 +125,6 @@ impl Sealed for SecretKey {
     const SCHEME: Scheme = Scheme::Tfhe;
     type Given = ();
 
-    fn bound_to((): &()) -> Option<Binding> {
-        None
-    }
-
     fn binding(&self, (): &()) -> Binding {
         self.params.binding()
     }

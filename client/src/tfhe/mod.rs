@@ -3,3 +3,5 @@
 mod decrypt;
 mod encrypt;
 pub(crate) mod key;
+
+pub use key::SecretKey;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use heman_client::ckks::secret::CkksSecretKey;
+use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Ring;
@@ -141,41 +141,41 @@ impl Machine for Plain {
 
 /// CKKS of this project, with keys of its own.
 pub struct Heman {
-    pub context: Ring,
+    pub ring: Ring,
     pub encoder: Encoder,
-    key: CkksSecretKey,
+    key: SecretPolynomial,
     relinearise: SwitchKey,
     scale: f64,
 }
 
 impl Heman {
     pub fn new(params: ParameterSet) -> Self {
-        let context = Ring::new(params).expect("a secure set");
-        let key = CkksSecretKey::generate(&context);
-        let relinearise = key.relinearisation_key(&context, context.limbs());
-        let relinearise = context.expand_key(&relinearise).expect("fresh from generation");
-        let encoder = Encoder::new(context.params.log2_degree);
-        let scale = f64::from(context.params.scale_log2).exp2();
-        Self { context, encoder, key, relinearise, scale }
+        let ring = Ring::new(params).expect("a secure set");
+        let key = SecretPolynomial::generate(&ring);
+        let relinearise = key.relinearisation_key(&ring, ring.limbs());
+        let relinearise = ring.expand_key(&relinearise).expect("fresh from generation");
+        let encoder = Encoder::new(ring.params.log2_degree);
+        let scale = f64::from(ring.params.scale_log2).exp2();
+        Self { ring, encoder, key, relinearise, scale }
     }
 
     /// A key for the ciphertext's limbs and no more.
     fn galois_key(&self, element: usize, a: &Ciphertext) -> GaloisKey {
-        let seeded = self.key.galois_key(&self.context, element, self.context.limbs_of(a));
-        GaloisKey::new(&self.context, element, self.context.expand_key(&seeded).expect("fresh from generation"))
+        let seeded = self.key.galois_key(&self.ring, element, self.ring.limbs_of(a));
+        GaloisKey::new(&self.ring, element, self.ring.expand_key(&seeded).expect("fresh from generation"))
     }
 
     fn rotation_element(&self, steps: isize) -> usize {
-        self.context.rotation_element(steps.rem_euclid(self.context.params.slots() as isize) as usize)
+        self.ring.rotation_element(steps.rem_euclid(self.ring.params.slots() as isize) as usize)
     }
 
     fn plaintext(&self, slots: &[c64], scale: f64, a: &Ciphertext) -> Plaintext {
-        self.context.plaintext(&self.encoder.coefficients(slots, scale), scale, self.context.limbs_of(a))
+        self.ring.plaintext(&self.encoder.coefficients(slots, scale), scale, self.ring.limbs_of(a))
     }
 
     /// X -> X^element.
     pub fn automorphism(&self, a: &Ciphertext, element: usize) -> Ciphertext {
-        self.context.automorphism(a, &self.galois_key(element, a))
+        self.ring.automorphism(a, &self.galois_key(element, a))
     }
 }
 
@@ -183,40 +183,40 @@ impl Machine for Heman {
     type Number = Ciphertext;
 
     fn encrypt(&self, slots: &[c64]) -> Ciphertext {
-        let seeded = self.key.encrypt(&self.context, &self.encoder.coefficients(slots, self.scale));
-        self.context.expand(&seeded, self.scale).expect("fresh from encryption")
+        let seeded = self.key.encrypt(&self.ring, &self.encoder.coefficients(slots, self.scale));
+        self.ring.expand(&seeded, self.scale).expect("fresh from encryption")
     }
 
     fn decrypt(&self, a: &Ciphertext) -> Vec<c64> {
-        self.encoder.slots(&self.key.decrypt(&self.context, a), a.scale)
+        self.encoder.slots(&self.key.decrypt(&self.ring, a), a.scale)
     }
 
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Ciphertext {
-        self.context.add(a, b).expect("alike")
+        self.ring.add(a, b).expect("alike")
     }
 
     fn subtract(&self, a: &Ciphertext, b: &Ciphertext) -> Ciphertext {
-        self.context.subtract(a, b).expect("alike")
+        self.ring.subtract(a, b).expect("alike")
     }
 
     fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Ciphertext {
-        self.context.multiply(a, b, &self.relinearise).expect("alike")
+        self.ring.multiply(a, b, &self.relinearise).expect("alike")
     }
 
     fn add_plain(&self, a: &Ciphertext, plain: &[c64]) -> Ciphertext {
         let mut sum = a.clone();
-        self.context.add_plain(&mut sum, &self.plaintext(plain, a.scale, a)).expect("alike");
+        self.ring.add_plain(&mut sum, &self.plaintext(plain, a.scale, a)).expect("alike");
         sum
     }
 
     fn multiply_plain(&self, a: &Ciphertext, plain: &[c64]) -> Ciphertext {
-        self.context.multiply_plain(a, &self.plaintext(plain, self.scale, a)).expect("as many limbs")
+        self.ring.multiply_plain(a, &self.plaintext(plain, self.scale, a)).expect("as many limbs")
     }
 
     fn add_constant(&self, a: &Ciphertext, constant: f64) -> Ciphertext {
         let mut sum = a.clone();
-        let at = State { scale: a.scale, limbs: self.context.limbs_of(a) };
-        self.context.add_number(&mut sum, &Number::new(&self.context.params, constant, at)).expect("alike");
+        let at = State { scale: a.scale, limbs: self.ring.limbs_of(a) };
+        self.ring.add_number(&mut sum, &Number::new(&self.ring.params, constant, at)).expect("alike");
         sum
     }
 
@@ -225,25 +225,25 @@ impl Machine for Heman {
     }
 
     fn conjugate(&self, a: &Ciphertext) -> Ciphertext {
-        self.automorphism(a, 2 * self.context.degree() - 1)
+        self.automorphism(a, 2 * self.ring.degree() - 1)
     }
 
     /// With hoisted rotations.
     fn matrix(&self, a: &Ciphertext, diagonals: &[(isize, &[c64])]) -> Ciphertext {
-        let decomposed = self.context.decompose_mask(a, self.context.limbs_of(a));
-        let rotate = |steps| self.context.hoisted(a, &decomposed, &self.galois_key(self.rotation_element(steps), a));
+        let decomposed = self.ring.decompose_mask(a, self.ring.limbs_of(a));
+        let rotate = |steps| self.ring.hoisted(a, &decomposed, &self.galois_key(self.rotation_element(steps), a));
         let rotations: Vec<Ciphertext> =
             diagonals.iter().map(|&(steps, _)| if steps == 0 { a.clone() } else { rotate(steps) }).collect();
         let plain: Vec<Plaintext> = diagonals.iter().map(|(_, plain)| self.plaintext(plain, self.scale, a)).collect();
         let sum = plain.iter().enumerate().collect();
-        self.context.inner_products_plain(&rotations, &[sum]).expect("alike").remove(0)
+        self.ring.inner_products_plain(&rotations, &[sum]).expect("alike").remove(0)
     }
 
     fn rescale(&self, a: &Ciphertext) -> Ciphertext {
-        self.context.rescale(a.clone()).expect("a level is left")
+        self.ring.rescale(a.clone()).expect("a level is left")
     }
 
     fn drop(&self, a: &Ciphertext, levels: usize) -> Ciphertext {
-        self.context.drop_to(a.clone(), self.context.limbs_of(a) - levels).expect("as many limbs")
+        self.ring.drop_to(a.clone(), self.ring.limbs_of(a) - levels).expect("as many limbs")
     }
 }

@@ -4,7 +4,7 @@ use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Ring;
@@ -67,11 +67,11 @@ pub trait RnsOps: Sync + Sized {
     type GaloisKey: Send + Sync;
 
     /// The ring's constants on the host: what plaintexts are encoded with.
-    fn context(&self) -> &Ring;
+    fn host(&self) -> &Ring;
 
     /// Parameters of all ciphertexts.
     fn params(&self) -> &ParameterSet {
-        &self.context().params
+        &self.host().params
     }
 
     /// How much the device takes at a time: few rows where caches and memory count, all that are ready where launches
@@ -178,7 +178,7 @@ pub trait RnsOps: Sync + Sized {
     fn activate(
         &self,
         key: &Self::SwitchKey,
-        kind: Kind,
+        kind: FormKind,
         u: Vec<Self::Ciphertext>,
         constants: &[Vec<Constant<'_, Self::Plaintext>>],
     ) -> Result<Vec<Self::Ciphertext>, CkksError> {
@@ -223,7 +223,7 @@ pub trait RnsOps: Sync + Sized {
 pub fn activate_in_steps<B: RnsOps>(
     backend: &B,
     key: &B::SwitchKey,
-    kind: Kind,
+    kind: FormKind,
     mut u: Vec<B::Ciphertext>,
     constants: &[Vec<Constant<'_, B::Plaintext>>],
 ) -> Result<Vec<B::Ciphertext>, CkksError> {
@@ -232,21 +232,21 @@ pub fn activate_in_steps<B: RnsOps>(
         backend.multiply(&pairs, key)
     };
     match kind {
-        Kind::Product => {
+        FormKind::Product => {
             let v = u.split_off(u.len() / 2);
             let pairs: Vec<_> = u.iter().zip(&v).collect();
             let value = backend.multiply_rescale(&pairs, key)?;
             [u, v].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
-        Kind::Square => {
+        FormKind::Square => {
             backend.add_constants(&mut u, &constants[0])?;
             let mut value = backend.rescale(squares(&u)?)?;
             backend.release(u);
             backend.add_constants(&mut value, &constants[1])?;
             Ok(value)
         }
-        Kind::Quartic => {
+        FormKind::Quartic => {
             // a u joins u^2 before it is rescaled: no level of its own.
             let mut product = squares(&u)?;
             backend.add_products(&mut product, &refs(&u), &constants[0])?;
@@ -259,7 +259,7 @@ pub fn activate_in_steps<B: RnsOps>(
             backend.add_constants(&mut value, &constants[3])?;
             Ok(value)
         }
-        Kind::Sextic => {
+        FormKind::Sextic => {
             let square = backend.rescale(squares(&u)?)?;
             let mut shifted = square.clone();
             backend.add_constants(&mut shifted, &constants[1])?;
@@ -278,7 +278,7 @@ pub fn activate_in_steps<B: RnsOps>(
             backend.add_constants(&mut value, &constants[5])?;
             Ok(value)
         }
-        Kind::Cubic => {
+        FormKind::Cubic => {
             let product = squares(&u)?;
             let square = backend.rescale(product)?;
             let lead = backend.products(&refs(&u), &constants[3])?;

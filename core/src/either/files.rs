@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::ckks::files::ciphertexts as ckks;
 use crate::ckks::files::evaluation_key as ckks_key;
-use crate::either::params::AnyParams;
+use crate::either::params::Params;
 use crate::files::chunks::Reader;
 use crate::files::container::{Fingerprint, FormatError};
 use crate::files::sealed::Sealed;
@@ -27,10 +27,10 @@ macro_rules! either {
             ///
             /// # Errors
             /// As [`Sealed::open`].
-            pub fn open(file: Reader<'_>, params: &AnyParams, of: Option<Fingerprint>) -> Result<Self, FormatError> {
+            pub fn open(file: Reader<'_>, params: &Params, of: Option<Fingerprint>) -> Result<Self, FormatError> {
                 match params {
-                    AnyParams::Tfhe(params) => <$tfhe>::open(file, params, of).map(Self::Tfhe),
-                    AnyParams::Ckks(params) => <$ckks>::open(file, params, of).map(Self::Ckks),
+                    Params::Tfhe(params) => <$tfhe>::open(file, params, of).map(Self::Tfhe),
+                    Params::Ckks(params) => <$ckks>::open(file, params, of).map(Self::Ckks),
                 }
             }
 
@@ -38,10 +38,10 @@ macro_rules! either {
             ///
             /// # Errors
             /// The target's; parameters of the other scheme.
-            pub fn seal_to(&self, params: &AnyParams, out: &mut dyn Write) -> io::Result<u64> {
+            pub fn seal_to(&self, params: &Params, out: &mut dyn Write) -> io::Result<u64> {
                 match (self, params) {
-                    (Self::Tfhe(own), AnyParams::Tfhe(params)) => own.seal_to(params, out)?,
-                    (Self::Ckks(own), AnyParams::Ckks(params)) => own.seal_to(params, out)?,
+                    (Self::Tfhe(own), Params::Tfhe(params)) => own.seal_to(params, out)?,
+                    (Self::Ckks(own), Params::Ckks(params)) => own.seal_to(params, out)?,
                     _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "parameters of the other scheme")),
                 }
                 Ok(self.sealed_bytes(params))
@@ -49,10 +49,10 @@ macro_rules! either {
 
             /// Length of the file, in bytes; 0 with parameters of the other scheme.
             #[must_use]
-            pub fn sealed_bytes(&self, params: &AnyParams) -> u64 {
+            pub fn sealed_bytes(&self, params: &Params) -> u64 {
                 match (self, params) {
-                    (Self::Tfhe(own), AnyParams::Tfhe(params)) => own.sealed_bytes(params),
-                    (Self::Ckks(own), AnyParams::Ckks(params)) => own.sealed_bytes(params),
+                    (Self::Tfhe(own), Params::Tfhe(params)) => own.sealed_bytes(params),
+                    (Self::Ckks(own), Params::Ckks(params)) => own.sealed_bytes(params),
                     _ => 0,
                 }
             }
@@ -71,35 +71,35 @@ macro_rules! either {
 
 either! {
     /// An evaluation key of either scheme.
-    AnyEvaluationKey, tfhe_key::SeededEvaluationKey, ckks_key::SeededEvaluationKey
+    EvaluationKey, tfhe_key::SeededEvaluationKey, ckks_key::SeededEvaluationKey
 }
 either! {
     /// A batch of encrypted inputs of either scheme.
-    AnyInput, tfhe::EncryptedInput, ckks::EncryptedInput
+    EncryptedInput, tfhe::EncryptedInput, ckks::EncryptedInput
 }
 either! {
     /// A batch of encrypted outputs of either scheme.
-    AnyOutput, tfhe::EncryptedOutput, ckks::EncryptedOutput
+    EncryptedOutput, tfhe::EncryptedOutput, ckks::EncryptedOutput
 }
 
-impl AnyInput {
+impl EncryptedInput {
     /// Number of inputs.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
-            Self::Tfhe(input) => input.images as usize,
-            Self::Ckks(input) => input.images as usize,
+            Self::Tfhe(input) => input.inputs as usize,
+            Self::Ckks(input) => input.inputs as usize,
         }
     }
 }
 
-impl AnyOutput {
+impl EncryptedOutput {
     /// Number of inputs that it answers.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
-            Self::Tfhe(output) => output.images as usize,
-            Self::Ckks(output) => output.images as usize,
+            Self::Tfhe(output) => output.inputs as usize,
+            Self::Ckks(output) => output.inputs as usize,
         }
     }
 }

@@ -1,23 +1,22 @@
 //! Public parameters of either scheme.
 
-use crate::files::params::read_head;
 use serde::Deserialize;
 
-use crate::ckks::params::public::Params as CkksParams;
-use crate::files::params::ParamsError;
+use crate::ckks::params::public as ckks;
+use crate::files::params::{ParamsError, read_head};
 use crate::files::scheme::Scheme;
-use crate::tfhe::params::public::Params;
+use crate::tfhe::params::public as tfhe;
 
 /// Public parameters of either scheme.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AnyParams {
+pub enum Params {
     /// TFHE.
-    Tfhe(Params),
+    Tfhe(tfhe::Params),
     /// CKKS.
-    Ckks(CkksParams),
+    Ckks(ckks::Params),
 }
 
-impl AnyParams {
+impl Params {
     /// Reads and checks a parameter file, its security included: a client must not trust who sent it.
     ///
     /// # Errors
@@ -30,8 +29,8 @@ impl AnyParams {
         read_head(text)?;
         let which: Which = serde_json::from_slice(text)?;
         match which.scheme {
-            Scheme::Tfhe => Params::from_json(text).map(Self::Tfhe),
-            Scheme::Ckks => CkksParams::from_json(text).map(Self::Ckks),
+            Scheme::Tfhe => tfhe::Params::from_json(text).map(Self::Tfhe),
+            Scheme::Ckks => ckks::Params::from_json(text).map(Self::Ckks),
         }
     }
 

@@ -1,14 +1,13 @@
 //! A plan of either scheme.
 
-use crate::ckks::plan::Plan as CkksPlan;
+use crate::ckks::plan as ckks;
 use crate::ckks::planner::simulate::SlotNoise;
-use crate::either::params::AnyParams;
+use crate::either::params::Params;
 use crate::files::chunks::Reader;
-use crate::files::container::FormatError;
-use crate::files::container::Kind;
+use crate::files::container::{FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Sealed;
-use crate::tfhe::plan::Plan;
+use crate::tfhe::plan as tfhe;
 use crate::tfhe::planner::simulate::Simulator;
 use std::io::{self, Write};
 
@@ -16,14 +15,14 @@ use std::io::{self, Write};
 pub type Simulate<'a> = dyn Fn(&[f32], u64) -> Vec<f64> + Sync + 'a;
 
 /// A plan for either scheme.
-pub enum AnyPlan {
+pub enum Plan {
     /// TFHE.
-    Tfhe(Box<Plan>),
+    Tfhe(Box<tfhe::Plan>),
     /// CKKS.
-    Ckks(Box<CkksPlan>),
+    Ckks(Box<ckks::Plan>),
 }
 
-impl AnyPlan {
+impl Plan {
     /// Reads a plan, and checks it.
     ///
     /// # Errors
@@ -32,8 +31,8 @@ impl AnyPlan {
         let scheme = file.header().scheme;
         file.header().expect(Kind::Plan, scheme)?;
         match scheme {
-            Scheme::Tfhe => Plan::open(file, &(), None).map(|plan| Self::Tfhe(Box::new(plan))),
-            Scheme::Ckks => CkksPlan::open(file, &(), None).map(|plan| Self::Ckks(Box::new(plan))),
+            Scheme::Tfhe => tfhe::Plan::open(file, &(), None).map(|plan| Self::Tfhe(Box::new(plan))),
+            Scheme::Ckks => ckks::Plan::open(file, &(), None).map(|plan| Self::Ckks(Box::new(plan))),
         }
     }
 
@@ -68,10 +67,10 @@ impl AnyPlan {
 
     /// The public parameters.
     #[must_use]
-    pub fn params(&self) -> AnyParams {
+    pub fn params(&self) -> Params {
         match self {
-            Self::Tfhe(plan) => AnyParams::Tfhe(plan.params.clone()),
-            Self::Ckks(plan) => AnyParams::Ckks(plan.params.clone()),
+            Self::Tfhe(plan) => Params::Tfhe(plan.params.clone()),
+            Self::Ckks(plan) => Params::Ckks(plan.params.clone()),
         }
     }
 

@@ -1,14 +1,12 @@
 //! The choice between the schemes: both plan, and the one with the least predicted time for the batch is taken.
 
 use crate::ckks;
-use crate::ckks::plan::Plan as CkksPlan;
-use crate::either::plan::AnyPlan;
+use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
 use crate::progress::Progress;
 use crate::tfhe;
-use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::options::Planned;
 
 /// What the caller may choose for either scheme.
@@ -23,7 +21,7 @@ pub struct Options {
 /// A plan, and how it was chosen.
 pub struct Derived {
     /// The plan.
-    pub plan: AnyPlan,
+    pub plan: Plan,
     /// Widest weights of a TFHE plan, in bits.
     pub weight_bits: Option<u32>,
     /// Why this scheme; none where it was asked for.
@@ -65,7 +63,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn of_tfhe(plan: &Plan, batch: usize) -> Self {
+    fn of_tfhe(plan: &tfhe::plan::Plan, batch: usize) -> Self {
         let promised = &plan.params.prediction;
         let batch = batch as u64;
         Self {
@@ -78,7 +76,7 @@ impl Estimate {
         }
     }
 
-    fn of_ckks(plan: &CkksPlan, batch: usize) -> Self {
+    fn of_ckks(plan: &ckks::plan::Plan, batch: usize) -> Self {
         let promised = &plan.params.prediction;
         let runs = batch.div_ceil(plan.params.inputs_per_run()) as u64;
         Self {
@@ -114,16 +112,16 @@ pub fn plan(
 }
 
 fn of_tfhe(planned: Planned, choice: Option<Choice>) -> Derived {
-    Derived { weight_bits: Some(planned.weight_bits), plan: AnyPlan::Tfhe(Box::new(planned.plan)), choice }
+    Derived { weight_bits: Some(planned.weight_bits), plan: Plan::Tfhe(Box::new(planned.plan)), choice }
 }
 
-fn of_ckks(plan: CkksPlan, choice: Option<Choice>) -> Derived {
-    Derived { plan: AnyPlan::Ckks(Box::new(plan)), weight_bits: None, choice }
+fn of_ckks(plan: ckks::plan::Plan, choice: Option<Choice>) -> Derived {
+    Derived { plan: Plan::Ckks(Box::new(plan)), weight_bits: None, choice }
 }
 
 /// The faster of both for the batch, or the one that there is.
 fn choose(
-    ckks: Result<CkksPlan, PlanError>,
+    ckks: Result<ckks::plan::Plan, PlanError>,
     tfhe: Result<Planned, PlanError>,
     batch: usize,
 ) -> Result<Derived, PlanError> {

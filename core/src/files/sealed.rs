@@ -2,10 +2,25 @@
 
 use std::io::{self, Write};
 
-use crate::files::chunks::{Reader, Writer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::files::chunks::{Reader, Writer, encoded_bytes, read_encoded, write_encoded};
 use crate::files::container as format;
 use crate::files::container::{Binding, Fingerprint, FormatError, Header, Kind};
 use crate::files::scheme::Scheme;
+
+/// What a file is written and read with, beside its content.
+pub trait Given {
+    /// The parameters that a file must belong to; `None` where its body holds them.
+    fn bound_to(&self) -> Option<Binding>;
+}
+
+impl Given for () {
+    fn bound_to(&self) -> Option<Binding> {
+        None
+    }
+}
 
 /// The content of a file: how its body is written and read, and what it must agree with.
 pub trait Sealed: Sized {
@@ -14,13 +29,15 @@ pub trait Sealed: Sized {
     /// For which scheme.
     const SCHEME: Scheme;
     /// What it is written and read with: the public parameters, or `()` where the body holds them.
-    type Given: ?Sized;
+    type Given: Given;
 
-    /// The parameters that a file must belong to; `None` where the body holds them.
-    fn bound_to(given: &Self::Given) -> Option<Binding>;
-
-    /// The parameters that it belongs to.
-    fn binding(&self, given: &Self::Given) -> Binding;
+    /// The parameters that it belongs to. Kinds whose body holds them override this.
+    ///
+    /// # Panics
+    /// If `given` names none.
+    fn binding(&self, given: &Self::Given) -> Binding {
+        given.bound_to().expect("kinds that are read without parameters hold them")
+    }
 
     /// The key that it belongs to.
     fn fingerprint(&self) -> Fingerprint;
@@ -88,7 +105,7 @@ pub trait Sealed: Sized {
     fn open(mut file: Reader<'_>, given: &Self::Given, of: Option<Fingerprint>) -> Result<Self, FormatError> {
         let header = *file.header();
         header.expect(Self::KIND, Self::SCHEME)?;
-        if Self::bound_to(given).is_some_and(|binding| binding != header.binding) {
+        if given.bound_to().is_some_and(|binding| binding != header.binding) {
             return Err(FormatError::Binding);
         }
         if of.is_some_and(|fingerprint| fingerprint != header.fingerprint) {
@@ -104,11 +121,58 @@ pub trait Sealed: Sized {
     }
 }
 
+/// Content that is encoded as a whole, with its own parameters inside: plans.
+pub trait Whole: Serialize + DeserializeOwned {
+    /// What it is.
+    const KIND: Kind;
+    /// For which scheme.
+    const SCHEME: Scheme;
+
+    /// The parameters that it holds.
+    fn own_binding(&self) -> Binding;
+
+    /// Checks what decoding alone does not.
+    ///
+    /// # Errors
+    /// The first violation.
+    fn check_whole(&self) -> Result<(), String>;
+}
+
+impl<T: Whole> Sealed for T {
+    const KIND: Kind = T::KIND;
+    const SCHEME: Scheme = T::SCHEME;
+    type Given = ();
+
+    fn binding(&self, (): &()) -> Binding {
+        self.own_binding()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::NONE
+    }
+
+    fn body_bytes(&self, (): &()) -> u64 {
+        encoded_bytes(self)
+    }
+
+    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
+        write_encoded(self, out)
+    }
+
+    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        read_encoded(body)
+    }
+
+    fn check(&self, (): &()) -> Result<(), FormatError> {
+        self.check_whole().map_err(FormatError::Body)
+    }
+}
+
 /// How many inputs a file of ciphertexts is for: the first bytes of its body, for both schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Number of inputs.
-    pub images: u32,
+    pub inputs: u32,
     /// Whether the client's file had a batch axis.
     pub batched: bool,
 }
@@ -122,8 +186,24 @@ impl Batch {
     /// # Errors
     /// The target's.
     pub fn write(self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(&self.images.to_le_bytes())?;
+        out.write_all(&self.inputs.to_le_bytes())?;
         out.write_all(&[u8::from(self.batched)])
+    }
+
+    /// Length of a file whose ciphertexts take so many bytes.
+    #[must_use]
+    pub fn file_bytes(ciphertexts: u64) -> u64 {
+        format::file_bytes(ciphertexts.saturating_add(Self::BYTES))
+    }
+
+    /// Reads it from the front of a body, and checks that ciphertexts of that many bytes for its inputs follow.
+    ///
+    /// # Errors
+    /// As [`Batch::read`]; [`FormatError::Body`] if another number of bytes follows.
+    pub fn read_before(body: &mut Reader<'_>, ciphertexts: impl Fn(u32) -> u64) -> Result<Self, FormatError> {
+        let batch = Self::read(body)?;
+        check_rest(body, ciphertexts(batch.inputs))?;
+        Ok(batch)
     }
 
     /// Reads it from the front of a body.
@@ -131,14 +211,14 @@ impl Batch {
     /// # Errors
     /// As [`Reader::fill`]; [`FormatError::Body`] if there are no inputs.
     pub fn read(body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let images = u32::from_le_bytes(body.array()?);
+        let inputs = u32::from_le_bytes(body.array()?);
         let [batched] = body.array()?;
-        if images == 0 || batched > 1 {
+        if inputs == 0 || batched > 1 {
             return Err(FormatError::Body(
                 "the number of inputs is 0, or the batch axis neither there nor absent".into(),
             ));
         }
-        Ok(Self { images, batched: batched == 1 })
+        Ok(Self { inputs, batched: batched == 1 })
     }
 }
 

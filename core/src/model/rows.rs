@@ -4,17 +4,17 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::network::{Row, Tap};
-use crate::words;
+use crate::word_bytes;
 
 #[derive(Serialize, Deserialize)]
 struct Lists {
-    #[serde(with = "words")]
+    #[serde(with = "word_bytes")]
     biases: Vec<f64>,
-    #[serde(with = "words")]
+    #[serde(with = "word_bytes")]
     terms: Vec<u32>,
-    #[serde(with = "words")]
+    #[serde(with = "word_bytes")]
     sources: Vec<u32>,
-    #[serde(with = "words")]
+    #[serde(with = "word_bytes")]
     weights: Vec<f32>,
 }
 

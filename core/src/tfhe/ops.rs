@@ -9,7 +9,7 @@ use crate::tfhe::table_set::TableSet;
 
 /// Fresh inputs on a device.
 pub trait InputOps: Device {
-    /// Rows of fresh inputs, `value x image` for `count` images from `first` on, to the buffer from word `at` on; their
+    /// Rows of fresh inputs, `value x input` for `count` inputs from `first` on, to the buffer from word `at` on; their
     /// masks come from their seeds. The host makes them where a backend does not.
     ///
     /// # Errors
@@ -37,10 +37,10 @@ pub trait LinearOps: Device {
     /// [`BackendError::OutOfMemory`].
     fn load_affine(&self, map: &AffineMap) -> Result<Self::Affine, BackendError>;
 
-    /// `out[r][i] = bias[r] + sum_j weight[r][j] * values[pick[r][j]][i]` mod 2^32 for every row `r` and image `i`.
+    /// `out[r][i] = bias[r] + sum_j weight[r][j] * values[pick[r][j]][i]` mod 2^32 for every row `r` and input `i`.
     ///
-    /// Shapes: `values` at least `(largest pick + 1) * images` rows of `row_words` words, `out` at least
-    /// `rows * images`.
+    /// Shapes: `values` at least `(largest pick + 1) * inputs` rows of `row_words` words, `out` at least
+    /// `rows * inputs`.
     /// Noise: variance times the squared norm of the weights. Exact.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ pub trait LinearOps: Device {
     fn affine(
         &self,
         map: &Self::Affine,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &Self::Buffer,
         out: &mut Self::Buffer,
@@ -102,13 +102,13 @@ pub trait BootstrapOps: Device {
     /// [`BackendError::OutOfMemory`].
     fn load_tables(&self, tables: TableSet) -> Result<Self::Tables, BackendError>;
 
-    /// Bootstraps `values * images` small rows and writes each value's rows to its place in `out`.
+    /// Bootstraps `values * inputs` small rows and writes each value's rows to its place in `out`.
     ///
     /// The modulus switch to 2N is the centred one (Bernard et al., ePrint 2025/809): the sum of the mask's rounding
     /// errors, halved, is moved into the body before it is rounded.
     ///
-    /// Shapes: `input` holds `images` rows of `n + 1` words for each value of the tables; those of value `v` are
-    /// written to rows `row_of_value[v] * images ..` of `out`, rows of `k N + 1` words.
+    /// Shapes: `input` holds `inputs` rows of `n + 1` words for each value of the tables; those of value `v` are
+    /// written to rows `row_of_value[v] * inputs ..` of `out`, rows of `k N + 1` words.
     /// Noise: the output's is [`crate::tfhe::noise::bootstrap_variance`], whatever the input's was.
     /// Source: Chillotti et al. 2020, algorithms 3, 4 and 9.
     ///
@@ -118,7 +118,7 @@ pub trait BootstrapOps: Device {
         &self,
         key: &Self::BootstrapKey,
         tables: &Self::Tables,
-        images: usize,
+        inputs: usize,
         input: &Self::Buffer,
         out: &mut Self::Buffer,
     ) -> Result<(), BackendError>;

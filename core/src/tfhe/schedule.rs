@@ -11,7 +11,7 @@ pub enum Step {
     Linear {
         /// Stage.
         stage: usize,
-        /// Rows an image.
+        /// Rows an input.
         rows: usize,
         /// Multiply-accumulates on rows.
         terms: usize,
@@ -20,21 +20,21 @@ pub enum Step {
     Keyswitch {
         /// Stage.
         stage: usize,
-        /// Rows an image.
+        /// Rows an input.
         rows: usize,
     },
     /// Bootstrap of all table inputs to the stage's slots.
     Bootstrap {
         /// Stage.
         stage: usize,
-        /// Rows an image.
+        /// Rows an input.
         rows: usize,
         /// First slot of the results.
         slot: usize,
     },
     /// The linear map of the output.
     Output {
-        /// Rows an image.
+        /// Rows an input.
         rows: usize,
         /// Multiply-accumulates on rows.
         terms: usize,
@@ -142,7 +142,7 @@ impl FreeList {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} slots an image", self.slots)?;
+        writeln!(f, "{} slots an input", self.slots)?;
         for step in &self.steps {
             match *step {
                 Step::Linear { stage, rows, terms } => writeln!(f, "stage {stage}: linear, {rows} rows, {terms} terms"),

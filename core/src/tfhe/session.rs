@@ -62,7 +62,7 @@ struct LoadedStage<B: TfheBackend> {
 
 /// Buffers of one pass.
 struct Buffers<B: TfheBackend> {
-    images: usize,
+    inputs: usize,
     values: B::Buffer,
     big: B::Buffer,
     small: B::Buffer,
@@ -86,7 +86,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         Ok(Self { plan, queues, schedule, buffer_bytes: None, is_timed: false })
     }
 
-    /// Bounds the buffers of one pass on one backend; at least one image is always processed.
+    /// Bounds the buffers of one pass on one backend; at least one input is always processed.
     #[must_use]
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = Some(bytes);
@@ -106,13 +106,13 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         &self.schedule
     }
 
-    /// Images that the backends take in one pass, all together.
+    /// Inputs that the backends take in one pass, all together.
     #[must_use]
-    pub fn images_per_pass(&self) -> usize {
-        self.queues.iter().map(|queue| self.images_per_pass_on(queue)).sum()
+    pub fn inputs_per_pass(&self) -> usize {
+        self.queues.iter().map(|queue| self.inputs_per_pass_on(queue)).sum()
     }
 
-    fn images_per_pass_on(&self, queue: &Queue<'_, B>) -> usize {
+    fn inputs_per_pass_on(&self, queue: &Queue<'_, B>) -> usize {
         let tfhe = &self.plan.params.tfhe;
         let words = (self.schedule.slots + self.schedule.widest) * tfhe.big_row_words()
             + self.schedule.widest * tfhe.small_row_words();
@@ -122,7 +122,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     /// Evaluates the plan on a batch of encrypted inputs; also says where the time went, on the backend that took
     /// longest.
     ///
-    /// Images are shared out evenly; a backend that fails does not stop the others, and the first failure is returned
+    /// Inputs are shared out evenly; a backend that fails does not stop the others, and the first failure is returned
     /// when all are done.
     ///
     /// # Errors
@@ -132,26 +132,26 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         input: &EncryptedInput,
         progress: &dyn Progress,
     ) -> Result<(EncryptedOutput, Timings), ExecError> {
-        let (images, values) = (input.images as usize, self.plan.params.input.tensor.len());
-        if input.bodies.len() != images * values || images == 0 {
-            return Err(ExecError::Input { found: input.bodies.len(), expected: images.max(1) * values });
+        let (inputs, values) = (input.inputs as usize, self.plan.params.input.tensor.len());
+        if input.bodies.len() != inputs * values || inputs == 0 {
+            return Err(ExecError::Input { found: input.bodies.len(), expected: inputs.max(1) * values });
         }
         let start = Instant::now();
-        progress.start("inference", (images * self.plan.activation_count().max(1)) as u64);
+        progress.start("inference", (inputs * self.plan.activation_count().max(1)) as u64);
         let pass = |queue| Pass { session: self, queue, input, held: Mutex::default() };
         let passes: Vec<Pass<'_, B>> = self.queues.iter().map(pass).collect();
         let mut parts: Vec<(Range<usize>, Vec<u32>)> =
-            share(&passes, images, progress)?.into_iter().flatten().collect();
+            share(&passes, inputs, progress)?.into_iter().flatten().collect();
         progress.finish();
         let rows = if let [(_, only)] = &mut parts[..] {
             std::mem::take(only)
         } else {
             let words = self.plan.params.tfhe.big_row_words();
-            let mut all = vec![0; self.plan.output.rows * images * words];
+            let mut all = vec![0; self.plan.output.rows * inputs * words];
             for (range, part) in &parts {
                 let length = range.len() * words;
                 for (row, from) in part.chunks_exact(length).enumerate() {
-                    all[(row * images + range.start) * words..][..length].copy_from_slice(from);
+                    all[(row * inputs + range.start) * words..][..length].copy_from_slice(from);
                 }
             }
             all
@@ -161,17 +161,17 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let longest =
             spent.max_by_key(|timings| timings.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>());
         let timings = Timings { total: start.elapsed(), steps: longest.unwrap_or_default().steps };
-        let (fingerprint, images, batched) = (input.fingerprint, input.images, input.batched);
-        Ok((EncryptedOutput { fingerprint, images, batched, rows }, timings))
+        let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
+        Ok((EncryptedOutput { fingerprint, inputs, batched, rows }, timings))
     }
 
-    fn allocate(&self, queue: &Queue<'_, B>, images: usize) -> Result<Buffers<B>, BackendError> {
+    fn allocate(&self, queue: &Queue<'_, B>, inputs: usize) -> Result<Buffers<B>, BackendError> {
         let tfhe = &self.plan.params.tfhe;
         Ok(Buffers {
-            images,
-            values: queue.backend.allocate(self.schedule.slots * images * tfhe.big_row_words())?,
-            big: queue.backend.allocate(self.schedule.widest * images * tfhe.big_row_words())?,
-            small: queue.backend.allocate(self.schedule.widest * images * tfhe.small_row_words())?,
+            inputs,
+            values: queue.backend.allocate(self.schedule.slots * inputs * tfhe.big_row_words())?,
+            big: queue.backend.allocate(self.schedule.widest * inputs * tfhe.big_row_words())?,
+            small: queue.backend.allocate(self.schedule.widest * inputs * tfhe.small_row_words())?,
         })
     }
 
@@ -183,32 +183,32 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         timings: &mut Timings,
         progress: &dyn Progress,
     ) -> Result<(), BackendError> {
-        let (backend, images, words) = (queue.backend, buffers.images, self.plan.params.tfhe.big_row_words());
+        let (backend, inputs, words) = (queue.backend, buffers.inputs, self.plan.params.tfhe.big_row_words());
         for step in &self.schedule.steps {
             let start = Instant::now();
             let name = match *step {
                 Step::Linear { stage, .. } => {
                     let affine = &queue.stages[stage].affine;
-                    backend.affine(affine, images, words, &buffers.values, &mut buffers.big)?;
+                    backend.affine(affine, inputs, words, &buffers.values, &mut buffers.big)?;
                     "linear"
                 }
                 Step::Keyswitch { rows, .. } => {
-                    backend.keyswitch(&queue.keyswitch_key, rows * images, &buffers.big, &mut buffers.small)?;
+                    backend.keyswitch(&queue.keyswitch_key, rows * inputs, &buffers.big, &mut buffers.small)?;
                     "keyswitch"
                 }
                 Step::Bootstrap { stage, .. } => {
                     let tables = &queue.stages[stage].tables;
-                    backend.bootstrap(&queue.bootstrap_key, tables, images, &buffers.small, &mut buffers.values)?;
+                    backend.bootstrap(&queue.bootstrap_key, tables, inputs, &buffers.small, &mut buffers.values)?;
                     "bootstrap"
                 }
                 Step::Output { .. } => {
-                    backend.affine(&queue.output, images, words, &buffers.values, &mut buffers.big)?;
+                    backend.affine(&queue.output, inputs, words, &buffers.values, &mut buffers.big)?;
                     "linear"
                 }
             };
             self.spend(queue, timings, name, start)?;
             if let Step::Bootstrap { rows, .. } = *step {
-                progress.advance((rows * images) as u64);
+                progress.advance((rows * inputs) as u64);
             }
         }
         Ok(())
@@ -259,16 +259,16 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
     }
 
     fn most(&self) -> usize {
-        self.session.images_per_pass_on(self.queue)
+        self.session.inputs_per_pass_on(self.queue)
     }
 
-    /// The rows `output x image` of a range of the batch.
+    /// The rows `output x input` of a range of the batch.
     fn pass(&self, range: Range<usize>, progress: &dyn Progress) -> Result<Vec<u32>, ExecError> {
         let (session, queue) = (self.session, self.queue);
         let words = session.plan.params.tfhe.big_row_words();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let buffers = match held.buffers.take() {
-            Some(buffers) if buffers.images == range.len() => Ok(buffers),
+            Some(buffers) if buffers.inputs == range.len() => Ok(buffers),
             _ => session.allocate(queue, range.len()),
         };
         let mut buffers = buffers?;

@@ -90,14 +90,14 @@ impl TableSet {
         &self.row_of_value
     }
 
-    /// Checks one batch of `images` rows a value against parameters and buffers; returns the number of input rows.
+    /// Checks one batch of `inputs` rows a value against parameters and buffers; returns the number of input rows.
     ///
     /// # Errors
     /// [`BackendError::Shape`] for tables of another ring or a buffer that is too short.
     pub fn check_batch(
         &self,
         params: &ParameterSet,
-        images: usize,
+        inputs: usize,
         input_words: usize,
         out_words: usize,
     ) -> Result<usize, BackendError> {
@@ -108,9 +108,9 @@ impl TableSet {
                 found: format!("{}", self.polynomial_size),
             });
         }
-        let rows = self.table_of_value.len() * images;
+        let rows = self.table_of_value.len() * inputs;
         require("bootstrap, input", rows * params.small_row_words(), input_words)?;
-        require("bootstrap, output", self.out_rows * images * params.big_row_words(), out_words)?;
+        require("bootstrap, output", self.out_rows * inputs * params.big_row_words(), out_words)?;
         Ok(rows)
     }
 }

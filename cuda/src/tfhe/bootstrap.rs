@@ -70,8 +70,8 @@ impl CudaBootstrapKey {
 #[derive(Clone, Copy)]
 pub(crate) struct Rotation {
     pub rows: usize,
-    /// Images a value.
-    pub images: usize,
+    /// Inputs a value.
+    pub inputs: usize,
     /// Key bits, from the first on; rows have one word more.
     pub steps: usize,
     /// Ciphertexts a block.
@@ -157,12 +157,12 @@ impl CudaBackend {
         input: &CudaSlice<u32>,
         out: &mut CudaSlice<u32>,
     ) -> Result<(), BackendError> {
-        let Rotation { rows, images, steps, ciphertexts } = rotation;
+        let Rotation { rows, inputs, steps, ciphertexts } = rotation;
         let params = &key.params;
         let function = self.kernel(key, ciphertexts)?;
         let block = Block(LweBootstrapParams {
             rows: rows as u32,
-            images: images as u32,
+            inputs: inputs as u32,
             lwe_dimension: steps as u32,
             base_log: params.pbs_base_log as u32,
             level: params.pbs_level as u32,
@@ -241,16 +241,16 @@ impl BootstrapOps for CudaBackend {
         &self,
         key: &CudaBootstrapKey,
         tables: &CudaTables,
-        images: usize,
+        inputs: usize,
         input: &CudaSlice<u32>,
         out: &mut CudaSlice<u32>,
     ) -> Result<(), BackendError> {
-        let rows = tables.set.check_batch(&key.params, images, input.len(), out.len())?;
+        let rows = tables.set.check_batch(&key.params, inputs, input.len(), out.len())?;
         if rows == 0 {
             return Ok(());
         }
         let ciphertexts = key.fixed.unwrap_or_else(|| fastest(&key.waves, rows, self.multiprocessors()));
-        let rotation = Rotation { rows, images, steps: key.params.lwe_dimension, ciphertexts };
+        let rotation = Rotation { rows, inputs, steps: key.params.lwe_dimension, ciphertexts };
         self.rotate(key, tables, rotation, input, out)
     }
 }

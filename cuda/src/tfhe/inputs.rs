@@ -18,13 +18,13 @@ impl InputOps for CudaBackend {
         at: usize,
     ) -> Result<(), BackendError> {
         const STEP: &str = "inputs";
-        let values = inputs.bodies.len() / inputs.images as usize;
+        let values = inputs.bodies.len() / inputs.inputs as usize;
         require(STEP, at.saturating_add(values * count * row_words), buffer.len())?;
         let bodies = self.load(STEP, &inputs.bodies[first * values..(first + count) * values])?;
-        for (image, seed) in inputs.seeds[first..first + count].iter().enumerate() {
+        for (input, seed) in inputs.seeds[first..first + count].iter().enumerate() {
             let rows = SeededRows { seed, mask_words: row_words - 1, body_words: 1, stride: count * row_words };
-            let mut target = buffer.slice_mut(at + image * row_words..at + values * count * row_words);
-            let bodies = bodies.slice(image * values..(image + 1) * values);
+            let mut target = buffer.slice_mut(at + input * row_words..at + values * count * row_words);
+            let bodies = bodies.slice(input * values..(input + 1) * values);
             rows.expand(self, STEP, 0..values, &bodies, &mut target)?;
         }
         Ok(())

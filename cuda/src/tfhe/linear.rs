@@ -172,12 +172,12 @@ impl LinearOps for CudaBackend {
     fn affine(
         &self,
         map: &CudaAffine,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &CudaSlice<u32>,
         out: &mut CudaSlice<u32>,
     ) -> Result<(), BackendError> {
-        let length = images * row_words;
+        let length = inputs * row_words;
         require("linear map, values", map.values * length, values.len())?;
         require("linear map, output", map.rows * length, out.len())?;
         if length == 0 {

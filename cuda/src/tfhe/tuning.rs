@@ -47,7 +47,7 @@ impl CudaBackend {
             for Waves { ciphertexts, seconds } in &mut all {
                 for (blocks, best) in (1..).zip(seconds) {
                     let rotation =
-                        Rotation { rows: rows(*ciphertexts, blocks), images: 1, steps, ciphertexts: *ciphertexts };
+                        Rotation { rows: rows(*ciphertexts, blocks), inputs: 1, steps, ciphertexts: *ciphertexts };
                     self.sync()?;
                     let start = Instant::now();
                     self.rotate(key, &tables, rotation, &input, &mut out)?;

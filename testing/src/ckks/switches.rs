@@ -4,7 +4,7 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededSwitchKey;
 use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps, activate_in_steps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::plan::activation::Kind;
+use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::uses::uses;
 use heman_core::ckks::ring::number::{Number, State};
 
@@ -143,7 +143,13 @@ pub fn rotations<D: RnsDevice>(device: &D) {
 
 /// Polynomials of every kind are their own steps on the reference, with numbers and with plaintexts.
 pub fn activations<D: RnsDevice>(device: &D) {
-    let kinds = [(Kind::Product, 2), (Kind::Square, 2), (Kind::Cubic, 3), (Kind::Quartic, 3), (Kind::Sextic, 4)];
+    let kinds = [
+        (FormKind::Product, 2),
+        (FormKind::Square, 2),
+        (FormKind::Cubic, 3),
+        (FormKind::Quartic, 3),
+        (FormKind::Sextic, 4),
+    ];
     for twins in of_all_sets(device) {
         let params = twins.params();
         let key = switch_key(params, params.primes.len(), 80);
@@ -157,9 +163,9 @@ pub fn activations<D: RnsDevice>(device: &D) {
     }
 }
 
-fn activation<R: RnsOps>(twins: &Twins<R>, key: &SeededSwitchKey, kind: Kind, limbs: usize, elements: usize) {
+fn activation<R: RnsOps>(twins: &Twins<R>, key: &SeededSwitchKey, kind: FormKind, limbs: usize, elements: usize) {
     let params = twins.params();
-    let arguments = if kind == Kind::Product { 2 * elements } else { elements };
+    let arguments = if kind == FormKind::Product { 2 * elements } else { elements };
     let scale = f64::from(params.scale_log2).exp2();
     let u = ciphertexts(params, arguments, limbs, scale, 81);
     let (states, result) = uses(kind, params, State { scale, limbs });

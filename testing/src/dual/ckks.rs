@@ -5,7 +5,7 @@ use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::plan::activation::Kind;
+use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Ring;
@@ -85,8 +85,8 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     type SwitchKey = Pair<A::SwitchKey, B::SwitchKey>;
     type GaloisKey = Pair<A::GaloisKey, B::GaloisKey>;
 
-    fn context(&self) -> &Ring {
-        self.first.context()
+    fn host(&self) -> &Ring {
+        self.first.host()
     }
 
     fn width(&self) -> Width {
@@ -235,7 +235,7 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     fn activate(
         &self,
         key: &Self::SwitchKey,
-        kind: Kind,
+        kind: FormKind,
         u: Vec<Self::Ciphertext>,
         uses: &[Vec<Constant<'_, Self::Plaintext>>],
     ) -> Result<Vec<Self::Ciphertext>, CkksError> {

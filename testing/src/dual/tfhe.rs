@@ -54,7 +54,7 @@ impl<A: InputOps, B: InputOps> InputOps for Dual<A, B> {
         let first = self.first.upload_inputs(inputs, range, row_words, &mut buffer.pair.first, at);
         let second = self.second.upload_inputs(inputs, range, row_words, &mut buffer.pair.second, at);
         Pair::of("upload of inputs", first, second)?;
-        let values = inputs.bodies.len() / (inputs.images as usize).max(1);
+        let values = inputs.bodies.len() / (inputs.inputs as usize).max(1);
         self.compare("upload of inputs", buffer, at, row_words, values * range.1 * row_words).map(|_| ())
     }
 }
@@ -76,16 +76,16 @@ impl<A: LinearOps, B: LinearOps> LinearOps for Dual<A, B> {
     fn affine(
         &self,
         map: &Self::Affine,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &Self::Buffer,
         out: &mut Self::Buffer,
     ) -> Result<(), BackendError> {
         let (values, to) = (&values.pair, &mut out.pair);
-        let first = self.first.affine(&map.pair.first, images, row_words, &values.first, &mut to.first);
-        let second = self.second.affine(&map.pair.second, images, row_words, &values.second, &mut to.second);
+        let first = self.first.affine(&map.pair.first, inputs, row_words, &values.first, &mut to.first);
+        let second = self.second.affine(&map.pair.second, inputs, row_words, &values.second, &mut to.second);
         Pair::of("linear map", first, second)?;
-        self.compare("linear map", out, 0, row_words, map.rows * images * row_words).map(|_| ())
+        self.compare("linear map", out, 0, row_words, map.rows * inputs * row_words).map(|_| ())
     }
 }
 
@@ -142,23 +142,23 @@ impl<A: BootstrapOps, B: BootstrapOps> BootstrapOps for Dual<A, B> {
         &self,
         key: &Self::BootstrapKey,
         tables: &Self::Tables,
-        images: usize,
+        inputs: usize,
         input: &Self::Buffer,
         out: &mut Self::Buffer,
     ) -> Result<(), BackendError> {
-        tables.set.check_batch(&key.params, images, input.words, out.words)?;
+        tables.set.check_batch(&key.params, inputs, input.words, out.words)?;
         let (from, to) = (&input.pair, &mut out.pair);
-        self.first.bootstrap(&key.pair.first, &tables.pair.first, images, &from.first, &mut to.first)?;
+        self.first.bootstrap(&key.pair.first, &tables.pair.first, inputs, &from.first, &mut to.first)?;
         if self.phases.is_some() {
-            self.second.bootstrap(&key.pair.second, &tables.pair.second, images, &from.second, &mut to.second)?;
+            self.second.bootstrap(&key.pair.second, &tables.pair.second, inputs, &from.second, &mut to.second)?;
         }
-        let words = images * key.params.big_row_words();
+        let words = inputs * key.params.big_row_words();
         for &row in tables.set.row_of_value() {
             let at = row as usize * words;
             let rows = match &self.phases {
                 Some(phases) => {
                     let rows = self.words_of(out, at, words)?;
-                    phases.compare(&rows, row as usize * images)?;
+                    phases.compare(&rows, row as usize * inputs)?;
                     rows.first
                 }
                 None => self.words_of_first(out, at, words)?,

@@ -27,18 +27,18 @@ fn uploaded<B: Device>(backend: &B, data: &[u32]) -> B::Buffer {
 
 /// Fresh inputs with their masks: those of the host, word for word, and nothing beside them.
 pub fn inputs<B: InputOps>(backend: &B) {
-    let (images, values) = (3, 7);
-    let seed = |image: u32| std::array::from_fn(|byte| (words(16, image + 1)[byte] >> 8) as u8);
-    let bodies = words((images * values) as usize, 9);
-    let (fingerprint, seeds) = (Fingerprint::NONE, (0..images).map(seed).collect());
-    let inputs = EncryptedInput { fingerprint, images, batched: true, seeds, bodies };
+    let (inputs, values) = (3, 7);
+    let seed = |input: u32| std::array::from_fn(|byte| (words(16, input + 1)[byte] >> 8) as u8);
+    let bodies = words((inputs * values) as usize, 9);
+    let (fingerprint, seeds) = (Fingerprint::NONE, (0..inputs).map(seed).collect());
+    let inputs = EncryptedInput { fingerprint, inputs, batched: true, seeds, bodies };
     for row_words in [258, 1025, 1281] {
         for (first, count) in [(0, 3), (1, 2), (2, 1)] {
             let want = inputs.expand(row_words, first, count);
             let mut buffer = uploaded(backend, &vec![7; want.len() + 20]);
             backend.upload_inputs(&inputs, (first, count), row_words, &mut buffer, 10).expect("fits");
             let got = download(backend, &buffer, want.len() + 20);
-            assert!(got[10..10 + want.len()] == want, "{row_words} words, images {first} + {count}");
+            assert!(got[10..10 + want.len()] == want, "{row_words} words, inputs {first} + {count}");
             assert!(got[..10].iter().chain(&got[10 + want.len()..]).all(|&word| word == 7), "nothing beside them");
         }
         let mut short = uploaded(backend, &vec![0; row_words]);
@@ -46,7 +46,7 @@ pub fn inputs<B: InputOps>(backend: &B) {
     }
 }
 
-/// Maps of every kind: dense, convolution-like, constant rows, one and several images; outputs start as junk.
+/// Maps of every kind: dense, convolution-like, constant rows, one and several inputs; outputs start as junk.
 pub fn linear<B: LinearOps>(backend: &B) {
     let reference = ReferenceBackend;
     let shapes = [(1, 1, 1, 1), (3, 5, 9, 40), (6, 7, 25, 60), (17, 1, 200, 200), (2, 3, 0, 4)];
@@ -72,22 +72,22 @@ pub fn linear<B: LinearOps>(backend: &B) {
             bias: words(rows + 1, 7),
         };
         map.validate(values).expect("a sound map");
-        for (images, row_words) in [(1, 1), (1, 33), (2, 257), (3, 1025)] {
-            let input = words(values * images * row_words, 11);
+        for (inputs, row_words) in [(1, 1), (1, 33), (2, 257), (3, 1025)] {
+            let input = words(values * inputs * row_words, 11);
             let run_on = |out_junk: u32| {
                 let loaded = backend.load_affine(&map).expect("loads");
                 let buffer = uploaded(backend, &input);
-                let mut out = uploaded(backend, &words((rows + 1) * images * row_words, out_junk));
-                backend.affine(&loaded, images, row_words, &buffer, &mut out).expect("runs");
+                let mut out = uploaded(backend, &words((rows + 1) * inputs * row_words, out_junk));
+                backend.affine(&loaded, inputs, row_words, &buffer, &mut out).expect("runs");
                 assert_eq!(download(backend, &buffer, input.len()), input, "inputs are left alone");
-                download(backend, &out, (rows + 1) * images * row_words)
+                download(backend, &out, (rows + 1) * inputs * row_words)
             };
-            let mut want = vec![0; (rows + 1) * images * row_words];
-            reference.affine(&map, images, row_words, &input, &mut want).expect("reference");
+            let mut want = vec![0; (rows + 1) * inputs * row_words];
+            reference.affine(&map, inputs, row_words, &input, &mut want).expect("reference");
             assert_eq!(
                 run_on(1),
                 want,
-                "{kernels}x{positions}x{terms}, weights >> {shift}, {images} images of {row_words} words"
+                "{kernels}x{positions}x{terms}, weights >> {shift}, {inputs} inputs of {row_words} words"
             );
             assert_eq!(run_on(2), want, "what was in the output does not matter");
         }
@@ -120,7 +120,7 @@ pub fn keyswitch<B: KeyswitchOps>(backend: &B, keys: &TestKeys) {
 }
 
 /// Bootstraps decrypt to the table's entry, on both halves of the torus, for every batch size, place and number of
-/// images.
+/// inputs.
 pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     let p = keys.evaluation.params;
     let size = p.polynomial_size;
@@ -129,35 +129,35 @@ pub fn bootstrap<B: TfheBackend>(backend: &B, keys: &TestKeys) {
     let up: Vec<u32> = (0..size).map(|j| ((8 * j / size) as u32) << 28).collect();
     let down: Vec<u32> = (0..size).map(|j| (7 - (8 * j / size) as u32) << 28).collect();
     for values in ROWS {
-        let images = if values % 2 == 1 { 1 } else { 3 };
-        let rows = values * images;
+        let inputs = if values % 2 == 1 { 1 } else { 3 };
+        let rows = values * inputs;
         let messages: Vec<u32> = words(rows, 13).into_iter().map(|w| w % 16).collect();
         // The middle of each box of a sixteenth of a turn.
-        let inputs: Vec<u32> = messages.iter().map(|&m| (2 * m + 1) << 27).collect();
-        let input = keys.encrypt(&keys.small, &inputs, p.ks_noise_bound_log2, 99);
+        let encoded: Vec<u32> = messages.iter().map(|&m| (2 * m + 1) << 27).collect();
+        let input = keys.encrypt(&keys.small, &encoded, p.ks_noise_bound_log2, 99);
         let table_of_value: Vec<u32> = (0..values as u32).map(|v| v % 2).collect();
         let row_of_value: Vec<u32> = (0..values as u32).rev().map(|v| v + 1).collect();
         let both = [up.clone(), down.clone()].concat();
         let tables = TableSet::new(size, both, table_of_value, row_of_value.clone()).expect("sound places");
         let tables = backend.load_tables(tables).expect("loads");
         let buffer = uploaded(backend, &input);
-        let junk = words((values + 1) * images * p.big_row_words(), 17);
+        let junk = words((values + 1) * inputs * p.big_row_words(), 17);
         let mut out = uploaded(backend, &junk);
-        backend.bootstrap(&key, &tables, images, &buffer, &mut out).expect("runs");
+        backend.bootstrap(&key, &tables, inputs, &buffer, &mut out).expect("runs");
         let got = download(backend, &out, junk.len());
         assert_eq!(download(backend, &buffer, input.len()), input, "inputs are left alone");
-        let untouched = images * p.big_row_words();
+        let untouched = inputs * p.big_row_words();
         assert_eq!(got[..untouched], junk[..untouched], "rows that are nobody's are left alone");
         let got = phases(&keys.big, &got);
         for value in 0..values {
-            for image in 0..images {
-                let message = messages[value * images + image];
+            for input in 0..inputs {
+                let message = messages[value * inputs + input];
                 let table = if value % 2 == 0 { &up } else { &down };
                 let entry = table[(message as usize % 8) * size / 8 + size / 16];
                 let want = if message < 8 { entry } else { entry.wrapping_neg() };
-                let phase = got[row_of_value[value] as usize * images + image];
+                let phase = got[row_of_value[value] as usize * inputs + input];
                 let error = phase.wrapping_sub(want).cast_signed().unsigned_abs();
-                assert!(error < 1 << 27, "{values} values: value {value}, image {image} is off by {error}");
+                assert!(error < 1 << 27, "{values} values: value {value}, input {input} is off by {error}");
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use heman_client::AnyKey;
-use heman_core::either::files::{AnyInput, AnyOutput};
-use heman_core::either::params::AnyParams;
-use heman_core::either::plan::AnyPlan;
+use heman_client::SecretKey;
+use heman_core::either::files::{EncryptedInput, EncryptedOutput};
+use heman_core::either::params::Params;
+use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
 use heman_engine::{EngineError, Inputs, Outputs};
 use rayon::prelude::*;
@@ -33,7 +33,7 @@ pub struct Run {
 }
 
 /// In the clear, with the noise that encryption would add.
-pub fn simulated(plan: &AnyPlan, samples: &Samples) -> Run {
+pub fn simulated(plan: &Plan, samples: &Samples) -> Run {
     let start = Instant::now();
     let simulator = plan.simulator();
     let inputs: Vec<&[f32]> = samples.iter().collect();
@@ -43,16 +43,11 @@ pub fn simulated(plan: &AnyPlan, samples: &Samples) -> Run {
 }
 
 /// All steps on real ciphertexts, batch after batch.
-pub fn encrypted(
-    running: &Running,
-    plan: &AnyPlan,
-    samples: &Samples,
-    progress: &dyn Progress,
-) -> Result<Run, CliError> {
+pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &dyn Progress) -> Result<Run, CliError> {
     let devices = open_devices(running, plan, progress)?;
     let params = plan.params();
     let start = Instant::now();
-    let key = AnyKey::generate(&params)?;
+    let key = SecretKey::generate(&params)?;
     let evaluation = key.evaluation_key(progress);
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.sealed_bytes(&params);
@@ -98,8 +93,8 @@ pub fn encrypted(
 
 /// The data owner encrypts what comes next.
 struct Encrypting<'a> {
-    key: &'a AnyKey,
-    params: &'a AnyParams,
+    key: &'a SecretKey,
+    params: &'a Params,
     left: &'a [&'a [f32]],
     together: usize,
     seconds: f64,
@@ -108,7 +103,7 @@ struct Encrypting<'a> {
 }
 
 impl Inputs for Encrypting<'_> {
-    fn next(&mut self, most: usize) -> Result<Option<AnyInput>, EngineError> {
+    fn next(&mut self, most: usize) -> Result<Option<EncryptedInput>, EngineError> {
         let (batch, left) = self.left.split_at(self.left.len().min(most).min(self.together));
         self.left = left;
         if batch.is_empty() {
@@ -125,12 +120,12 @@ impl Inputs for Encrypting<'_> {
 
 /// The data owner decrypts what comes back.
 struct Decrypting<'a> {
-    key: &'a AnyKey,
+    key: &'a SecretKey,
     outputs: Vec<Vec<f64>>,
 }
 
 impl Outputs for Decrypting<'_> {
-    fn put(&mut self, output: AnyOutput) -> Result<(), EngineError> {
+    fn put(&mut self, output: EncryptedOutput) -> Result<(), EngineError> {
         let values = self.key.decrypt_values(&output).map_err(|error| EngineError::Outside(Box::new(error)))?;
         self.outputs.extend(values);
         Ok(())

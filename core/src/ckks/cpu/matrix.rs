@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::ckks::cpu::evaluator::same_scale;
-use crate::ckks::cpu::matrix_words::{self, BLOCK, Source};
+use crate::ckks::cpu::matrix_words::{self, BLOCK, TermWords};
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::Position;
 use crate::ckks::ring::ciphertext::Ciphertext;
@@ -171,8 +171,8 @@ impl Ring {
                             *tile_of_row = &mut row[start..start + tile];
                         }
                         let source = match number {
-                            0 => Source::Terms { terms: words, packed },
-                            _ => Source::Packed(packed),
+                            0 => TermWords::Terms { terms: words, packed },
+                            _ => TermWords::Packed(packed),
                         };
                         matrix_words::multiply(self.arch, modulus, &mut tiles[..rows], source, own, at > 0);
                     }
@@ -190,7 +190,7 @@ mod tests {
 
     const SCALE: f64 = 4_194_304.0;
 
-    fn context() -> Ring {
+    fn ring() -> Ring {
         Ring::new(ParameterSet::new(12, 2, 22, 1).expect("104 bits")).expect("a secure set")
     }
 
@@ -211,11 +211,10 @@ mod tests {
         })
     }
 
-    fn ciphertext(context: &Ring, limbs: usize, seed: u64, scale: f64) -> Ciphertext {
+    fn ciphertext(ring: &Ring, limbs: usize, seed: u64, scale: f64) -> Ciphertext {
         let mut random = random(seed);
-        let mut word =
-            |at: usize| (random.next().unwrap_or(0) % u64::from(context.modulus(at / context.degree()).p)) as u32;
-        let parts = std::array::from_fn(|_| (0..limbs * context.degree()).map(&mut word).collect());
+        let mut word = |at: usize| (random.next().unwrap_or(0) % u64::from(ring.modulus(at / ring.degree()).p)) as u32;
+        let parts = std::array::from_fn(|_| (0..limbs * ring.degree()).map(&mut word).collect());
         Ciphertext { parts, scale }
     }
 
@@ -224,20 +223,20 @@ mod tests {
         random(7).map(weight).take(kernels * terms).collect()
     }
 
-    fn moduli(context: &Ring, limbs: usize) -> Vec<Modulus> {
-        (0..limbs).map(|limb| context.modulus(limb)).collect()
+    fn moduli(ring: &Ring, limbs: usize) -> Vec<Modulus> {
+        (0..limbs).map(|limb| ring.modulus(limb)).collect()
     }
 
     /// Applies a random matrix at one position for each selection of kernels, and compares with one combination a row.
-    fn compare(context: &Ring, kernels: usize, terms: usize, selections: &[Vec<u32>]) {
+    fn compare(ring: &Ring, kernels: usize, terms: usize, selections: &[Vec<u32>]) {
         let limbs = 2;
         let values: Vec<Ciphertext> = (0..terms + selections.len())
-            .map(|at| ciphertext(context, limbs + at % 2, at as u64, SCALE + (at % terms) as f64))
+            .map(|at| ciphertext(ring, limbs + at % 2, at as u64, SCALE + (at % terms) as f64))
             .collect();
         let weights = weights(kernels, terms);
         let scale = SCALE * 1e6;
         let term_scales: Vec<f64> = (0..terms).map(|at| SCALE + at as f64).collect();
-        let matrix = Matrix::new(&weights, term_scales, scale, &moduli(context, limbs)).expect("whole rows");
+        let matrix = Matrix::new(&weights, term_scales, scale, &moduli(ring, limbs)).expect("whole rows");
         let positions: Vec<Position<'_, Ciphertext>> = selections
             .iter()
             .enumerate()
@@ -247,15 +246,15 @@ mod tests {
                 Position { terms: (0..terms).map(term).collect(), kernels: kernels.clone() }
             })
             .collect();
-        let results = context.apply_matrix(&matrix, &positions).expect("all fits");
+        let results = ring.apply_matrix(&matrix, &positions).expect("all fits");
         let mut results = results.into_iter();
         for position in &positions {
             for &kernel in &position.kernels {
                 let row = &weights[kernel as usize * terms..][..terms];
                 let lowered: Vec<Ciphertext> =
-                    position.terms.iter().map(|term| context.view(term, limbs).expect("so many limbs")).collect();
+                    position.terms.iter().map(|term| ring.view(term, limbs).expect("so many limbs")).collect();
                 let pairs: Vec<(&Ciphertext, f64)> = lowered.iter().zip(row.iter().copied()).collect();
-                let expected = context.linear_combination(&pairs, scale).expect("terms");
+                let expected = ring.linear_combination(&pairs, scale).expect("terms");
                 assert!(results.next().as_ref() == Some(&expected), "kernel {kernel} of {kernels} x {terms}");
             }
         }
@@ -265,9 +264,9 @@ mod tests {
     #[test]
     fn results_are_those_of_linear_combinations_on_every_instruction_set() {
         for arch in archs() {
-            let context = Ring { arch, ..context() };
+            let ring = Ring { arch, ..ring() };
             for (kernels, terms) in [(1, 1), (3, 5), (8, 12), (9, 13), (17, 25), (130, 40), (2, TERMS + 3)] {
-                compare(&context, kernels, terms, &[(0..kernels as u32).collect()]);
+                compare(&ring, kernels, terms, &[(0..kernels as u32).collect()]);
             }
         }
     }
@@ -275,27 +274,27 @@ mod tests {
     #[test]
     fn positions_select_kernels_in_any_order() {
         let selections = [vec![3, 0, 10], vec![], (0..11).rev().collect(), vec![5, 5], vec![3, 0, 10]];
-        compare(&context(), 11, 30, &selections);
+        compare(&ring(), 11, 30, &selections);
     }
 
     #[test]
     fn a_matrix_without_kernels_gives_nothing() {
-        let context = context();
-        let matrix = Matrix::new(&[], vec![SCALE], SCALE, &moduli(&context, 1)).expect("no row");
-        let value = ciphertext(&context, 1, 1, SCALE);
+        let ring = ring();
+        let matrix = Matrix::new(&[], vec![SCALE], SCALE, &moduli(&ring, 1)).expect("no row");
+        let value = ciphertext(&ring, 1, 1, SCALE);
         let position = Position { terms: vec![&value], kernels: vec![] };
-        assert_eq!(context.apply_matrix(&matrix, &[position]), Ok(vec![]));
-        assert_eq!(context.apply_matrix(&matrix, &[]), Ok(vec![]));
+        assert_eq!(ring.apply_matrix(&matrix, &[position]), Ok(vec![]));
+        assert_eq!(ring.apply_matrix(&matrix, &[]), Ok(vec![]));
     }
 
     #[test]
     fn the_largest_words_do_not_overflow() {
         const TERMS: usize = 1000;
         for arch in archs() {
-            let context = Ring { arch, ..context() };
-            let words = (0..3 * context.degree()).map(|at| context.modulus(at / context.degree()).p - 1);
+            let ring = Ring { arch, ..ring() };
+            let words = (0..3 * ring.degree()).map(|at| ring.modulus(at / ring.degree()).p - 1);
             let value = Ciphertext { parts: [words.clone().collect(), words.collect()], scale: SCALE };
-            let largest = moduli(&context, 3).into_iter().flat_map(|modulus| vec![modulus.p - 1; 3 * TERMS]);
+            let largest = moduli(&ring, 3).into_iter().flat_map(|modulus| vec![modulus.p - 1; 3 * TERMS]);
             let matrix = Matrix {
                 words: largest.collect(),
                 kernels: 3,
@@ -304,12 +303,12 @@ mod tests {
                 term_scales: vec![SCALE; TERMS],
             };
             let position = Position { terms: vec![&value; TERMS], kernels: vec![0, 1, 2] };
-            let results = context.apply_matrix(&matrix, &[position]).expect("all fits");
-            for (limb, modulus) in moduli(&context, 3).into_iter().enumerate() {
+            let results = ring.apply_matrix(&matrix, &[position]).expect("all fits");
+            for (limb, modulus) in moduli(&ring, 3).into_iter().enumerate() {
                 let p = u128::from(modulus.p);
                 let inverse = u128::from(modulus.inverse(modulus.montgomery(1)));
                 let expected = ((p - 1) * (p - 1) * TERMS as u128 % p * inverse % p) as u32;
-                let range = limb * context.degree()..(limb + 1) * context.degree();
+                let range = limb * ring.degree()..(limb + 1) * ring.degree();
                 let same = |part: &Vec<u32>| part[range.clone()].iter().all(|&word| word == expected);
                 assert!(results.iter().all(|result| result.parts.iter().all(same)), "limb {limb}");
             }
@@ -318,20 +317,20 @@ mod tests {
 
     #[test]
     fn operands_that_do_not_fit_are_refused() {
-        let context = context();
-        let matrix = Matrix::new(&[1.0, 2.0], vec![SCALE; 2], SCALE, &moduli(&context, 2)).expect("one row");
+        let ring = ring();
+        let matrix = Matrix::new(&[1.0, 2.0], vec![SCALE; 2], SCALE, &moduli(&ring, 2)).expect("one row");
         let apply = |terms: Vec<&Ciphertext>, kernels| {
-            context.apply_matrix(&matrix, &[Position { terms, kernels }]).map(|results| results.len())
+            ring.apply_matrix(&matrix, &[Position { terms, kernels }]).map(|results| results.len())
         };
-        let value = ciphertext(&context, 2, 1, SCALE);
+        let value = ciphertext(&ring, 2, 1, SCALE);
         assert_eq!(apply(vec![&value; 2], vec![0]), Ok(1));
-        let low = ciphertext(&context, 1, 1, SCALE);
+        let low = ciphertext(&ring, 1, 1, SCALE);
         assert_eq!(apply(vec![&value, &low], vec![0]), Err(CkksError::Level { left: 1, right: 2 }));
         let other = Ciphertext { scale: 2.0 * SCALE, ..value.clone() };
         assert_eq!(apply(vec![&other, &value], vec![0]), Err(CkksError::Scale { left: 23.0, right: 22.0 }));
         assert!(matches!(apply(vec![&value], vec![0]), Err(CkksError::Plan(_))), "a term is missing");
         assert!(matches!(apply(vec![&value; 2], vec![1]), Err(CkksError::Plan(_))), "a kernel is missing");
-        assert_eq!(Matrix::new(&[], vec![], SCALE, &moduli(&context, 1)), Err(CkksError::Depth));
-        assert!(matches!(Matrix::new(&[1.0; 3], vec![SCALE; 2], SCALE, &moduli(&context, 1)), Err(CkksError::Plan(_))));
+        assert_eq!(Matrix::new(&[], vec![], SCALE, &moduli(&ring, 1)), Err(CkksError::Depth));
+        assert!(matches!(Matrix::new(&[1.0; 3], vec![SCALE; 2], SCALE, &moduli(&ring, 1)), Err(CkksError::Plan(_))));
     }
 }

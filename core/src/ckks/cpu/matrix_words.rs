@@ -16,7 +16,7 @@ const NARROW_BLOCK: usize = 2;
 const GROUP: usize = 8;
 
 /// Where a block of rows reads the words of its terms.
-pub(super) enum Source<'a> {
+pub(super) enum TermWords<'a> {
     /// In the terms, all of the rows' length; they are copied to `packed`, of all their words, on the way.
     Terms {
         /// One slice a term.
@@ -36,7 +36,7 @@ pub(super) fn multiply(
     arch: pulp::Arch,
     modulus: Modulus,
     out: &mut [&mut [u32]],
-    source: Source<'_>,
+    source: TermWords<'_>,
     weights: &[u32],
     add: bool,
 ) {
@@ -45,8 +45,8 @@ pub(super) fn multiply(
         // SAFETY: pulp hands out `V4` only after it found these features on this processor.
         pulp::Arch::V4(_) => unsafe { wide::multiply(modulus, out, source, weights, add) },
         _ => match source {
-            Source::Packed(x) => narrow(arch, modulus, out, x, weights, add),
-            Source::Terms { terms, packed } => {
+            TermWords::Packed(x) => narrow(arch, modulus, out, x, weights, add),
+            TermWords::Terms { terms, packed } => {
                 pack(packed, terms);
                 narrow(arch, modulus, out, packed, weights, add);
             }
@@ -139,7 +139,7 @@ fn narrow_block<'w, const ROWS: usize>(
 mod wide {
     use core::arch::x86_64::*;
 
-    use super::{Modulus, Source, bound, terms_between};
+    use super::{Modulus, TermWords, bound, terms_between};
 
     /// Words of a vector.
     pub(super) const GROUP: usize = 16;
@@ -224,7 +224,13 @@ mod wide {
 
     /// Dispatches on the number of rows.
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn multiply(modulus: Modulus, out: &mut [&mut [u32]], source: Source<'_>, weights: &[u32], add: bool) {
+    pub(super) fn multiply(
+        modulus: Modulus,
+        out: &mut [&mut [u32]],
+        source: TermWords<'_>,
+        weights: &[u32],
+        add: bool,
+    ) {
         match out.len() {
             1 => block::<1>(modulus, out, source, weights, add),
             2 => block::<2>(modulus, out, source, weights, add),
@@ -242,14 +248,14 @@ mod wide {
     fn block<const ROWS: usize>(
         modulus: Modulus,
         out: &mut [&mut [u32]],
-        source: Source<'_>,
+        source: TermWords<'_>,
         weights: &[u32],
         add: bool,
     ) {
         let weights = weights.as_chunks::<ROWS>().0;
         let between = terms_between(modulus);
         match source {
-            Source::Packed(x) => {
+            TermWords::Packed(x) => {
                 for (group, x) in x.as_chunks::<GROUP>().0.chunks_exact(weights.len()).enumerate() {
                     let mut sums = Sums::<ROWS>::new(modulus);
                     for (x, weights) in x.chunks(between).zip(weights.chunks(between)) {
@@ -261,7 +267,7 @@ mod wide {
                     sums.store(modulus, out, group, add);
                 }
             }
-            Source::Terms { terms, packed } => {
+            TermWords::Terms { terms, packed } => {
                 let groups = packed.as_chunks_mut::<GROUP>().0.chunks_exact_mut(weights.len());
                 for (group, packed) in groups.enumerate() {
                     let mut sums = Sums::<ROWS>::new(modulus);

@@ -17,7 +17,7 @@ use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use crate::ckks::ring::context::Ring;
@@ -28,7 +28,7 @@ use crate::device::cpu::CpuBackend;
 
 /// A ring on the threads of a [`CpuBackend`].
 pub struct CpuRing {
-    context: Ring,
+    ring: Ring,
     threads: Arc<rayon::ThreadPool>,
 }
 
@@ -36,10 +36,10 @@ impl RnsDevice for CpuBackend {
     type Ring = CpuRing;
 
     fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<CpuRing, CkksError> {
-        let context = self.pool.install(|| Ring::new(params.clone())).map_err(CkksError::Plan)?;
-        let context = context.on(self.arch);
-        let context = if occupancy == Occupancy::Few { context.spread() } else { context };
-        Ok(CpuRing { context, threads: self.pool.clone() })
+        let ring = self.pool.install(|| Ring::new(params.clone())).map_err(CkksError::Plan)?;
+        let ring = ring.on(self.arch);
+        let ring = if occupancy == Occupancy::Few { ring.spread() } else { ring };
+        Ok(CpuRing { ring, threads: self.pool.clone() })
     }
 }
 
@@ -61,8 +61,8 @@ impl RnsOps for CpuRing {
     type SwitchKey = SwitchKey;
     type GaloisKey = GaloisKey;
 
-    fn context(&self) -> &Ring {
-        &self.context
+    fn host(&self) -> &Ring {
+        &self.ring
     }
 
     fn width(&self) -> Width {
@@ -70,7 +70,7 @@ impl RnsOps for CpuRing {
     }
 
     fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<Ciphertext>, CkksError> {
-        self.map(batch.par_iter(), |seeded| self.context.expand(seeded, scale).ok_or(CkksError::Residues))
+        self.map(batch.par_iter(), |seeded| self.ring.expand(seeded, scale).ok_or(CkksError::Residues))
     }
 
     fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
@@ -90,30 +90,30 @@ impl RnsOps for CpuRing {
     }
 
     fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<SwitchKey, CkksError> {
-        self.threads.install(|| self.context.expand_key(key)).ok_or(CkksError::Residues)
+        self.threads.install(|| self.ring.expand_key(key)).ok_or(CkksError::Residues)
     }
 
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<GaloisKey, CkksError> {
-        self.threads.install(|| self.context.expand_rotation(key, steps)).ok_or(CkksError::Residues)
+        self.threads.install(|| self.ring.expand_rotation(key, steps)).ok_or(CkksError::Residues)
     }
 
     fn state(&self, ciphertext: &Ciphertext) -> State {
-        State { scale: ciphertext.scale, limbs: self.context.limbs_of(ciphertext) }
+        State { scale: ciphertext.scale, limbs: self.ring.limbs_of(ciphertext) }
     }
 
     fn add_assign(&self, sums: &mut [Ciphertext], terms: &[&Ciphertext]) -> Result<(), CkksError> {
-        let add = |(sum, term): (&mut Ciphertext, &&Ciphertext)| self.context.add_assign(sum, term);
+        let add = |(sum, term): (&mut Ciphertext, &&Ciphertext)| self.ring.add_assign(sum, term);
         self.threads.install(|| sums.par_iter_mut().zip(terms).try_for_each(add))
     }
 
     fn sums(&self, groups: &[Vec<&Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
-        self.map(groups.par_iter(), |group| self.context.sum(group))
+        self.map(groups.par_iter(), |group| self.ring.sum(group))
     }
 
     fn add_constants(&self, batch: &mut [Ciphertext], constants: &[Constant<'_, Plaintext>]) -> Result<(), CkksError> {
         let add = |(ciphertext, constant): (&mut Ciphertext, &Constant<'_, Plaintext>)| match constant {
-            Constant::Number(number) => self.context.add_number(ciphertext, number),
-            Constant::Slots(plaintext) => self.context.add_plain(ciphertext, plaintext),
+            Constant::Number(number) => self.ring.add_number(ciphertext, number),
+            Constant::Slots(plaintext) => self.ring.add_plain(ciphertext, plaintext),
         };
         self.threads.install(|| batch.par_iter_mut().zip(constants).try_for_each(add))
     }
@@ -124,8 +124,8 @@ impl RnsOps for CpuRing {
         factors: &[Constant<'_, Plaintext>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
         self.map(terms.par_iter().zip(factors), |(term, factor)| match factor {
-            Constant::Number(number) => self.context.multiply_number(term, number),
-            Constant::Slots(plaintext) => self.context.multiply_plain(term, plaintext),
+            Constant::Number(number) => self.ring.multiply_number(term, number),
+            Constant::Slots(plaintext) => self.ring.multiply_plain(term, plaintext),
         })
     }
 
@@ -137,12 +137,12 @@ impl RnsOps for CpuRing {
     ) -> Result<(), CkksError> {
         self.threads.install(|| {
             let operands = sums.par_iter_mut().zip(terms).zip(factors);
-            operands.try_for_each(|((sum, term), factor)| self.context.add_product(sum, term, factor))
+            operands.try_for_each(|((sum, term), factor)| self.ring.add_product(sum, term, factor))
         })
     }
 
     fn apply_map(&self, map: &Matrix, positions: &[Position<'_, Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
-        self.threads.install(|| self.context.apply_matrix(map, positions))
+        self.threads.install(|| self.ring.apply_matrix(map, positions))
     }
 
     fn inner_products(
@@ -150,26 +150,26 @@ impl RnsOps for CpuRing {
         inputs: &[Ciphertext],
         sums: &[Vec<(usize, &Plaintext)>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        self.threads.install(|| self.context.inner_products_plain(inputs, sums))
+        self.threads.install(|| self.ring.inner_products_plain(inputs, sums))
     }
 
     fn multiply(&self, pairs: &[(&Ciphertext, &Ciphertext)], key: &SwitchKey) -> Result<Vec<Ciphertext>, CkksError> {
-        self.map(pairs.par_iter(), |(a, b)| self.context.multiply(a, b, key))
+        self.map(pairs.par_iter(), |(a, b)| self.ring.multiply(a, b, key))
     }
 
     fn rescale(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
-        self.map(batch.into_par_iter(), |ciphertext| self.context.rescale(ciphertext))
+        self.map(batch.into_par_iter(), |ciphertext| self.ring.rescale(ciphertext))
     }
 
     /// Every element takes all its steps on one thread, so that what they hand on stays in its cache.
     fn activate(
         &self,
         key: &SwitchKey,
-        kind: Kind,
+        kind: FormKind,
         mut u: Vec<Ciphertext>,
         constants: &[Vec<Constant<'_, Plaintext>>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let factors = if kind == Kind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
+        let factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
         let mut factors = factors.into_iter();
         let elements: Vec<Vec<Ciphertext>> =
             u.into_iter().map(|u| std::iter::once(u).chain(factors.next()).collect()).collect();
@@ -181,13 +181,13 @@ impl RnsOps for CpuRing {
     }
 
     fn drop_to(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {
-        batch.into_iter().map(|ciphertext| self.context.drop_to(ciphertext, limbs)).collect()
+        batch.into_iter().map(|ciphertext| self.ring.drop_to(ciphertext, limbs)).collect()
     }
 
     fn rotate(&self, pairs: &[(&Ciphertext, &GaloisKey)]) -> Result<Vec<Ciphertext>, CkksError> {
         self.map(pairs.par_iter(), |(ciphertext, key)| {
-            switchable(self.context.limbs_of(ciphertext), key.limbs())?;
-            Ok(self.context.automorphism(ciphertext, key))
+            switchable(self.ring.limbs_of(ciphertext), key.limbs())?;
+            Ok(self.ring.automorphism(ciphertext, key))
         })
     }
 
@@ -197,19 +197,19 @@ impl RnsOps for CpuRing {
         limbs: usize,
         keys: &[Option<&GaloisKey>],
     ) -> Result<Vec<Vec<Ciphertext>>, CkksError> {
-        let context = &self.context;
+        let ring = &self.ring;
         self.map(batch.par_iter(), |&ciphertext| {
-            let limbs = limbs.min(context.limbs_of(ciphertext));
-            let still = || context.view(ciphertext, limbs);
+            let limbs = limbs.min(ring.limbs_of(ciphertext));
+            let still = || ring.view(ciphertext, limbs);
             if keys.iter().all(Option::is_none) {
                 return keys.iter().map(|_| still()).collect();
             }
             keys.iter().flatten().try_for_each(|key| switchable(limbs, key.limbs()))?;
-            let digits = context.decompose_mask(ciphertext, limbs);
+            let digits = ring.decompose_mask(ciphertext, limbs);
             let turn =
-                |key: &Option<&GaloisKey>| key.map_or_else(still, |key| Ok(context.hoisted(ciphertext, &digits, key)));
+                |key: &Option<&GaloisKey>| key.map_or_else(still, |key| Ok(ring.hoisted(ciphertext, &digits, key)));
             let rotated = keys.par_iter().map(turn).collect();
-            context.recycle_decomposed(digits);
+            ring.recycle_decomposed(digits);
             rotated
         })
     }
@@ -217,14 +217,14 @@ impl RnsOps for CpuRing {
     fn shrink(&self, batch: Vec<Ciphertext>) -> Vec<Ciphertext> {
         let shrink = |value: Ciphertext| {
             let exact =
-                Ciphertext { parts: value.parts.each_ref().map(|part| self.context.copy(part)), scale: value.scale };
-            self.context.recycle(value);
+                Ciphertext { parts: value.parts.each_ref().map(|part| self.ring.copy(part)), scale: value.scale };
+            self.ring.recycle(value);
             exact
         };
         self.threads.install(|| batch.into_par_iter().map(shrink).collect())
     }
 
     fn release(&self, batch: Vec<Ciphertext>) {
-        self.threads.install(|| batch.into_par_iter().for_each(|ciphertext| self.context.recycle(ciphertext)));
+        self.threads.install(|| batch.into_par_iter().for_each(|ciphertext| self.ring.recycle(ciphertext)));
     }
 }

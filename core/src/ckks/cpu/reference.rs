@@ -18,7 +18,7 @@ use crate::device::reference::ReferenceBackend;
 
 /// A ring on one thread, one word at a time.
 pub struct ReferenceRing {
-    context: Ring,
+    ring: Ring,
     /// Primes of Q, then of P.
     primes: Vec<Prime>,
 }
@@ -41,9 +41,9 @@ impl RnsDevice for ReferenceBackend {
     type Ring = ReferenceRing;
 
     fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<ReferenceRing, CkksError> {
-        let context = Ring::new(params.clone()).map_err(CkksError::Plan)?;
+        let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
         let primes = params.primes.iter().chain(&params.special_primes);
-        Ok(ReferenceRing { primes: primes.map(|&p| Prime::new(p, 1 << params.log2_degree)).collect(), context })
+        Ok(ReferenceRing { primes: primes.map(|&p| Prime::new(p, 1 << params.log2_degree)).collect(), ring })
     }
 }
 
@@ -170,7 +170,7 @@ impl ReferenceRing {
 
     fn mask(&self, key: &SeededSwitchKey, digit: usize, limb: usize) -> Vec<u32> {
         let mut mask = vec![0; self.degree()];
-        self.context.uniform(&key.seed, digit, limb, &mut mask);
+        self.ring.uniform(&key.seed, digit, limb, &mut mask);
         mask
     }
 }
@@ -182,8 +182,8 @@ impl RnsOps for ReferenceRing {
     type SwitchKey = ReferenceKey;
     type GaloisKey = ReferenceGaloisKey;
 
-    fn context(&self) -> &Ring {
-        &self.context
+    fn host(&self) -> &Ring {
+        &self.ring
     }
 
     fn width(&self) -> Width {
@@ -201,7 +201,7 @@ impl RnsOps for ReferenceRing {
             }
             let mut mask = vec![0; body.len()];
             for (limb, mask) in mask.chunks_exact_mut(degree).enumerate() {
-                self.context.uniform(&seeded.seed, 0, limb, mask);
+                self.ring.uniform(&seeded.seed, 0, limb, mask);
             }
             Ok(Ciphertext { parts: [body.clone(), mask], scale })
         };

@@ -12,7 +12,7 @@ pub struct EncryptedInput {
     /// The client's key.
     pub fingerprint: Fingerprint,
     /// Number of inputs in the batch.
-    pub images: u32,
+    pub inputs: u32,
     /// Whether the client's file had a batch axis, so that the result gets one too.
     pub batched: bool,
     /// Fresh ciphertexts at all limbs.
@@ -25,7 +25,7 @@ pub struct EncryptedOutput {
     /// The client's key.
     pub fingerprint: Fingerprint,
     /// Number of inputs in the batch.
-    pub images: u32,
+    pub inputs: u32,
     /// Whether the input had a batch axis.
     pub batched: bool,
     /// Body and mask of every ciphertext.
@@ -51,8 +51,8 @@ impl Parts {
 
     /// The ciphertext, if all words are residues.
     #[must_use]
-    pub fn ciphertext(&self, context: &Ring, scale: f64) -> Option<Ciphertext> {
-        let sound = context.are_residues(&self.body) && context.are_residues(&self.mask);
+    pub fn ciphertext(&self, ring: &Ring, scale: f64) -> Option<Ciphertext> {
+        let sound = ring.are_residues(&self.body) && ring.are_residues(&self.mask);
         sound.then(|| Ciphertext { parts: [self.body.clone(), self.mask.clone()], scale })
     }
 }

@@ -11,9 +11,9 @@ use crate::ckks::params::public::Params;
 use crate::ckks::params::set::ParameterSet;
 use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
-use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
+use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
-use crate::files::sealed::{Batch, Sealed, check_rest};
+use crate::files::sealed::{Batch, Sealed};
 
 const SEED_BYTES: u64 = size_of::<Seed>() as u64;
 
@@ -91,14 +91,6 @@ impl Sealed for SeededEvaluationKey {
     const SCHEME: Scheme = Scheme::Ckks;
     type Given = Params;
 
-    fn bound_to(params: &Params) -> Option<Binding> {
-        Some(params.binding())
-    }
-
-    fn binding(&self, params: &Params) -> Binding {
-        params.binding()
-    }
-
     fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
@@ -130,21 +122,21 @@ impl Sealed for SeededEvaluationKey {
     }
 }
 
-/// Ciphertexts of a batch of `images` inputs, at so many a run.
-fn ciphertexts(params: &Params, images: u32, per_run: usize) -> u64 {
-    (images as usize).div_ceil(params.inputs_per_run()) as u64 * per_run as u64
+/// Ciphertexts of a batch of `inputs` inputs, at so many a run.
+fn ciphertexts(params: &Params, inputs: u32, per_run: usize) -> u64 {
+    (inputs as usize).div_ceil(params.inputs_per_run()) as u64 * per_run as u64
 }
 
 impl EncryptedInput {
     /// Length of the file of a batch, in bytes.
     #[must_use]
-    pub fn file_bytes(params: &Params, images: u32) -> u64 {
-        format::file_bytes(Self::rest_bytes(params, images).saturating_add(Batch::BYTES))
+    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
+        Batch::file_bytes(Self::rest_bytes(params, inputs))
     }
 
-    fn rest_bytes(params: &Params, images: u32) -> u64 {
+    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
         let one = SEED_BYTES + polynomial_bytes(&params.ckks, &params.ckks.primes);
-        ciphertexts(params, images, params.ciphertexts_per_run().0).saturating_mul(one)
+        ciphertexts(params, inputs, params.ciphertexts_per_run().0).saturating_mul(one)
     }
 }
 
@@ -153,24 +145,16 @@ impl Sealed for EncryptedInput {
     const SCHEME: Scheme = Scheme::Ckks;
     type Given = Params;
 
-    fn bound_to(params: &Params) -> Option<Binding> {
-        Some(params.binding())
-    }
-
-    fn binding(&self, params: &Params) -> Binding {
-        params.binding()
-    }
-
     fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.images)
+        Batch::BYTES + Self::rest_bytes(params, self.inputs)
     }
 
     fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { images: self.images, batched: self.batched }.write(out)?;
+        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
         for SeededCiphertext { seed, body } in &self.ciphertexts {
             out.write_all(seed)?;
             write_residues(&params.ckks.primes, body, params.ckks.degree(), out)?;
@@ -180,30 +164,29 @@ impl Sealed for EncryptedInput {
 
     fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
         let fingerprint = source.header().fingerprint;
-        let Batch { images, batched } = Batch::read(source)?;
-        check_rest(source, Self::rest_bytes(params, images))?;
+        let Batch { inputs, batched } = Batch::read_before(source, |inputs| Self::rest_bytes(params, inputs))?;
         let ciphertext = |_| {
             let seed = source.array()?;
             let mut body = Vec::new();
             read_residues(&params.ckks.primes, params.ckks.degree(), source, &mut body)?;
             Ok(SeededCiphertext { seed, body })
         };
-        let count = ciphertexts(params, images, params.ciphertexts_per_run().0);
+        let count = ciphertexts(params, inputs, params.ciphertexts_per_run().0);
         let ciphertexts = (0..count).map(ciphertext).collect::<Result<_, FormatError>>()?;
-        Ok(Self { fingerprint, images, batched, ciphertexts })
+        Ok(Self { fingerprint, inputs, batched, ciphertexts })
     }
 }
 
 impl EncryptedOutput {
     /// Length of the file of a batch, in bytes.
     #[must_use]
-    pub fn file_bytes(params: &Params, images: u32) -> u64 {
-        format::file_bytes(Self::rest_bytes(params, images).saturating_add(Batch::BYTES))
+    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
+        Batch::file_bytes(Self::rest_bytes(params, inputs))
     }
 
-    fn rest_bytes(params: &Params, images: u32) -> u64 {
+    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
         let one = 2 * polynomial_bytes(&params.ckks, output_primes(&params.ckks));
-        ciphertexts(params, images, params.ciphertexts_per_run().1).saturating_mul(one)
+        ciphertexts(params, inputs, params.ciphertexts_per_run().1).saturating_mul(one)
     }
 }
 
@@ -212,24 +195,16 @@ impl Sealed for EncryptedOutput {
     const SCHEME: Scheme = Scheme::Ckks;
     type Given = Params;
 
-    fn bound_to(params: &Params) -> Option<Binding> {
-        Some(params.binding())
-    }
-
-    fn binding(&self, params: &Params) -> Binding {
-        params.binding()
-    }
-
     fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.images)
+        Batch::BYTES + Self::rest_bytes(params, self.inputs)
     }
 
     fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { images: self.images, batched: self.batched }.write(out)?;
+        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
         let parts = self.ciphertexts.iter().flat_map(|parts| [&parts.body, &parts.mask]);
         let primes = output_primes(&params.ckks);
         parts.into_iter().try_for_each(|part| write_residues(primes, part, params.ckks.degree(), out))
@@ -237,15 +212,14 @@ impl Sealed for EncryptedOutput {
 
     fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
         let fingerprint = source.header().fingerprint;
-        let Batch { images, batched } = Batch::read(source)?;
-        check_rest(source, Self::rest_bytes(params, images))?;
+        let Batch { inputs, batched } = Batch::read_before(source, |inputs| Self::rest_bytes(params, inputs))?;
         let mut part = || {
             let mut words = Vec::new();
             read_residues(output_primes(&params.ckks), params.ckks.degree(), source, &mut words)?;
             Ok::<_, FormatError>(words)
         };
-        let count = ciphertexts(params, images, params.ciphertexts_per_run().1);
+        let count = ciphertexts(params, inputs, params.ciphertexts_per_run().1);
         let parts = (0..count).map(|_| Ok(Parts { body: part()?, mask: part()? }));
-        Ok(Self { fingerprint, images, batched, ciphertexts: parts.collect::<Result<_, FormatError>>()? })
+        Ok(Self { fingerprint, inputs, batched, ciphertexts: parts.collect::<Result<_, FormatError>>()? })
     }
 }

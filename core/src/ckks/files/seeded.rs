@@ -155,13 +155,13 @@ mod tests {
 
     #[test]
     fn every_residue_comes_from_its_own_eight_bytes() {
-        let context = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
+        let ring = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
         let (seed, polynomial, limb) = ([3; 32], 5, 2);
-        let mut got = vec![0; context.degree()];
-        context.uniform(&seed, polynomial, limb, &mut got);
+        let mut got = vec![0; ring.degree()];
+        ring.uniform(&seed, polynomial, limb, &mut got);
         let mut hasher = blake3::Hasher::new_derive_key("heman 2026-11 CKKS masks of 64 bits a residue");
         hasher.update(&seed).update(&[5, 0, 0, 0, 2, 0, 0, 0]);
-        let p = u128::from(context.modulus(limb).p);
+        let p = u128::from(ring.modulus(limb).p);
         for at in [0, 1, 2047, 2048, 2049, 4095] {
             let mut stream = hasher.finalize_xof();
             stream.set_position(8 * at as u64);
@@ -173,10 +173,10 @@ mod tests {
 
     #[test]
     fn polynomials_limbs_and_seeds_have_streams_of_their_own() {
-        let context = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
+        let ring = Ring::new(ParameterSet::new(12, 1, 28, 1).expect("secure")).expect("secure");
         let draw = |seed: u8, polynomial: usize, limb: usize| {
-            let mut out = vec![0; context.degree()];
-            context.uniform(&[seed; 32], polynomial, limb, &mut out);
+            let mut out = vec![0; ring.degree()];
+            ring.uniform(&[seed; 32], polynomial, limb, &mut out);
             out
         };
         let all = [draw(1, 0, 0), draw(2, 0, 0), draw(1, 1, 0), draw(1, 0, 1)];
@@ -184,7 +184,7 @@ mod tests {
             assert!(all[at + 1..].iter().all(|other| other.iter().zip(one).filter(|(a, b)| a == b).count() < 4));
         }
         // The mean of 4,096 uniform residues: six of its deviations are 2.7 % of p.
-        let p = f64::from(context.modulus(0).p);
+        let p = f64::from(ring.modulus(0).p);
         let mean = all[0].iter().map(|&x| f64::from(x)).sum::<f64>() / all[0].len() as f64;
         assert!((mean / p - 0.5).abs() < 0.027, "{}", mean / p);
     }

@@ -10,6 +10,7 @@ use crate::files::container::{Binding, Kind};
 use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::Given;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
 
@@ -89,6 +90,12 @@ pub struct Prediction {
     pub output_bytes: u64,
     /// Memory of the evaluation.
     pub memory_bytes: u64,
+}
+
+impl Given for Params {
+    fn bound_to(&self) -> Option<Binding> {
+        Some(self.binding())
+    }
 }
 
 impl Params {

@@ -67,7 +67,7 @@ pub enum Form {
 
 /// What all polynomials of a stage have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FormKind {
     /// [`Form::Product`]
     Product,
     /// [`Form::Square`]
@@ -83,13 +83,13 @@ pub enum Kind {
 impl Form {
     /// Its kind.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FormKind {
         match self {
-            Self::Product { .. } => Kind::Product,
-            Self::Square { .. } => Kind::Square,
-            Self::Cubic(_) => Kind::Cubic,
-            Self::Quartic { .. } => Kind::Quartic,
-            Self::Sextic { .. } => Kind::Sextic,
+            Self::Product { .. } => FormKind::Product,
+            Self::Square { .. } => FormKind::Square,
+            Self::Cubic(_) => FormKind::Cubic,
+            Self::Quartic { .. } => FormKind::Quartic,
+            Self::Sextic { .. } => FormKind::Sextic,
         }
     }
 

@@ -11,23 +11,15 @@ pub mod uses;
 pub mod width;
 pub mod wiring;
 
-use crate::files::chunks::Reader;
-use crate::files::chunks::encoded_bytes;
-use crate::files::chunks::read_encoded;
-use crate::files::chunks::write_encoded;
-use crate::files::container::Binding;
-use crate::files::container::Fingerprint;
-use crate::files::container::FormatError;
-use crate::files::container::Kind;
-use crate::files::scheme::Scheme;
-use crate::files::sealed::Sealed;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
 
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::Params;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::files::container::{Binding, Kind};
+use crate::files::scheme::Scheme;
+use crate::files::sealed::Whole;
 
 /// A model with polynomials, and how it is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,8 +39,17 @@ impl Plan {
         let body = postcard::to_allocvec(&(network, latency)).expect("plain data always serialises");
         blake3::hash(&body).to_hex().to_string()
     }
+}
 
-    pub(in crate::ckks) fn check_all(&self) -> Result<(), String> {
+impl Whole for Plan {
+    const KIND: Kind = Kind::Plan;
+    const SCHEME: Scheme = Scheme::Ckks;
+
+    fn own_binding(&self) -> Binding {
+        self.params.binding()
+    }
+
+    fn check_whole(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
         self.network.check()?;
         if self.params.input.tensor != self.network.input || self.params.output.tensor != self.network.output {
@@ -71,39 +72,5 @@ impl Plan {
             }
             _ => Err("the plan's packing is not that of its parameters".into()),
         }
-    }
-}
-
-impl Sealed for Plan {
-    const KIND: Kind = Kind::Plan;
-    const SCHEME: Scheme = Scheme::Ckks;
-    type Given = ();
-
-    fn bound_to((): &()) -> Option<Binding> {
-        None
-    }
-
-    fn binding(&self, (): &()) -> Binding {
-        self.params.binding()
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::NONE
-    }
-
-    fn body_bytes(&self, (): &()) -> u64 {
-        encoded_bytes(self)
-    }
-
-    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
-        write_encoded(self, out)
-    }
-
-    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        read_encoded(body)
-    }
-
-    fn check(&self, (): &()) -> Result<(), FormatError> {
-        self.check_all().map_err(FormatError::Body)
     }
 }

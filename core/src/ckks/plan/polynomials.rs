@@ -10,7 +10,7 @@ use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
 
 /// Where an error comes from.
-pub(in crate::ckks) enum Source {
+pub(in crate::ckks) enum ErrorSource {
     Fresh,
     Rescale,
     Switch,
@@ -113,7 +113,7 @@ impl PolynomialNetwork {
     pub(in crate::ckks) fn evaluate_with(
         &self,
         mut values: Vec<f64>,
-        disturb: &mut impl FnMut(Source) -> f64,
+        disturb: &mut impl FnMut(ErrorSource) -> f64,
     ) -> Vec<f64> {
         // A ciphertext holds its value without the gain.
         let mut gains = vec![1.0; values.len()];
@@ -121,19 +121,20 @@ impl PolynomialNetwork {
             let start = values.len();
             for (row, affine) in stage.rows.iter().enumerate() {
                 let activation = stage.activation(row);
-                let mut disturb_map =
-                    |row: &Row| disturb(Source::Rescale) + of_weights(row, &values, &gains, disturb(Source::Weight));
+                let mut disturb_map = |row: &Row| {
+                    disturb(ErrorSource::Rescale) + of_weights(row, &values, &gains, disturb(ErrorSource::Weight))
+                };
                 let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
                 let u = u + disturb_map(affine);
                 let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb_map(factor);
                 let v = stage.factors.get(row).map_or(1.0, factor);
-                let value = activation.form.evaluate_with(u, v, || disturb(Source::Rescale));
-                values.push(value + activation.form.gain() * disturb(Source::Switch));
+                let value = activation.form.evaluate_with(u, v, || disturb(ErrorSource::Rescale));
+                values.push(value + activation.form.gain() * disturb(ErrorSource::Switch));
             }
             gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
         }
         let disturbed =
-            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(Source::OutputWeight));
+            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(ErrorSource::OutputWeight));
         self.output_rows.iter().map(disturbed).collect()
     }
 

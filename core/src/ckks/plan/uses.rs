@@ -1,31 +1,31 @@
 //! Where the constants of polynomials are used.
 
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::activation::FormKind;
 use crate::ckks::ring::number::State;
 
 /// Where each constant of a polynomial is used (a sum's scale and level, or a factor's own scale), for `u` of a given
 /// state; and the state of the value.
 #[must_use]
-pub fn uses(kind: Kind, params: &ParameterSet, u: State) -> (Vec<State>, State) {
+pub fn uses(kind: FormKind, params: &ParameterSet, u: State) -> (Vec<State>, State) {
     let product = u.squared();
     let square = product.rescaled(params);
     // A factor that brings a term to a sum's scale.
     let factor = |sum: State, term: f64| State { scale: sum.scale / term, limbs: sum.limbs };
     match kind {
-        Kind::Product => (Vec::new(), square),
-        Kind::Square => (vec![u, square], square),
-        Kind::Cubic => {
+        FormKind::Product => (Vec::new(), square),
+        FormKind::Square => (vec![u, square], square),
+        FormKind::Cubic => {
             let last = square.squared();
             let value = last.rescaled(params);
             (vec![value, factor(last, u.scale), square, factor(product, u.scale)], value)
         }
-        Kind::Quartic => {
+        FormKind::Quartic => {
             let last = square.squared();
             let value = last.rescaled(params);
             (vec![factor(product, u.scale), square, factor(last, u.scale), value], value)
         }
-        Kind::Sextic => {
+        FormKind::Sextic => {
             let cube = State { scale: square.scale * u.scale, limbs: square.limbs };
             let inner = cube.rescaled(params);
             let last = inner.squared();

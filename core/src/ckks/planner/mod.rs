@@ -277,7 +277,7 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         Some(latency) => latency.memory_bytes(&network, &params.ckks),
         None => throughput_bytes(&network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
     };
-    let images = params.inputs_per_run() as u32;
+    let inputs = params.inputs_per_run() as u32;
     let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
     params.prediction = Prediction {
         disagreement: loss.disagreement,
@@ -285,8 +285,8 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         degree: degree.unwrap_or(0),
         thread_seconds_per_run: seconds,
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
-        input_bytes: EncryptedInput::file_bytes(&params, images),
-        output_bytes: EncryptedOutput::file_bytes(&params, images),
+        input_bytes: EncryptedInput::file_bytes(&params, inputs),
+        output_bytes: EncryptedOutput::file_bytes(&params, inputs),
         memory_bytes,
     };
     Ok(Plan { params, network, latency })

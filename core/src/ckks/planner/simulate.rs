@@ -3,7 +3,7 @@
 use crate::ckks::noise;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::polynomials::double;
-use crate::ckks::plan::polynomials::{PolynomialNetwork, Source};
+use crate::ckks::plan::polynomials::{ErrorSource, PolynomialNetwork};
 use crate::planning::random::Gaussian;
 
 /// Deviations of a slot's error, at the scale of fresh ciphertexts.
@@ -44,17 +44,18 @@ impl PolynomialNetwork {
     #[must_use]
     pub fn simulate(&self, input: &[f32], noise: &SlotNoise, seed: u64) -> Vec<f64> {
         let mut gaussian = Gaussian::new(seed);
-        let mut disturb = |source: Source| {
+        let mut disturb = |source: ErrorSource| {
             gaussian.next()
                 * match source {
-                    Source::Fresh => noise.fresh,
-                    Source::Rescale => noise.rescale,
-                    Source::Switch => noise.switch,
-                    Source::Weight => noise.weight,
-                    Source::OutputWeight => noise.output_weight,
+                    ErrorSource::Fresh => noise.fresh,
+                    ErrorSource::Rescale => noise.rescale,
+                    ErrorSource::Switch => noise.switch,
+                    ErrorSource::Weight => noise.weight,
+                    ErrorSource::OutputWeight => noise.output_weight,
                 }
         };
-        let input = double(input).into_iter().map(|x| x + disturb(Source::Fresh) + disturb(Source::Switch)).collect();
+        let input =
+            double(input).into_iter().map(|x| x + disturb(ErrorSource::Fresh) + disturb(ErrorSource::Switch)).collect();
         self.evaluate_with(input, &mut disturb)
     }
 }

@@ -22,8 +22,8 @@ pub struct GaloisKey {
 impl GaloisKey {
     /// The key with the automorphism's order of values.
     #[must_use]
-    pub fn new(context: &Ring, element: usize, key: SwitchKey) -> Self {
-        Self { order: context.automorphism_order(element), key }
+    pub fn new(ring: &Ring, element: usize, key: SwitchKey) -> Self {
+        Self { order: ring.automorphism_order(element), key }
     }
 
     /// Largest number of limbs that it rotates.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// Buffers kept at most for each thread; a polynomial has about as many in use.
 const KEPT_PER_THREAD: usize = 16;
 
-/// Free buffers of one context, for all threads, the one that has waited longest first.
+/// Free buffers of one ring, for all threads, the one that has waited longest first.
 #[derive(Default)]
 pub(in crate::ckks) struct Pool(Mutex<VecDeque<Vec<u32>>>);
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ckks::error::CkksError;
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, limbs_of_stages};
 use crate::ckks::plan::uses::uses;
@@ -22,7 +22,7 @@ pub struct LatencyStep {
     /// Of the values.
     pub result: State,
     /// The polynomials, if there are any.
-    pub kind: Option<Kind>,
+    pub kind: Option<FormKind>,
     /// What is rotated and multiplied, for people.
     pub steps: String,
 }

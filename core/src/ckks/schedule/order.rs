@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// How a node is scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Turn {
     /// Fetched right before its first reader.
     Source,
     /// Evaluated as soon as its operands exist: it takes their place.
@@ -30,7 +30,7 @@ pub struct Wave {
 /// An acyclic graph of nodes, numbered in the order in which they were added; operands may have higher numbers.
 #[derive(Default)]
 pub(in crate::ckks) struct Graph {
-    kinds: Vec<Kind>,
+    turns: Vec<Turn>,
     places: Vec<f64>,
     /// Operands of all nodes, one after the other, and where each node's end.
     operands: Vec<u32>,
@@ -40,21 +40,21 @@ pub(in crate::ckks) struct Graph {
 impl Graph {
     /// Adds a node without operands.
     pub fn source(&mut self, place: f64) {
-        self.push(Kind::Source, place, []);
+        self.push(Turn::Source, place, []);
     }
 
     /// Adds a sum of distinct nodes.
     pub fn sum(&mut self, operands: impl IntoIterator<Item = u32>) {
-        self.push(Kind::Sum, 0.0, operands);
+        self.push(Turn::Sum, 0.0, operands);
     }
 
     /// Adds a row that reads distinct nodes.
     pub fn row(&mut self, operands: impl IntoIterator<Item = u32>) {
-        self.push(Kind::Row, 0.0, operands);
+        self.push(Turn::Row, 0.0, operands);
     }
 
-    fn push(&mut self, kind: Kind, place: f64, operands: impl IntoIterator<Item = u32>) {
-        self.kinds.push(kind);
+    fn push(&mut self, turn: Turn, place: f64, operands: impl IntoIterator<Item = u32>) {
+        self.turns.push(turn);
         self.places.push(place);
         self.operands.extend(operands);
         self.ends.push(self.operands.len());
@@ -66,11 +66,11 @@ impl Graph {
     }
 
     fn is_source(&self, node: u32) -> bool {
-        self.kinds[node as usize] == Kind::Source
+        self.turns[node as usize] == Turn::Source
     }
 
     fn count(&self) -> u32 {
-        self.kinds.len() as u32
+        self.turns.len() as u32
     }
 
     /// Waves of `width` rows, less only where fewer are ready, that evaluate the roots and what they need. Roots never
@@ -103,7 +103,7 @@ impl Graph {
 
     /// Rows and sums that the roots need, each behind its operands.
     fn depth_first(&self, roots: Range<u32>) -> Vec<u32> {
-        let mut seen = vec![false; self.kinds.len()];
+        let mut seen = vec![false; self.turns.len()];
         let mut order = Vec::new();
         // A node is met twice: first its operands go on top of it, then it is done.
         let mut stack: Vec<(u32, bool)> = roots.rev().map(|root| (root, false)).collect();
@@ -131,9 +131,9 @@ struct Readers {
 
 impl Readers {
     fn new(graph: &Graph) -> Self {
-        let mut starts = vec![0; graph.kinds.len() + 1];
+        let mut starts = vec![0; graph.turns.len() + 1];
         graph.operands.iter().for_each(|&operand| starts[operand as usize + 1] += 1);
-        for node in 0..graph.kinds.len() {
+        for node in 0..graph.turns.len() {
             starts[node + 1] += starts[node];
         }
         let mut next = starts.clone();
@@ -171,7 +171,7 @@ struct Scheduler<'a> {
 
 impl<'a> Scheduler<'a> {
     fn new(graph: &'a Graph, readers: &'a Readers, order: &'a [u32], roots: Range<u32>) -> Self {
-        let mut rank = vec![None; graph.kinds.len()];
+        let mut rank = vec![None; graph.turns.len()];
         order.iter().enumerate().for_each(|(at, &node)| rank[node as usize] = Some(at));
         let computed = |&&operand: &&u32| !graph.is_source(operand);
         let missing: Vec<usize> =
@@ -181,7 +181,7 @@ impl<'a> Scheduler<'a> {
             .map(|node| readers.of(node).iter().filter(needed).count() + usize::from(roots.contains(&node)))
             .collect();
         let ready = (0..order.len()).filter(|&at| missing[order[at] as usize] == 0).collect();
-        let fetched = vec![false; graph.kinds.len()];
+        let fetched = vec![false; graph.turns.len()];
         Self { graph, readers, order, rank, missing, unread, fetched, ready, waves: Vec::new() }
     }
 
@@ -192,7 +192,7 @@ impl<'a> Scheduler<'a> {
                 && let Some(at) = self.ready.pop_first()
             {
                 let node = self.order[at];
-                rows += usize::from(self.graph.kinds[node as usize] == Kind::Row);
+                rows += usize::from(self.graph.turns[node as usize] == Turn::Row);
                 nodes.push(node);
             }
             let mut sums = self.emit(nodes);
@@ -220,8 +220,8 @@ impl<'a> Scheduler<'a> {
                 let Some(at) = self.rank[reader as usize] else { continue };
                 self.missing[reader as usize] -= 1;
                 if self.missing[reader as usize] == 0 {
-                    match self.graph.kinds[reader as usize] {
-                        Kind::Sum => sums.push(reader),
+                    match self.graph.turns[reader as usize] {
+                        Turn::Sum => sums.push(reader),
                         _ => _ = self.ready.insert(at),
                     }
                 }
@@ -266,7 +266,7 @@ mod tests {
     /// Checks that waves evaluate everything once, read only what is there, and drop it behind the last reader; the
     /// most that lives.
     fn check(graph: &Graph, waves: &[Wave], roots: Range<u32>) -> usize {
-        let mut state = vec![None; graph.kinds.len()];
+        let mut state = vec![None; graph.turns.len()];
         let (mut alive, mut most) = (0, 0);
         for wave in waves {
             for &node in &wave.nodes {

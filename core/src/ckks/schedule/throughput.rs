@@ -22,7 +22,7 @@ const OUTPUT_LIMBS: usize = 2;
 
 /// What a node of the computation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum Work {
     /// An element of the input.
     Input,
     /// A row of a stage's map, with its activation, or of the output's.
@@ -71,7 +71,7 @@ pub struct ThroughputSchedule {
     /// The linear maps of the stages, then the output's.
     pub maps: Vec<ScheduledMap>,
     /// What each node is.
-    pub tasks: Vec<Task>,
+    pub works: Vec<Work>,
     /// For each node scale and limbs of its value.
     pub states: Vec<State>,
     /// For each row of a stage scale and limbs of the polynomial's argument; of other nodes their own.
@@ -96,7 +96,7 @@ impl ThroughputSchedule {
         let outputs = network.value_count()..network.value_count() + network.output_rows.len();
         let fresh = State { scale: f64::from(params.scale_log2).exp2(), limbs: params.primes.len() };
         let mut nodes = Nodes {
-            tasks: vec![Task::Input; outputs.end],
+            works: vec![Work::Input; outputs.end],
             gains: vec![1.0; outputs.end],
             states: vec![fresh; outputs.end],
             arguments: vec![fresh; outputs.end],
@@ -107,7 +107,7 @@ impl ThroughputSchedule {
         for (at, rows) in network.maps().enumerate() {
             // At one level values of one channel have one scale.
             let channel_of = |source: u32| (channels[source as usize], nodes.states[source as usize].limbs);
-            let rows = SharedRows::new(&rows, nodes.tasks.len() as u32, channel_of);
+            let rows = SharedRows::new(&rows, nodes.works.len() as u32, channel_of);
             nodes.push_sums(at, &rows);
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
             let linear = nodes.settle(at, first, &rows, values, network, params)?;
@@ -115,16 +115,16 @@ impl ThroughputSchedule {
             first += values;
         }
         let mut graph = Graph::default();
-        for (node, task) in nodes.tasks.iter().enumerate() {
-            match *task {
-                Task::Input => graph.source(place(&network.input.shape, node)),
-                Task::Row { map, row } => graph.row(maps[map].reads(row)),
-                Task::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
+        for (node, work) in nodes.works.iter().enumerate() {
+            match *work {
+                Work::Input => graph.source(place(&network.input.shape, node)),
+                Work::Row { map, row } => graph.row(maps[map].reads(row)),
+                Work::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
             }
         }
         let waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
-        let Nodes { tasks, states, arguments, .. } = nodes;
-        Ok(Self { maps, tasks, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
+        let Nodes { works, states, arguments, .. } = nodes;
+        Ok(Self { maps, works, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
     /// Largest number of bytes that a run holds at one time: ciphertexts, what the device works on, and free buffers.
@@ -141,8 +141,8 @@ impl ThroughputSchedule {
         self.waves.iter().map(move |wave| {
             alive += wave.nodes.iter().map(|&node| bytes(self.states[node as usize])).sum::<u64>();
             // Sums of a map are there together before their polynomials are.
-            let argument = |&node: &u32| match self.tasks[node as usize] {
-                Task::Row { map, .. } => {
+            let argument = |&node: &u32| match self.works[node as usize] {
+                Work::Row { map, .. } => {
                     let rows = self.maps[map].offsets.len() / self.maps[map].values.max(1);
                     let before = self.arguments[node as usize];
                     rows as u64 * bytes(State { limbs: before.limbs + 1, ..before })
@@ -158,17 +158,17 @@ impl ThroughputSchedule {
     /// Node of the first value of a map.
     #[must_use]
     pub fn first_node(&self, map: usize) -> usize {
-        let inputs = self.tasks.iter().take_while(|&&task| task == Task::Input).count();
+        let inputs = self.works.iter().take_while(|&&work| work == Work::Input).count();
         inputs + self.maps[..map].iter().map(|map| map.values).sum::<usize>()
     }
 
     /// Neighbours of a wave that are alike: of one map and one level.
     pub fn groups<'n>(&self, nodes: &'n [u32]) -> impl Iterator<Item = &'n [u32]> {
         let alike = |&a: &u32, &b: &u32| {
-            let same = match (self.tasks[a as usize], self.tasks[b as usize]) {
-                (Task::Input, Task::Input) => true,
-                (Task::Row { map, .. }, Task::Row { map: other, .. }) => map == other,
-                (Task::Sum { map, .. }, Task::Sum { map: other, .. }) => map == other,
+            let same = match (self.works[a as usize], self.works[b as usize]) {
+                (Work::Input, Work::Input) => true,
+                (Work::Row { map, .. }, Work::Row { map: other, .. }) => map == other,
+                (Work::Sum { map, .. }, Work::Sum { map: other, .. }) => map == other,
                 _ => false,
             };
             same && self.arguments[a as usize].limbs == self.arguments[b as usize].limbs
@@ -179,7 +179,7 @@ impl ThroughputSchedule {
 
 /// What is known of the nodes while maps are added.
 struct Nodes {
-    tasks: Vec<Task>,
+    works: Vec<Work>,
     /// What a reader multiplies each node with on top of its own weight.
     gains: Vec<f64>,
     states: Vec<State>,
@@ -190,7 +190,7 @@ impl Nodes {
     fn push_sums(&mut self, map: usize, rows: &SharedRows) {
         for (group, members) in rows.groups.iter().enumerate() {
             let head = members[0] as usize;
-            self.tasks.push(Task::Sum { map, group });
+            self.works.push(Work::Sum { map, group });
             self.gains.push(self.gains[head]);
             self.states.push(self.states[head]);
             self.arguments.push(self.states[head]);
@@ -211,7 +211,7 @@ impl Nodes {
         let mut linear = Vec::with_capacity(values);
         for row in 0..values {
             let node = first + row;
-            self.tasks[node] = Task::Row { map, row };
+            self.works[node] = Work::Row { map, row };
             let reads = rows.reads(row, values);
             let lowest =
                 reads.iter().map(|&source| self.states[source as usize].limbs).min().ok_or(CkksError::Depth)?;
@@ -293,10 +293,10 @@ impl fmt::Display for ThroughputSchedule {
             write!(f, "wave {at:4}: ")?;
             for group in self.groups(&wave.nodes) {
                 let limbs = self.states[group[0] as usize].limbs;
-                match self.tasks[group[0] as usize] {
-                    Task::Input => write!(f, "{} inputs, ", group.len())?,
-                    Task::Row { map, .. } => write!(f, "{} rows of map {map} to {limbs} limbs, ", group.len())?,
-                    Task::Sum { map, .. } => write!(f, "{} sums of map {map}, ", group.len())?,
+                match self.works[group[0] as usize] {
+                    Work::Input => write!(f, "{} inputs, ", group.len())?,
+                    Work::Row { map, .. } => write!(f, "{} rows of map {map} to {limbs} limbs, ", group.len())?,
+                    Work::Sum { map, .. } => write!(f, "{} sums of map {map}, ", group.len())?,
                 }
             }
             let (most, behind) = (most as f64 / MEBIBYTE, behind as f64 / MEBIBYTE);

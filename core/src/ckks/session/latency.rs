@@ -13,7 +13,7 @@ use crate::ckks::error::CkksError;
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
 use crate::ckks::ops::{Constant, RnsOps};
 use crate::ckks::params::layout::Layout;
-use crate::ckks::plan::activation::Kind;
+use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::linear::{LinearMap, Mask};
 use crate::ckks::plan::polynomials::PolynomialNetwork;
@@ -53,7 +53,7 @@ struct PreparedMap<B: RnsOps> {
     /// For each ciphertext of the results its constants, at the scale of the result.
     bias: Vec<B::Plaintext>,
     /// The polynomials' kind, and each of their constants for each ciphertext of the output.
-    activation: Option<(Kind, Vec<Vec<B::Plaintext>>)>,
+    activation: Option<(FormKind, Vec<Vec<B::Plaintext>>)>,
 }
 
 /// Encodes numbers a slot of one ring for all lanes.
@@ -68,7 +68,7 @@ impl<B: RnsOps> Writer<'_, B> {
         let all: Vec<Complex> =
             slots.iter().flat_map(|&x| std::iter::repeat_n(Complex::new(x, 0.0), self.lanes)).collect();
         let coefficients = self.encoder.coefficients(&all, at.scale);
-        self.ring.load_plaintext(self.ring.context().plaintext(&coefficients, at.scale, at.limbs))
+        self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
     }
 
     /// One plaintext for each ciphertext of a layout.

@@ -89,17 +89,17 @@ impl<'a, B: RnsOps> Session<'a, B> {
     ) -> Result<(EncryptedOutput, Timings), CkksError> {
         let start = Instant::now();
         let (per_run, inputs) = (self.plan.params.ciphertexts_per_run().0, self.plan.params.inputs_per_run());
-        let (left, right) = (input.ciphertexts.len(), (input.images as usize).div_ceil(inputs) * per_run);
+        let (left, right) = (input.ciphertexts.len(), (input.inputs as usize).div_ceil(inputs) * per_run);
         if left != right || left == 0 {
             return Err(CkksError::Level { left, right });
         }
         let pass = |packed| Pass { packed, ciphertexts: &input.ciphertexts, inputs, per_run };
         let passes: Vec<Pass<'_, B>> = self.queues.iter().map(pass).collect();
-        let results = share(&passes, input.images as usize, progress)?;
+        let results = share(&passes, input.inputs as usize, progress)?;
         let ciphertexts = results.into_iter().flatten().flat_map(|(_, run)| run).map(Parts::new).collect();
         let timings = Timings { total: start.elapsed(), steps: Vec::new() };
-        let (fingerprint, images, batched) = (input.fingerprint, input.images, input.batched);
-        Ok((EncryptedOutput { fingerprint, images, batched, ciphertexts }, timings))
+        let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
+        Ok((EncryptedOutput { fingerprint, inputs, batched, ciphertexts }, timings))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::blocks::Weights;
-use crate::ckks::schedule::throughput::{Task, ThroughputSchedule};
+use crate::ckks::schedule::throughput::{ThroughputSchedule, Work};
 use crate::progress::Progress;
 
 /// A network with polynomials on a device, ready to run on batches of N/2 inputs: walks a [`ThroughputSchedule`].
@@ -95,7 +95,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             return Err(CkksError::Level { left, right });
         }
         progress.start("inference", schedule.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
-        let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.tasks.len()];
+        let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.works.len()];
         for wave in &schedule.waves {
             for nodes in schedule.groups(&wave.nodes) {
                 let results = self.evaluate(nodes, &values, inputs)?;
@@ -118,8 +118,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         inputs: &[SeededCiphertext],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
-        match self.schedule.tasks[first as usize] {
-            Task::Input => {
+        match self.schedule.works[first as usize] {
+            Work::Input => {
                 let fresh = self.schedule.states[first as usize];
                 let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
                 let batch = self.ring.upload_seeded(&seeded, fresh.scale)?;
@@ -128,9 +128,9 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                     None => Ok(batch),
                 }
             }
-            Task::Sum { map, .. } => {
-                let members = |&node: &u32| match self.schedule.tasks[node as usize] {
-                    Task::Sum { group, .. } => self.schedule.maps[map].groups[group].as_slice(),
+            Work::Sum { map, .. } => {
+                let members = |&node: &u32| match self.schedule.works[node as usize] {
+                    Work::Sum { group, .. } => self.schedule.maps[map].groups[group].as_slice(),
                     _ => &[],
                 };
                 let groups: Vec<Vec<&B::Ciphertext>> = nodes
@@ -139,7 +139,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                     .collect();
                 self.ring.sums(&groups)
             }
-            Task::Row { map, .. } => self.rows(map, nodes, values),
+            Work::Row { map, .. } => self.rows(map, nodes, values),
         }
     }
 
@@ -151,8 +151,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         values: &[Option<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
-        let row_of = |&node: &u32| match self.schedule.tasks[node as usize] {
-            Task::Row { row, .. } => row,
+        let row_of = |&node: &u32| match self.schedule.works[node as usize] {
+            Work::Row { row, .. } => row,
             _ => 0,
         };
         let elements: Vec<usize> = nodes.iter().map(row_of).collect();

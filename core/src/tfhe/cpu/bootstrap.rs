@@ -118,7 +118,7 @@ impl CpuBootstrapKey {
 #[derive(Clone, Copy)]
 struct Places<'a> {
     tables: &'a TableSet,
-    images: usize,
+    inputs: usize,
     first: usize,
     count: usize,
 }
@@ -183,11 +183,11 @@ impl BootstrapOps for CpuBackend {
         &self,
         key: &CpuBootstrapKey,
         tables: &TableSet,
-        images: usize,
+        inputs: usize,
         input: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let rows = tables.check_batch(&key.params, images, input.len(), out.len())?;
+        let rows = tables.check_batch(&key.params, inputs, input.len(), out.len())?;
         let shared = SharedMut(out.as_mut_ptr());
         let per_batch = batch_size(key, rows, self.threads());
         self.pool.install(|| {
@@ -196,7 +196,7 @@ impl BootstrapOps for CpuBackend {
                 |batch, task| {
                     let first = task * per_batch;
                     let count = per_batch.min(rows - first);
-                    let batch_tables = Places { tables, images, first, count };
+                    let batch_tables = Places { tables, inputs, first, count };
                     self.rotate_batch(key, &batch_tables, &input[first * key.params.small_row_words()..], batch);
                     self.extract(key, &batch_tables, batch, shared);
                 },
@@ -209,7 +209,7 @@ impl BootstrapOps for CpuBackend {
 impl CpuBackend {
     /// Blind rotation of the rows of one batch.
     fn rotate_batch(&self, key: &CpuBootstrapKey, places: &Places<'_>, input: &[u32], batch: &mut Batch) {
-        let Places { tables, images, first, count } = *places;
+        let Places { tables, inputs, first, count } = *places;
         let p = &key.params;
         let (size, columns, small) = (p.polynomial_size, key.shape.columns, p.small_row_words());
         let log2_steps = 2 * size as u32;
@@ -219,7 +219,7 @@ impl CpuBackend {
             let accumulator = &mut batch.accumulators[c * columns * size..][..columns * size];
             let (mask, body) = accumulator.split_at_mut((columns - 1) * size);
             mask.fill(0);
-            let table = tables.table(tables.table_of_value()[(first + c) / images]);
+            let table = tables.table(tables.table_of_value()[(first + c) / inputs]);
             let back = (2 * size - exponents[small - 1] as usize) % (2 * size);
             rotation::rotate(table, back, body);
         }
@@ -302,14 +302,14 @@ impl CpuBackend {
 
     /// Writes the constant coefficients to their rows.
     fn extract(&self, key: &CpuBootstrapKey, places: &Places<'_>, batch: &Batch, out: SharedMut) {
-        let Places { tables, images, first, count } = *places;
+        let Places { tables, inputs, first, count } = *places;
         let (size, columns) = (key.params.polynomial_size, key.shape.columns);
         let big = key.params.big_row_words();
         for c in 0..count {
-            let (value, image) = ((first + c) / images, (first + c) % images);
-            let row = tables.row_of_value()[value] as usize * images + image;
+            let (value, input) = ((first + c) / inputs, (first + c) % inputs);
+            let row = tables.row_of_value()[value] as usize * inputs + input;
             // SAFETY: rows of different values are distinct (`TableSet::new`) and inside the buffer (`check_batch`), tasks own
-            // different values and images.
+            // different values and inputs.
             let row = unsafe { out.slice(row * big, big) };
             rotation::extract_constant(&batch.accumulators[c * columns * size..][..columns * size], size, row);
         }

@@ -22,12 +22,12 @@ impl LinearOps for CpuBackend {
     fn affine(
         &self,
         map: &AffineMap,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let length = images * row_words;
+        let length = inputs * row_words;
         let picks = map.blocks.iter().flat_map(|block| &block.picks);
         let highest = picks.max().map_or(0, |&pick| pick as usize + 1);
         require("linear map, values", highest * length, values.len())?;
@@ -48,8 +48,8 @@ impl LinearOps for CpuBackend {
                             // buffer holds `rows * length` words.
                             let target = unsafe { shared.slice(row * length + start, width) };
                             accumulate(self.arch, target, weights, picks, values, length, start);
-                            for image in 0..images {
-                                let body = image * row_words + row_words - 1;
+                            for input in 0..inputs {
+                                let body = input * row_words + row_words - 1;
                                 if (start..start + width).contains(&body) {
                                     target[body - start] = target[body - start].wrapping_add(map.bias[row]);
                                 }

@@ -26,12 +26,12 @@ impl LinearOps for ReferenceBackend {
     fn affine(
         &self,
         map: &AffineMap,
-        images: usize,
+        inputs: usize,
         row_words: usize,
         values: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let length = images * row_words;
+        let length = inputs * row_words;
         require("linear map, output", map.rows * length, out.len())?;
         for word in 0..length {
             let column: Vec<u32> = values.chunks_exact(length).map(|row| row[word]).collect();
@@ -104,12 +104,12 @@ impl BootstrapOps for ReferenceBackend {
         &self,
         key: &ReferenceBootstrapKey,
         tables: &TableSet,
-        images: usize,
+        inputs: usize,
         input: &Vec<u32>,
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
         let p = &key.params;
-        let rows = tables.check_batch(p, images, input.len(), out.len())?;
+        let rows = tables.check_batch(p, inputs, input.len(), out.len())?;
         let (size, small, big) = (p.polynomial_size, p.small_row_words(), p.big_row_words());
         let fft = Fft::new(PolynomialSize(size));
         let glwe_size = GlweDimension(p.glwe_dimension).to_glwe_size();
@@ -125,7 +125,7 @@ impl BootstrapOps for ReferenceBackend {
             rotation::switch_modulus(&input[r * small..][..small], (2 * size).trailing_zeros(), &mut exponents);
             let mut accumulator =
                 GlweCiphertext::new(0_u64, glwe_size, PolynomialSize(size), CiphertextModulus::new_native());
-            let table = tables.table(tables.table_of_value()[r / images]);
+            let table = tables.table(tables.table_of_value()[r / inputs]);
             for (word, &entry) in accumulator.get_mut_body().as_mut().iter_mut().zip(table) {
                 *word = u64::from(entry) << 32;
             }
@@ -146,7 +146,7 @@ impl BootstrapOps for ReferenceBackend {
                 rotate_by_groups(key, &exponents, &mut accumulator, &fft, &mut buffers);
                 extract_lwe_sample_from_glwe_ciphertext(&accumulator, &mut to, MonomialDegree(0));
             }
-            let row = tables.row_of_value()[r / images] as usize * images + r % images;
+            let row = tables.row_of_value()[r / inputs] as usize * inputs + r % inputs;
             for (word, &wide) in out[row * big..][..big].iter_mut().zip(to.as_ref()) {
                 *word = (wide.wrapping_add(1 << 31) >> 32) as u32;
             }

@@ -7,7 +7,7 @@ use tfhe::core_crypto::prelude::*;
 
 use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
-use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
+use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Sealed, check_rest};
 use crate::tfhe::params::public::Params;
@@ -114,14 +114,6 @@ impl Sealed for SeededEvaluationKey {
     const KIND: Kind = Kind::EvaluationKey;
     const SCHEME: Scheme = Scheme::Tfhe;
     type Given = Params;
-
-    fn bound_to(params: &Params) -> Option<Binding> {
-        Some(params.binding())
-    }
-
-    fn binding(&self, params: &Params) -> Binding {
-        params.binding()
-    }
 
     fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

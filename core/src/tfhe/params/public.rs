@@ -4,6 +4,7 @@ use crate::files::params::REQUIRED_BITS;
 use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::Given;
 use serde::{Deserialize, Serialize};
 
 use crate::files::container::Binding;
@@ -105,6 +106,12 @@ pub struct Prediction {
     pub input_bytes: u64,
     /// Encrypted output file, one input.
     pub output_bytes: u64,
+}
+
+impl Given for Params {
+    fn bound_to(&self) -> Option<Binding> {
+        Some(self.binding())
+    }
 }
 
 impl Params {

@@ -22,13 +22,13 @@ pub struct AffineBlock {
     /// Terms of a row (may be 0: a constant row).
     pub terms: usize,
     /// Row-major `kernels x terms`.
-    #[serde(with = "crate::words")]
+    #[serde(with = "crate::word_bytes")]
     pub weights: Vec<i16>,
     /// Row-major `positions x terms`, indices in the flat value space.
-    #[serde(with = "crate::words")]
+    #[serde(with = "crate::word_bytes")]
     pub picks: Vec<u32>,
     /// Row-major `kernels x positions`: which output row each product is.
-    #[serde(with = "crate::words")]
+    #[serde(with = "crate::word_bytes")]
     pub targets: Vec<u32>,
     /// Number of weight vectors.
     pub kernels: usize,

@@ -3,18 +3,15 @@
 pub mod affine;
 pub mod table;
 
-use crate::tfhe::cost::CostModel;
-use crate::tfhe::plan::table::Table;
-use std::io::{self, Write};
-
 use serde::{Deserialize, Serialize};
 
-use crate::files::chunks::{Reader, encoded_bytes, read_encoded, write_encoded};
-use crate::files::container::{Binding, Fingerprint, FormatError, Kind};
+use crate::files::container::{Binding, Kind};
 use crate::files::scheme::Scheme;
-use crate::files::sealed::Sealed;
+use crate::files::sealed::Whole;
+use crate::tfhe::cost::CostModel;
 use crate::tfhe::params::public::Params;
 use crate::tfhe::plan::affine::AffineMap;
+use crate::tfhe::plan::table::Table;
 
 /// Deepest function expression that is accepted.
 const MAX_FUNCTION_DEPTH: usize = 64;
@@ -68,8 +65,17 @@ impl Plan {
         let body = postcard::to_allocvec(&(&self.stages, &self.output)).expect("plain data always serialises");
         blake3::hash(&body).to_hex().to_string()
     }
+}
 
-    fn check_all(&self) -> Result<(), String> {
+impl Whole for Plan {
+    const KIND: Kind = Kind::Plan;
+    const SCHEME: Scheme = Scheme::Tfhe;
+
+    fn own_binding(&self) -> Binding {
+        self.params.binding()
+    }
+
+    fn check_whole(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
         let mut values = self.params.input.tensor.len();
         for stage in &self.stages {
@@ -93,40 +99,6 @@ impl Plan {
     }
 }
 
-impl Sealed for Plan {
-    const KIND: Kind = Kind::Plan;
-    const SCHEME: Scheme = Scheme::Tfhe;
-    type Given = ();
-
-    fn bound_to((): &()) -> Option<Binding> {
-        None
-    }
-
-    fn binding(&self, (): &()) -> Binding {
-        self.params.binding()
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::NONE
-    }
-
-    fn body_bytes(&self, (): &()) -> u64 {
-        encoded_bytes(self)
-    }
-
-    fn write(&self, (): &(), out: &mut dyn Write) -> io::Result<()> {
-        write_encoded(self, out)
-    }
-
-    fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        read_encoded(body)
-    }
-
-    fn check(&self, (): &()) -> Result<(), FormatError> {
-        self.check_all().map_err(FormatError::Body)
-    }
-}
-
 impl CostModel {
     /// Thread-seconds of one input.
     #[must_use]
@@ -140,8 +112,11 @@ impl CostModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::chunks::Writer;
-    use crate::files::container::Header;
+    use std::io::Write;
+
+    use crate::files::chunks::{Reader, Writer};
+    use crate::files::container::{Fingerprint, Header};
+    use crate::files::sealed::Sealed;
     use proptest::prelude::*;
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::tfhe::params::public::Prediction;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::options::{Options, Planned};
-use crate::tfhe::planner::quantise::{Encoding, Scale, Source};
+use crate::tfhe::planner::quantise::{Encoding, Scale, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
 use crate::tfhe::planner::sizes::fill_sizes;
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics};
@@ -52,7 +52,7 @@ pub fn plan(
 ) -> Result<Planned, PlanError> {
     let grids = Grids::find(network, calibration, statistics).map_err(PlanError::Exact)?;
     let folded = vec![false; network.stages.len()];
-    let source = Source { network, folded: &folded, calibration, statistics };
+    let subject = Subject { network, folded: &folded, calibration, statistics };
     let words_seconds = 1e-9 * options.cost.linear_ns;
     let candidates = frontier(&options.cost, words_seconds, |p| (-grids.fail_log2(p).max(-1e6)).recip());
     let fails = |candidate: &Candidate| grids.fail_log2(&candidate.params);
@@ -65,7 +65,7 @@ pub fn plan(
     };
     let encoding =
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
-    let mut plan: Plan = source.assemble(&candidate.params, &encoding, MAX_WEIGHT);
+    let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     let loss = Judge::new(network, calibration, options.task).measure(&plan);
     let seconds = options.cost.plan_seconds(&plan);
     plan.params.prediction = Prediction {

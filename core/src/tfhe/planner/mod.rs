@@ -23,7 +23,7 @@ use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::fold::fold_kinks;
 use crate::tfhe::planner::products::products_as_squares;
-use crate::tfhe::planner::quantise::{Quantised, Settings, Source};
+use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
 use crate::tfhe::planner::statistics::Statistics;
 
@@ -49,17 +49,17 @@ pub fn plan(
         return Err(PlanError::PlainOutput { index });
     }
     progress.finish();
-    let source =
-        Source { network: &folded_network, folded: &folded, calibration: &calibration, statistics: &statistics };
+    let subject =
+        Subject { network: &folded_network, folded: &folded, calibration: &calibration, statistics: &statistics };
     if options.exact {
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
     }
-    let search = Search { source, options, judge: Judge::new(network, &calibration, options.task), progress };
+    let search = Search { subject, options, judge: Judge::new(network, &calibration, options.task), progress };
     search.run()
 }
 
 struct Search<'a> {
-    source: Source<'a>,
+    subject: Subject<'a>,
     options: &'a Options,
     judge: Judge<'a>,
     progress: &'a dyn Progress,
@@ -67,7 +67,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&self) -> Result<Planned, PlanError> {
-        let network = self.source.network;
+        let network = self.subject.network;
         let terms: usize =
             network.stages.iter().flat_map(|s| &s.rows).chain(&network.output_rows).map(|r| r.taps.len()).sum();
         let bootstraps = network.activation_count();
@@ -128,7 +128,7 @@ impl Search<'_> {
             input_noise_bound_log2: 4,
         };
         let settings = Settings { weight_bits: WEIGHT_BITS[0], tail_probability: self.tail_probability() };
-        let plan = self.source.quantise(&reference, &settings).plan;
+        let plan = self.subject.quantise(&reference, &settings).plan;
         let bootstrap = noise::bootstrap_variance(&reference);
         let inputs = plan.params.input.tensor.len();
         let maps = plan.stages.iter().skip(1).map(|stage| &stage.affine).chain(std::iter::once(&plan.output));
@@ -152,13 +152,13 @@ impl Search<'_> {
     }
 
     fn tail_probability(&self) -> f64 {
-        let activations = self.source.network.activation_count().max(1) as f64;
+        let activations = self.subject.network.activation_count().max(1) as f64;
         (0.1 * self.options.max_loss / activations).clamp(1e-9, 1e-4)
     }
 
     fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> (Quantised, Loss) {
         let settings = Settings { weight_bits, tail_probability: self.tail_probability() };
-        let quantised = self.source.quantise(&candidate.params, &settings);
+        let quantised = self.subject.quantise(&candidate.params, &settings);
         let loss = self.judge.measure(&quantised.plan);
         (quantised, loss)
     }

@@ -42,7 +42,7 @@ const OUTPUT_MARGIN: f64 = 2.0;
 const INPUT_MARGIN: f64 = 0.25;
 
 /// What to quantise, independent of parameters.
-pub struct Source<'a> {
+pub struct Subject<'a> {
     /// The network as it will be encoded, see [`crate::tfhe::planner::fold::fold_kinks`].
     pub network: &'a Network,
     /// Which stages use the whole turn.
@@ -136,7 +136,7 @@ struct Group {
     correlation: f64,
 }
 
-impl Source<'_> {
+impl Subject<'_> {
     /// Quantises for one parameter set.
     #[must_use]
     pub fn quantise(&self, tfhe: &ParameterSet, settings: &Settings) -> Quantised {
