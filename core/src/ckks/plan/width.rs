@@ -8,7 +8,7 @@ const WAVE_ROWS_PER_THREAD: usize = 16;
 /// Rows of a wave at the least, and at the most: so many share what is read of their operands.
 const WAVE_ROWS: [usize; 2] = [32, 128];
 /// Bytes of the sums of a wave, between those bounds.
-const WAVE_BYTES: usize = 3 << 25;
+const WAVE_BYTES: usize = 2 << 25;
 
 /// What a device holds and works on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
