@@ -1,6 +1,7 @@
 //! What the planners of both schemes share.
 
 pub mod calibration;
+pub mod confidence;
 pub mod error;
 pub mod judge;
 pub mod random;
