@@ -3,7 +3,7 @@
 use heman_core::either::planner::{Choice, Estimate};
 use serde_json::{Value, json};
 
-use super::bytes;
+use super::{bytes, loss, merge};
 
 /// The comparison, for people; empty where a scheme was asked for.
 pub fn text(choice: Option<&Choice>) -> String {
@@ -47,21 +47,19 @@ pub fn json(choice: Option<&Choice>) -> Value {
 }
 
 fn row(name: &str, estimate: &Estimate) -> String {
-    let loss = match estimate.disagreement {
-        Some(share) => format!("{:.2} %", 100.0 * share),
-        None => format!("(error {:.4} %)", 100.0 * estimate.relative_error),
-    };
+    let own = loss::percent(estimate.loss.expected);
+    let loss = if estimate.loss.disagreement.is_some() { own } else { format!("(error {own})") };
     let [key, input, output] = [estimate.evaluation_key_bytes, estimate.input_bytes, estimate.output_bytes].map(bytes);
     format!("{name:6} {loss:>20} {:>26.2} {key:>16} {input:>16} {output:>16}\n", estimate.thread_seconds)
 }
 
 fn estimate(estimate: &Estimate) -> Value {
-    json!({
-        "predicted_disagreement": estimate.disagreement,
-        "predicted_relative_error": estimate.relative_error,
+    let mut object = json!({
         "predicted_thread_seconds": estimate.thread_seconds,
         "evaluation_key_bytes": estimate.evaluation_key_bytes,
         "encrypted_input_bytes": estimate.input_bytes,
         "encrypted_output_bytes": estimate.output_bytes,
-    })
+    });
+    merge(&mut object, loss::json(&estimate.loss));
+    object
 }

@@ -9,13 +9,13 @@ use heman_core::ckks::schedule::throughput::ThroughputSchedule;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes};
+use super::{Layer, bytes, loss, merge};
 use crate::error::CliError;
 
 /// Parameters, packing and promises.
 pub fn params_json(params: &Params) -> Value {
     let (ckks, promised) = (&params.ckks, &params.prediction);
-    json!({
+    let mut object = json!({
         "scheme": "ckks",
         "log2_degree": ckks.log2_degree,
         "polynomial_size": 1_u64 << ckks.log2_degree,
@@ -28,8 +28,6 @@ pub fn params_json(params: &Params) -> Value {
         "inputs_per_run": params.inputs_per_run(),
         "rotation_keys": params.keys.rotation_limbs.len(),
         "polynomial_degree": promised.degree,
-        "predicted_disagreement": promised.disagreement,
-        "predicted_relative_error": promised.relative_error,
         "predicted_noise": params.output.noise,
         "predicted_thread_seconds_per_run": promised.thread_seconds_per_run,
         "predicted_thread_seconds_per_input": promised.thread_seconds_per_run / params.inputs_per_run() as f64,
@@ -42,7 +40,9 @@ pub fn params_json(params: &Params) -> Value {
         "input_high": params.input.high,
         "output": params.output.tensor,
         "client_ops": params.output.client_ops,
-    })
+    });
+    merge(&mut object, loss::json(&promised.loss));
+    object
 }
 
 /// Parameters, packing and promises, for people.
@@ -53,14 +53,7 @@ pub fn params_text(params: &Params) -> String {
         Packing::Latency { lanes: 1, .. } => "latency: one input a run, over all slots".to_string(),
         Packing::Latency { lanes, .. } => format!("latency: {lanes} inputs a run, interleaved"),
     };
-    let loss = match promised.disagreement {
-        Some(share) => format!(
-            "{:.2} % of decisions change, logits are off by {:.1} %",
-            100.0 * share,
-            100.0 * promised.relative_error
-        ),
-        None => format!("outputs are off by {:.4} %", 100.0 * promised.relative_error),
-    };
+    let loss = loss::text(&promised.loss);
     format!(
         "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod ckks;
+pub mod loss;
 pub mod tfhe;
 
 use std::io::Write;

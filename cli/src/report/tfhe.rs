@@ -7,7 +7,7 @@ use heman_core::tfhe::params::set::bits;
 use heman_core::tfhe::plan::Plan;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes, merge};
+use super::{Layer, bytes, loss, merge};
 
 /// How many bits of the key a step takes, if it is more than one.
 pub fn grouping(p: &ParameterSet) -> String {
@@ -43,8 +43,6 @@ pub fn params_json(params: &Params) -> Value {
         &mut object,
         json!({
             "p_fail_log2": promised.p_fail_log2,
-            "predicted_disagreement": promised.disagreement,
-            "predicted_relative_error": promised.relative_error,
             "predicted_thread_seconds_per_input": promised.thread_seconds_per_input,
             "bootstraps_per_input": promised.bootstraps,
             "evaluation_key_bytes": promised.evaluation_key_bytes,
@@ -57,6 +55,7 @@ pub fn params_json(params: &Params) -> Value {
             "client_ops": params.output.client_ops,
         }),
     );
+    merge(&mut object, loss::json(&promised.loss));
     object
 }
 
@@ -64,14 +63,7 @@ pub fn params_json(params: &Params) -> Value {
 pub fn params_text(params: &Params) -> String {
     let p = &params.tfhe;
     let promised = &params.prediction;
-    let loss = match promised.disagreement {
-        Some(share) => format!(
-            "{:.2} % of decisions change, logits are off by {:.1} %",
-            100.0 * share,
-            100.0 * promised.relative_error
-        ),
-        None => format!("outputs are off by {:.3} %", 100.0 * promised.relative_error),
-    };
+    let loss = loss::text(&promised.loss);
     let risk = if promised.bootstraps == 0 {
         String::new()
     } else {

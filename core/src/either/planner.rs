@@ -5,6 +5,7 @@ use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
+use crate::planning::judge::Loss;
 use crate::progress::Progress;
 use crate::tfhe;
 use crate::tfhe::planner::options::Planned;
@@ -48,10 +49,8 @@ pub enum Choice {
 /// What a plan promises for one batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
-    /// Share of calibration inputs whose decision changes, for classifiers.
-    pub disagreement: Option<f64>,
-    /// Root mean square of the output error over that of the output.
-    pub relative_error: f64,
+    /// What new inputs lose.
+    pub loss: Loss,
     /// Thread-seconds of the batch.
     pub thread_seconds: f64,
     /// Evaluation key file.
@@ -67,8 +66,7 @@ impl Estimate {
         let promised = &plan.params.prediction;
         let batch = batch as u64;
         Self {
-            disagreement: promised.disagreement,
-            relative_error: promised.relative_error,
+            loss: promised.loss,
             thread_seconds: promised.thread_seconds_per_input * batch as f64,
             evaluation_key_bytes: promised.evaluation_key_bytes,
             input_bytes: promised.input_bytes * batch,
@@ -80,8 +78,7 @@ impl Estimate {
         let promised = &plan.params.prediction;
         let runs = batch.div_ceil(plan.params.inputs_per_run()) as u64;
         Self {
-            disagreement: promised.disagreement,
-            relative_error: promised.relative_error,
+            loss: promised.loss,
             thread_seconds: promised.thread_seconds_per_run * runs as f64,
             evaluation_key_bytes: promised.evaluation_key_bytes,
             input_bytes: promised.input_bytes * runs,

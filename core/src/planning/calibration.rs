@@ -23,6 +23,15 @@ impl Calibration {
         Self::trace(network, inputs, |_| (), |(), _, _, _| ()).0
     }
 
+    /// The same for some of the inputs.
+    #[must_use]
+    pub fn subset(&self, inputs: &[usize]) -> Self {
+        let of = |all: &[Vec<f64>]| -> Vec<Vec<f64>> { inputs.iter().map(|&input| all[input].clone()).collect() };
+        let (inputs, outputs) = (of(&self.inputs), of(&self.outputs));
+        let (input_range, output_range) = ranges(&inputs, &outputs, self.output_range.len());
+        Self { inputs, outputs, input_range, output_range }
+    }
+
     /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it
     /// is called with what `start` gave for the input's number, and with stage, row and argument in the order of
     /// evaluation.
@@ -39,10 +48,15 @@ impl Calibration {
             (output, trace)
         };
         let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = inputs.par_iter().enumerate().map(evaluate).unzip();
-        let input_range = range(inputs.iter().flatten().copied());
-        let output_range = (0..network.output.len()).map(|o| range(outputs.iter().map(|y| y[o]))).collect();
+        let (input_range, output_range) = ranges(&inputs, &outputs, network.output.len());
         (Self { inputs, outputs, input_range, output_range }, traces)
     }
+}
+
+/// Range of all input elements, and of each output element.
+fn ranges(inputs: &[Vec<f64>], outputs: &[Vec<f64>], width: usize) -> ((f64, f64), Vec<(f64, f64)>) {
+    let outputs = (0..width).map(|o| range(outputs.iter().map(|y| y[o]))).collect();
+    (range(inputs.iter().flatten().copied()), outputs)
 }
 
 fn range(mut values: impl Iterator<Item = f64>) -> (f64, f64) {

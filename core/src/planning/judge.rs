@@ -1,16 +1,33 @@
-//! What noise and approximation do to the outputs of the calibration inputs.
+//! What approximation, quantisation and noise do to the outputs of inputs that nothing was fitted to.
+//!
+//! Planners fit polynomials, ranges and scales to calibration data. A plan is judged by models that are fitted in the
+//! same way without one fold of the data each, on that fold (see [`crate::planning::folds`]). What comes out is an
+//! estimate for new inputs, and a bound on it that holds with 95 % confidence whatever the estimate assumes.
 
-use crate::planning::calibration::Calibration;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::model::client_op::ClientOp;
-use crate::model::client_op::argmax;
+use crate::model::client_op::{ClientOp, argmax};
 use crate::model::network::Network;
+use crate::planning::calibration::Calibration;
+use crate::planning::confidence::upper_95;
+use crate::planning::folds::Folds;
+use crate::planning::margins::{Rival, expected_share};
 
 /// At most so many simulated inferences judge one candidate.
 const MAX_RUNS: usize = 2000;
 /// At most so many terms are simulated for one candidate.
 const MAX_SIMULATED_TERMS: usize = 1 << 34;
+/// Inputs that an error is measured on.
+const ERROR_INPUTS: usize = 200;
+/// Competing values of a decision that are looked at, nearest first.
+const RIVALS: usize = 8;
+/// Decisions of one input whose margins are kept.
+const MARGINS_PER_INPUT: usize = 64;
+/// Probability below which a count contradicts the margins' estimate.
+const CONTRADICTION: f64 = 0.05;
+/// Normal quantile of 95 %.
+const NORMAL_95: f64 = 1.645;
 
 /// What the model's output is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,34 +41,47 @@ pub enum Task {
     Regress,
 }
 
-/// What noise and quantisation did to the calibration inputs' outputs.
-#[derive(Clone, Copy, Debug)]
+/// What an encrypted evaluation loses on inputs like the calibration data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Loss {
-    /// Share of inputs whose argmax differs, for classifiers.
+    /// Share of held-out inputs whose decision changes, counted; for classifiers.
     pub disagreement: Option<f64>,
-    /// Standard error of that share as an estimate for other inputs of the same kind.
-    pub standard_error: f64,
-    /// Root mean square error over the root mean square of the centred output.
+    /// Root mean square error over the root mean square of the centred output, on held-out inputs.
     pub relative_error: f64,
+    /// The loss to expect on a new input: the probability that its decision changes, or the relative error.
+    pub expected: f64,
+    /// Upper bound of that loss at 95 % confidence; none where the data cannot bound it.
+    pub upper_95: Option<f64>,
 }
 
-impl Loss {
-    /// The number that the budget bounds: the share with its standard error, so that new inputs stay within it too.
-    #[must_use]
-    pub fn decisive(&self) -> f64 {
-        self.disagreement.map_or(self.relative_error, |share| share + self.standard_error)
-    }
+/// What a decision is.
+#[derive(Clone, Debug, PartialEq)]
+enum Decision {
+    /// The index of the largest value along an axis.
+    Largest(usize),
+    /// On which side of a threshold each value lies; none for values that decide nothing.
+    Side(Vec<Option<f64>>),
 }
 
 /// Judges plans on the calibration inputs.
 pub(crate) struct Judge<'a> {
     calibration: &'a Calibration,
-    class_axis: Option<usize>,
+    folds: &'a Folds,
+    decision: Option<Decision>,
     shape: &'a [usize],
 }
 
+/// What one run gave.
+pub(crate) struct Observation {
+    input: usize,
+    changed: f64,
+    squared_error: f64,
+    decisions: Vec<Vec<Rival>>,
+}
+
 impl<'a> Judge<'a> {
-    pub(crate) fn new(network: &'a Network, calibration: &'a Calibration, task: Task) -> Self {
+    pub(crate) fn new(network: &'a Network, calibration: &'a Calibration, folds: &'a Folds, task: Task) -> Self {
         let shape = &network.output.shape;
         let ends = network.client_ops.first().map(|op| match *op {
             ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
@@ -65,46 +95,145 @@ impl<'a> Judge<'a> {
             Task::Classify => ends.or(vector),
             Task::Auto => ends.or(vector.filter(|_| looks_like_classes)),
         };
-        Self { calibration, class_axis, shape }
+        let decision = class_axis.map(Decision::Largest);
+        let decision = decision
+            .or_else(|| (task == Task::Classify).then(|| Decision::Side(vec![Some(0.0); network.output.len()])));
+        Self { calibration, folds, decision, shape }
     }
 
-    /// Judges whatever gives an output for an input and a seed, with so many terms, classifiers at most `repeats` times
-    /// an input.
-    pub(crate) fn judge(&self, terms: usize, repeats: usize, run: impl Fn(&[f32], u64) -> Vec<f64> + Sync) -> Loss {
+    /// Whether decisions are judged, not errors.
+    pub(crate) fn decides(&self) -> bool {
+        self.decision.is_some()
+    }
+
+    /// The folds, each by its number; one that holds nothing out where nothing can be.
+    pub(crate) fn fold_numbers(&self) -> std::ops::Range<usize> {
+        0..self.folds.count().max(1)
+    }
+
+    /// The inputs that a fold's model is fitted to.
+    pub(crate) fn kept(&self, fold: usize) -> Vec<usize> {
+        if self.folds.count() == 0 { (0..self.calibration.inputs.len()).collect() } else { self.folds.kept(fold) }
+    }
+
+    /// Runs whatever gives an output for an input and a seed, with so many terms, on the inputs that the fold holds
+    /// out, for decisions at most `repeats` times an input.
+    pub(crate) fn observe(
+        &self,
+        fold: usize,
+        terms: usize,
+        repeats: usize,
+        run: impl Fn(&[f32], u64) -> Vec<f64> + Sync,
+    ) -> Vec<Observation> {
         let inputs = &self.calibration.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
-        let runs = if self.class_axis.is_some() {
+        let runs = if self.decides() {
             affordable.min(repeats * inputs.len())
         } else {
-            affordable.min(inputs.len()).min(200)
+            affordable.min(inputs.len()).min(ERROR_INPUTS)
         };
-        let results: Vec<(usize, usize, f64)> = (0..runs)
-            .into_par_iter()
-            .map(|at| {
-                let index = (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
-                let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
-                let got = run(&input, at as u64 ^ 0x5eed);
-                let want = &self.calibration.outputs[index];
-                let error: f64 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
-                let (differ, total) = self.class_axis.map_or((0, 1), |axis| {
-                    let (a, b) = (argmax(&got, self.shape, axis), argmax(want, self.shape, axis));
-                    (a.iter().zip(&b).filter(|(a, b)| a != b).count(), a.len())
-                });
-                (differ, total, error)
-            })
-            .collect();
-        let differ: usize = results.iter().map(|r| r.0).sum();
-        let total: usize = results.iter().map(|r| r.1).sum();
-        let error = results.iter().map(|r| r.2).sum::<f64>() / runs as f64;
-        let power = centred_power(&self.calibration.outputs).max(f64::MIN_POSITIVE);
-        let share = differ as f64 / total as f64;
-        let decisions = (total / runs.max(1) * runs.min(inputs.len())).max(1) as f64;
-        Loss {
-            disagreement: self.class_axis.map(|_| share),
-            standard_error: (share * (1.0 - share) / decisions).sqrt(),
-            relative_error: (error / power).sqrt(),
-        }
+        let index_of = |at: usize| (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
+        let own = |&at: &usize| self.folds.count() == 0 || self.folds.of(index_of(at)) == fold;
+        let own: Vec<usize> = (0..runs).filter(own).collect();
+        let observe = |at: usize| {
+            let index = index_of(at);
+            let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
+            self.compare(index, &run(&input, at as u64 ^ 0x5eed))
+        };
+        own.into_par_iter().map(observe).collect()
     }
+
+    fn compare(&self, input: usize, got: &[f64]) -> Observation {
+        let want = &self.calibration.outputs[input];
+        let squared_error = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
+        let (mut changes, mut total, mut decisions) = (0, 0, Vec::new());
+        match &self.decision {
+            None => {}
+            Some(Decision::Largest(axis)) => {
+                let (ours, theirs) = (argmax(got, self.shape, *axis), argmax(want, self.shape, *axis));
+                changes = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
+                total = ours.len();
+                decisions = self.rivals(*axis, &theirs, got, want);
+            }
+            Some(Decision::Side(thresholds)) => {
+                for ((&threshold, &g), &w) in thresholds.iter().zip(got).zip(want) {
+                    let Some(threshold) = threshold else { continue };
+                    total += 1;
+                    changes += usize::from((g > threshold) != (w > threshold));
+                    if decisions.len() < MARGINS_PER_INPUT {
+                        let towards = if w > threshold { w - g } else { g - w };
+                        decisions.push(vec![Rival { margin: (w - threshold).abs(), error: towards }]);
+                    }
+                }
+            }
+        }
+        Observation { input, changed: f64::from(changes as u32) / total.max(1) as f64, squared_error, decisions }
+    }
+
+    /// What competes with the largest entry along the axis, at some of the other axes' positions.
+    fn rivals(&self, axis: usize, largest: &[usize], got: &[f64], want: &[f64]) -> Vec<Vec<Rival>> {
+        let length = self.shape[axis];
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let step = largest.len().div_ceil(MARGINS_PER_INPUT).max(1);
+        let decision = |position: usize| {
+            let at = |class: usize| (position / inner * length + class) * inner + position % inner;
+            let top = at(largest[position]);
+            let rival = |class: usize| {
+                let margin = want[top] - want[at(class)];
+                Rival { margin, error: margin - (got[top] - got[at(class)]) }
+            };
+            let others = (0..length).filter(|&class| class != largest[position]);
+            let mut rivals: Vec<Rival> = others.map(rival).collect();
+            rivals.sort_unstable_by(|a, b| a.margin.total_cmp(&b.margin));
+            rivals.truncate(RIVALS);
+            rivals
+        };
+        (0..largest.len()).step_by(step).map(decision).collect()
+    }
+
+    /// What the observations of all folds say.
+    pub(crate) fn conclude(&self, observations: &[Observation]) -> Loss {
+        let runs = observations.len().max(1) as f64;
+        let inputs = {
+            let mut seen: Vec<usize> = observations.iter().map(|observation| observation.input).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            seen.len()
+        };
+        let held_out = if self.folds.count() == 0 { 0 } else { inputs };
+        let power = centred_power(&self.calibration.outputs).max(f64::MIN_POSITIVE);
+        let errors: Vec<f64> = observations.iter().map(|observation| observation.squared_error / power).collect();
+        let mean = errors.iter().sum::<f64>() / runs;
+        let relative_error = mean.sqrt();
+        if !self.decides() {
+            let variance = errors.iter().map(|error| (error - mean) * (error - mean)).sum::<f64>() / runs;
+            // Few inputs tell little of the variance either.
+            let few = held_out as f64 / (held_out as f64 - 1.0);
+            let upper = (mean + NORMAL_95 * few * (variance / held_out as f64).sqrt()).sqrt();
+            let upper_95 = (held_out > 1).then_some(upper);
+            return Loss { disagreement: None, relative_error, expected: relative_error, upper_95 };
+        }
+        let share = observations.iter().map(|observation| observation.changed).sum::<f64>() / runs;
+        let decisions: Vec<Vec<Rival>> =
+            observations.iter().flat_map(|observation| observation.decisions.iter().cloned()).collect();
+        let told = expected_share(&decisions);
+        let count = share * inputs as f64;
+        let expected =
+            if at_least(count.floor() as usize, told * inputs as f64) < CONTRADICTION { share } else { told };
+        let upper = upper_95(share * held_out as f64, held_out as u64).max(expected);
+        Loss { disagreement: Some(share), relative_error, expected, upper_95: Some(upper) }
+    }
+}
+
+/// Probability that a Poisson variable of that mean is at least `count`.
+fn at_least(count: usize, mean: f64) -> f64 {
+    let mut term = (-mean).exp();
+    let mut below = 0.0;
+    for at in 0..count {
+        below += term;
+        term *= mean / (at + 1) as f64;
+    }
+    (1.0 - below).max(0.0)
 }
 
 /// Mean squared norm of the outputs around their mean; around zero where there is one output only.

@@ -3,5 +3,7 @@
 pub mod calibration;
 pub mod confidence;
 pub mod error;
+pub mod folds;
 pub mod judge;
+pub mod margins;
 pub mod random;

@@ -13,6 +13,7 @@ use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
+use crate::planning::judge::Loss;
 
 /// Most rotations that a client makes keys for.
 const MOST_ROTATIONS: usize = 1024;
@@ -74,10 +75,8 @@ pub struct OutputEncoding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
-    /// Share of calibration inputs whose argmax differs from the plaintext's; null if not a classifier.
-    pub disagreement: Option<f64>,
-    /// Root mean square of the output error over that of the output, polynomials and noise together.
-    pub relative_error: f64,
+    /// What new inputs lose, simulated with noise.
+    pub loss: Loss,
     /// Largest degree of a polynomial; 0 without any.
     pub degree: usize,
     /// Thread-seconds of one run on the machine that planned.

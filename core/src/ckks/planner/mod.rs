@@ -5,6 +5,8 @@ pub mod fit;
 pub mod least_squares;
 pub mod simulate;
 
+use rayon::prelude::*;
+
 use crate::ckks::cost::CkksCost;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
@@ -27,6 +29,7 @@ use crate::files::scheme::Scheme;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
+use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Loss, Task};
 use crate::progress::Progress;
 
@@ -74,35 +77,57 @@ pub fn plan(
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let judge = Judge::new(network, &statistics, options.task);
-    let polynomials = fit(network, calibration, &judge, options.max_loss, progress)?;
+    let folds = Folds::new(&statistics.inputs);
+    let judge = Judge::new(network, &statistics, &folds, options.task);
+    let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
     let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
-    let loss = judge.judge(polynomials.term_count(), 1, |input, seed| polynomials.simulate(input, &noise, seed));
+    let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed));
     let (low, high) = statistics.input_range;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     finish(polynomials, chosen, &loss, (low - margin, high + margin))
 }
 
-/// The polynomials of least degree that keep the loss within its budget.
+/// Polynomials fitted to all inputs, and for each fold those fitted without it.
+struct Fitted {
+    polynomials: PolynomialNetwork,
+    held_out: Vec<PolynomialNetwork>,
+}
+
+/// Judges what a run of each fold's polynomials gives for the inputs that they were not fitted to.
+fn judge_folds(
+    judge: &Judge<'_>,
+    held_out: &[PolynomialNetwork],
+    run: impl Fn(&PolynomialNetwork, &[f32], u64) -> Vec<f64> + Sync,
+) -> Loss {
+    let observe = |(fold, polynomials): (usize, &PolynomialNetwork)| {
+        judge.observe(fold, polynomials.term_count(), 1, |input, seed| run(polynomials, input, seed))
+    };
+    judge.conclude(&held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
+}
+
+/// The polynomials of least degree that keep the loss on new inputs within its budget.
 fn fit(
     network: &Network,
     calibration: &[Vec<f32>],
     judge: &Judge<'_>,
     max_loss: f64,
     progress: &dyn Progress,
-) -> Result<PolynomialNetwork, PlanError> {
+) -> Result<Fitted, PlanError> {
     let mut best = f64::INFINITY;
     for degree in DEGREES {
-        let polynomials = PolynomialNetwork::fit(network, calibration, degree);
-        let loss = judge.judge(polynomials.term_count(), 1, |input, _| polynomials.evaluate(input));
-        let own = loss.disagreement.unwrap_or(loss.relative_error);
+        let without = |fold: usize| {
+            let kept: Vec<Vec<f32>> = judge.kept(fold).into_iter().map(|input| calibration[input].clone()).collect();
+            PolynomialNetwork::fit(network, &kept, degree)
+        };
+        let held_out: Vec<PolynomialNetwork> = judge.fold_numbers().into_par_iter().map(without).collect();
+        let loss = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
         progress.advance(1);
-        if own <= max_loss {
-            return Ok(polynomials);
+        if loss.expected <= max_loss {
+            return Ok(Fitted { polynomials: PolynomialNetwork::fit(network, calibration, degree), held_out });
         }
-        best = best.min(own);
+        best = best.min(loss.expected);
     }
     Err(PlanError::Polynomials { max_loss, best })
 }
@@ -280,8 +305,7 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
     let inputs = params.inputs_per_run() as u32;
     let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
     params.prediction = Prediction {
-        disagreement: loss.disagreement,
-        relative_error: loss.relative_error,
+        loss: *loss,
         degree: degree.unwrap_or(0),
         thread_seconds_per_run: seconds,
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),

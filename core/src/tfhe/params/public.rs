@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::container::Binding;
 use crate::model::client_op::ClientOp;
 use crate::model::network::TensorInfo;
+use crate::planning::judge::Loss;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::params::set::bits;
 
@@ -89,11 +90,8 @@ impl OutputEncoding {
 pub struct Prediction {
     /// Bits of security by the stricter curve.
     pub security_bits: f64,
-    /// Share of calibration inputs whose argmax differs from the plaintext's, simulated with noise; null if not a
-    /// classifier.
-    pub disagreement: Option<f64>,
-    /// Root mean square of the output error over that of the output, simulated with noise on the calibration data.
-    pub relative_error: f64,
+    /// What new inputs lose, simulated with noise.
+    pub loss: Loss,
     /// log2 of the failure probability of one bootstrap; in real mode of leaving the torus interval.
     pub p_fail_log2: f64,
     /// Bootstraps an input.

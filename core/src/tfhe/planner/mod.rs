@@ -11,7 +11,9 @@ pub mod simulate;
 mod sizes;
 pub mod statistics;
 
+use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
+use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Loss};
 use crate::tfhe::planner::options::{Options, Planned};
 use crate::tfhe::planner::sizes::fill_sizes;
@@ -25,10 +27,13 @@ use crate::tfhe::planner::fold::fold_kinks;
 use crate::tfhe::planner::products::products_as_squares;
 use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
-use crate::tfhe::planner::statistics::Statistics;
+use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces};
 
 /// Widths of weights that are tried, in bits.
 const WEIGHT_BITS: [u32; 3] = [8, 12, 16];
+
+/// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
+const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
 
 /// Derives parameters and plan.
 ///
@@ -44,22 +49,81 @@ pub fn plan(
     progress.start("calibrating", 1);
     let network = &products_as_squares(network);
     let (folded_network, folded) = fold_kinks(network);
-    let (calibration, statistics) = Statistics::collect(network, &folded_network, calibration);
+    let (calibration, traces) = Traces::collect(network, &folded_network, calibration);
     if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
+    let all: Vec<usize> = (0..calibration.inputs.len()).collect();
+    let statistics = traces.statistics(network, &all);
     progress.finish();
-    let subject =
-        Subject { network: &folded_network, folded: &folded, calibration: &calibration, statistics: &statistics };
     if options.exact {
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
     }
-    let search = Search { subject, options, judge: Judge::new(network, &calibration, options.task), progress };
-    search.run()
+    let folds = Folds::new(&calibration.inputs);
+    let judge = Judge::new(network, &calibration, &folds, options.task);
+    let kept: Vec<Vec<usize>> = judge.fold_numbers().map(|fold| judge.kept(fold)).collect();
+    let of_folds: Vec<(Calibration, Statistics)> =
+        kept.iter().map(|kept| (calibration.subset(kept), traces.statistics(network, kept))).collect();
+    let subject =
+        |calibration, statistics| Subject { network: &folded_network, folded: &folded, calibration, statistics };
+    let held_out: Vec<Subject<'_>> =
+        of_folds.iter().map(|(calibration, statistics)| subject(calibration, statistics)).collect();
+    let margins = Margins::find(network, &traces, &of_folds, &kept, tail_probability(network, options));
+    let subject = subject(&calibration, &statistics);
+    Search { subject, held_out, margins, options, judge, progress }.run()
+}
+
+/// Probability that one table input leaves its range, such that all together cost a tenth of the budget.
+fn tail_probability(network: &Network, options: &Options) -> f64 {
+    let activations = network.activation_count().max(1) as f64;
+    (0.1 * options.max_loss / activations).clamp(1e-9, 1e-4)
+}
+
+/// How much wider than the tails say the ranges of tables are.
+#[derive(Clone, Copy, Debug)]
+struct Margins {
+    tail_probability: f64,
+    widening: f64,
+    /// Share of held-out table inputs beyond the ranges of their fold, or what so many can tell at the least.
+    share: f64,
+}
+
+impl Margins {
+    /// The least widening for which inputs leave the ranges of the folds that hold them out as seldom as the tails
+    /// promise.
+    fn find(
+        network: &Network,
+        traces: &Traces,
+        folds: &[(Calibration, Statistics)],
+        kept: &[Vec<usize>],
+        tail_probability: f64,
+    ) -> Self {
+        let mut margins = Self { tail_probability, widening: WIDENINGS[0], share: 0.0 };
+        for widening in WIDENINGS {
+            let (mut outside, mut total) = (0, 0);
+            for ((_, statistics), kept) in folds.iter().zip(kept) {
+                let range = |range: &ChannelRange| range.widened(tail_probability, widening);
+                let ranges: Vec<Vec<(f64, f64)>> =
+                    statistics.channels.iter().map(|channels| channels.iter().map(range).collect()).collect();
+                let held_out = traces.others(kept);
+                let (more_outside, more) = traces.outside(network, &held_out, &ranges);
+                (outside, total) = (outside + more_outside, total + more);
+            }
+            margins.widening = widening;
+            margins.share = outside as f64 / total.max(1) as f64;
+            if margins.share <= tail_probability {
+                break;
+            }
+        }
+        margins
+    }
 }
 
 struct Search<'a> {
     subject: Subject<'a>,
+    /// The same, fitted without one fold of the inputs each.
+    held_out: Vec<Subject<'a>>,
+    margins: Margins,
     options: &'a Options,
     judge: Judge<'a>,
     progress: &'a dyn Progress,
@@ -88,19 +152,20 @@ impl Search<'_> {
             let (mut low, mut high) = (0, most_precise + 1);
             while low < high {
                 let middle = (low + high) / 2;
-                let (quantised, loss) = self.attempt(&candidates[middle], weight_bits);
-                trials.push((candidates[middle], loss.decisive()));
-                best_loss = best_loss.min(loss.decisive());
+                let loss = self.attempt(&candidates[middle], weight_bits);
+                trials.push((candidates[middle], loss.expected));
+                best_loss = best_loss.min(loss.expected);
                 self.progress.advance(1);
-                if loss.decisive() <= self.options.max_loss {
+                if loss.expected <= self.options.max_loss {
                     high = middle;
-                    chosen = Some((quantised, loss));
+                    chosen = Some(loss);
                 } else {
                     low = middle + 1;
                 }
             }
-            if let Some((quantised, loss)) = chosen {
+            if let Some(loss) = chosen {
                 self.progress.finish();
+                let quantised = self.subject.quantise(&candidates[high].params, &self.settings(weight_bits));
                 return Ok(Planned { plan: self.finish(quantised, &loss), weight_bits, trials });
             }
         }
@@ -127,8 +192,7 @@ impl Search<'_> {
             pbs_noise_bound_log2: 17,
             input_noise_bound_log2: 4,
         };
-        let settings = Settings { weight_bits: WEIGHT_BITS[0], tail_probability: self.tail_probability() };
-        let plan = self.subject.quantise(&reference, &settings).plan;
+        let plan = self.subject.quantise(&reference, &self.settings(WEIGHT_BITS[0])).plan;
         let bootstrap = noise::bootstrap_variance(&reference);
         let inputs = plan.params.input.tensor.len();
         let maps = plan.stages.iter().skip(1).map(|stage| &stage.affine).chain(std::iter::once(&plan.output));
@@ -151,25 +215,25 @@ impl Search<'_> {
         2.0 * mean * bootstrap.sqrt()
     }
 
-    fn tail_probability(&self) -> f64 {
-        let activations = self.subject.network.activation_count().max(1) as f64;
-        (0.1 * self.options.max_loss / activations).clamp(1e-9, 1e-4)
+    fn settings(&self, weight_bits: u32) -> Settings {
+        let Margins { tail_probability, widening, .. } = self.margins;
+        Settings { weight_bits, tail_probability, widening }
     }
 
-    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> (Quantised, Loss) {
-        let settings = Settings { weight_bits, tail_probability: self.tail_probability() };
-        let quantised = self.subject.quantise(&candidate.params, &settings);
-        let loss = self.judge.measure(&quantised.plan);
-        (quantised, loss)
+    /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
+    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> Loss {
+        let observe = |(fold, subject): (usize, &Subject<'_>)| {
+            self.judge.measure(fold, &subject.quantise(&candidate.params, &self.settings(weight_bits)).plan)
+        };
+        self.judge.conclude(&self.held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
     }
 
     fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {
         let mut plan = quantised.plan;
         let seconds = self.options.cost.plan_seconds(&plan);
         let prediction = &mut plan.params.prediction;
-        prediction.disagreement = loss.disagreement;
-        prediction.relative_error = loss.relative_error;
-        prediction.p_fail_log2 = quantised.leave_log2;
+        prediction.loss = *loss;
+        prediction.p_fail_log2 = quantised.leave_log2.max(self.margins.share.max(f64::MIN_POSITIVE).log2());
         prediction.thread_seconds_per_input = seconds;
         fill_sizes(&mut plan);
         plan

@@ -19,8 +19,10 @@ use crate::files::params::{FORMAT, VERSION};
 use rayon::prelude::*;
 
 use crate::files::scheme::Scheme;
+use crate::model::function::Function;
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
+use crate::planning::judge::Loss;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::tfhe::params::set::ParameterSet;
@@ -38,6 +40,8 @@ const FOLDED_TAIL: f64 = 1e-4;
 const GUARD_SIGMAS: f64 = 6.0;
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
+/// Least range of an output, as a share of the outputs' mean range.
+const LEAST_SHARE: f64 = 0.25;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
 const INPUT_MARGIN: f64 = 0.25;
 
@@ -58,8 +62,10 @@ pub struct Subject<'a> {
 pub struct Settings {
     /// Largest width of a weight in bits, its sign included; 2 ..= 16.
     pub weight_bits: u32,
-    /// Probability that a table input leaves a half-turn range.
+    /// Probability that a table input leaves a half-turn range, by the tails of the calibration data.
     pub tail_probability: f64,
+    /// How much wider than that the ranges are, because new data reach further: a factor of at least 1.
+    pub widening: f64,
 }
 
 /// A plan and what the noise model says about it.
@@ -103,17 +109,27 @@ impl Scale {
         Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
 
-    fn half_turn(range: &ChannelRange, guard: f64, tail: f64) -> Self {
-        let (high, low) = (range.upper.quantile(tail), -range.lower.quantile(tail));
+    fn half_turn(range: &ChannelRange, guard: f64, tail: f64, widening: f64) -> Self {
+        let (low, high) = range.widened(tail, widening);
         let span = (high - low).max(1e-9 * high.abs().max(low.abs())).max(1e-30);
         let turns = (0.5 - 2.0 * guard) / span;
         let leave = range.upper.probability(high) + range.lower.probability(-low);
         Self { origin: low - guard / turns, turns, leave, step: None }
     }
 
-    fn output((low, high): (f64, f64)) -> Self {
-        let half = 0.5 * (high - low).max(1e-3 * high.abs().max(low.abs())).max(1e-30);
+    /// Of an output with that calibrated range, whose half is taken to be `least_half` at the least.
+    fn output((low, high): (f64, f64), least_half: f64) -> Self {
+        let half = (0.5 * (high - low)).max(1e-3 * high.abs().max(low.abs())).max(least_half);
         Self { origin: 0.5 * (low + high), turns: 0.5 / (OUTPUT_MARGIN * half), leave: 0.0, step: None }
+    }
+
+    /// The middle of what a function takes at both ends of the half turn.
+    ///
+    /// A table goes on past its half turn as its own negation. Around this value that continues the function without a
+    /// jump: a sigmoid keeps saturating, a straight line turns back, and no value changes sign.
+    fn middle_of(&self, function: &Function) -> f64 {
+        let ends = [self.origin, self.origin + 0.5 / self.turns].map(|z| function.evaluate(z));
+        if ends.iter().all(|y| y.is_finite()) { f64::midpoint(ends[0], ends[1]) } else { 0.0 }
     }
 }
 
@@ -152,14 +168,13 @@ impl Subject<'_> {
                     if folded {
                         Scale::folded(range)
                     } else {
-                        Scale::half_turn(range, guard, settings.tail_probability)
+                        Scale::half_turn(range, guard, settings.tail_probability, settings.widening)
                     }
                 };
                 channels.iter().map(scale).collect()
             })
             .collect();
-        let output_scales: Vec<Scale> =
-            self.calibration.output_range.iter().map(|&range| Scale::output(range)).collect();
+        let output_scales = self.output_scales();
         let group_of = self.group_of_value();
         let mut groups = self.groups(tfhe, &scales);
         self.correlate(&group_of, &mut groups);
@@ -211,6 +226,18 @@ impl Subject<'_> {
         plan
     }
 
+    /// Scales of the outputs. An output that hardly varied may do so on new data: it gets a range like the others', and
+    /// one like the largest value where there are few inputs.
+    fn output_scales(&self) -> Vec<Scale> {
+        let ranges = &self.calibration.output_range;
+        let count = ranges.len().max(1) as f64;
+        let mean_half = ranges.iter().map(|(low, high)| 0.5 * (high - low)).sum::<f64>() / count;
+        let largest = ranges.iter().fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
+        let least = (LEAST_SHARE * mean_half).max(largest / self.calibration.inputs.len().max(1) as f64);
+        let least = if least > 0.0 { least } else { 1.0 };
+        ranges.iter().map(|&range| Scale::output(range, least)).collect()
+    }
+
     fn group_of_value(&self) -> Vec<u32> {
         let mut group_of = vec![0; self.network.input.len()];
         let mut first = 1;
@@ -233,9 +260,12 @@ impl Subject<'_> {
         };
         let mut groups = vec![group(noise::input_variance(tfhe), 0.0)];
         let bootstrap = noise::bootstrap_variance(tfhe);
-        for (scales, &folded) in scales.iter().zip(self.folded) {
+        for ((scales, &folded), stage) in scales.iter().zip(self.folded).zip(&self.network.stages) {
             // |z| is negacyclic over the turn only when a quarter turn of input stands for output phase 0.
-            groups.extend(scales.iter().map(|s| group(bootstrap, if folded { 0.25 / s.turns } else { 0.0 })));
+            let origin = |(scale, function): (&Scale, &Function)| {
+                if folded { 0.25 / scale.turns } else { scale.middle_of(function) }
+            };
+            groups.extend(scales.iter().zip(&stage.functions).map(|pair| group(bootstrap, origin(pair))));
         }
         groups
     }
@@ -356,8 +386,7 @@ impl Subject<'_> {
             plan_digest: String::new(),
             prediction: Prediction {
                 security_bits: bits(tfhe),
-                disagreement: None,
-                relative_error: 0.0,
+                loss: Loss::default(),
                 p_fail_log2: 0.0,
                 bootstraps: self.network.activation_count() as u64,
                 thread_seconds_per_input: 0.0,

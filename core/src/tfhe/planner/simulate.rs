@@ -1,7 +1,7 @@
 //! Runs a plan in the clear with the noise that the model predicts: the integers, tables and wrap-around are the real
 //! ones.
 
-use crate::planning::judge::{Judge, Loss};
+use crate::planning::judge::{Judge, Observation};
 use crate::planning::random::Gaussian;
 use crate::tfhe::noise;
 use crate::tfhe::plan::Plan;
@@ -61,10 +61,10 @@ impl<'a> Simulator<'a> {
 }
 
 impl Judge<'_> {
-    /// Judges a plan by simulating it.
-    pub(crate) fn measure(&self, plan: &Plan) -> Loss {
+    /// Simulates a plan on the inputs that a fold holds out.
+    pub(crate) fn measure(&self, fold: usize, plan: &Plan) -> Vec<Observation> {
         let terms = plan.output.term_count() + plan.stages.iter().map(|s| s.affine.term_count()).sum::<usize>();
         let simulator = Simulator::new(plan);
-        self.judge(terms, 4, |input, seed| simulator.run(input, seed))
+        self.observe(fold, terms, 4, |input, seed| simulator.run(input, seed))
     }
 }

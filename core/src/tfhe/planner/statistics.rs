@@ -22,7 +22,12 @@ pub struct Statistics {
     pub channels: Vec<Vec<ChannelRange>>,
 }
 
-impl Statistics {
+/// What the network computes on the calibration inputs.
+pub struct Traces {
+    traces: Vec<Trace>,
+}
+
+impl Traces {
     /// Evaluates the network, which must not multiply, on every calibration input.
     ///
     /// `folded` is the network as it will be encoded: it has the same stages and arguments of functions, and its
@@ -45,11 +50,43 @@ impl Statistics {
             }
         };
         let (calibration, traces) = Calibration::trace(network, inputs, start, see);
-        let statistics = Self::of(network, &traces);
-        (calibration, statistics)
+        (calibration, Self { traces })
     }
 
-    fn of(network: &Network, traces: &[Trace]) -> Self {
+    /// The inputs that are not among the given ones, all of them where none is left.
+    #[must_use]
+    pub fn others(&self, inputs: &[usize]) -> Vec<usize> {
+        let others: Vec<usize> = (0..self.traces.len()).filter(|input| !inputs.contains(input)).collect();
+        if others.is_empty() { inputs.to_vec() } else { others }
+    }
+
+    /// Counts table inputs of the given calibration inputs, and those that lie outside of their channel's range.
+    #[must_use]
+    pub fn outside(&self, network: &Network, inputs: &[usize], ranges: &[Vec<(f64, f64)>]) -> (usize, usize) {
+        let (mut outside, mut total) = (0, 0);
+        for trace in inputs.iter().map(|&input| &self.traces[input]).filter(|trace| trace.is_kept) {
+            let mut samples = trace.table_inputs.iter().map(|&z| f64::from(z));
+            for (stage, ranges) in network.stages.iter().zip(ranges) {
+                for (&channel, z) in stage.channel.iter().zip(samples.by_ref()) {
+                    let (low, high) = ranges[channel as usize];
+                    outside += usize::from(z < low || z > high);
+                }
+                total += stage.rows.len();
+            }
+        }
+        (outside, total)
+    }
+
+    /// Statistics of the given calibration inputs.
+    #[must_use]
+    pub fn statistics(&self, network: &Network, inputs: &[usize]) -> Statistics {
+        let traces: Vec<&Trace> = inputs.iter().map(|&input| &self.traces[input]).collect();
+        Statistics::of(network, &traces)
+    }
+}
+
+impl Statistics {
+    fn of(network: &Network, traces: &[&Trace]) -> Self {
         let values = network.value_count();
         let (mut mean, mut square, mut product) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
         for trace in traces {
@@ -150,6 +187,14 @@ impl Tail {
 }
 
 impl ChannelRange {
+    /// What is exceeded on each side with that probability by the tails, and a factor wider.
+    #[must_use]
+    pub fn widened(&self, tail: f64, widening: f64) -> (f64, f64) {
+        let (low, high) = (-self.lower.quantile(tail), self.upper.quantile(tail));
+        let more = 0.5 * (widening - 1.0) * (high - low);
+        (low - more, high + more)
+    }
+
     fn of(mut samples: Vec<f32>) -> Self {
         samples.sort_unstable_by(f32::total_cmp);
         let count = samples.len();

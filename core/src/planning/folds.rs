@@ -1,0 +1,95 @@
+//! Calibration inputs in folds, so that what is fitted to some of them is judged on the others.
+//!
+//! A loss that is measured on the data that a fit has seen is too small. In cross-validation every input is held out
+//! once: a model fitted without its fold answers it. The plan itself is fitted to all inputs, which can only be better.
+//! Source: Stone, Journal of the Royal Statistical Society B 36, 1974.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Folds of many inputs.
+const FOLDS: usize = 5;
+/// With fewer inputs, each is a fold of its own.
+const FEW: usize = 20;
+
+/// Which inputs are held out together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folds {
+    of_input: Vec<usize>,
+    count: usize,
+}
+
+impl Folds {
+    /// Splits inputs at random, the same way each time. Equal inputs share a fold: a copy of what was fitted is not new.
+    /// A single input, or copies of one, cannot be held out: there is no fold then.
+    #[must_use]
+    pub fn new(inputs: &[Vec<f64>]) -> Self {
+        let mut number: HashMap<u64, usize> = HashMap::new();
+        let distinct: Vec<usize> = inputs
+            .iter()
+            .map(|input| {
+                let mut hasher = DefaultHasher::new();
+                input.iter().for_each(|x| x.to_bits().hash(&mut hasher));
+                let next = number.len();
+                *number.entry(hasher.finish()).or_insert(next)
+            })
+            .collect();
+        let count = match number.len() {
+            0 | 1 => 0,
+            few if few < FEW => few,
+            _ => FOLDS,
+        };
+        // A permutation by the order of mixed numbers: calibration data often come sorted by class.
+        let mut order: Vec<usize> = (0..number.len()).collect();
+        order.sort_by_key(|&at| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23));
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(position, &at)| place[at] = position);
+        Self { of_input: distinct.into_iter().map(|at| place[at] % count.max(1)).collect(), count }
+    }
+
+    /// Number of folds; 0 if nothing can be held out.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The fold of an input.
+    #[must_use]
+    pub fn of(&self, input: usize) -> usize {
+        self.of_input[input]
+    }
+
+    /// The inputs that a fold's model is fitted to.
+    #[must_use]
+    pub fn kept(&self, fold: usize) -> Vec<usize> {
+        (0..self.of_input.len()).filter(|&input| self.of_input[input] != fold).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(values: impl IntoIterator<Item = u32>) -> Vec<Vec<f64>> {
+        values.into_iter().map(|x| vec![f64::from(x)]).collect()
+    }
+
+    #[test]
+    fn every_input_is_held_out_once_and_folds_are_even() {
+        let folds = Folds::new(&inputs(0..203));
+        assert_eq!(folds.count(), 5);
+        let sizes: Vec<usize> = (0..5).map(|fold| 203 - folds.kept(fold).len()).collect();
+        assert!(sizes.iter().all(|&size| size == 40 || size == 41), "{sizes:?}");
+        assert!((0..203).all(|input| !folds.kept(folds.of(input)).contains(&input)));
+        // Neighbours do not always share a fold, nor follow each other in turn.
+        assert!((1..203).any(|at| folds.of(at) == folds.of(at - 1)));
+    }
+
+    #[test]
+    fn few_inputs_are_left_out_one_by_one_and_copies_together() {
+        assert_eq!(Folds::new(&inputs(0..10)).count(), 10);
+        let folds = Folds::new(&inputs((0..60).map(|i| i % 30)));
+        assert!((0..30).all(|at| folds.of(at) == folds.of(at + 30)));
+        assert_eq!(Folds::new(&inputs([3; 50])).count(), 0);
+    }
+}
