@@ -65,9 +65,12 @@ pub struct Planning {
     /// Encryption scheme
     #[arg(long, value_enum, default_value = "auto")]
     pub scheme: SchemeChoice,
-    /// Share of changed decisions (classifiers) or relative output error that is accepted
+    /// Share of changed decisions (classifiers) or relative output error on new inputs that is accepted
     #[arg(long, default_value_t = 0.005)]
     pub max_loss: f64,
+    /// Keep the loss's upper bound (95 % confidence) within --max-loss, not the expected loss
+    #[arg(long)]
+    pub confident: bool,
     /// How loss is measured
     #[arg(long, value_enum, default_value = "auto")]
     pub task: TaskChoice,

@@ -36,7 +36,8 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 #[test]
 fn no_word_differs_in_either_packing() {
     for (batch, packing) in [(1, "latency"), (20_000, "throughput")] {
-        let options = Options { max_loss: 0.05, task: Task::Regress, batch, cost: CkksCost::default() };
+        let options =
+            Options { max_loss: 0.05, confident: false, task: Task::Regress, batch, cost: CkksCost::default() };
         let plan = plan(&squares_and_products(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.params.packing.describe(), packing);
         let key = SecretKey::generate(&plan.params).expect("sound parameters");

@@ -48,7 +48,13 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 
 fn planned(scheme: Scheme) -> Plan {
     let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
-    let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, batch: 1, cost: CkksCost::default() };
+    let ckks = ckks::Options {
+        max_loss: MOST_LOSS,
+        confident: false,
+        task: Task::Regress,
+        batch: 1,
+        cost: CkksCost::default(),
+    };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
 }
 

@@ -64,8 +64,13 @@ fn tfhe_takes_squares() {
 #[test]
 fn ckks_multiplies() {
     for batch in [1, 20_000] {
-        let options =
-            ckks_planner::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, cost: CkksCost::default() };
+        let options = ckks_planner::Options {
+            max_loss: MOST_LOSS,
+            confident: false,
+            task: Task::Regress,
+            batch,
+            cost: CkksCost::default(),
+        };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");
         let key = ckks::SecretKey::generate(&plan.params).expect("sound parameters");

@@ -1,6 +1,6 @@
 //! What a plan loses on new inputs, for people and for machines.
 
-use heman_core::planning::judge::Loss;
+use heman_core::planning::judge::{Doubt, Loss};
 use serde_json::{Value, json};
 
 /// A share as a percentage that is never rounded to nothing.
@@ -14,8 +14,25 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// What the calibration data cannot tell, for people.
+fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::OneInput => "there is one calibration input: nothing can be said of new ones; give at least 200",
+        Doubt::OneAnswer => {
+            "the model gives all calibration inputs the same answer: nothing can be said of inputs that it answers \
+             otherwise; give inputs of all kinds"
+        }
+        Doubt::ConstantOutput => "the output is the same for all calibration inputs: errors are absolute",
+    }
+}
+
 /// The promise in one sentence.
 pub fn text(loss: &Loss) -> String {
+    let promise = promise(loss);
+    loss.doubt.map_or(promise.clone(), |own| format!("{promise}; {}", doubt(own)))
+}
+
+fn promise(loss: &Loss) -> String {
     let bound = match loss.upper_95 {
         Some(upper) => format!("at most {} with 95 % confidence", percent(upper.min(1.0))),
         None => "without a bound: too few calibration inputs".to_string(),
@@ -35,6 +52,7 @@ pub fn json(loss: &Loss) -> Value {
     json!({
         "expected_loss": loss.expected,
         "loss_upper_95": loss.upper_95,
+        "doubt": loss.doubt,
         "predicted_disagreement": loss.disagreement,
         "predicted_relative_error": loss.relative_error,
     })

@@ -68,11 +68,18 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
     );
     let tfhe = tfhe::Options {
         max_loss: planning.max_loss,
+        confident: planning.confident,
         task,
         exact: planning.exact,
         p_fail_log2: planning.p_fail.log2,
         ..tfhe::Options::default()
     };
-    let ckks = ckks::Options { max_loss: planning.max_loss, task, batch, cost: CkksCost::default() };
+    let ckks = ckks::Options {
+        max_loss: planning.max_loss,
+        confident: planning.confident,
+        task,
+        batch,
+        cost: CkksCost::default(),
+    };
     Ok(Options { tfhe, ckks })
 }

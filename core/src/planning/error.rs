@@ -46,6 +46,16 @@ pub enum PlanError {
         /// What can be had.
         best: f64,
     },
+    /// So few inputs prove no such loss, whatever they show.
+    #[error("{inputs} calibration inputs cannot prove a loss of {max_loss} with 95 % confidence; {needed} could")]
+    Confidence {
+        /// Calibration inputs.
+        inputs: usize,
+        /// What was asked for.
+        max_loss: f64,
+        /// How many could.
+        needed: usize,
+    },
     /// No ring is large enough.
     #[error("CKKS: {0}")]
     Depth(String),

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::planning::error::PlanError;
+
 /// Folds of many inputs.
 const FOLDS: usize = 5;
 /// With fewer inputs, each is a fold of its own.
@@ -45,6 +47,16 @@ impl Folds {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(position, &at)| place[at] = position);
         Self { of_input: distinct.into_iter().map(|at| place[at] % count.max(1)).collect(), count }
+    }
+
+    /// Checks that so many inputs could prove a loss with 95 % confidence, if not one of them changed.
+    ///
+    /// # Errors
+    /// [`PlanError::Confidence`] with the number that could.
+    pub fn check_confidence(&self, max_loss: f64) -> Result<(), PlanError> {
+        let inputs = self.of_input.len();
+        let needed = (0.05_f64.ln() / (-max_loss).ln_1p()).ceil() as usize;
+        if inputs < needed { Err(PlanError::Confidence { inputs, max_loss, needed }) } else { Ok(()) }
     }
 
     /// Number of folds; 0 if nothing can be held out.
@@ -91,5 +103,11 @@ mod tests {
         let folds = Folds::new(&inputs((0..60).map(|i| i % 30)));
         assert!((0..30).all(|at| folds.of(at) == folds.of(at + 30)));
         assert_eq!(Folds::new(&inputs([3; 50])).count(), 0);
+    }
+
+    #[test]
+    fn confidence_needs_three_inputs_over_the_loss() {
+        let enough = |count| Folds::new(&inputs(0..count)).check_confidence(0.005).is_ok();
+        assert!(!enough(597) && enough(598));
     }
 }

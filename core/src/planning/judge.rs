@@ -20,8 +20,6 @@ const MAX_RUNS: usize = 2000;
 const MAX_SIMULATED_TERMS: usize = 1 << 34;
 /// Inputs that an error is measured on.
 const ERROR_INPUTS: usize = 200;
-/// Competing values of a decision that are looked at, nearest first.
-const RIVALS: usize = 8;
 /// Decisions of one input whose margins are kept.
 const MARGINS_PER_INPUT: usize = 64;
 /// Probability below which a count contradicts the margins' estimate.
@@ -53,6 +51,30 @@ pub struct Loss {
     pub expected: f64,
     /// Upper bound of that loss at 95 % confidence; none where the data cannot bound it.
     pub upper_95: Option<f64>,
+    /// Why the calibration data say nothing of new inputs, if they do not.
+    pub doubt: Option<Doubt>,
+}
+
+/// What calibration data lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// There is one input, or copies of one: none can be held out.
+    OneInput,
+    /// The model answers all inputs in the same way: nothing is known of inputs that it answers otherwise.
+    OneAnswer,
+    /// The output is the same for all inputs: errors are absolute, as there is no deviation to compare them with.
+    ConstantOutput,
+}
+
+/// What holds a plan to its budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    /// The promise.
+    pub loss: Loss,
+    /// What the budget bounds: the expected loss, its upper bound where confidence is asked for, or what the inputs
+    /// that there are lose where they say nothing of others.
+    pub decisive: f64,
 }
 
 /// What a decision is.
@@ -70,6 +92,7 @@ pub(crate) struct Judge<'a> {
     folds: &'a Folds,
     decision: Option<Decision>,
     shape: &'a [usize],
+    is_confident: bool,
 }
 
 /// What one run gave.
@@ -77,11 +100,17 @@ pub(crate) struct Observation {
     input: usize,
     changed: f64,
     squared_error: f64,
-    decisions: Vec<Vec<Rival>>,
+    rivals: Vec<Rival>,
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(network: &'a Network, calibration: &'a Calibration, folds: &'a Folds, task: Task) -> Self {
+    pub(crate) fn new(
+        network: &'a Network,
+        calibration: &'a Calibration,
+        folds: &'a Folds,
+        task: Task,
+        is_confident: bool,
+    ) -> Self {
         let shape = &network.output.shape;
         let ends = network.client_ops.first().map(|op| match *op {
             ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
@@ -98,7 +127,7 @@ impl<'a> Judge<'a> {
         let decision = class_axis.map(Decision::Largest);
         let decision = decision
             .or_else(|| (task == Task::Classify).then(|| Decision::Side(vec![Some(0.0); network.output.len()])));
-        Self { calibration, folds, decision, shape }
+        Self { calibration, folds, decision, shape, is_confident }
     }
 
     /// Whether decisions are judged, not errors.
@@ -146,36 +175,36 @@ impl<'a> Judge<'a> {
     fn compare(&self, input: usize, got: &[f64]) -> Observation {
         let want = &self.calibration.outputs[input];
         let squared_error = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
-        let (mut changes, mut total, mut decisions) = (0, 0, Vec::new());
+        let (mut changes, mut total, mut rivals) = (0, 0, Vec::new());
         match &self.decision {
             None => {}
             Some(Decision::Largest(axis)) => {
                 let (ours, theirs) = (argmax(got, self.shape, *axis), argmax(want, self.shape, *axis));
                 changes = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
                 total = ours.len();
-                decisions = self.rivals(*axis, &theirs, got, want);
+                rivals = self.rivals(*axis, &theirs, got, want);
             }
             Some(Decision::Side(thresholds)) => {
                 for ((&threshold, &g), &w) in thresholds.iter().zip(got).zip(want) {
                     let Some(threshold) = threshold else { continue };
                     total += 1;
                     changes += usize::from((g > threshold) != (w > threshold));
-                    if decisions.len() < MARGINS_PER_INPUT {
+                    if rivals.len() < MARGINS_PER_INPUT {
                         let towards = if w > threshold { w - g } else { g - w };
-                        decisions.push(vec![Rival { margin: (w - threshold).abs(), error: towards }]);
+                        rivals.push(Rival { margin: (w - threshold).abs(), error: towards });
                     }
                 }
             }
         }
-        Observation { input, changed: f64::from(changes as u32) / total.max(1) as f64, squared_error, decisions }
+        Observation { input, changed: f64::from(changes as u32) / total.max(1) as f64, squared_error, rivals }
     }
 
-    /// What competes with the largest entry along the axis, at some of the other axes' positions.
-    fn rivals(&self, axis: usize, largest: &[usize], got: &[f64], want: &[f64]) -> Vec<Vec<Rival>> {
+    /// What is next to the largest entry along the axis, at some of the other axes' positions.
+    fn rivals(&self, axis: usize, largest: &[usize], got: &[f64], want: &[f64]) -> Vec<Rival> {
         let length = self.shape[axis];
         let inner: usize = self.shape[axis + 1..].iter().product();
         let step = largest.len().div_ceil(MARGINS_PER_INPUT).max(1);
-        let decision = |position: usize| {
+        let nearest = |position: usize| {
             let at = |class: usize| (position / inner * length + class) * inner + position % inner;
             let top = at(largest[position]);
             let rival = |class: usize| {
@@ -183,25 +212,19 @@ impl<'a> Judge<'a> {
                 Rival { margin, error: margin - (got[top] - got[at(class)]) }
             };
             let others = (0..length).filter(|&class| class != largest[position]);
-            let mut rivals: Vec<Rival> = others.map(rival).collect();
-            rivals.sort_unstable_by(|a, b| a.margin.total_cmp(&b.margin));
-            rivals.truncate(RIVALS);
-            rivals
+            others.map(rival).min_by(|a, b| a.margin.total_cmp(&b.margin))
         };
-        (0..largest.len()).step_by(step).map(decision).collect()
+        (0..largest.len()).step_by(step).filter_map(nearest).collect()
     }
 
     /// What the observations of all folds say.
-    pub(crate) fn conclude(&self, observations: &[Observation]) -> Loss {
-        let runs = observations.len().max(1) as f64;
-        let inputs = {
-            let mut seen: Vec<usize> = observations.iter().map(|observation| observation.input).collect();
-            seen.sort_unstable();
-            seen.dedup();
-            seen.len()
-        };
-        let held_out = if self.folds.count() == 0 { 0 } else { inputs };
-        let power = centred_power(&self.calibration.outputs).max(f64::MIN_POSITIVE);
+    pub(crate) fn conclude(&self, observations: &[Observation]) -> Verdict {
+        let mut seen: Vec<usize> = observations.iter().map(|observation| observation.input).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let doubt = self.doubt();
+        let held_out = if self.folds.count() == 0 { 0 } else { seen.len() };
+        let (power, runs) = (centred_power(&self.calibration.outputs), observations.len().max(1) as f64);
         let errors: Vec<f64> = observations.iter().map(|observation| observation.squared_error / power).collect();
         let mean = errors.iter().sum::<f64>() / runs;
         let relative_error = mean.sqrt();
@@ -211,17 +234,40 @@ impl<'a> Judge<'a> {
             let few = held_out as f64 / (held_out as f64 - 1.0);
             let upper = (mean + NORMAL_95 * few * (variance / held_out as f64).sqrt()).sqrt();
             let upper_95 = (held_out > 1).then_some(upper);
-            return Loss { disagreement: None, relative_error, expected: relative_error, upper_95 };
+            let loss = Loss { disagreement: None, relative_error, expected: relative_error, upper_95, doubt };
+            let decisive = if self.is_confident { upper_95.unwrap_or(f64::MAX) } else { relative_error };
+            return Verdict { loss, decisive };
         }
         let share = observations.iter().map(|observation| observation.changed).sum::<f64>() / runs;
-        let decisions: Vec<Vec<Rival>> =
-            observations.iter().flat_map(|observation| observation.decisions.iter().cloned()).collect();
-        let told = expected_share(&decisions);
-        let count = share * inputs as f64;
-        let expected =
-            if at_least(count.floor() as usize, told * inputs as f64) < CONTRADICTION { share } else { told };
-        let upper = upper_95(share * held_out as f64, held_out as u64).max(expected);
-        Loss { disagreement: Some(share), relative_error, expected, upper_95: Some(upper) }
+        let rivals: Vec<Rival> = observations.iter().flat_map(|observation| observation.rivals.clone()).collect();
+        let told = expected_share(&rivals, seen.len());
+        let count = (share * seen.len() as f64).floor() as usize;
+        let is_contradicted = at_least(count, told * seen.len() as f64) < CONTRADICTION;
+        let expected = if is_contradicted { share } else { told };
+        // Where the data say nothing of new inputs, either answer is as likely as the other.
+        let unknown = doubt.is_some();
+        let promised = if unknown { expected.max(0.5) } else { expected };
+        let upper = if unknown { 1.0 } else { upper_95(share * held_out as f64, held_out as u64).max(promised) };
+        let loss = Loss { disagreement: Some(share), relative_error, expected: promised, upper_95: Some(upper), doubt };
+        Verdict { loss, decisive: if self.is_confident { upper } else { expected } }
+    }
+
+    fn doubt(&self) -> Option<Doubt> {
+        let outputs = &self.calibration.outputs;
+        if self.folds.count() == 0 {
+            return Some(Doubt::OneInput);
+        }
+        let answer = |output: &Vec<f64>| match &self.decision {
+            None => output.iter().map(|y| y.to_bits() as usize).collect(),
+            Some(Decision::Largest(axis)) => argmax(output, self.shape, *axis),
+            Some(Decision::Side(thresholds)) => {
+                let side = |(&y, t): (&f64, &Option<f64>)| t.map(|t| usize::from(y > t));
+                output.iter().zip(thresholds).filter_map(side).collect::<Vec<usize>>()
+            }
+        };
+        let first = answer(&outputs[0]);
+        let one = outputs.iter().all(|output| answer(output) == first);
+        one.then_some(if self.decides() { Doubt::OneAnswer } else { Doubt::ConstantOutput })
     }
 }
 
@@ -236,16 +282,17 @@ fn at_least(count: usize, mean: f64) -> f64 {
     (1.0 - below).max(0.0)
 }
 
-/// Mean squared norm of the outputs around their mean; around zero where there is one output only.
+/// Mean squared norm of the outputs around their mean; around zero where they do not vary, and 1 where they are zero.
 fn centred_power(outputs: &[Vec<f64>]) -> f64 {
     let count = outputs.len() as f64;
     let width = outputs.first().map_or(0, Vec::len);
-    (0..width)
+    let power: f64 = (0..width)
         .map(|o| {
             let mean = outputs.iter().map(|y| y[o]).sum::<f64>() / count;
             let square = outputs.iter().map(|y| y[o] * y[o]).sum::<f64>() / count;
             let centred = square - mean * mean;
             if centred > 1e-9 * square { centred } else { square }
         })
-        .sum()
+        .sum();
+    if power.is_normal() { power } else { 1.0 }
 }

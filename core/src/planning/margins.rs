@@ -2,11 +2,17 @@
 //!
 //! Counting changes resolves no share below one over the number of inputs. Each held-out input tells more than whether
 //! its decision changed: by how much the values that compete moved (the error), and by how much they could have moved
-//! (the margin). Errors and margins of all inputs are set against each other: the probability that a decision with
-//! margin m changes is the share of errors beyond m, half of them with the sign that matters.
+//! (the margin). Errors and margins of many inputs are set against each other: the probability that a decision with
+//! margin m changes is the share of errors beyond m. Large values err more than small ones, so a margin is compared with
+//! the errors of similar margins only.
 
 /// Largest errors, as a share of all, that the tail beyond them is fitted to.
 const TAIL_SHARE: f64 = 0.1;
+/// Decisions of similar margins that are compared.
+const GROUP: usize = 30;
+/// Errors are taken to be larger by this over the square root of the number of decisions: who picks the first of several
+/// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are.
+const CAUTION: f64 = 10.0;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,20 +23,29 @@ pub(crate) struct Rival {
     pub error: f64,
 }
 
-/// Expected share of decisions that change; each decision is given by its rivals. Never 0 if any error is not.
+/// Expected share of decisions that change, told from the nearest rival of each, of so many inputs. Never 0 if errors
+/// vary.
 ///
-/// Errors are taken to be symmetric and independent of the margins, rivals to exclude each other (which overstates the
-/// share), and the errors' tail beyond the largest tenth to fall off exponentially.
-pub(crate) fn expected_share(decisions: &[Vec<Rival>]) -> f64 {
-    let mut errors: Vec<f64> = decisions.iter().flatten().map(|rival| rival.error.abs()).collect();
-    if errors.is_empty() {
-        return 0.0;
+/// Errors of similar margins are taken to be symmetric around their mean, and the tail beyond the largest tenth of them
+/// to fall off exponentially.
+pub(crate) fn expected_share(rivals: &[Rival], inputs: usize) -> f64 {
+    let caution = 1.0 + CAUTION / (inputs.max(1) as f64).sqrt();
+    let mut rivals: Vec<Rival> = rivals.iter().map(|rival| Rival { error: caution * rival.error, ..*rival }).collect();
+    rivals.sort_unstable_by(|a, b| a.margin.total_cmp(&b.margin));
+    let groups = (rivals.len() / GROUP).max(1);
+    let mut changes = 0.0;
+    for group in rivals.chunks(rivals.len().div_ceil(groups).max(1)) {
+        let mean = group.iter().map(|rival| rival.error).sum::<f64>() / group.len() as f64;
+        let mut sizes: Vec<f64> = group.iter().map(|rival| (rival.error - mean).abs()).collect();
+        sizes.sort_unstable_by(f64::total_cmp);
+        let survival = Survival::of(&sizes);
+        for rival in group {
+            let left = rival.margin - mean;
+            let beyond = 0.5 * survival.beyond(left.abs());
+            changes += if left < 0.0 { 1.0 - beyond } else { beyond };
+        }
     }
-    errors.sort_unstable_by(f64::total_cmp);
-    let survival = Survival::of(&errors);
-    let change =
-        |rivals: &Vec<Rival>| rivals.iter().map(|rival| 0.5 * survival.beyond(rival.margin)).sum::<f64>().min(1.0);
-    decisions.iter().map(change).sum::<f64>() / decisions.len() as f64
+    changes / rivals.len().max(1) as f64
 }
 
 /// The distribution of errors' sizes.
@@ -69,27 +84,26 @@ mod tests {
 
     #[test]
     fn shares_below_one_in_the_number_of_inputs_are_told() {
-        // Errors of deviation 1, margins |4 g| of a Gaussian g: P(e > |m|) = atan(1 / 4) / pi.
+        // Errors of deviation 1, margins |8 g| of a Gaussian g: P(e > |m|) = atan(1 / 8) / pi, and more with caution.
         let mut random = Gaussian::new(5);
         let mut estimates = Vec::new();
         for _ in 0..40 {
-            let decision = |_| vec![Rival { margin: (4.0 * random.next()).abs(), error: random.next() }];
-            estimates.push(expected_share(&(0..100).map(decision).collect::<Vec<_>>()));
+            let rival = |_| Rival { margin: (8.0 * random.next()).abs(), error: random.next() };
+            estimates.push(expected_share(&(0..400).map(rival).collect::<Vec<_>>(), 400));
         }
         let mean = estimates.iter().sum::<f64>() / estimates.len() as f64;
-        let want = (0.25_f64).atan() / std::f64::consts::PI;
-        assert!((mean / want - 1.0).abs() < 0.1, "{mean} instead of {want}");
+        let share = |scale: f64| (scale / 8.0).atan() / std::f64::consts::PI;
+        assert!(share(1.0) < mean && mean < share(1.7), "{mean}, {} without caution", share(1.0));
         // Far from any change the share is small, and not zero.
-        let far: Vec<Vec<Rival>> = (0..50).map(|_| vec![Rival { margin: 10.0, error: random.next() }]).collect();
-        let share = expected_share(&far);
+        let far: Vec<Rival> = (0..50).map(|_| Rival { margin: 60.0, error: random.next() }).collect();
+        let share = expected_share(&far, 50);
         assert!(share > 0.0 && share < 1e-4, "{share}");
     }
 
     #[test]
-    fn rivals_add_up_and_nothing_exceeds_one() {
-        let rival = Rival { margin: 0.0, error: 1.0 };
-        assert_eq!(expected_share(&[vec![rival; 9]]), 1.0);
-        assert_eq!(expected_share(&[vec![rival]]), 0.5);
-        assert_eq!(expected_share(&[]), 0.0);
+    fn values_that_all_move_past_each_other_change() {
+        let rival = Rival { margin: 0.5, error: 1.0 };
+        assert_eq!(expected_share(&[rival; 9], 9), 1.0);
+        assert_eq!(expected_share(&[], 0), 0.0);
     }
 }

@@ -3,7 +3,7 @@
 use crate::ckks::plan::activation::{Activation, Form};
 
 /// How much wider than the calibrated range the fit reaches.
-const WIDENING: f64 = 1.15;
+const WIDENING: f64 = 1.3;
 /// Share of the weight on the uniform grid.
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.

@@ -30,14 +30,16 @@ use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
-use crate::planning::judge::{Judge, Loss, Task};
+use crate::planning::judge::{Judge, Loss, Task, Verdict};
 use crate::progress::Progress;
 
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Largest share of calibration inputs whose argmax may differ from plaintext, or relative output error.
+    /// Largest share of new inputs whose decision may change, or largest relative output error.
     pub max_loss: f64,
+    /// Whether the upper bound of the loss must keep to it, not what is to be expected.
+    pub confident: bool,
     /// How the loss is measured.
     pub task: Task,
     /// Inputs that come at a time.
@@ -78,7 +80,10 @@ pub fn plan(
         return Err(PlanError::PlainOutput { index });
     }
     let folds = Folds::new(&statistics.inputs);
-    let judge = Judge::new(network, &statistics, &folds, options.task);
+    if options.confident {
+        folds.check_confidence(options.max_loss)?;
+    }
+    let judge = Judge::new(network, &statistics, &folds, options.task, options.confident);
     let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
@@ -86,7 +91,7 @@ pub fn plan(
     let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed));
     let (low, high) = statistics.input_range;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
-    finish(polynomials, chosen, &loss, (low - margin, high + margin))
+    finish(polynomials, chosen, &loss.loss, (low - margin, high + margin))
 }
 
 /// Polynomials fitted to all inputs, and for each fold those fitted without it.
@@ -100,7 +105,7 @@ fn judge_folds(
     judge: &Judge<'_>,
     held_out: &[PolynomialNetwork],
     run: impl Fn(&PolynomialNetwork, &[f32], u64) -> Vec<f64> + Sync,
-) -> Loss {
+) -> Verdict {
     let observe = |(fold, polynomials): (usize, &PolynomialNetwork)| {
         judge.observe(fold, polynomials.term_count(), 1, |input, seed| run(polynomials, input, seed))
     };
@@ -124,10 +129,10 @@ fn fit(
         let held_out: Vec<PolynomialNetwork> = judge.fold_numbers().into_par_iter().map(without).collect();
         let loss = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
         progress.advance(1);
-        if loss.expected <= max_loss {
+        if loss.decisive <= max_loss {
             return Ok(Fitted { polynomials: PolynomialNetwork::fit(network, calibration, degree), held_out });
         }
-        best = best.min(loss.expected);
+        best = best.min(loss.decisive);
     }
     Err(PlanError::Polynomials { max_loss, best })
 }

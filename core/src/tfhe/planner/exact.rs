@@ -68,16 +68,20 @@ pub fn plan(
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     let folds = Folds::new(&calibration.inputs);
-    let judge = Judge::new(network, calibration, &folds, options.task);
+    let judge = Judge::new(network, calibration, &folds, options.task, options.confident);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
     let plans = std::iter::repeat_n(&plan, judge.fold_numbers().len());
     let loss =
         judge.conclude(&plans.enumerate().flat_map(|(fold, plan)| judge.measure(fold, plan)).collect::<Vec<_>>());
     let seconds = options.cost.plan_seconds(&plan);
-    plan.params.prediction =
-        Prediction { loss, p_fail_log2: fails(candidate), thread_seconds_per_input: seconds, ..plan.params.prediction };
+    plan.params.prediction = Prediction {
+        loss: loss.loss,
+        p_fail_log2: fails(candidate),
+        thread_seconds_per_input: seconds,
+        ..plan.params.prediction
+    };
     fill_sizes(&mut plan);
-    Ok(Planned { plan, weight_bits: 16, trials: vec![(*candidate, loss.expected)] })
+    Ok(Planned { plan, weight_bits: 16, trials: vec![(*candidate, loss.decisive)] })
 }
 
 /// The grids of a network, as encodings.

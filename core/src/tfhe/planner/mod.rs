@@ -14,7 +14,7 @@ pub mod statistics;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
-use crate::planning::judge::{Judge, Loss};
+use crate::planning::judge::{Judge, Loss, Verdict};
 use crate::tfhe::planner::options::{Options, Planned};
 use crate::tfhe::planner::sizes::fill_sizes;
 
@@ -60,7 +60,10 @@ pub fn plan(
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
     }
     let folds = Folds::new(&calibration.inputs);
-    let judge = Judge::new(network, &calibration, &folds, options.task);
+    if options.confident {
+        folds.check_confidence(options.max_loss)?;
+    }
+    let judge = Judge::new(network, &calibration, &folds, options.task, options.confident);
     let kept: Vec<Vec<usize>> = judge.fold_numbers().map(|fold| judge.kept(fold)).collect();
     let of_folds: Vec<(Calibration, Statistics)> =
         kept.iter().map(|kept| (calibration.subset(kept), traces.statistics(network, kept))).collect();
@@ -153,10 +156,10 @@ impl Search<'_> {
             while low < high {
                 let middle = (low + high) / 2;
                 let loss = self.attempt(&candidates[middle], weight_bits);
-                trials.push((candidates[middle], loss.expected));
-                best_loss = best_loss.min(loss.expected);
+                trials.push((candidates[middle], loss.decisive));
+                best_loss = best_loss.min(loss.decisive);
                 self.progress.advance(1);
-                if loss.expected <= self.options.max_loss {
+                if loss.decisive <= self.options.max_loss {
                     high = middle;
                     chosen = Some(loss);
                 } else {
@@ -166,7 +169,7 @@ impl Search<'_> {
             if let Some(loss) = chosen {
                 self.progress.finish();
                 let quantised = self.subject.quantise(&candidates[high].params, &self.settings(weight_bits));
-                return Ok(Planned { plan: self.finish(quantised, &loss), weight_bits, trials });
+                return Ok(Planned { plan: self.finish(quantised, &loss.loss), weight_bits, trials });
             }
         }
         self.progress.finish();
@@ -221,7 +224,7 @@ impl Search<'_> {
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
-    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> Loss {
+    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> Verdict {
         let observe = |(fold, subject): (usize, &Subject<'_>)| {
             self.judge.measure(fold, &subject.quantise(&candidate.params, &self.settings(weight_bits)).plan)
         };

@@ -8,8 +8,10 @@ use crate::tfhe::planner::search::Candidate;
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Largest share of calibration inputs whose argmax may differ from plaintext, or relative output error.
+    /// Largest share of new inputs whose decision may change, or largest relative output error.
     pub max_loss: f64,
+    /// Whether the upper bound of the loss must keep to it, not what is to be expected.
+    pub confident: bool,
     /// How the loss is measured.
     pub task: Task,
     /// Integer message grid with a failure probability a bootstrap, for models that are quantised already.
@@ -22,7 +24,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_loss: 0.005, task: Task::Auto, exact: false, p_fail_log2: -40.0, cost: CostModel::default() }
+        Self {
+            max_loss: 0.005,
+            confident: false,
+            task: Task::Auto,
+            exact: false,
+            p_fail_log2: -40.0,
+            cost: CostModel::default(),
+        }
     }
 }
 
