@@ -40,7 +40,7 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
     let tfhe = tfhe::Options::default();
     let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
-    let options = Options { ckks: ckks::Options { max_loss, task, batch: 1, cost }, tfhe };
+    let options = Options { ckks: ckks::Options { max_loss, confident: false, task, batch: 1, cost }, tfhe };
     let derived = planner::plan(args.scheme.into(), &network, &inputs, &options, &bar).map_err(planning_failed)?;
     let (plan, choice) = (derived.plan, report::choice::text(derived.choice.as_ref()));
     say("A small CNN reads handwritten digits that it cannot see.\n");
