@@ -4,4 +4,6 @@ pub mod calibration;
 pub mod confidence;
 pub mod error;
 pub mod judge;
+pub mod measures;
+pub mod output_kind;
 pub mod random;
