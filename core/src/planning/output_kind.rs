@@ -71,8 +71,10 @@ impl OutputKind {
 pub struct OutputFacts<'a> {
     /// Shape, the leading batch axis of 1 included where the model has one.
     pub shape: &'a [usize],
-    /// What the client does to it after decryption.
-    pub client_ops: &'a [ClientOp],
+    /// Axis along which the client takes the largest number after decryption, or makes shares of 1.
+    pub class_axis: Option<usize>,
+    /// Where the client's decision changes on each number, if there is one, as 0 in front of its sigmoid.
+    pub threshold: Option<f64>,
     /// Whether each element is a function that rises or falls from 0 to 1 or back, like a sigmoid or a step.
     pub saturates: bool,
     /// Elements of the network's input.
@@ -83,9 +85,13 @@ impl<'a> OutputFacts<'a> {
     /// The facts about a network's output.
     #[must_use]
     pub fn of(network: &'a Network) -> Self {
+        let class_axis = network.client_ops.first().map(|op| match *op {
+            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
+        });
         Self {
             shape: &network.output.shape,
-            client_ops: &network.client_ops,
+            class_axis,
+            threshold: None,
             saturates: saturates(network, &network.output_rows),
             input_len: network.input.len(),
         }
@@ -117,12 +123,12 @@ pub fn saturates(network: &Network, rows: &[Row]) -> bool {
 /// threshold or the measure of the error is chosen.
 #[must_use]
 pub fn kind_of(facts: &OutputFacts<'_>, outputs: &[Vec<f64>], task: Task) -> OutputKind {
-    let ends = facts.client_ops.first().map(|op| match *op {
-        ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
-    });
     if task != Task::Regress {
-        if let Some(axis) = ends.filter(|&axis| facts.shape.get(axis).is_some_and(|&length| length > 1)) {
+        if let Some(axis) = facts.class_axis.filter(|&axis| facts.shape.get(axis).is_some_and(|&length| length > 1)) {
             return OutputKind::Classes { axis };
+        }
+        if let Some(threshold) = facts.threshold {
+            return decision(facts.shape, threshold);
         }
         if let Some(kind) = decided(facts, outputs, task == Task::Classify) {
             return kind;
@@ -141,15 +147,20 @@ pub fn kind_of(facts: &OutputFacts<'_>, outputs: &[Vec<f64>], task: Task) -> Out
     }
 }
 
+/// A decision for each number.
+fn decision(shape: &[usize], threshold: f64) -> OutputKind {
+    match shape.iter().product() {
+        1_usize => OutputKind::Decision { threshold },
+        _ => OutputKind::Labels { threshold },
+    }
+}
+
 /// A kind with decisions; one must be found where `forced`, but for outputs without elements.
 fn decided(facts: &OutputFacts<'_>, outputs: &[Vec<f64>], forced: bool) -> Option<OutputKind> {
     let elements: usize = facts.shape.iter().product();
     let within = |low: f64, high: f64| outputs.iter().flatten().all(|&y| (low..=high).contains(&y));
     let only = |a: f64, b: f64| outputs.iter().flatten().all(|&y| (y - a).abs() < 1e-9 || (y - b).abs() < 1e-9);
-    let each = |threshold: f64| match elements {
-        1 => OutputKind::Decision { threshold },
-        _ => OutputKind::Labels { threshold },
-    };
+    let each = |threshold: f64| decision(facts.shape, threshold);
     let axes = class_axes(facts.shape);
     let shares = axes.iter().copied().find(|&axis| outputs.iter().all(|y| shares(y, facts.shape, axis)));
     if let Some(axis) = shares.filter(|_| !outputs.is_empty()) {
@@ -284,9 +295,12 @@ mod tests {
     use super::*;
     use crate::planning::random::Gaussian;
 
+    fn facts(shape: &[usize]) -> OutputFacts<'_> {
+        OutputFacts { shape, class_axis: None, threshold: None, saturates: false, input_len: 20 }
+    }
+
     fn kind(shape: &[usize], outputs: &[Vec<f64>], task: Task) -> OutputKind {
-        let facts = OutputFacts { shape, client_ops: &[], saturates: false, input_len: 20 };
-        kind_of(&facts, outputs, task)
+        kind_of(&facts(shape), outputs, task)
     }
 
     /// Vectors of independent normal numbers.
@@ -307,9 +321,17 @@ mod tests {
 
     #[test]
     fn the_client_s_softmax_says_that_there_are_classes() {
-        let client_ops = [ClientOp::Softmax { axis: 1 }];
-        let facts = OutputFacts { shape: &[1, 3], client_ops: &client_ops, saturates: false, input_len: 4 };
+        let facts = OutputFacts { class_axis: Some(1), ..facts(&[1, 3]) };
         assert_eq!(kind_of(&facts, &independent(5, 3), Task::Auto), OutputKind::Classes { axis: 1 });
+    }
+
+    #[test]
+    fn the_client_s_sigmoid_says_that_each_number_decides() {
+        let threshold = Some(0.0);
+        let one = OutputFacts { threshold, ..facts(&[1, 1]) };
+        assert_eq!(kind_of(&one, &independent(5, 1), Task::Auto), OutputKind::Decision { threshold: 0.0 });
+        let three = OutputFacts { threshold, ..facts(&[1, 3]) };
+        assert_eq!(kind_of(&three, &independent(5, 3), Task::Auto), OutputKind::Labels { threshold: 0.0 });
     }
 
     #[test]
@@ -361,7 +383,7 @@ mod tests {
 
     #[test]
     fn as_many_numbers_as_the_input_has_are_a_signal() {
-        let facts = OutputFacts { shape: &[1, 64], client_ops: &[], saturates: true, input_len: 64 };
+        let facts = OutputFacts { saturates: true, input_len: 64, ..facts(&[1, 64]) };
         let outputs: Vec<Vec<f64>> = independent(50, 64);
         let outputs: Vec<Vec<f64>> =
             outputs.iter().map(|y| y.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect()).collect();
@@ -391,7 +413,7 @@ mod tests {
 
     #[test]
     fn probabilities_behind_a_sigmoid_are_decided_at_a_half() {
-        let facts = |shape| OutputFacts { shape, client_ops: &[], saturates: true, input_len: 20 };
+        let facts = |shape| OutputFacts { saturates: true, ..facts(shape) };
         let outputs: Vec<Vec<f64>> = (0..9).map(|i| vec![f64::from(i) / 9.0]).collect();
         assert_eq!(kind_of(&facts(&[1, 1]), &outputs, Task::Auto), OutputKind::Decision { threshold: 0.5 });
         let several: Vec<Vec<f64>> = outputs.iter().map(|y| vec![y[0], 0.9, 0.7]).collect();
