@@ -135,5 +135,8 @@ fn simulation_refuses_what_encryption_refuses() {
         let simulated = work.fails(&[&["evaluate", "-d", "input.npy", "--simulate"], &planning[..]].concat());
         assert!(encrypted.contains("input 3, value 1 is 9.5"), "{encrypted}");
         assert_eq!(simulated, encrypted);
+        let base = ["evaluate", "-d", "input.npy", "--simulate", "--skip-outside", "--json"];
+        let kept: Value = serde_json::from_str(&work.ok(&[&base, &planning[..]].concat())).expect("JSON");
+        assert_eq!((&kept["inputs"], &kept["inputs_outside"]), (&(COUNT - 1).into(), &1.into()));
     }
 }

@@ -7,8 +7,8 @@ use crate::error::ClientError;
 /// Checks a batch of inputs, one after the other in `values`, as encryption does.
 ///
 /// # Errors
-/// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that are
-/// not finite or outside of the range that the parameters were made for.
+/// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values that
+/// are not finite or outside of the range that the parameters were made for.
 pub fn check_inputs(params: &Params, values: &[f32]) -> Result<(), ClientError> {
     let (expected, range) = match params {
         Params::Tfhe(params) => (params.input.tensor.len(), (params.input.low, params.input.high)),

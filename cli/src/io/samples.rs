@@ -29,6 +29,13 @@ impl Samples {
         self.values.chunks_exact(self.values.len() / self.count.max(1))
     }
 
+    /// These inputs.
+    pub fn of(&self, inputs: &[usize]) -> Self {
+        let each = self.values.len() / self.count.max(1);
+        let values = inputs.iter().flat_map(|&at| &self.values[at * each..(at + 1) * each]).copied().collect();
+        Self { values, count: inputs.len(), batched: self.batched }
+    }
+
     /// The first `count` inputs.
     pub fn truncate(&mut self, count: usize) {
         let each = self.values.len() / self.count.max(1);

@@ -12,6 +12,8 @@ const UNIT_TOLERANCE: f64 = 1e-3;
 const ROUNDING: f64 = 1e-9;
 /// Logits of different classes deviate by factors below this.
 const MOST_DEVIATION_RATIO: f64 = 20.0;
+/// Numbers of a tensor vary together for many reasons: it must be plainer there that they are logits.
+const MOST_SHARED_IN_TENSORS: f64 = 0.5;
 /// Means of logits lie within so many deviations of one another.
 const MOST_MEAN_DISTANCE: f64 = 3.0;
 
@@ -184,7 +186,7 @@ fn decided(facts: &OutputFacts<'_>, outputs: &[Vec<f64>], forced: bool) -> Optio
     let likely = axes.iter().map(|&axis| (axis, Contrast::of(outputs, facts.shape, axis)));
     let (axis, contrast) = likely.min_by(|(_, a), (_, b)| a.shared.total_cmp(&b.shared))?;
     let reconstructs = elements == facts.input_len && elements > MOST_TARGETS;
-    (forced || (!reconstructs && contrast.looks_like_logits())).then_some(OutputKind::Classes { axis })
+    (forced || (!reconstructs && contrast.looks_like_logits(axes.len() == 1))).then_some(OutputKind::Classes { axis })
 }
 
 /// Axes that classes may lie along: the only one, or the first and the last behind the batch.
@@ -281,9 +283,9 @@ impl Contrast {
     }
 
     /// Training by cross entropy leaves logits whose sum hardly varies; the fewer were seen, the clearer it must be.
-    fn looks_like_logits(&self) -> bool {
-        let limit = 0.85 - 1.0 / (self.count as f64).sqrt();
-        self.shared < limit
+    fn looks_like_logits(&self, one_position: bool) -> bool {
+        let limit = if one_position { 0.85 } else { MOST_SHARED_IN_TENSORS };
+        self.shared < limit - 1.0 / (self.count as f64).sqrt()
             && self.deviation_ratio < MOST_DEVIATION_RATIO
             && self.mean_distance < MOST_MEAN_DISTANCE
             && self.several_win

@@ -20,6 +20,7 @@ pub struct Planned {
     loss: Result<Option<f64>, String>,
     kind: Option<String>,
     inputs: Option<u64>,
+    outside: Option<u64>,
     difference: Option<Result<Difference, String>>,
     planning_seconds: Option<f64>,
     key_bytes: Option<f64>,
@@ -27,8 +28,8 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// From what `keyparams` and `evaluate` printed. Where a version states no expected loss, the loss that it predicts for
-    /// the calibration inputs stands for it.
+    /// From what `keyparams` and `evaluate` printed. Where a version states no expected loss, the loss that it predicts
+    /// for the calibration inputs stands for it.
     pub fn new(plan: &Value, evaluated: Result<Value, String>, difference: Option<Result<Difference, String>>) -> Self {
         let of_plan = |field: &str| plan[field].as_f64();
         let predicted = || of_plan("predicted_disagreement").or(of_plan("predicted_relative_error"));
@@ -43,6 +44,7 @@ impl Planned {
             upper: of_plan("loss_upper_95"),
             kind: of_run.and_then(|run| run["output_kind"].as_str()).map(str::to_string),
             inputs: of_run.and_then(|run| run["inputs"].as_u64()),
+            outside: of_run.and_then(|run| run["inputs_outside"].as_u64()).filter(|&outside| outside > 0),
             loss: evaluated.as_ref().map(measured).map_err(Clone::clone),
             difference,
             planning_seconds: of_plan("seconds"),
@@ -67,7 +69,7 @@ impl Planned {
 fn percent(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| match 100.0 * value {
         0.0 => "0 %".into(),
-        percent if percent < 0.1 || percent >= 1e4 => format!("{percent:.1e} %"),
+        percent if !(0.1..1e4).contains(&percent) => format!("{percent:.1e} %"),
         percent => format!("{percent:.2} %"),
     })
 }
@@ -89,7 +91,8 @@ impl Line {
             Ok(loss) => {
                 let mark = if plan.above_upper() { "**above the bound** " } else { "" };
                 let inputs = plan.inputs.map(|inputs| format!(" of {inputs}")).unwrap_or_default();
-                format!("{mark}{}{inputs}", percent(*loss))
+                let outside = plan.outside.map(|n| format!(" ({n} outside of the range left out)"));
+                format!("{mark}{}{inputs}{}", percent(*loss), outside.unwrap_or_default())
             }
             Err(reason) => cell(reason),
         };
@@ -113,10 +116,18 @@ impl Line {
 
 /// The table as Markdown.
 pub fn table(lines: &[Line]) -> String {
-    let mut text = "| model | verdict | expected loss | at most (95 %) | measured loss, of test inputs | largest difference from \
-                    the framework's outputs (over their deviation), of encrypted inputs | planning, s | evaluation key, MiB | \
-                    predicted thread-s an input |\n|---|---|---|---|---|---|---|---|---|\n"
-        .to_string();
+    let columns = [
+        "model",
+        "verdict",
+        "expected loss",
+        "at most (95 %)",
+        "measured loss, of test inputs",
+        "largest difference from the framework's outputs (over their deviation), of encrypted inputs",
+        "planning, s",
+        "evaluation key, MiB",
+        "predicted thread-s an input",
+    ];
+    let mut text = format!("| {} |\n{}|\n", columns.join(" | "), "|---".repeat(columns.len()));
     for line in lines {
         text += &line.row();
         text.push('\n');

@@ -5,6 +5,7 @@ mod run;
 mod text;
 mod truth;
 
+use heman_client::check_inputs;
 use heman_core::model::network::Network;
 use heman_core::planning::measures::Spread;
 use heman_core::planning::output_kind::{OutputFacts, kind_of};
@@ -37,7 +38,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         return Err(CliError::new("there is nothing to evaluate (-n 0)"));
     }
     let shape = &network.output.shape;
-    let plain = evaluate_plain(&network, &samples);
+    let mut plain = evaluate_plain(&network, &samples);
     if let Some(at) = plain.iter().position(|y| y.iter().any(|value| !value.is_finite())) {
         return Err(CliError::file(&args.data, format!("the model's own output for input {at} is not finite")));
     }
@@ -54,6 +55,19 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     }
     let bar = Bar::new(out.verbose);
     let derived = keyparams::derive(&args.planning, &args.running.device, out.verbose)?;
+    let all = samples.count;
+    let mut truth = reading.as_ref().map(|reading| reading.truth.clone());
+    if args.skip_outside {
+        let params = derived.plan.params();
+        let inside: Vec<usize> =
+            samples.iter().enumerate().filter(|(_, x)| check_inputs(&params, x).is_ok()).map(|(at, _)| at).collect();
+        samples = samples.of(&inside);
+        plain = inside.iter().map(|&at| plain[at].clone()).collect();
+        truth = truth.map(|truth| truth.of(&inside));
+        if inside.is_empty() {
+            return Err(CliError::file(&args.data, "all inputs are outside of the parameters' range"));
+        }
+    }
     let run = if args.simulate {
         run::simulated(&derived.plan, &samples).map_err(|error| CliError::file(&args.data, error))?
     } else {
@@ -66,7 +80,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         got: &run.outputs,
         plain: &plain,
         spread: &Spread::of(if calibrated.len() > 1 { &calibrated } else { &plain }),
-        truth: reading.as_ref().map(|reading| &reading.truth),
+        truth: truth.as_ref(),
     });
     let said = reading.as_ref().map(|reading| reading.said.as_str());
     let count = samples.count as f64;
@@ -77,6 +91,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
             "device": run.device,
             "simulated": args.simulate,
             "inputs": samples.count,
+            "inputs_outside": all - samples.count,
             "seconds": run.seconds,
             "seconds_per_input": run.seconds / count,
             "inputs_per_second": count / run.seconds,
@@ -85,11 +100,16 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     );
     report::merge(&mut object, run.details);
     let text = format!(
-        "{}{text}\n\n{} input(s) {} on {}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
+        "{}{text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
         report::choice::text(derived.choice.as_ref()),
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },
         run.device,
+        if all > samples.count {
+            format!(", {} outside of the range left out", all - samples.count)
+        } else {
+            String::new()
+        },
         text::text(&compared, kind, shape, said),
         run.seconds / count,
         report::bytes(report::peak_rss_bytes()),

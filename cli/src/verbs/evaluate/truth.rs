@@ -17,6 +17,16 @@ pub enum Truth {
     Numbers(Vec<Vec<f64>>),
 }
 
+impl Truth {
+    /// What is known of these inputs.
+    pub fn of(&self, inputs: &[usize]) -> Self {
+        match self {
+            Self::Decisions(values) => Self::Decisions(inputs.iter().map(|&at| values[at].clone()).collect()),
+            Self::Numbers(values) => Self::Numbers(inputs.iter().map(|&at| values[at].clone()).collect()),
+        }
+    }
+}
+
 /// Labels that were understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -49,7 +59,7 @@ pub fn read(labels: &Labels, outputs: &Outputs<'_>) -> Result<Reading, String> {
     }
     let each = labels.len() / inputs;
     let long = (0..outputs.shape.len()).filter(|&axis| outputs.shape[axis] > 1);
-    let axis = long.clone().find(|&axis| elements / outputs.shape[axis] == each).or(long.last());
+    let axis = long.clone().find(|&axis| elements / outputs.shape[axis] == each).or(long.max());
     match (outputs.kind, axis) {
         (OutputKind::Classes { axis }, _) => classes(labels, outputs, axis, each),
         (OutputKind::Decision { threshold } | OutputKind::Labels { threshold }, _) if each == elements => {
@@ -124,8 +134,8 @@ fn class_numbers(labels: &Labels, count: usize) -> Result<(Vec<usize>, String), 
             let names = distinct(texts);
             if names.len() != count {
                 return Err(format!(
-                    "labels are {} different strings ({}), and the output has {count} classes: which is which cannot be \
-                     told; give numbers of classes",
+                    "labels are {} different strings ({}), and the output has {count} classes: which is which cannot \
+                     be told; give numbers of classes",
                     names.len(),
                     listed(&names)
                 ));
