@@ -32,19 +32,30 @@ impl Spread {
         spread
     }
 
-    /// Root mean square error over the deviation, from the mean squared error of each element: of the worst target, or
-    /// of all elements together for an embedding, a signal and the numbers that decisions are taken by.
+    /// What the squared error of each element counts in the squared relative error, which is their weighted sum.
     ///
-    /// Nothing where all elements that could be compared with are zero for every input.
+    /// Each target counts by its own variance, and the relative error is the root mean square of those of the targets.
+    /// The elements of an embedding, a signal and the numbers of decisions count by the variance of them all together.
+    /// Targets that are zero for every input count nothing. There are no weights where all elements are: an error can
+    /// be stated in the output's own unit only.
+    #[must_use]
+    pub fn weights(&self, kind: &OutputKind) -> Option<Vec<f64>> {
+        let total: f64 = self.variances.iter().sum();
+        let varying = self.variances.iter().filter(|&&variance| variance > 0.0).count() as f64;
+        let weight = |&variance: &f64| match kind {
+            OutputKind::Targets if variance > 0.0 => 1.0 / (varying * variance),
+            OutputKind::Targets => 0.0,
+            _ => 1.0 / total,
+        };
+        (total > 0.0).then(|| self.variances.iter().map(weight).collect())
+    }
+
+    /// Root mean square error over the deviation, from the mean squared error of each element, by
+    /// [`Spread::weights`].
     #[must_use]
     pub fn relative_error(&self, kind: &OutputKind, squared_errors: &[f64]) -> Option<f64> {
-        let pairs = || squared_errors.iter().zip(&self.variances);
-        if *kind == OutputKind::Targets {
-            let ratios = pairs().filter(|(_, variance)| **variance > 0.0).map(|(error, variance)| error / variance);
-            return ratios.reduce(f64::max).map(f64::sqrt);
-        }
-        let (error, variance) = pairs().fold((0.0, 0.0), |(e, v), (error, variance)| (e + error, v + variance));
-        (variance > 0.0).then(|| (error / variance).sqrt())
+        let weights = self.weights(kind)?;
+        Some(weights.iter().zip(squared_errors).map(|(weight, error)| weight * error).sum::<f64>().sqrt())
     }
 }
 
@@ -86,7 +97,8 @@ mod tests {
     fn each_target_is_compared_with_its_own_deviation() {
         let (got, want) = two_scales();
         let error = Spread::of(&want).relative_error(&OutputKind::Targets, &squared_errors(&got, &want));
-        assert_eq!(error, Some(0.5));
+        let expected = ((0.25 + 0.25e-4) / 2.0_f64).sqrt();
+        assert!((error.expect("the outputs vary") - expected).abs() < 1e-12, "{error:?} instead of {expected}");
     }
 
     #[test]

@@ -97,8 +97,9 @@ pub fn text(found: &Comparison, kind: OutputKind, shape: &[usize], reading: Opti
         lines.push(format!("target {at:<6} {}", measures(target)));
     }
     if found.targets.len() > shown {
-        let worst = found.relative_error.map_or("-".into(), percent);
-        lines.push(format!("              {} more; the worst of all is off by {worst}", found.targets.len() - shown));
+        let worst = found.targets.iter().filter_map(Target::relative_error).reduce(f64::max);
+        let (more, worst) = (found.targets.len() - shown, worst.map_or("-".into(), percent));
+        lines.push(format!("              {more} more; the worst of all is off by {worst}"));
     }
     if let Some((mean, least)) = found.cosines.filter(|_| !kind.decides()) {
         lines.push(format!("cosine        mean {mean:.6}, least {least:.6}"));
