@@ -23,6 +23,11 @@ demo:
 ratio:
     cargo run --release --package heman-benches --bin pbs_ratio
 
+# What the release binary promises for the exported models of a manifest, beside what comes of it.
+exports MANIFEST *FLAGS:
+    cargo build --release
+    cargo run --release --package heman-benches --bin exports -- {{MANIFEST}} target/release/heman {{FLAGS}}
+
 # Trains the demo model again and prints its accuracy.
 train:
     test -d demo/.venv || python3 -m venv demo/.venv

@@ -210,6 +210,9 @@ pub struct Evaluate {
     /// Use the noise model in place of encryption
     #[arg(long)]
     pub simulate: bool,
+    /// Leave out inputs that encryption would refuse because they are outside of the parameters' range
+    #[arg(long)]
+    pub skip_outside: bool,
     /// Where it runs
     #[command(flatten)]
     pub running: Running,

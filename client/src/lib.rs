@@ -15,3 +15,4 @@ mod values;
 pub use error::ClientError;
 pub use key::SecretKey;
 pub use tensor::{Tensor, TensorData};
+pub use values::check_inputs;

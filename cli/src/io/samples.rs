@@ -29,6 +29,13 @@ impl Samples {
         self.values.chunks_exact(self.values.len() / self.count.max(1))
     }
 
+    /// These inputs.
+    pub fn of(&self, inputs: &[usize]) -> Self {
+        let each = self.values.len() / self.count.max(1);
+        let values = inputs.iter().flat_map(|&at| &self.values[at * each..(at + 1) * each]).copied().collect();
+        Self { values, count: inputs.len(), batched: self.batched }
+    }
+
     /// The first `count` inputs.
     pub fn truncate(&mut self, count: usize) {
         let each = self.values.len() / self.count.max(1);
@@ -74,14 +81,6 @@ pub fn labels_from_npz(bytes: &[u8]) -> Result<Option<Vec<i64>>, CliError> {
     labels(read_archive(Path::new("embedded data"), bytes, |name| name == "labels")?)
 }
 
-/// Reads the labels beside inputs, if there are any: `labels` in an archive, `labels.npy` in a folder.
-pub fn read_labels(path: &Path) -> Result<Option<Vec<i64>>, CliError> {
-    if !path.is_dir() && !is_zip(path)? {
-        return Ok(None);
-    }
-    labels(read_arrays(path, |name| name == "labels")?)
-}
-
 fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
     let Some((name, array)) = arrays.into_iter().next() else { return Ok(None) };
     if array.values.iter().any(|v| v.fract() != 0.0) {
@@ -119,13 +118,6 @@ fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
     }
     let (&count, rest) = found.split_first()?;
     (single == Some(rest) || rest == wanted).then_some((count, true))
-}
-
-fn is_zip(path: &Path) -> Result<bool, CliError> {
-    let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
-    let mut start = Vec::new();
-    std::fs::File::open(path).map_err(fail)?.take(4).read_to_end(&mut start).map_err(fail)?;
-    Ok(start.starts_with(b"PK"))
 }
 
 fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {

@@ -46,6 +46,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
+/// What the model's output is for, as far as the user says.
+fn task(planning: &Planning) -> Task {
+    match planning.task {
+        TaskChoice::Auto => Task::Auto,
+        TaskChoice::Classify => Task::Classify,
+        TaskChoice::Regress => Task::Regress,
+    }
+}
+
 /// The options of both planners.
 fn options(planning: &Planning) -> Result<Options, CliError> {
     if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
@@ -54,11 +63,7 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
     if planning.exact && planning.scheme == SchemeChoice::Ckks {
         return Err(CliError::new("--exact is for TFHE: CKKS computes approximately"));
     }
-    let task = match planning.task {
-        TaskChoice::Auto => Task::Auto,
-        TaskChoice::Classify => Task::Classify,
-        TaskChoice::Regress => Task::Regress,
-    };
+    let task = task(planning);
     let batch = planning.batch.map_or(
         match planning.goal {
             Goal::Latency => 1,

@@ -3,8 +3,8 @@
 /// Confidence of the upper bounds.
 const CONFIDENCE: f64 = 0.95;
 
-/// The share of changes that is exceeded with a probability of 5 % at the most, where `changes` of `n` were seen: Clopper
-/// and Pearson's one-sided bound.
+/// The share of changes that is exceeded with a probability of 5 % at the most, where `changes` of `n` were seen:
+/// Clopper and Pearson's one-sided bound.
 ///
 /// It is the share at which as few changes as were seen have a probability of 5 % still. `changes` need not be whole:
 /// an average over several draws of the noise counts as the fraction that it is. Without observations the bound is 1.
@@ -14,8 +14,8 @@ pub fn upper_95(changes: f64, n: u64) -> f64 {
     bound(changes, n, CONFIDENCE)
 }
 
-/// The interval that holds the share of changes with a probability of 95 % at the least: Clopper and Pearson's two-sided
-/// interval, 2.5 % a side.
+/// The interval that holds the share of changes with a probability of 95 % at the least: Clopper and Pearson's
+/// two-sided interval, 2.5 % a side.
 ///
 /// Source: Clopper and Pearson, Biometrika 1934.
 #[must_use]

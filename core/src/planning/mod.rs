@@ -6,4 +6,6 @@ pub mod error;
 pub mod folds;
 pub mod judge;
 pub mod margins;
+pub mod measures;
+pub mod output_kind;
 pub mod random;

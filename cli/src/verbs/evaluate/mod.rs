@@ -2,16 +2,22 @@
 
 mod compare;
 mod run;
+mod text;
+mod truth;
 
+use heman_client::check_inputs;
 use heman_core::model::network::Network;
+use heman_core::planning::measures::Spread;
+use heman_core::planning::output_kind::{OutputFacts, kind_of};
 use heman_import::import_file;
+use rayon::prelude::*;
 use serde_json::json;
 
-use self::compare::compare;
-use super::{Output, keyparams};
+use super::{Output, keyparams, task};
 use crate::args::Evaluate;
 use crate::error::CliError;
-use crate::io::samples::{read_labels, read_samples};
+use crate::io::labels::read_labels;
+use crate::io::samples::{Samples, read_samples};
 use crate::progress::Bar;
 use crate::report;
 
@@ -19,40 +25,73 @@ use crate::report;
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     let network = import_file(&args.planning.model)?;
     let mut samples = read_samples(&args.data, &network.input.shape)?;
-    let labels = read_labels(&args.data)?;
-    if let Some(labels) = &labels
-        && labels.len() != samples.count
-    {
-        return Err(CliError::file(&args.data, format!("{} labels for {} inputs", labels.len(), samples.count)));
+    let mut labels = read_labels(&args.data)?;
+    if let Some(labels) = &mut labels {
+        let (found, inputs) = (labels.len(), samples.count);
+        if found == 0 || !found.is_multiple_of(inputs) {
+            return Err(CliError::file(&args.data, format!("{found} labels for {inputs} inputs")));
+        }
+        labels.truncate(found / inputs * args.number.unwrap_or(inputs).min(inputs));
     }
     samples.truncate(args.number.unwrap_or(usize::MAX));
     if samples.count == 0 {
         return Err(CliError::new("there is nothing to evaluate (-n 0)"));
     }
-    let plain: Vec<Vec<f64>> = samples.iter().map(|x| evaluate_plain(&network, x)).collect();
+    let shape = &network.output.shape;
+    let mut plain = evaluate_plain(&network, &samples);
+    if let Some(at) = plain.iter().position(|y| y.iter().any(|value| !value.is_finite())) {
+        return Err(CliError::file(&args.data, format!("the model's own output for input {at} is not finite")));
+    }
+    let calibration = read_samples(&args.planning.calibration, &network.input.shape)?;
+    let calibrated = evaluate_plain(&network, &calibration);
+    let task = task(&args.planning);
+    let mut kind = kind_of(&OutputFacts::of(&network), &calibrated, task);
+    let mut reading = None;
+    if let Some(labels) = &labels {
+        let outputs = truth::Outputs { kind, shape, plain: &plain, task };
+        let read = truth::read(labels, &outputs).map_err(|error| CliError::file(&args.data, error))?;
+        kind = read.kind;
+        reading = Some(read);
+    }
     let bar = Bar::new(out.verbose);
     let derived = keyparams::derive(&args.planning, &args.running.device, out.verbose)?;
+    let all = samples.count;
+    let mut truth = reading.as_ref().map(|reading| reading.truth.clone());
+    if args.skip_outside {
+        let params = derived.plan.params();
+        let inside: Vec<usize> =
+            samples.iter().enumerate().filter(|(_, x)| check_inputs(&params, x).is_ok()).map(|(at, _)| at).collect();
+        samples = samples.of(&inside);
+        plain = inside.iter().map(|&at| plain[at].clone()).collect();
+        truth = truth.map(|truth| truth.of(&inside));
+        if inside.is_empty() {
+            return Err(CliError::file(&args.data, "all inputs are outside of the parameters' range"));
+        }
+    }
     let run = if args.simulate {
-        run::simulated(&derived.plan, &samples)
+        run::simulated(&derived.plan, &samples).map_err(|error| CliError::file(&args.data, error))?
     } else {
         run::encrypted(&args.running, &derived.plan, &samples, &bar)?
     };
     let (mut object, text, _) = report::plan(&derived.plan);
-    let compared = compare(&network.output.shape, &run.outputs, &plain, labels.as_deref());
+    let compared = compare::compare(&compare::Outputs {
+        kind,
+        shape,
+        got: &run.outputs,
+        plain: &plain,
+        spread: &Spread::of(if calibrated.len() > 1 { &calibrated } else { &plain }),
+        truth: truth.as_ref(),
+    });
+    let said = reading.as_ref().map(|reading| reading.said.as_str());
     let count = samples.count as f64;
+    report::merge(&mut object, text::json(&compared, kind, said));
     report::merge(
         &mut object,
         json!({
             "device": run.device,
             "simulated": args.simulate,
             "inputs": samples.count,
-            "accuracy": compared.accuracy,
-            "plain_accuracy": compared.plain_accuracy,
-            "agreement": compared.agreement,
-            "max_abs_error": compared.max_abs_error,
-            "mean_abs_error": compared.mean_abs_error,
-            "mean_cosine": compared.mean_cosine,
-            "min_cosine": compared.min_cosine,
+            "inputs_outside": all - samples.count,
             "seconds": run.seconds,
             "seconds_per_input": run.seconds / count,
             "inputs_per_second": count / run.seconds,
@@ -60,21 +99,18 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         }),
     );
     report::merge(&mut object, run.details);
-    let share = |value: Option<f64>| value.map_or("no labels".into(), |v| format!("{:.2} %", 100.0 * v));
     let text = format!(
-        "{}{text}\n\n{} input(s) {} on {}\naccuracy      {} (plaintext {})\nagreement     {:.2} % with the plaintext model\n\
-         error         largest {:.4}, mean {:.4}; least cosine {:.5}\ntime          {:.3} s an input\n\
-         memory        {} at the most",
+        "{}{text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
         report::choice::text(derived.choice.as_ref()),
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },
         run.device,
-        share(compared.accuracy),
-        share(compared.plain_accuracy),
-        100.0 * compared.agreement,
-        compared.max_abs_error,
-        compared.mean_abs_error,
-        compared.min_cosine,
+        if all > samples.count {
+            format!(", {} outside of the range left out", all - samples.count)
+        } else {
+            String::new()
+        },
+        text::text(&compared, kind, shape, said),
         run.seconds / count,
         report::bytes(report::peak_rss_bytes()),
     );
@@ -82,7 +118,9 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     Ok(())
 }
 
-fn evaluate_plain(network: &Network, input: &[f32]) -> Vec<f64> {
-    let input: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
-    network.evaluate(&input).1
+/// The outputs of all inputs in plaintext, before the client's operators.
+fn evaluate_plain(network: &Network, samples: &Samples) -> Vec<Vec<f64>> {
+    let inputs: Vec<&[f32]> = samples.iter().collect();
+    let evaluate = |x: &&[f32]| network.evaluate(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()).1;
+    inputs.par_iter().map(evaluate).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use heman_client::SecretKey;
+use heman_client::{ClientError, SecretKey, check_inputs};
 use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
@@ -32,14 +32,15 @@ pub struct Run {
     pub details: Value,
 }
 
-/// In the clear, with the noise that encryption would add.
-pub fn simulated(plan: &Plan, samples: &Samples) -> Run {
+/// In the clear, with the noise that encryption would add; what encryption would refuse is refused.
+pub fn simulated(plan: &Plan, samples: &Samples) -> Result<Run, ClientError> {
+    check_inputs(&plan.params(), &samples.values)?;
     let start = Instant::now();
     let simulator = plan.simulator();
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let outputs = inputs.par_iter().enumerate().map(|(at, x)| simulator(x, at as u64)).collect();
     let seconds = start.elapsed().as_secs_f64();
-    Run { outputs, seconds, device: "noise model".into(), details: json!({}) }
+    Ok(Run { outputs, seconds, device: "noise model".into(), details: json!({}) })
 }
 
 /// All steps on real ciphertexts, batch after batch.
