@@ -14,4 +14,4 @@ mod values;
 
 pub use error::ClientError;
 pub use key::SecretKey;
-pub use tensor::{Tensor, TensorData};
+pub use tensor::{Output, Tensor, TensorData};

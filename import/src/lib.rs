@@ -1,18 +1,23 @@
 //! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows
 //! and functions.
 
+mod client_steps;
 mod element;
 mod error;
+mod interface;
 mod lower;
 mod onnx;
 mod ops;
 mod plain;
 mod pointwise;
+mod program;
+mod tail;
 mod window;
 
 use std::path::Path;
 
 pub use error::{ImportError, UnsupportedNode};
+pub use interface::Hint;
 pub use onnx::MAX_FILE_BYTES;
 pub use plain::PlainModel;
 
@@ -25,7 +30,16 @@ use crate::onnx::{guarded, read, typed_model};
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
 pub fn import_file(path: &Path) -> Result<Network, ImportError> {
-    import_bytes(&read(path)?)
+    import_file_with(path, &[])
+}
+
+/// As [`import_file`], for samples of the given names and shapes: they settle the axes that the file leaves free, and
+/// whether a fixed batch in the file is one input or several.
+///
+/// # Errors
+/// As [`import_file`].
+pub fn import_file_with(path: &Path, hints: &[Hint]) -> Result<Network, ImportError> {
+    import_bytes_with(&read(path)?, hints)
 }
 
 /// Lowers a model given as the bytes of an ONNX file.
@@ -33,8 +47,12 @@ pub fn import_file(path: &Path) -> Result<Network, ImportError> {
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
 pub fn import_bytes(bytes: &[u8]) -> Result<Network, ImportError> {
+    import_bytes_with(bytes, &[])
+}
+
+fn import_bytes_with(bytes: &[u8], hints: &[Hint]) -> Result<Network, ImportError> {
     guarded(|| {
-        let (model, input, operators) = typed_model(bytes)?;
-        lower::Lowering::new(&model, &operators).run(input)
+        let typed = typed_model(bytes, hints)?;
+        lower::Lowering::new(&typed.model, &typed.operators).run(&typed.interface)
     })
 }

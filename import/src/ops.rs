@@ -16,12 +16,11 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::logic::Iff;
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax};
 
 use super::element::{Element, SymbolicTensor};
 use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::window;
-use heman_core::model::client_op::ClientOp;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Row;
 
@@ -36,9 +35,6 @@ pub(super) type Outputs = Result<Vec<Value>, Refusal>;
 
 impl Lowering<'_> {
     pub(super) fn dispatch(&mut self, node: &TypedNode, mut inputs: Vec<Value>) -> Outputs {
-        if let Value::ForClient(tensor, ops) = &inputs[0] {
-            return self.for_client(node, tensor.clone(), ops.clone());
-        }
         if node.op_is::<Identity>() || node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
         }
@@ -85,8 +81,11 @@ impl Lowering<'_> {
         if let Some(op) = node.op_as::<Reduce>() {
             return self.reduce(node, inputs.remove(0), op);
         }
-        if let Some(op) = node.op_as::<Softmax>() {
-            return self.softmax(node, inputs.remove(0), op);
+        if node.op_is::<Softmax>() {
+            return Err(Refusal::new(
+                "it stands before other layers, and only the client can compute it, after decryption",
+                "end the model there, or use another function in the middle",
+            ));
         }
         Err(Refusal::new(
             "there is no homomorphic evaluation of this operator",
@@ -401,10 +400,6 @@ impl Lowering<'_> {
     }
 
     fn reduce(&mut self, node: &TypedNode, value: Value, op: &Reduce) -> Outputs {
-        if let (Reducer::ArgMax(_), &[axis], Value::Symbolic(tensor)) = (&op.reducer, op.axes.as_slice(), &value) {
-            let tensor = tensor.clone();
-            return Ok(vec![Value::ForClient(tensor, vec![ClientOp::ArgMax { axis, keep_dims: true }])]);
-        }
         let mut tensor = self.materialised_input(node, 0, value)?;
         let shape = Self::output_shape(node, 0)?;
         if op.reducer == Reducer::MeanOfSquares {
@@ -450,45 +445,12 @@ impl Lowering<'_> {
         };
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
     }
-
-    fn softmax(&mut self, _node: &TypedNode, value: Value, op: &Softmax) -> Outputs {
-        let Value::Symbolic(tensor) = value else { return Err(after_client_op()) };
-        match (op.axes.as_slice(), op.kind) {
-            (&[axis], SoftmaxKind::Softmax) => Ok(vec![Value::ForClient(tensor, vec![ClientOp::Softmax { axis }])]),
-            _ => Err(Refusal::new(
-                "only Softmax over one axis can be left to the client",
-                "end the model with its logits",
-            )),
-        }
-    }
-
-    /// Nodes behind Softmax or ArgMax: only such as change nothing the client would notice.
-    fn for_client(&mut self, node: &TypedNode, tensor: SymbolicTensor, mut ops: Vec<ClientOp>) -> Outputs {
-        if node.op_is::<Identity>() || node.op_is::<Cast>() {
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        if let (Some(AxisOp::Rm(removed)), Some(ClientOp::ArgMax { axis, keep_dims })) =
-            (node.op_as::<AxisOp>(), ops.last_mut())
-            && *removed == *axis
-            && *keep_dims
-        {
-            *keep_dims = false;
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        if let Some(op) = node.op_as::<Reduce>()
-            && let (Reducer::ArgMax(_), &[axis]) = (&op.reducer, op.axes.as_slice())
-        {
-            ops.push(ClientOp::ArgMax { axis, keep_dims: true });
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        Err(after_client_op())
-    }
 }
 
 pub(super) fn after_client_op() -> Refusal {
     Refusal::new(
-        "it comes after Softmax or ArgMax, which only the client can compute after decryption",
-        "end the model at Softmax, ArgMax or its logits",
+        "it comes after an operator that only the client can compute, and the client cannot compute this one",
+        "end the model before it",
     )
 }
 

@@ -1,5 +1,7 @@
 //! Files in and out.
 
+pub mod answers;
+pub mod inputs;
 pub mod output;
 pub mod samples;
 pub mod sealed;

@@ -9,13 +9,13 @@ use heman_core::ckks::schedule::throughput::ThroughputSchedule;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes};
+use super::{Layer, bytes, client, merge};
 use crate::error::CliError;
 
 /// Parameters, packing and promises.
 pub fn params_json(params: &Params) -> Value {
     let (ckks, promised) = (&params.ckks, &params.prediction);
-    json!({
+    let mut object = json!({
         "scheme": "ckks",
         "log2_degree": ckks.log2_degree,
         "polynomial_size": 1_u64 << ckks.log2_degree,
@@ -41,8 +41,9 @@ pub fn params_json(params: &Params) -> Value {
         "input_low": params.input.low,
         "input_high": params.input.high,
         "output": params.output.tensor,
-        "client_ops": params.output.client_ops,
-    })
+    });
+    merge(&mut object, client::json(&params.input.parts, &params.output.tensor, &params.output.client_ops));
+    object
 }
 
 /// Parameters, packing and promises, for people.
@@ -61,13 +62,14 @@ pub fn params_text(params: &Params) -> String {
         ),
         None => format!("outputs are off by {:.4} %", 100.0 * promised.relative_error),
     };
+    let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
         "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, values {:.4} to {:.4}\n\
          output        {} {:?}\n\
-         polynomials   of degree {}\n\
+         {client}polynomials   of degree {}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod ckks;
+pub mod client;
 pub mod tfhe;
 
 use std::io::Write;

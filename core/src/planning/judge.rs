@@ -3,7 +3,6 @@
 use crate::planning::calibration::Calibration;
 use rayon::prelude::*;
 
-use crate::model::client_op::ClientOp;
 use crate::model::client_op::argmax;
 use crate::model::network::Network;
 
@@ -53,13 +52,13 @@ pub(crate) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub(crate) fn new(network: &'a Network, calibration: &'a Calibration, task: Task) -> Self {
         let shape = &network.output.shape;
-        let ends = network.client_ops.first().map(|op| match *op {
-            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
-        });
+        let ends = network.client_ops.class_axis();
         let vector = shape.iter().rposition(|&d| d > 1);
         let only_axis = shape.iter().filter(|&&d| d > 1).count() == 1;
         let mixes = network.output_rows.iter().all(|row| row.taps.len() > 1);
-        let looks_like_classes = only_axis && mixes && network.output.len() <= 1000 && !network.stages.is_empty();
+        let only_output = network.client_ops.outputs.len() <= 1;
+        let looks_like_classes =
+            only_output && only_axis && mixes && network.output.len() <= 1000 && !network.stages.is_empty();
         let class_axis = match task {
             Task::Regress => None,
             Task::Classify => ends.or(vector),

@@ -9,13 +9,16 @@ pub enum Attr {
     Float(f32),
     Ints(Vec<i64>),
     Text(&'static str),
+    Texts(Vec<&'static str>),
 }
 
-/// A model in the making; its input is `x`.
+/// A model in the making; its first input is `x`, its output the last node's unless others are named.
 pub struct Onnx {
     nodes: Vec<Vec<u8>>,
     initializers: Vec<Vec<u8>>,
     input: Vec<Option<i64>>,
+    more_inputs: Vec<Vec<u8>>,
+    outputs: Vec<String>,
     last: String,
     fresh: u32,
 }
@@ -84,7 +87,8 @@ impl Onnx {
     }
 
     pub fn with_free_axes(input: &[Option<i64>]) -> Self {
-        Self { nodes: vec![], initializers: vec![], input: input.to_vec(), last: "x".into(), fresh: 0 }
+        let (nodes, initializers, more_inputs, outputs) = (vec![], vec![], vec![], vec![]);
+        Self { nodes, initializers, input: input.to_vec(), more_inputs, outputs, last: "x".into(), fresh: 0 }
     }
 
     /// A constant of reproducible values around zero; returns its name.
@@ -110,6 +114,28 @@ impl Onnx {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializers.push(tensor(&name, &[values.len() as i64], 7, &raw));
         name
+    }
+
+    pub fn texts(&mut self, values: &[&str]) -> String {
+        self.fresh += 1;
+        let name = format!("c{}", self.fresh);
+        let mut out = Vec::new();
+        int(1, values.len() as i64, &mut out);
+        int(2, 8, &mut out);
+        values.iter().for_each(|value| bytes(6, value.as_bytes(), &mut out));
+        bytes(8, name.as_bytes(), &mut out);
+        self.initializers.push(out);
+        name
+    }
+
+    /// One more input.
+    pub fn input(&mut self, name: &str, shape: &[Option<i64>]) {
+        self.more_inputs.push(value_info(name, Some(shape)));
+    }
+
+    /// Names a node's output as one of the model's.
+    pub fn output(&mut self, name: &str) {
+        self.outputs.push(name.into());
     }
 
     /// The output of the last node.
@@ -156,6 +182,10 @@ impl Onnx {
                     bytes(4, text.as_bytes(), &mut attribute);
                     3
                 }
+                Attr::Texts(texts) => {
+                    texts.iter().for_each(|text| bytes(9, text.as_bytes(), &mut attribute));
+                    8
+                }
                 Attr::Ints(ints) => {
                     for &i in ints {
                         int(8, i, &mut attribute);
@@ -184,7 +214,7 @@ impl Onnx {
         self.node(operator, &inputs, attributes)
     }
 
-    /// The file; its output is the last node's.
+    /// The file.
     pub fn build(&self) -> Vec<u8> {
         let mut graph = Vec::new();
         for node in &self.nodes {
@@ -195,7 +225,13 @@ impl Onnx {
             bytes(5, initializer, &mut graph);
         }
         bytes(11, &value_info("x", Some(&self.input)), &mut graph);
-        bytes(12, &value_info(&self.last, None), &mut graph);
+        for input in &self.more_inputs {
+            bytes(11, input, &mut graph);
+        }
+        let last = [self.last.clone()];
+        for output in if self.outputs.is_empty() { &last[..] } else { &self.outputs } {
+            bytes(12, &value_info(output, None), &mut graph);
+        }
         let mut opset = Vec::new();
         int(2, 17, &mut opset);
         let mut model = Vec::new();

@@ -4,21 +4,21 @@ mod compare;
 mod run;
 
 use heman_core::model::network::Network;
-use heman_import::import_file;
 use serde_json::json;
 
 use self::compare::compare;
 use super::{Output, keyparams};
 use crate::args::Evaluate;
 use crate::error::CliError;
-use crate::io::samples::{read_labels, read_samples};
+use crate::io::inputs::read_inputs;
+use crate::io::samples::read_labels;
 use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
-    let network = import_file(&args.planning.model)?;
-    let mut samples = read_samples(&args.data, &network.input.shape)?;
+    let network = keyparams::import(&args.planning)?;
+    let mut samples = read_inputs(&args.data, &network.inputs)?;
     let labels = read_labels(&args.data)?;
     if let Some(labels) = &labels
         && labels.len() != samples.count
