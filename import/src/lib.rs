@@ -3,11 +3,14 @@
 
 mod element;
 mod error;
+mod expand;
+mod linear_map;
 mod lower;
 mod onnx;
 mod ops;
 mod plain;
 mod pointwise;
+mod rewrite;
 mod window;
 
 use std::path::Path;
@@ -20,21 +23,25 @@ use heman_core::model::network::Network;
 
 use crate::onnx::{guarded, read, typed_model};
 
-/// Reads and lowers a model.
+/// Reads and lowers a model; its weights may lie in other files of its folder.
 ///
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
 pub fn import_file(path: &Path) -> Result<Network, ImportError> {
-    import_bytes(&read(path)?)
+    import(&read(path)?, path.parent())
 }
 
-/// Lowers a model given as the bytes of an ONNX file.
+/// Lowers a model given as the bytes of an ONNX file that holds all of its weights.
 ///
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
 pub fn import_bytes(bytes: &[u8]) -> Result<Network, ImportError> {
+    import(bytes, None)
+}
+
+fn import(bytes: &[u8], folder: Option<&Path>) -> Result<Network, ImportError> {
     guarded(|| {
-        let (model, input, operators) = typed_model(bytes)?;
+        let (model, input, operators) = typed_model(bytes, folder)?;
         lower::Lowering::new(&model, &operators).run(input)
     })
 }

@@ -9,6 +9,8 @@ use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use crate::error::{ImportError, UnsupportedNode};
+use crate::expand;
+use crate::rewrite;
 use heman_core::model::network::TensorInfo;
 
 /// Largest ONNX file that is read, in bytes.
@@ -47,10 +49,12 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Resul
 /// The decluttered model, its input, and the ONNX operator of every named node.
 pub(crate) type Typed = (TypedModel, TensorInfo, Vec<(String, String)>);
 
-pub(crate) fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
+pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
-    let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
+    let mut onnx = tract_onnx::onnx();
+    expand::register(&mut onnx.op_register);
+    let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
+    rewrite::rewrite(&mut proto, folder)?;
     let graph = proto.graph.as_ref().ok_or_else(|| ImportError::NotOnnx("it has no graph".into()))?;
     let operators: Vec<(String, String)> = graph.node.iter().map(|n| (node_name(n), n.op_type.clone())).collect();
     let unknown: Vec<UnsupportedNode> = graph

@@ -19,6 +19,7 @@ use tract_onnx::tract_core::ops::logic::Iff;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
 use super::element::{Element, SymbolicTensor};
+use super::expand::{LinearMap, Reinterpret};
 use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::window;
 use heman_core::model::client_op::ClientOp;
@@ -42,6 +43,9 @@ impl Lowering<'_> {
         if node.op_is::<Identity>() || node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
         }
+        if node.op_is::<Reinterpret>() {
+            return Ok(vec![inputs.remove(0)]);
+        }
         if node.op_is::<AxisOp>()
             || node.op_is::<Slice>()
             || node.op_is::<StridedSlice>()
@@ -51,6 +55,9 @@ impl Lowering<'_> {
             || node.op_is::<Downsample>()
         {
             return self.movement(node, &inputs, inputs.len(), node.op.as_ref());
+        }
+        if let Some(op) = node.op_as::<LinearMap>() {
+            return self.linear_map(node, inputs, op);
         }
         if node.op_is::<Gather>() {
             return self.movement(node, &inputs, 1, node.op.as_ref());

@@ -20,7 +20,7 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_file(path: &Path) -> Result<Self, ImportError> {
-        Self::from_bytes(&read(path)?)
+        Self::new(&read(path)?, path.parent())
     }
 
     /// Takes a model given as the bytes of an ONNX file.
@@ -28,8 +28,12 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImportError> {
+        Self::new(bytes, None)
+    }
+
+    fn new(bytes: &[u8], folder: Option<&Path>) -> Result<Self, ImportError> {
         guarded(|| {
-            let (model, input, _) = typed_model(bytes)?;
+            let (model, input, _) = typed_model(bytes, folder)?;
             let model = model.into_optimized().and_then(TypedModel::into_runnable);
             let model = model.map_err(|e| ImportError::Plain(format!("{e:#}")))?;
             Ok(Self { model, input_shape: input.shape })

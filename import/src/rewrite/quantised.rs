@@ -1,0 +1,362 @@
+//! Quantised models, as what they mean: real numbers.
+//!
+//! Between a QuantizeLinear and the DequantizeLinear behind it a tensor is taken as the real values that it stands for.
+//! Weights keep their quantised values. The rounding of activations is dropped, because it only imitates integer
+//! arithmetic, and so is the clamp, which calibration placed beyond the values that occur; where the zero point lies
+//! at the lower end of the range, quantising cuts negative values off and takes the place of a Relu, and a Relu it
+//! becomes. A QuantizeLinear whose integers the graph itself uses stays an affine map with rounding and clamp.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::data_resolver::MmapDataResolver;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+use tract_onnx::tensor::load_tensor;
+
+use super::classical::inner;
+use super::graph::{attribute, encrypted, floats, int, node, with_int};
+
+/// Operators that pass quantised values on as they are.
+const PASSING: [&str; 13] = [
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// Operators whose output has no negative values.
+const NEVER_NEGATIVE: [&str; 6] = ["Abs", "Exp", "Relu", "Sigmoid", "Softmax", "Sqrt"];
+
+/// Lowest and highest value of an integer type.
+fn range(kind: i32) -> Option<(f64, f64)> {
+    match DataType::try_from(kind).ok()? {
+        DataType::Uint8 => Some((0.0, 255.0)),
+        DataType::Int8 => Some((-128.0, 127.0)),
+        DataType::Uint16 => Some((0.0, 65535.0)),
+        DataType::Int16 => Some((-32768.0, 32767.0)),
+        _ => None,
+    }
+}
+
+struct Pass {
+    constants: HashMap<String, TensorProto>,
+    encrypted: HashSet<String>,
+    /// Readers of each tensor: operator and, for passing ones, their outputs.
+    readers: HashMap<String, Vec<usize>>,
+    producers: HashMap<String, usize>,
+    nodes: Vec<NodeProto>,
+    outputs: HashSet<String>,
+    /// Tensors that stand for their real values.
+    real: HashSet<String>,
+    made: Vec<TensorProto>,
+}
+
+/// Rewrites all quantised operators on encrypted tensors.
+pub(super) fn rewrite(graph: &mut GraphProto) {
+    let is_quantised = |node: &NodeProto| {
+        node.op_type.starts_with('Q') || node.op_type.contains("Quantize") || node.op_type.ends_with("Integer")
+    };
+    if !graph.node.iter().any(is_quantised) {
+        return;
+    }
+    let nodes = std::mem::take(&mut graph.node);
+    let mut constants: HashMap<String, TensorProto> =
+        graph.initializer.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect();
+    let (mut readers, mut producers) = (HashMap::<String, Vec<usize>>::new(), HashMap::new());
+    for (at, node) in nodes.iter().enumerate() {
+        if let (Some(value), "Constant", Some(output)) =
+            (attribute(node, "value").and_then(|a| a.t.as_ref()), node.op_type.as_str(), node.output.first())
+        {
+            constants.insert(output.clone(), value.clone());
+        }
+        node.input.iter().for_each(|input| readers.entry(input.clone()).or_default().push(at));
+        producers.extend(node.output.iter().map(|output| (output.clone(), at)));
+    }
+    graph.node = nodes;
+    let encrypted = encrypted(graph);
+    let nodes = std::mem::take(&mut graph.node);
+    let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
+    let mut pass =
+        Pass { constants, encrypted, readers, producers, nodes, outputs, real: HashSet::new(), made: Vec::new() };
+    let mut rewritten = Vec::with_capacity(pass.nodes.len());
+    for at in 0..pass.nodes.len() {
+        let node = pass.nodes[at].clone();
+        let replaced = pass.node(&node);
+        rewritten.extend(replaced.unwrap_or_else(|| vec![node]));
+    }
+    graph.node = rewritten;
+    graph.initializer.extend(pass.made);
+}
+
+impl Pass {
+    /// What a node becomes; `None` where it stays.
+    fn node(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
+        let input = |slot: usize| node.input.get(slot).map_or("", String::as_str);
+        let output = node.output.first().map_or("", String::as_str);
+        let is_encrypted = node.input.iter().any(|input| self.encrypted.contains(input));
+        if !is_encrypted {
+            return None;
+        }
+        let of_domain = |operator: &str, inputs: &[&str]| self::node(operator, inputs, output);
+        match node.op_type.as_str() {
+            "QuantizeLinear" => self.quantize(input(0), input(1), input(2), output, int(node, "axis", 1)),
+            "DequantizeLinear" if self.real.contains(input(0)) => Some(vec![of_domain("Identity", &[input(0)])]),
+            "DequantizeLinear" => {
+                let mut nodes = Vec::new();
+                let value = self.real_value(input(0), input(1), input(2), int(node, "axis", 1), output, &mut nodes)?;
+                nodes.push(of_domain("Identity", &[&value]));
+                Some(nodes)
+            }
+            "DynamicQuantizeLinear" => {
+                let mut nodes = vec![of_domain("Identity", &[input(0)])];
+                self.real.insert(output.into());
+                for (slot, value) in [(1, 1.0), (2, 0.0)] {
+                    if let Some(name) = node.output.get(slot).filter(|name| !name.is_empty()) {
+                        let constant = inner(name, "constant");
+                        self.made.push(floats(&constant, &[], &[value]));
+                        self.encrypted.remove(name);
+                        nodes.push(self::node("Identity", &[&constant], name));
+                    }
+                }
+                Some(nodes)
+            }
+            "MatMulInteger" | "ConvInteger" => {
+                let mut nodes = Vec::new();
+                let x = self.centred(input(0), input(2), None, output, "x", &mut nodes);
+                let columns = (node.op_type == "ConvInteger").then_some(0);
+                let w = self.centred(input(1), input(3), columns, output, "w", &mut nodes);
+                let mut product = of_domain(node.op_type.trim_end_matches("Integer"), &[&x, &w]);
+                product.attribute.clone_from(&node.attribute);
+                nodes.push(product);
+                Some(nodes)
+            }
+            operator if PASSING.contains(&operator) => {
+                if node.input.iter().any(|input| self.real.contains(input)) {
+                    self.real.extend(node.output.iter().cloned());
+                }
+                None
+            }
+            operator if operator.starts_with('Q') => self.operator(node),
+            _ => None,
+        }
+    }
+
+    /// A QLinear operator on real values, its output quantised again.
+    fn operator(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
+        let input = |slot: usize| node.input.get(slot).map_or("", String::as_str).to_string();
+        let output = node.output.first()?.clone();
+        let result = inner(&output, "real");
+        let mut nodes = Vec::new();
+        let mut real = |slot: usize, axis: i64, nodes: &mut Vec<NodeProto>| {
+            self.real_value(
+                &input(slot),
+                &input(slot + 1),
+                &input(slot + 2),
+                axis,
+                &inner(&output, &slot.to_string()),
+                nodes,
+            )
+        };
+        let (made, scale) = match node.op_type.as_str() {
+            "QLinearConv" => {
+                let (x, w) = (real(0, 1, &mut nodes)?, real(3, 0, &mut nodes)?);
+                let mut inputs = vec![x, w];
+                if !input(8).is_empty() {
+                    inputs.push(self.bias(&input(8), &input(1), &input(4), &output, &mut nodes));
+                }
+                (("Conv", inputs), 6)
+            }
+            "QLinearMatMul" => (("MatMul", vec![real(0, -1, &mut nodes)?, real(3, -1, &mut nodes)?]), 6),
+            "QGemm" => {
+                let (a, b) =
+                    (real(0, -1, &mut nodes)?, real(3, if int(node, "transB", 0) != 0 { 0 } else { 1 }, &mut nodes)?);
+                let mut inputs = vec![a, b];
+                if !input(6).is_empty() {
+                    inputs.push(self.bias(&input(6), &input(1), &input(4), &output, &mut nodes));
+                }
+                (("Gemm", inputs), 7)
+            }
+            "QLinearAdd" => (("Add", vec![real(0, 1, &mut nodes)?, real(3, 1, &mut nodes)?]), 6),
+            "QLinearMul" => (("Mul", vec![real(0, 1, &mut nodes)?, real(3, 1, &mut nodes)?]), 6),
+            "QLinearSigmoid" => (("Sigmoid", vec![real(0, 1, &mut nodes)?]), 3),
+            "QLinearLeakyRelu" => (("LeakyRelu", vec![real(0, 1, &mut nodes)?]), 3),
+            "QLinearSoftmax" => (("Softmax", vec![real(0, 1, &mut nodes)?]), 3),
+            "QLinearAveragePool" => (("AveragePool", vec![real(0, 1, &mut nodes)?]), 3),
+            "QLinearGlobalAveragePool" => (("GlobalAveragePool", vec![real(0, 1, &mut nodes)?]), 3),
+            "QLinearConcat" => {
+                let mut inputs = Vec::new();
+                for slot in (2..node.input.len()).step_by(3) {
+                    inputs.push(real(slot, 1, &mut nodes)?);
+                }
+                (("Concat", inputs), 0)
+            }
+            _ => return None,
+        };
+        let inputs: Vec<&str> = made.1.iter().map(String::as_str).collect();
+        let mut operator = self::node(made.0, &inputs, &result);
+        operator.attribute.clone_from(&node.attribute);
+        operator.attribute.retain(|attribute| !["opset", "channels_last"].contains(&attribute.name.as_str()));
+        nodes.push(operator);
+        self.encrypted.insert(result.clone());
+        if input(scale).is_empty() {
+            // QGemm without a scale of its output gives real numbers.
+            nodes.push(self::node("Identity", &[&result], &output));
+            return Some(nodes);
+        }
+        nodes.extend(self.quantize(&result, &input(scale), &input(scale + 1), &output, 1)?);
+        Some(nodes)
+    }
+
+    /// A bias of integers times the scales of both operands.
+    fn bias(&mut self, bias: &str, x_scale: &str, w_scale: &str, output: &str, nodes: &mut Vec<NodeProto>) -> String {
+        let [number, scale, real] = ["bias", "bias_scale", "bias_real"].map(|what| inner(output, what));
+        nodes.push(with_int(node("Cast", &[bias], &number), "to", 1));
+        nodes.push(node("Mul", &[x_scale, w_scale], &scale));
+        nodes.push(node("Mul", &[&number, &scale], &real));
+        real
+    }
+
+    /// The tensor of integers as real numbers: `(x - zero) * scale`.
+    fn real_value(
+        &mut self,
+        x: &str,
+        scale: &str,
+        zero: &str,
+        axis: i64,
+        output: &str,
+        nodes: &mut Vec<NodeProto>,
+    ) -> Option<String> {
+        if self.real.contains(x) {
+            return Some(x.into());
+        }
+        let real = inner(output, "dequantised");
+        if !self.encrypted.contains(x) {
+            let inputs: Vec<&str> = [x, scale, zero].into_iter().filter(|input| !input.is_empty()).collect();
+            nodes.push(with_int(node("DequantizeLinear", &inputs, &real), "axis", axis.max(0)));
+            return Some(real);
+        }
+        if self.number(scale)?.len() != 1 {
+            return None;
+        }
+        let centred = self.centred(x, zero, None, output, "integers", nodes);
+        nodes.push(node("Mul", &[&centred, scale], &real));
+        Some(real)
+    }
+
+    /// `x - zero` in floating point; for a zero point of each channel, its axis.
+    fn centred(
+        &mut self,
+        x: &str,
+        zero: &str,
+        axis: Option<i64>,
+        output: &str,
+        what: &str,
+        nodes: &mut Vec<NodeProto>,
+    ) -> String {
+        let (number, point, centred) =
+            (inner(output, what), inner(output, &format!("{what}_zero")), inner(output, &format!("{what}_centred")));
+        nodes.push(with_int(node("Cast", &[x], &number), "to", 1));
+        if zero.is_empty() || self.real.contains(x) {
+            return number;
+        }
+        nodes.push(with_int(node("Cast", &[zero], &point), "to", 1));
+        let channels = self.number(zero).map_or(1, |values| values.len());
+        if axis == Some(0) && channels > 1 {
+            let (shape, column) = (inner(output, "zero_shape"), inner(output, "zero_column"));
+            self.made.push(super::graph::integers(&shape, &[-1, 1, 1, 1]));
+            nodes.push(node("Reshape", &[&point, &shape], &column));
+            nodes.push(node("Sub", &[&number, &column], &centred));
+        } else {
+            nodes.push(node("Sub", &[&number, &point], &centred));
+        }
+        centred
+    }
+
+    fn number(&self, name: &str) -> Option<Vec<f64>> {
+        let tensor = load_tensor(&MmapDataResolver, self.constants.get(name)?, None).ok()?;
+        let cast = tensor.cast_to::<f64>().ok()?;
+        Some(cast.to_plain_array_view::<f64>().ok()?.iter().copied().collect())
+    }
+
+    /// QuantizeLinear of a tensor of real numbers.
+    fn quantize(&mut self, x: &str, scale: &str, zero: &str, output: &str, axis: i64) -> Option<Vec<NodeProto>> {
+        let scales = self.number(scale)?;
+        let (zeros, kind) = match self.constants.get(zero) {
+            Some(tensor) => (self.number(zero)?, tensor.data_type),
+            None => (vec![0.0], DataType::Uint8 as i32),
+        };
+        let (low, high) = range(kind)?;
+        if self.meets_only_quantised(output, 0) {
+            self.real.insert(output.into());
+            let cuts = zeros.iter().all(|&zero| zero == low) && !self.is_never_negative(x, 0);
+            return Some(vec![node(if cuts { "Relu" } else { "Identity" }, &[x], output)]);
+        }
+        if scales.len() != 1 || zeros.len() != 1 {
+            let _ = axis;
+            return None;
+        }
+        let [divided, rounded, point, moved, bottom, top] =
+            ["divided", "rounded", "point", "moved", "low", "high"].map(|what| inner(output, what));
+        self.made.push(floats(&point, &[], &[zeros[0] as f32]));
+        self.made.push(floats(&bottom, &[], &[low as f32]));
+        self.made.push(floats(&top, &[], &[high as f32]));
+        let clipped = inner(output, "clipped");
+        Some(vec![
+            node("Div", &[x, scale], &divided),
+            node("Round", &[&divided], &rounded),
+            node("Add", &[&rounded, &point], &moved),
+            node("Max", &[&moved, &bottom], &clipped),
+            node("Min", &[&clipped, &top], output),
+        ])
+    }
+
+    /// Whether all readers of a quantised tensor take it for its real values.
+    fn meets_only_quantised(&self, tensor: &str, depth: usize) -> bool {
+        if self.outputs.contains(tensor) || depth > 32 {
+            return false;
+        }
+        let Some(readers) = self.readers.get(tensor) else { return false };
+        readers.iter().all(|&reader| {
+            let node = &self.nodes[reader];
+            let operator = node.op_type.as_str();
+            operator == "DequantizeLinear"
+                || operator.starts_with("QLinear")
+                || operator == "QGemm"
+                || (PASSING.contains(&operator) && node.output.iter().all(|o| self.meets_only_quantised(o, depth + 1)))
+        })
+    }
+
+    /// Whether a tensor is known to have no negative values: an input of the graph counts, since its data were
+    /// quantised without a sign.
+    fn is_never_negative(&self, tensor: &str, depth: usize) -> bool {
+        let Some(&producer) = self.producers.get(tensor) else {
+            return self.encrypted.contains(tensor) && !tensor.contains("__real");
+        };
+        let node = &self.nodes[producer];
+        let operator = node.op_type.as_str();
+        if NEVER_NEGATIVE.contains(&operator) || matches!(operator, "QLinearSigmoid" | "QLinearSoftmax") {
+            return true;
+        }
+        let passes = PASSING.contains(&operator)
+            || matches!(operator, "AveragePool" | "GlobalAveragePool" | "DequantizeLinear" | "QuantizeLinear");
+        if operator == "QuantizeLinear"
+            && let Some(zero) = node.input.get(2)
+            && let (Some(zeros), Some(tensor)) = (self.number(zero), self.constants.get(zero))
+            && let Some((low, _)) = range(tensor.data_type)
+            && zeros.iter().all(|&zero| zero == low)
+        {
+            return true;
+        }
+        let first = node.input.first();
+        passes && depth < 32 && first.is_some_and(|input| self.is_never_negative(input, depth + 1))
+    }
+}
