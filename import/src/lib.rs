@@ -6,11 +6,13 @@ mod error;
 mod expand;
 mod linear_map;
 mod lower;
+mod norm;
 mod onnx;
 mod ops;
 mod plain;
 mod pointwise;
 mod rewrite;
+mod whole;
 mod window;
 
 use std::path::Path;

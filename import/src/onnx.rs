@@ -71,7 +71,7 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>) -> Result<Typed, 
     if !unknown.is_empty() {
         return Err(ImportError::Unsupported(unknown));
     }
-    let model = onnx.parse(&proto, None).map_err(not_onnx)?.model;
+    let model = onnx.parse(&proto, None).map_err(|error| untyped(graph, &error))?.model;
     let &[outlet] = model.input_outlets().map_err(not_onnx)? else {
         return Err(ImportError::Interface("it must have exactly one input that is not an initializer".into()));
     };
@@ -84,8 +84,25 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>) -> Result<Typed, 
     let name = model.node(outlet.node).name.clone();
     let model =
         model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape.clone())).map_err(not_onnx)?;
-    let model = model.into_typed().and_then(TypedModel::into_decluttered).map_err(not_onnx)?;
+    let typed = model.into_typed().and_then(TypedModel::into_decluttered);
+    let model = typed.map_err(|error| untyped(graph, &error))?;
     Ok((model, TensorInfo { name, shape }, operators))
+}
+
+/// Why a graph has no types and shapes: the first node that the graph library names.
+fn untyped(graph: &pb::GraphProto, error: &TractError) -> ImportError {
+    let text = format!("{error:#}");
+    let named = |node: &&pb::NodeProto| text.contains(&format!("\"{}\"", node_name(node)));
+    match graph.node.iter().find(named) {
+        Some(node) => ImportError::Unsupported(vec![UnsupportedNode {
+            operator: node.op_type.clone(),
+            node: node_name(node),
+            reason: error.root_cause().to_string(),
+            suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters"
+                .into(),
+        }]),
+        None => ImportError::NotOnnx(text),
+    }
 }
 
 pub(crate) fn node_name(node: &pb::NodeProto) -> String {

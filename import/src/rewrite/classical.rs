@@ -1,5 +1,7 @@
 //! Linear models and scalers of `ai.onnx.ml`, in standard operators.
 
+use std::collections::HashSet;
+
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::Refused;
@@ -61,7 +63,7 @@ pub(super) fn linear_classifier(graph: &mut GraphProto, classifier: &NodeProto) 
 /// `x W + b` with the coefficients of a node, one row of them an output.
 fn affine(graph: &mut GraphProto, x: &str, output: &str, from: &NodeProto, rows: usize) -> Rewritten {
     let coefficients = numbers(from, "coefficients");
-    if rows == 0 || coefficients.is_empty() || coefficients.len() % rows != 0 {
+    if rows == 0 || coefficients.is_empty() || !coefficients.len().is_multiple_of(rows) {
         return Err(Refused::new(from, "its coefficients do not fit its classes", "export the model again"));
     }
     let columns = coefficients.len() / rows;
@@ -135,6 +137,35 @@ pub(super) fn array_feature_extractor(graph: &mut GraphProto, extractor: &NodePr
     graph.initializer.push(integers(&flat, &[-1]));
     let reshaped = node("Reshape", &[columns, &flat], &list);
     Ok(vec![reshaped, with_int(node("Gather", &[&input_of(extractor), &list], &output), "axis", -1)])
+}
+
+/// Tensors of non-negative numbers that sum to 1 along the last axis: the scores of classifiers behind a Softmax, or
+/// behind the logistic function where the second class has the opposite score.
+pub(super) fn probabilities(graph: &GraphProto) -> HashSet<String> {
+    let is_opposite = |classifier: &NodeProto| {
+        let (first, second) =
+            numbers(classifier, "coefficients").split_at(numbers(classifier, "coefficients").len() / 2);
+        let intercepts = numbers(classifier, "intercepts");
+        let is_second = first.len() == second.len() && first.iter().zip(second).all(|(a, b)| *a == -b);
+        let [a, b] = *intercepts else { return intercepts.len() == 1 && class_count(classifier) == 2 };
+        is_second && a == -b
+    };
+    let sums_to_one = |node: &&NodeProto| match (node.op_type.as_str(), text(node, "post_transform", "NONE").as_str()) {
+        ("LinearClassifier", "SOFTMAX") => numbers(node, "intercepts").len() != 1,
+        ("LinearClassifier", "LOGISTIC") => is_opposite(node),
+        _ => false,
+    };
+    graph.node.iter().filter(sums_to_one).filter_map(|node| node.output.get(1).cloned()).collect()
+}
+
+/// Whether a Normalizer divides by a sum that is 1.
+pub(super) fn sums_to_one(normalizer: &NodeProto, probabilities: &HashSet<String>) -> bool {
+    text(normalizer, "norm", "MAX") == "L1" && probabilities.contains(&input_of(normalizer))
+}
+
+/// The node's input as its output.
+pub(super) fn identity(from: &NodeProto) -> Rewritten {
+    Ok(vec![node("Identity", &[&input_of(from)], &output_of(from, 0))])
 }
 
 /// Normalizer over the last axis: the maximum, the sum of absolute values, or the root of the sum of squares is 1.

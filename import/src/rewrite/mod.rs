@@ -41,9 +41,10 @@ pub(crate) fn rewrite(model: &mut ModelProto, folder: Option<&Path>) -> Result<(
     graph.value_info.clear();
     forms::make_float32(graph)?;
     forms::take_inputs_as_float32(graph);
-    let mut refusals = refused::by_name(graph);
-    replace(graph, opset.unwrap_or(1), &mut refusals);
     quantised::rewrite(graph);
+    let mut refusals = refused::by_name(graph);
+    refusals.extend(refused::last_of_ties(graph));
+    replace(graph, opset.unwrap_or(1), &mut refusals);
     refusals.extend(refused::encrypted_parameters(graph));
     if refusals.is_empty() { Ok(()) } else { Err(ImportError::Unsupported(refusals)) }
 }
@@ -51,11 +52,13 @@ pub(crate) fn rewrite(model: &mut ModelProto, folder: Option<&Path>) -> Result<(
 /// Replaces operators of `ai.onnx.ml` by standard ones.
 fn replace(graph: &mut GraphProto, opset: i64, refusals: &mut Vec<UnsupportedNode>) {
     let mut nodes = Vec::with_capacity(graph.node.len());
+    let probabilities = classical::probabilities(graph);
     for node in std::mem::take(&mut graph.node) {
         let replaced = match node.op_type.as_str() {
             "ArrayFeatureExtractor" => classical::array_feature_extractor(graph, &node),
             "LinearClassifier" => classical::linear_classifier(graph, &node),
             "LinearRegressor" => classical::linear_regressor(graph, &node),
+            "Normalizer" if classical::sums_to_one(&node, &probabilities) => classical::identity(&node),
             "Normalizer" => classical::normalizer(graph, &node, opset),
             "SVMClassifier" => svm::classifier(graph, &node, opset),
             "SVMRegressor" => svm::regressor(graph, &node, opset),

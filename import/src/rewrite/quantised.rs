@@ -63,7 +63,7 @@ struct Pass {
 /// Rewrites all quantised operators on encrypted tensors.
 pub(super) fn rewrite(graph: &mut GraphProto) {
     let is_quantised = |node: &NodeProto| {
-        node.op_type.starts_with('Q') || node.op_type.contains("Quantize") || node.op_type.ends_with("Integer")
+        node.op_type.starts_with('Q') || node.op_type.contains("uantize") || node.op_type.ends_with("Integer")
     };
     if !graph.node.iter().any(is_quantised) {
         return;
@@ -108,7 +108,10 @@ impl Pass {
         }
         let of_domain = |operator: &str, inputs: &[&str]| self::node(operator, inputs, output);
         match node.op_type.as_str() {
-            "QuantizeLinear" => self.quantize(input(0), input(1), input(2), output, int(node, "axis", 1)),
+            "QuantizeLinear" => {
+                let is_positive = self.is_never_negative(input(0), 0);
+                self.quantize(input(0), input(1), input(2), output, is_positive)
+            }
             "DequantizeLinear" if self.real.contains(input(0)) => Some(vec![of_domain("Identity", &[input(0)])]),
             "DequantizeLinear" => {
                 let mut nodes = Vec::new();
@@ -116,7 +119,7 @@ impl Pass {
                 nodes.push(of_domain("Identity", &[&value]));
                 Some(nodes)
             }
-            "DynamicQuantizeLinear" => {
+            "DynamicQuantizeLinear" if self.meets_only_integer_products(node) => {
                 let mut nodes = vec![of_domain("Identity", &[input(0)])];
                 self.real.insert(output.into());
                 for (slot, value) in [(1, 1.0), (2, 0.0)] {
@@ -212,7 +215,8 @@ impl Pass {
             nodes.push(self::node("Identity", &[&result], &output));
             return Some(nodes);
         }
-        nodes.extend(self.quantize(&result, &input(scale), &input(scale + 1), &output, 1)?);
+        let is_positive = NEVER_NEGATIVE.contains(&made.0);
+        nodes.extend(self.quantize(&result, &input(scale), &input(scale + 1), &output, is_positive)?);
         Some(nodes)
     }
 
@@ -288,7 +292,14 @@ impl Pass {
     }
 
     /// QuantizeLinear of a tensor of real numbers.
-    fn quantize(&mut self, x: &str, scale: &str, zero: &str, output: &str, axis: i64) -> Option<Vec<NodeProto>> {
+    fn quantize(
+        &mut self,
+        x: &str,
+        scale: &str,
+        zero: &str,
+        output: &str,
+        is_positive: bool,
+    ) -> Option<Vec<NodeProto>> {
         let scales = self.number(scale)?;
         let (zeros, kind) = match self.constants.get(zero) {
             Some(tensor) => (self.number(zero)?, tensor.data_type),
@@ -297,11 +308,10 @@ impl Pass {
         let (low, high) = range(kind)?;
         if self.meets_only_quantised(output, 0) {
             self.real.insert(output.into());
-            let cuts = zeros.iter().all(|&zero| zero == low) && !self.is_never_negative(x, 0);
+            let cuts = zeros.iter().all(|&zero| zero == low) && !is_positive;
             return Some(vec![node(if cuts { "Relu" } else { "Identity" }, &[x], output)]);
         }
         if scales.len() != 1 || zeros.len() != 1 {
-            let _ = axis;
             return None;
         }
         let [divided, rounded, point, moved, bottom, top] =
@@ -317,6 +327,15 @@ impl Pass {
             node("Max", &[&moved, &bottom], &clipped),
             node("Min", &[&clipped, &top], output),
         ])
+    }
+
+    /// Whether only integer products read what a DynamicQuantizeLinear quantised; its scale may go anywhere.
+    fn meets_only_integer_products(&self, node: &NodeProto) -> bool {
+        let readers = |tensor: &String| self.readers.get(tensor).map_or(&[][..], Vec::as_slice);
+        let is_product = |&reader: &usize| self.nodes[reader].op_type.ends_with("Integer");
+        let output = node.output.first();
+        let is_output = node.output.iter().any(|output| self.outputs.contains(output));
+        !is_output && output.is_some_and(|output| !readers(output).is_empty() && readers(output).iter().all(is_product))
     }
 
     /// Whether all readers of a quantised tensor take it for its real values.
@@ -339,7 +358,7 @@ impl Pass {
     /// quantised without a sign.
     fn is_never_negative(&self, tensor: &str, depth: usize) -> bool {
         let Some(&producer) = self.producers.get(tensor) else {
-            return self.encrypted.contains(tensor) && !tensor.contains("__real");
+            return self.encrypted.contains(tensor);
         };
         let node = &self.nodes[producer];
         let operator = node.op_type.as_str();

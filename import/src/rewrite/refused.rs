@@ -1,29 +1,29 @@
 //! Operators that stay refused, each with its true reason.
 
-use tract_onnx::pb::GraphProto;
+use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::graph::{encrypted, name_of};
+use super::graph::{encrypted, int, name_of};
 use crate::error::UnsupportedNode;
 use crate::expand::CONSTANT_INPUTS;
 
 /// Operator, reason, suggestion.
-const REFUSED: [(&[&str], &str, &str); 9] = [
+const REFUSED: [(&[&str], &str, &str); 10] = [
     (
         &["TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"],
         "decision trees branch on encrypted values, and every node of every tree would cost a comparison",
         "use a linear model, a support vector machine or a small neural network on the same features",
     ),
     (
-        &["LSTM", "GRU", "RNN"],
-        "a recurrent network multiplies encrypted states by encrypted gates at every step of the sequence, which is too \
-         deep",
-        "use convolutions over time, or a dense network on the whole sequence",
+        &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Gradient", "Momentum", "Adam", "Adagrad"],
+        "it belongs to training",
+        "export the model for inference, without its loss and optimizer",
     ),
     (
-        &["Loop", "Scan"],
-        "a loop is not evaluated on encrypted data",
-        "export the model with its loop unrolled, or without it",
+        &["DynamicQuantizeLinear"],
+        "it takes the range of an encrypted tensor, and something else than an integer product reads the result",
+        "export the model in floating point, or quantise it statically",
     ),
+    (&["Loop"], "a loop is not evaluated on encrypted data", "export the model with its loop unrolled, or without it"),
     (
         &["If"],
         "a branch of the graph is not chosen on encrypted data",
@@ -69,7 +69,7 @@ const REFUSED: [(&[&str], &str, &str); 9] = [
 /// All nodes that are refused by their name.
 pub(super) fn by_name(graph: &GraphProto) -> Vec<UnsupportedNode> {
     let encrypted = encrypted(graph);
-    let depends = |node: &&tract_onnx::pb::NodeProto| node.output.iter().any(|output| encrypted.contains(output));
+    let depends = |node: &&NodeProto| node.output.iter().any(|output| encrypted.contains(output));
     let refused = graph.node.iter().filter(depends).filter_map(|node| {
         let (_, reason, suggestion) = REFUSED.iter().find(|entry| entry.0.contains(&node.op_type.as_str()))?;
         Some(UnsupportedNode {
@@ -78,6 +78,20 @@ pub(super) fn by_name(graph: &GraphProto) -> Vec<UnsupportedNode> {
             reason: (*reason).into(),
             suggestion: (*suggestion).into(),
         })
+    });
+    refused.collect()
+}
+
+/// All nodes that break ties in favour of the last index, which the client does not.
+pub(super) fn last_of_ties(graph: &GraphProto) -> Vec<UnsupportedNode> {
+    let is_last = |node: &&NodeProto| {
+        matches!(node.op_type.as_str(), "ArgMax" | "ArgMin") && int(node, "select_last_index", 0) != 0
+    };
+    let refused = graph.node.iter().filter(is_last).map(|node| UnsupportedNode {
+        operator: node.op_type.clone(),
+        node: name_of(node),
+        reason: "of equal values it takes the last one, and the client takes the first".into(),
+        suggestion: "export it with select_last_index = 0".into(),
     });
     refused.collect()
 }

@@ -20,7 +20,7 @@ fn kernel(
 ) -> Result<String, Refused> {
     let vectors = numbers(svm, "support_vectors");
     let (x, base) = (input_of(svm), output_of(svm, svm.output.len().saturating_sub(1)));
-    if count == 0 || vectors.is_empty() || vectors.len() % count != 0 {
+    if count == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(count) {
         return Err(Refused::new(svm, "its support vectors do not fit its numbers of them", "export the model again"));
     }
     let columns = vectors.len() / count;
@@ -147,13 +147,13 @@ pub(super) fn classifier(graph: &mut GraphProto, svm: &NodeProto, opset: i64) ->
     if is_probable {
         // Platt's sigmoid: the first class has probability 1 / (1 + exp(a f + b)).
         let (a, b) = (numbers(svm, "prob_a")[0], numbers(svm, "prob_b").first().copied().unwrap_or(0.0));
-        let [slope, shift, one, scaled, logit] =
-            ["slope", "shift", "one", "scaled", "logit"].map(|what| inner(&scores, what));
+        let [slope, shift, one, steep, logit] =
+            ["slope", "shift", "one", "steep", "logit"].map(|what| inner(&scores, what));
         graph.initializer.push(floats(&slope, &[1], &[-a]));
         graph.initializer.push(floats(&shift, &[1], &[-b]));
         graph.initializer.push(floats(&one, &[1], &[1.0]));
-        nodes.push(node("Mul", &[&decision, &slope], &scaled));
-        nodes.push(node("Add", &[&scaled, &shift], &logit));
+        nodes.push(node("Mul", &[&decision, &slope], &steep));
+        nodes.push(node("Add", &[&steep, &shift], &logit));
         nodes.push(node("Sigmoid", &[&logit], &first));
         nodes.push(node("Sub", &[&one, &first], &second));
     } else {
