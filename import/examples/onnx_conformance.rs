@@ -150,7 +150,8 @@ fn compare(
     }
     let scale = expected.numbers.iter().fold(1e-3_f64, |largest, v| largest.max(v.abs()));
     for (at, (g, w)) in got.iter().zip(&expected.numbers).enumerate() {
-        if !((g - w).abs() <= tolerance * scale) {
+        let is_close = (g - w).abs() <= tolerance * scale;
+        if !is_close {
             return Ok(Verdict::Wrong(format!("element {at} of output {output} is {g} instead of {w}")));
         }
     }

@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::OneHot;
 
 use super::element::{Element, SymbolicTensor};
-use super::lower::{Lowering, Refusal, Value};
+use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::ops::{Outputs, after_client_op, floats};
 use super::pointwise::{broadcast, combine, comparison, complement, is_negated, share_functions};
 use heman_core::model::function::{Binary, Function, Unary};
@@ -33,6 +33,14 @@ fn steps(entry: &impl Fn(usize) -> f64, start: usize, end: usize) -> Function {
     let is_below = binary(Binary::Less, Function::X, Function::Constant(middle as f64 - 0.5));
     let is_above = binary(Binary::Sub, Function::Constant(1.0), is_below.clone());
     binary(Binary::Add, binary(Binary::Mul, is_below, below), binary(Binary::Mul, is_above, above))
+}
+
+fn bounded(shape: &[usize]) -> Result<(), Refusal> {
+    let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+    if count.is_some_and(|count| count <= MAX_VALUES) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("its output of shape {shape:?} is too large"), "use a smaller table"))
 }
 
 /// An index that counts from the end where it is negative.
@@ -123,6 +131,7 @@ impl Lowering<'_> {
     /// Gather from a constant table by encrypted indices: one function of the index for each column of the table.
     pub(super) fn look_up(&mut self, node: &TypedNode, table: &Tensor, axis: usize, index: SymbolicTensor) -> Outputs {
         let shape = Self::output_shape(node, 0)?;
+        bounded(&shape)?;
         let values = floats(table)?;
         let (outer, length) = (table.shape()[..axis].iter().product::<usize>(), table.shape()[axis]);
         let inner: usize = table.shape()[axis + 1..].iter().product();
@@ -154,6 +163,7 @@ impl Lowering<'_> {
         let Value::Symbolic(index) = value else { return Err(after_client_op()) };
         let shape = Self::output_shape(node, 0)?;
         let value = |tensor: &Tensor| Ok::<f64, Refusal>(floats(tensor)?.first().copied().unwrap_or(0.0));
+        bounded(&shape)?;
         let (off, on) = (value(&op.off)?, value(&op.on)?);
         let functions: Vec<Arc<Function>> = (0..op.dim)
             .map(|place| {

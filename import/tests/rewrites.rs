@@ -142,6 +142,18 @@ fn number_formats_become_single_precision() {
 }
 
 #[test]
+fn operators_before_opset_7_broadcast_from_an_axis() {
+    let mut model = Onnx::new(&[1, 2, 2]).of_opset(6);
+    let slopes = model.floats(&[2], &[0.5, 0.25]);
+    model.node("PRelu", &["x", &slopes], &[]);
+    assert_close(&outputs(&model, &[-4.0, 1.0, -4.0, 2.0]), &[-2.0, 1.0, -1.0, 2.0]);
+    let mut model = Onnx::new(&[1, 2, 3]).of_opset(6);
+    let rows = model.floats(&[2], &[10.0, 20.0]);
+    model.node("Add", &["x", &rows], &[("broadcast", Int(1)), ("axis", Int(1))]);
+    assert_close(&outputs(&model, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), &[11.0, 12.0, 13.0, 24.0, 25.0, 26.0]);
+}
+
+#[test]
 fn logic_is_arithmetic_of_zero_and_one() {
     for (operator, table) in
         [("And", [0.0, 0.0, 0.0, 1.0]), ("Or", [0.0, 1.0, 1.0, 1.0]), ("Xor", [0.0, 1.0, 1.0, 0.0])]

@@ -6,7 +6,11 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 /// Most terms of one map.
-const MAX_TERMS: usize = 1 << 26;
+const MAX_TERMS: usize = 1 << 24;
+/// Most elements of its output.
+const MAX_ELEMENTS: usize = 1 << 23;
+/// Longest axis that a map may make.
+pub(super) const MAX_AXIS: i64 = 1 << 20;
 
 /// One term of an output element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +38,7 @@ impl Terms {
     /// If the shape has more elements than a map can have.
     pub fn new(shape: Vec<usize>) -> TractResult<Self> {
         let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-        ensure!(count.is_some_and(|count| count <= MAX_TERMS), "its output of shape {shape:?} is too large");
+        ensure!(count.is_some_and(|count| count <= MAX_ELEMENTS), "its output of shape {shape:?} is too large");
         Ok(Self { shape, ends: Vec::new(), terms: Vec::new(), constants: Vec::new() })
     }
 

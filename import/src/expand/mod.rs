@@ -1,6 +1,7 @@
 //! ONNX operators that are linear maps with constant coefficients, or move data, and that the graph library lacks, or
 //! knows in a form that cannot be lowered. Each becomes one [`LinearMap`] once its shapes are known.
 
+mod align;
 mod call;
 mod gather;
 mod map;
@@ -13,6 +14,7 @@ mod signal;
 
 use tract_onnx::model::OnnxOpRegister;
 
+pub(crate) use align::ALIGN;
 pub(crate) use map::LinearMap;
 pub(crate) use reinterpret::{REINTERPRET, Reinterpret};
 
@@ -40,6 +42,7 @@ pub(crate) const CONSTANT_INPUTS: [(&str, &[usize]); 16] = [
 
 /// Makes the operators known.
 pub(crate) fn register(register: &mut OnnxOpRegister) {
+    register.insert(ALIGN, align::align);
     register.insert(REINTERPRET, reinterpret::reinterpret);
     register.insert("CenterCropPad", |c, node| linear(c, node, &[1], pad::center_crop_pad));
     register.insert("Col2Im", |c, node| linear(c, node, &[1, 2], signal::col2im));

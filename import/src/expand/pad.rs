@@ -4,7 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 use super::call::{Call, axis_of};
-use super::map::Terms;
+use super::map::{MAX_AXIS, Terms};
 use super::separable::{Axis, identity, product};
 
 /// Pad.
@@ -29,7 +29,7 @@ pub(super) fn pad(call: &Call<'_>) -> TractResult<Terms> {
     for (at, &axis) in padded.iter().enumerate() {
         let (before, after, length) = (pads[at], pads[padded.len() + at], shape[axis] as i64);
         let size = length.checked_add(before).and_then(|size| size.checked_add(after)).unwrap_or(i64::MAX);
-        ensure!((0..=1 << 24).contains(&size), "it pads {length} elements to {size}");
+        ensure!((0..=MAX_AXIS).contains(&size), "it pads {length} elements to {size}");
         axes[axis] = (0..size).map(|at| place(at - before, length, &mode)).collect::<TractResult<_>>()?;
     }
     product(shape, &axes, fill)
@@ -68,7 +68,7 @@ pub(super) fn center_crop_pad(call: &Call<'_>) -> TractResult<Terms> {
     ensure!(sizes.len() == chosen.len(), "it has {} sizes for {} axes", sizes.len(), chosen.len());
     let mut axes: Vec<Axis> = shape.iter().map(|&length| identity(length)).collect();
     for (&size, &axis) in sizes.iter().zip(&chosen) {
-        ensure!((0..=1 << 24).contains(&size), "its size {size} is not possible");
+        ensure!((0..=MAX_AXIS).contains(&size), "its size {size} is not possible");
         let length = shape[axis] as i64;
         let start = if size < length { (length - size) / 2 } else { -((size - length) / 2) };
         axes[axis] = (0..size).map(|at| place(at + start, length, "constant")).collect::<TractResult<_>>()?;

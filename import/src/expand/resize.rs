@@ -4,7 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 use super::call::{Call, axis_of};
-use super::map::Terms;
+use super::map::{MAX_AXIS, Terms};
 use super::separable::{Axis, identity, product};
 
 /// How one axis is resized.
@@ -97,7 +97,7 @@ impl Interpolation {
     /// The map of an axis of `length` elements to one of `size`; `region` is the part of the input that
     /// tf_crop_and_resize sees.
     fn axis(&self, length: usize, size: usize, scale: f64, region: [f64; 2]) -> TractResult<Axis> {
-        ensure!(size <= 1 << 24 && length > 0, "an axis of {length} elements is resized to {size}");
+        ensure!(size <= MAX_AXIS as usize && length > 0, "an axis of {length} elements is resized to {size}");
         ensure!(scale.is_finite() && scale > 0.0, "its scale is {scale}");
         if size == length && scale == 1.0 && self.coordinates != "tf_crop_and_resize" {
             return Ok(identity(length));

@@ -5,6 +5,7 @@ mod classical;
 mod external;
 mod forms;
 mod graph;
+mod old;
 mod quantised;
 mod refused;
 mod svm;
@@ -41,6 +42,9 @@ pub(crate) fn rewrite(model: &mut ModelProto, folder: Option<&Path>) -> Result<(
     graph.value_info.clear();
     forms::make_float32(graph)?;
     forms::take_inputs_as_float32(graph);
+    if opset.is_some_and(|opset| opset < 7) {
+        old::align_operands(graph);
+    }
     quantised::rewrite(graph);
     let mut refusals = refused::by_name(graph);
     refusals.extend(refused::last_of_ties(graph));
