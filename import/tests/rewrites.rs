@@ -105,6 +105,14 @@ fn resizing_interpolates_by_the_standard() {
 }
 
 #[test]
+fn a_constant_grid_samples_an_image() {
+    let mut model = Onnx::new(&[1, 1, 1, 3]);
+    let grid = model.floats(&[1, 1, 3, 2], &[-1.0, 0.0, 0.0, 0.0, 0.5, 0.0]);
+    model.node("GridSample", &["x", &grid], &[("mode", Text("bilinear")), ("align_corners", Int(1))]);
+    assert_close(&outputs(&model, &[10.0, 20.0, 30.0]), &[10.0, 20.0, 25.0]);
+}
+
+#[test]
 fn transforms_and_blocks_are_linear() {
     let spectrum = moved("DFT", &[1, 4, 1], &[], &[("axis", Int(1))]);
     assert_close(&spectrum, &[10.0, 0.0, -2.0, 2.0, -2.0, 0.0, -2.0, -2.0]);
@@ -347,6 +355,44 @@ fn quantised_weights_keep_their_values_and_activations_are_not_rounded() {
     let (scale, zero) = (integers.floats(&[], &[2.0]), integers.constant(&[], UINT8, &[3]));
     integers.node("QuantizeLinear", &["x", &scale, &zero], &[]);
     assert_close(&outputs(&integers, &[5.1, -100.0, 1000.0]), &[6.0, 0.0, 255.0]);
+}
+
+#[test]
+fn damaged_models_are_errors_not_panics() {
+    let mut model = Onnx::new(&[1, 1, 4]).of_kind(UINT8);
+    model.node("Cast", &["x"], &[("to", Int(1))]);
+    let scales = model.floats(&[3], &[1.0, 1.0, 1.5]);
+    let last = model.last();
+    model.node("Resize", &[&last, "", &scales], &[("mode", Text("linear"))]);
+    let (scale, zero) = (model.floats(&[], &[0.5]), model.constant(&[], UINT8, &[3]));
+    model.then_with("QuantizeLinear", &[&scale, &zero], &[]);
+    model.then_with("DequantizeLinear", &[&scale, &zero], &[]);
+    let shape = model.integers(&[1, 6]);
+    model.then_with("Reshape", &[&shape], &[]);
+    let machine = [
+        ("kernel_type", Text("RBF")),
+        ("kernel_params", Floats(vec![0.5])),
+        ("support_vectors", Floats(vec![0.5; 12])),
+        ("coefficients", Floats(vec![2.0, -3.0])),
+        ("rho", Floats(vec![0.25])),
+        ("n_supports", Int(2)),
+    ];
+    model.then("SVMRegressor", &machine);
+    let sound = model.build();
+    assert_eq!(import_bytes(&sound).expect("imports").output.shape, [1, 1]);
+    for cut in 0..sound.len() {
+        let _ = import_bytes(&sound[..cut]);
+    }
+    let mut state = 7_u64;
+    for _ in 0..1500 {
+        let mut bad = sound.clone();
+        for _ in 0..2 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (state >> 33) as usize % bad.len();
+            bad[at] ^= 1 << (state >> 60 & 7);
+        }
+        let _ = import_bytes(&bad);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod align;
 mod call;
 mod gather;
+mod grid;
 mod map;
 mod pad;
 mod reinterpret;
@@ -21,7 +22,7 @@ pub(crate) use reinterpret::{REINTERPRET, Reinterpret};
 use call::linear;
 
 /// Inputs of operators that have to be constants, by their ONNX places.
-pub(crate) const CONSTANT_INPUTS: [(&str, &[usize]); 16] = [
+pub(crate) const CONSTANT_INPUTS: [(&str, &[usize]); 17] = [
     ("CenterCropPad", &[1]),
     ("Col2Im", &[1, 2]),
     ("Compress", &[1]),
@@ -29,6 +30,7 @@ pub(crate) const CONSTANT_INPUTS: [(&str, &[usize]); 16] = [
     ("DFT", &[1, 2]),
     ("GatherElements", &[1]),
     ("GatherND", &[1]),
+    ("GridSample", &[1]),
     ("Pad", &[1, 2, 3]),
     ("Resize", &[1, 2, 3]),
     ("ReverseSequence", &[1]),
@@ -51,6 +53,7 @@ pub(crate) fn register(register: &mut OnnxOpRegister) {
     register.insert("DFT", |c, node| linear(c, node, &[1, 2], signal::dft));
     register.insert("GatherElements", |c, node| linear(c, node, &[1], gather::gather_elements));
     register.insert("GatherND", |c, node| linear(c, node, &[1], gather::gather_nd));
+    register.insert("GridSample", |c, node| linear(c, node, &[1], grid::grid_sample));
     register.insert("Pad", |c, node| linear(c, node, &[1, 2, 3], pad::pad));
     register.insert("Resize", |c, node| linear(c, node, &[1, 2, 3], resize::resize));
     register.insert("ReverseSequence", |c, node| linear(c, node, &[1], gather::reverse_sequence));

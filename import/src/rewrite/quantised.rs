@@ -36,6 +36,9 @@ const PASSING: [&str; 13] = [
 /// Operators whose output has no negative values.
 const NEVER_NEGATIVE: [&str; 6] = ["Abs", "Exp", "Relu", "Sigmoid", "Softmax", "Sqrt"];
 
+/// Operators whose output has no negative values where their input has none.
+const AVERAGING: [&str; 4] = ["AveragePool", "DequantizeLinear", "GlobalAveragePool", "QuantizeLinear"];
+
 /// Lowest and highest value of an integer type.
 fn range(kind: i32) -> Option<(f64, f64)> {
     match DataType::try_from(kind).ok()? {
@@ -109,7 +112,7 @@ impl Pass {
         let of_domain = |operator: &str, inputs: &[&str]| self::node(operator, inputs, output);
         match node.op_type.as_str() {
             "QuantizeLinear" => {
-                let is_positive = self.is_never_negative(input(0), 0);
+                let is_positive = self.is_never_negative(input(0));
                 self.quantize(input(0), input(1), input(2), output, is_positive)
             }
             "DequantizeLinear" if self.real.contains(input(0)) => Some(vec![of_domain("Identity", &[input(0)])]),
@@ -306,7 +309,7 @@ impl Pass {
             None => (vec![0.0], DataType::Uint8 as i32),
         };
         let (low, high) = range(kind)?;
-        if self.meets_only_quantised(output, 0) {
+        if self.meets_only_quantised(output) {
             self.real.insert(output.into());
             let cuts = zeros.iter().all(|&zero| zero == low) && !is_positive;
             return Some(vec![node(if cuts { "Relu" } else { "Identity" }, &[x], output)]);
@@ -339,43 +342,62 @@ impl Pass {
     }
 
     /// Whether all readers of a quantised tensor take it for its real values.
-    fn meets_only_quantised(&self, tensor: &str, depth: usize) -> bool {
-        if self.outputs.contains(tensor) || depth > 32 {
-            return false;
+    fn meets_only_quantised(&self, tensor: &str) -> bool {
+        let (mut open, mut seen) = (vec![tensor], HashSet::new());
+        while let Some(tensor) = open.pop() {
+            if !seen.insert(tensor) {
+                continue;
+            }
+            let Some(readers) = self.readers.get(tensor) else { return false };
+            if self.outputs.contains(tensor) {
+                return false;
+            }
+            for &reader in readers {
+                let node = &self.nodes[reader];
+                match node.op_type.as_str() {
+                    "DequantizeLinear" | "QGemm" => {}
+                    operator if operator.starts_with("QLinear") => {}
+                    operator if PASSING.contains(&operator) => open.extend(node.output.iter().map(String::as_str)),
+                    _ => return false,
+                }
+            }
         }
-        let Some(readers) = self.readers.get(tensor) else { return false };
-        readers.iter().all(|&reader| {
-            let node = &self.nodes[reader];
-            let operator = node.op_type.as_str();
-            operator == "DequantizeLinear"
-                || operator.starts_with("QLinear")
-                || operator == "QGemm"
-                || (PASSING.contains(&operator) && node.output.iter().all(|o| self.meets_only_quantised(o, depth + 1)))
-        })
+        true
     }
 
     /// Whether a tensor is known to have no negative values: an input of the graph counts, since its data were
     /// quantised without a sign.
-    fn is_never_negative(&self, tensor: &str, depth: usize) -> bool {
-        let Some(&producer) = self.producers.get(tensor) else {
-            return self.encrypted.contains(tensor);
-        };
-        let node = &self.nodes[producer];
-        let operator = node.op_type.as_str();
-        if NEVER_NEGATIVE.contains(&operator) || matches!(operator, "QLinearSigmoid" | "QLinearSoftmax") {
-            return true;
+    fn is_never_negative(&self, tensor: &str) -> bool {
+        let (mut open, mut seen) = (vec![tensor], HashSet::new());
+        while let Some(tensor) = open.pop() {
+            if !seen.insert(tensor) {
+                continue;
+            }
+            let Some(&producer) = self.producers.get(tensor) else {
+                if self.encrypted.contains(tensor) {
+                    continue;
+                }
+                return false;
+            };
+            let node = &self.nodes[producer];
+            match node.op_type.as_str() {
+                "QLinearSigmoid" | "QLinearSoftmax" => {}
+                operator if NEVER_NEGATIVE.contains(&operator) => {}
+                "QuantizeLinear" if self.is_lowest(node.input.get(2)) => {}
+                "Concat" => open.extend(node.input.iter().map(String::as_str)),
+                operator if PASSING.contains(&operator) || AVERAGING.contains(&operator) => {
+                    open.extend(node.input.first().map(String::as_str));
+                }
+                _ => return false,
+            }
         }
-        let passes = PASSING.contains(&operator)
-            || matches!(operator, "AveragePool" | "GlobalAveragePool" | "DequantizeLinear" | "QuantizeLinear");
-        if operator == "QuantizeLinear"
-            && let Some(zero) = node.input.get(2)
-            && let (Some(zeros), Some(tensor)) = (self.number(zero), self.constants.get(zero))
-            && let Some((low, _)) = range(tensor.data_type)
-            && zeros.iter().all(|&zero| zero == low)
-        {
-            return true;
-        }
-        let first = node.input.first();
-        passes && depth < 32 && first.is_some_and(|input| self.is_never_negative(input, depth + 1))
+        true
+    }
+
+    /// Whether a zero point lies at the lower end of its type.
+    fn is_lowest(&self, zero: Option<&String>) -> bool {
+        let Some(zero) = zero else { return false };
+        let (Some(zeros), Some(tensor)) = (self.number(zero), self.constants.get(zero)) else { return false };
+        range(tensor.data_type).is_some_and(|(low, _)| zeros.iter().all(|&zero| zero == low))
     }
 }
