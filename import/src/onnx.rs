@@ -54,9 +54,10 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>) -> Result<Typed, 
     let mut onnx = tract_onnx::onnx();
     expand::register(&mut onnx.op_register);
     let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
+    let name = |node: &pb::NodeProto| (node_name(node), node.op_type.clone());
+    let operators: Vec<(String, String)> = proto.graph.iter().flat_map(|graph| graph.node.iter().map(name)).collect();
     rewrite::rewrite(&mut proto, folder)?;
     let graph = proto.graph.as_ref().ok_or_else(|| ImportError::NotOnnx("it has no graph".into()))?;
-    let operators: Vec<(String, String)> = graph.node.iter().map(|n| (node_name(n), n.op_type.clone())).collect();
     let unknown: Vec<UnsupportedNode> = graph
         .node
         .iter()

@@ -92,6 +92,15 @@ pub(super) fn name_of(node: &NodeProto) -> String {
     crate::onnx::node_name(node)
 }
 
+/// Names what a node became after the node, so that messages name the operator of the file.
+pub(super) fn named_after(from: &NodeProto, mut nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+    let name = name_of(from);
+    for (at, node) in nodes.iter_mut().enumerate() {
+        node.name = if at == 0 { name.clone() } else { format!("{name}.{at}") };
+    }
+    nodes
+}
+
 /// Names of the tensors that depend on the values of the graph's inputs.
 pub(super) fn encrypted(graph: &GraphProto) -> HashSet<String> {
     let fixed: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();

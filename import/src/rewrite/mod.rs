@@ -67,10 +67,10 @@ fn replace(graph: &mut GraphProto, opset: i64, refusals: &mut Vec<UnsupportedNod
             "SVMClassifier" => svm::classifier(graph, &node, opset),
             "SVMRegressor" => svm::regressor(graph, &node, opset),
             "Scaler" => classical::scaler(graph, &node),
-            _ => Ok(vec![node]),
+            _ => Ok(vec![node.clone()]),
         };
         match replaced {
-            Ok(replaced) => nodes.extend(replaced),
+            Ok(replaced) => nodes.extend(graph::named_after(&node, replaced)),
             Err(refused) => refusals.push(refused.0),
         }
     }

@@ -14,7 +14,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
 
 use super::classical::inner;
-use super::graph::{attribute, encrypted, floats, int, node, with_int};
+use super::graph::{attribute, encrypted, floats, int, named_after, node, with_int};
 
 /// Operators that pass quantised values on as they are.
 const PASSING: [&str; 13] = [
@@ -50,7 +50,13 @@ fn range(kind: i32) -> Option<(f64, f64)> {
     }
 }
 
+/// Whether a constant may be a scale or a zero point.
+fn is_short(tensor: &&TensorProto) -> bool {
+    tensor.dims.iter().fold(1_i64, |product, &d| product.saturating_mul(d)) <= 1 << 16
+}
+
 struct Pass {
+    /// Scales, zero points and other short constants.
     constants: HashMap<String, TensorProto>,
     encrypted: HashSet<String>,
     /// Readers of each tensor: operator and, for passing ones, their outputs.
@@ -73,7 +79,7 @@ pub(super) fn rewrite(graph: &mut GraphProto) {
     }
     let nodes = std::mem::take(&mut graph.node);
     let mut constants: HashMap<String, TensorProto> =
-        graph.initializer.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect();
+        graph.initializer.iter().filter(is_short).map(|tensor| (tensor.name.clone(), tensor.clone())).collect();
     let (mut readers, mut producers) = (HashMap::<String, Vec<usize>>::new(), HashMap::new());
     for (at, node) in nodes.iter().enumerate() {
         if let (Some(value), "Constant", Some(output)) =
@@ -93,8 +99,10 @@ pub(super) fn rewrite(graph: &mut GraphProto) {
     let mut rewritten = Vec::with_capacity(pass.nodes.len());
     for at in 0..pass.nodes.len() {
         let node = pass.nodes[at].clone();
-        let replaced = pass.node(&node);
-        rewritten.extend(replaced.unwrap_or_else(|| vec![node]));
+        match pass.node(&node) {
+            Some(replaced) => rewritten.extend(named_after(&node, replaced)),
+            None => rewritten.push(node),
+        }
     }
     graph.node = rewritten;
     graph.initializer.extend(pass.made);
