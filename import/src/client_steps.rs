@@ -46,7 +46,7 @@ impl Lowering<'_> {
             return self.top_k(node, inputs);
         }
         if looks_up(node, inputs) {
-            return self.look_up(node, inputs);
+            return self.client_look_up(node, inputs);
         }
         let is_constant = |value: &Value| matches!(value, Value::Constant(_));
         let varying = inputs.iter().filter(|value| !is_constant(value)).count();
@@ -117,7 +117,7 @@ impl Lowering<'_> {
     }
 
     /// The entry of a constant table that an index of the client names.
-    fn look_up(&mut self, node: &TypedNode, inputs: &[Value]) -> Outputs {
+    fn client_look_up(&mut self, node: &TypedNode, inputs: &[Value]) -> Outputs {
         let (Value::Constant(table), Some(index)) = (&inputs[0], inputs.get(1)) else { return Err(after_client_op()) };
         let index = self.client_input(node, 1, index)?;
         refuse_labels(&[&index])?;

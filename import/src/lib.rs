@@ -4,14 +4,19 @@
 mod client_steps;
 mod element;
 mod error;
+mod expand;
 mod interface;
+mod linear_map;
 mod lower;
+mod norm;
 mod onnx;
 mod ops;
 mod plain;
 mod pointwise;
 mod program;
+mod rewrite;
 mod tail;
+mod whole;
 mod window;
 
 use std::path::Path;
@@ -25,7 +30,7 @@ use heman_core::model::network::Network;
 
 use crate::onnx::{guarded, read, typed_model};
 
-/// Reads and lowers a model.
+/// Reads and lowers a model; its weights may lie in other files of its folder.
 ///
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
@@ -39,20 +44,20 @@ pub fn import_file(path: &Path) -> Result<Network, ImportError> {
 /// # Errors
 /// As [`import_file`].
 pub fn import_file_with(path: &Path, hints: &[Hint]) -> Result<Network, ImportError> {
-    import_bytes_with(&read(path)?, hints)
+    import(&read(path)?, path.parent(), hints)
 }
 
-/// Lowers a model given as the bytes of an ONNX file.
+/// Lowers a model given as the bytes of an ONNX file that holds all of its weights.
 ///
 /// # Errors
 /// [`ImportError`]; all unsupported nodes are reported at once.
 pub fn import_bytes(bytes: &[u8]) -> Result<Network, ImportError> {
-    import_bytes_with(bytes, &[])
+    import(bytes, None, &[])
 }
 
-fn import_bytes_with(bytes: &[u8], hints: &[Hint]) -> Result<Network, ImportError> {
+fn import(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Network, ImportError> {
     guarded(|| {
-        let typed = typed_model(bytes, hints)?;
+        let typed = typed_model(bytes, folder, hints)?;
         lower::Lowering::new(&typed.model, &typed.operators).run(&typed.interface)
     })
 }

@@ -8,7 +8,9 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use crate::error::{ImportError, UnsupportedNode};
+use crate::expand;
 use crate::interface::{Hint, Interface, input_shapes, read_outputs};
+use crate::rewrite;
 
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -49,15 +51,19 @@ pub(crate) struct Typed {
     pub operators: Vec<(String, String)>,
 }
 
-/// Reads, types and simplifies a model; `hints` are names and shapes of sample inputs, for axes that the file leaves
-/// free.
-pub(crate) fn typed_model(bytes: &[u8], hints: &[Hint]) -> Result<Typed, ImportError> {
+/// Reads, types and simplifies a model; `folder` is where its weights in other files lie, `hints` are names and shapes of
+/// sample inputs, for axes that the file leaves free.
+pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
-    let onnx = tract_onnx::onnx();
+    let mut onnx = tract_onnx::onnx();
+    expand::register(&mut onnx.op_register);
     let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
-    let graph = proto.graph.as_mut().ok_or_else(|| ImportError::NotOnnx("it has no graph".into()))?;
-    let operators: Vec<(String, String)> = graph.node.iter().map(|n| (node_name(n), n.op_type.clone())).collect();
-    let outputs = read_outputs(graph);
+    let name = |node: &pb::NodeProto| (node_name(node), node.op_type.clone());
+    let operators: Vec<(String, String)> = proto.graph.iter().flat_map(|graph| graph.node.iter().map(name)).collect();
+    rewrite::rewrite(&mut proto, folder)?;
+    let no_graph = || ImportError::NotOnnx("it has no graph".into());
+    let outputs = read_outputs(proto.graph.as_mut().ok_or_else(no_graph)?);
+    let graph = proto.graph.as_ref().ok_or_else(no_graph)?;
     let unknown: Vec<UnsupportedNode> = graph
         .node
         .iter()
@@ -72,7 +78,7 @@ pub(crate) fn typed_model(bytes: &[u8], hints: &[Hint]) -> Result<Typed, ImportE
     if !unknown.is_empty() {
         return Err(ImportError::Unsupported(unknown));
     }
-    let mut model = onnx.parse(&proto, None).map_err(not_onnx)?.model;
+    let mut model = onnx.parse(&proto, None).map_err(|error| untyped(graph, &error))?.model;
     let sources = model.input_outlets().map_err(not_onnx)?.to_vec();
     if sources.is_empty() {
         return Err(ImportError::Interface("it has no input that is not an initializer".into()));
@@ -93,8 +99,25 @@ pub(crate) fn typed_model(bytes: &[u8], hints: &[Hint]) -> Result<Typed, ImportE
         let fact = InferenceFact::dt_shape(kind, input.shape.clone());
         model = model.with_input_fact(at, fact).map_err(not_onnx)?;
     }
-    let model = model.into_typed().and_then(TypedModel::into_decluttered).map_err(not_onnx)?;
+    let typed = model.into_typed().and_then(TypedModel::into_decluttered);
+    let model = typed.map_err(|error| untyped(graph, &error))?;
     Ok(Typed { model, interface: Interface { inputs, outputs }, operators })
+}
+
+/// Why a graph has no types and shapes: the first node that the graph library names.
+fn untyped(graph: &pb::GraphProto, error: &TractError) -> ImportError {
+    let text = format!("{error:#}");
+    let named = |node: &&pb::NodeProto| text.contains(&format!("\"{}\"", node_name(node)));
+    match graph.node.iter().find(named) {
+        Some(node) => ImportError::Unsupported(vec![UnsupportedNode {
+            operator: node.op_type.clone(),
+            node: node_name(node),
+            reason: error.root_cause().to_string(),
+            suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters"
+                .into(),
+        }]),
+        None => ImportError::NotOnnx(text),
+    }
 }
 
 pub(crate) fn node_name(node: &pb::NodeProto) -> String {

@@ -22,7 +22,7 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_file(path: &Path) -> Result<Self, ImportError> {
-        Self::from_bytes(&read(path)?)
+        Self::new(&read(path)?, path.parent(), &[])
     }
 
     /// Takes a model given as the bytes of an ONNX file.
@@ -30,7 +30,7 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImportError> {
-        Self::from_bytes_with(bytes, &[])
+        Self::new(bytes, None, &[])
     }
 
     /// Takes a model for samples of the given names and shapes, as [`crate::import_file_with`].
@@ -38,9 +38,13 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_bytes_with(bytes: &[u8], hints: &[Hint]) -> Result<Self, ImportError> {
+        Self::new(bytes, None, hints)
+    }
+
+    fn new(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Self, ImportError> {
         guarded(|| {
             let failed = |e: TractError| ImportError::Plain(format!("{e:#}"));
-            let typed = typed_model(bytes, hints)?;
+            let typed = typed_model(bytes, folder, hints)?;
             let kinds: TractResult<Vec<DatumType>> =
                 (0..typed.interface.inputs.len()).map(|at| Ok(typed.model.input_fact(at)?.datum_type)).collect();
             let inputs = typed.interface.inputs.into_iter().zip(kinds.map_err(failed)?).collect();

@@ -23,6 +23,7 @@ use heman_core::model::network::Row;
 
 use crate::client_steps::looks_up;
 use crate::element::{Element, SymbolicTensor};
+use crate::expand::{LinearMap, Reinterpret};
 use crate::lower::{Lowering, Value};
 use crate::ops::{Outputs, after_client_op, floats};
 use crate::program::functions_of;
@@ -88,6 +89,8 @@ fn is_known(node: &TypedNode) -> bool {
         || node.op_is::<ElementWiseOp>()
         || node.op_is::<TypedBinOp>()
         || node.op_is::<Iff>()
+        || node.op_is::<LinearMap>()
+        || node.op_is::<Reinterpret>()
         || node.op_is::<Reduce>()
         || only_client(node)
 }
