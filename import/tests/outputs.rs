@@ -90,7 +90,7 @@ fn parameters_of_the_model_stay_with_it() {
     dense(&mut model, 6, 5);
     let z = model.last();
     let square = model.node("Mul", &[&z, &z], &[]);
-    let gains = model.weights(&[5]);
+    let gains = model.floats(&[5], &[0.5, 1.5, -1.0, 2.0, 3.0]);
     model.node("Mul", &[&square, &gains], &[]);
     let network = check("a gain an element", &model);
     assert_eq!((stages(&network), network.client_ops.names()), (vec![5], vec![]));

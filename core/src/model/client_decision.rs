@@ -61,21 +61,20 @@ impl ClientOps {
         (!found.is_empty()).then_some(found)
     }
 
-    /// The axis of the decrypted tensor along which the largest entry is the decision, where the first thing that is
-    /// done to the decrypted tensor is Softmax, LogSoftmax or ArgMax over one axis, and no other step reads it.
+    /// The axis of the decrypted tensor along which the largest entry is the decision: Softmax, LogSoftmax or ArgMax over
+    /// this axis read the decrypted tensor itself, and nothing else chooses among its entries.
     #[must_use]
     pub fn class_axis(&self) -> Option<usize> {
-        let mut readers = self.steps.iter().filter(|step| step.reads.contains(&0));
-        let first = readers.next()?;
-        let axis = match &first.op {
-            ClientOp::Softmax { axes } | ClientOp::LogSoftmax { axes } => match axes.as_slice() {
-                [axis] => Some(*axis),
-                _ => None,
-            },
-            ClientOp::ArgMax { axis, least: false, .. } => Some(*axis),
+        let mut axes = self.steps.iter().filter(|step| step.reads.contains(&0)).filter_map(|step| match &step.op {
+            ClientOp::Softmax { axes } | ClientOp::LogSoftmax { axes } => Some(axes.as_slice()),
+            ClientOp::ArgMax { axis, least: false, .. } => Some(std::slice::from_ref(axis)),
+            ClientOp::ArgMax { .. } | ClientOp::TopK { .. } => Some(&[]),
             _ => None,
-        };
-        axis.filter(|_| readers.all(|other| matches!(other.op, ClientOp::ArgMax { least: false, .. })))
+        });
+        match axes.next()? {
+            &[axis] if axes.all(|other| *other == [axis]) => Some(axis),
+            _ => None,
+        }
     }
 
     /// For each decrypted value where the decision changes when this value alone does, the others being 0: 0 behind a
@@ -163,6 +162,20 @@ mod tests {
         let least = program(vec![(ClientOp::ArgMax { axis: 1, least: true, last: false }, 0)], ElementKind::Integer);
         assert_eq!((least.decision(&[1, 3], &[1.0, 3.0, 2.0]), least.class_axis()), (Some(vec![0]), None));
         assert_eq!(ClientOps::default().decision(&[1, 3], &[1.0, 3.0, 2.0]), None);
+    }
+
+    #[test]
+    fn scores_beside_the_class_do_not_hide_its_axis() {
+        let argmax = ClientOp::ArgMax { axis: 1, least: false, last: false };
+        let reads = |op: ClientOp, value| ClientStep { op, reads: vec![value] };
+        let with = |more: ClientOp| {
+            let steps = vec![reads(argmax.clone(), 0), reads(more, 0), reads(sigmoid(), 1)];
+            ClientOps { steps, outputs: Vec::new() }.class_axis()
+        };
+        assert_eq!(with(sigmoid()), Some(1));
+        assert_eq!(with(ClientOp::Softmax { axes: vec![1] }), Some(1));
+        assert_eq!(with(ClientOp::Softmax { axes: vec![0, 1] }), None);
+        assert_eq!(with(ClientOp::ArgMax { axis: 1, least: true, last: false }), None);
     }
 
     #[test]
