@@ -15,6 +15,18 @@ test:
 bench FILTER="":
     cargo bench --package heman-benches -- {{FILTER}}
 
+# The operator tests of the ONNX standard, from FOLDER or from the Python package onnx 1.17.0.
+onnx-conformance FOLDER="":
+    #!/bin/sh
+    set -eu
+    folder="{{FOLDER}}"
+    if [ -z "$folder" ]; then
+        test -d target/onnx || python3 -m venv target/onnx
+        target/onnx/bin/pip install --quiet onnx==1.17.0
+        folder=$(target/onnx/bin/python -c "import onnx, os; print(os.path.dirname(onnx.__file__))")/backend/test/data/node
+    fi
+    cargo run --package heman-import --example onnx_conformance -- "$folder"
+
 # Classifies handwritten digits under encryption.
 demo:
     cargo run --release -- demo

@@ -9,6 +9,7 @@ use heman_client::tfhe::SecretKey;
 use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_core::files::scheme::Scheme;
+use heman_core::model::client_op::ClientOps;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
@@ -49,13 +50,19 @@ pub fn identity(tfhe: ParameterSet) -> Params {
         version: heman_core::files::params::VERSION,
         scheme: Scheme::Tfhe,
         tfhe,
-        input: InputEncoding { tensor: tensor("x"), turns_per_unit: 1.0, low: -0.5, high: 0.5 },
+        input: InputEncoding {
+            tensor: tensor("x"),
+            parts: vec![tensor("x")],
+            turns_per_unit: 1.0,
+            low: -0.5,
+            high: 0.5,
+        },
         output: OutputEncoding {
             tensor: tensor("y"),
             turns_per_unit: vec![1.0],
             offset: vec![0.0],
             steps: None,
-            client_ops: vec![],
+            client_ops: ClientOps::default(),
         },
         plan_digest: String::new(),
         prediction: Prediction { security_bits: 128.0, ..Prediction::default() },

@@ -137,9 +137,10 @@ pub struct Encrypt {
     /// Secret key
     #[arg(short, long)]
     pub key: PathBuf,
-    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder)
-    #[arg(short, long)]
-    pub input: PathBuf,
+    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder). For a model with several inputs an .npz or a folder
+    /// with an array of each name, or this option once an input, as NAME=FILE
+    #[arg(short, long, required = true)]
+    pub input: Vec<PathBuf>,
     /// Encrypted input
     #[arg(short, long)]
     pub output: PathBuf,
@@ -174,7 +175,7 @@ pub struct Decrypt {
     /// Encrypted output
     #[arg(short, long)]
     pub input: PathBuf,
-    /// Result (.npy)
+    /// Result: .npy, or for a model with several outputs .npz with their names
     #[arg(short, long)]
     pub output: PathBuf,
     /// The result will leave your hands: hide the noise that comes with it (CKKS)

@@ -14,7 +14,7 @@ use heman_core::progress::Progress;
 
 use crate::ckks;
 use crate::error::ClientError;
-use crate::tensor::Tensor;
+use crate::tensor::Output;
 use crate::tfhe;
 
 /// A secret key of either scheme.
@@ -71,12 +71,21 @@ impl SecretKey {
         }
     }
 
-    /// What it encrypts.
+    /// What it encrypts: all inputs one after another.
     #[must_use]
     pub fn input(&self) -> &TensorInfo {
         match self {
             Self::Tfhe(key) => &key.params().input.tensor,
             Self::Ckks(key) => &key.params().input.tensor,
+        }
+    }
+
+    /// The model's inputs, in the order in which their values are encrypted.
+    #[must_use]
+    pub fn inputs(&self) -> &[TensorInfo] {
+        match self {
+            Self::Tfhe(key) => &key.params().input.parts,
+            Self::Ckks(key) => &key.params().input.parts,
         }
     }
 
@@ -121,12 +130,12 @@ impl SecretKey {
         }
     }
 
-    /// Decrypts a batch and applies the client's operators. With `shares`, noise hides that of the encryption, for so
+    /// Decrypts a batch and runs the client's program. With `shares`, noise hides that of the encryption, for so
     /// many results that leave the client's hands.
     ///
     /// # Errors
     /// As [`SecretKey::decrypt_values`]; as [`ckks::SecretKey::decrypt`]; [`ClientError::NotShared`] for TFHE.
-    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
+    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Vec<Output>, ClientError> {
         match (self, output) {
             (Self::Tfhe(_), EncryptedOutput::Tfhe(_)) if shares.is_some() => Err(ClientError::NotShared),
             (Self::Tfhe(key), EncryptedOutput::Tfhe(output)) => Ok(key.decrypt(output)),

@@ -14,5 +14,5 @@ mod values;
 
 pub use error::ClientError;
 pub use key::SecretKey;
-pub use tensor::{Tensor, TensorData};
+pub use tensor::{Output, Tensor, TensorData};
 pub use values::check_inputs;

@@ -1,6 +1,8 @@
-//! Decrypted tensors, and the operators that only the client can apply.
+//! Decrypted outputs, behind what only the client can compute.
 
-use heman_core::model::client_op::{ClientOp, argmax};
+use heman_core::model::client_op::{ClientOps, ElementKind, NamedOutput};
+use heman_core::model::client_run::Answer;
+use heman_core::model::network::TensorInfo;
 
 /// A decrypted tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,80 +18,122 @@ pub struct Tensor {
 pub enum TensorData {
     /// Real numbers.
     Real(Vec<f32>),
-    /// Indices from ArgMax.
+    /// Integers: indices from ArgMax, numbers of classes.
     Index(Vec<i64>),
+    /// Truth values.
+    Boolean(Vec<bool>),
+    /// Names of classes.
+    Text(Vec<String>),
+}
+
+/// An output of the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Name in the ONNX graph.
+    pub name: String,
+    /// Names of the columns, where the model gives them.
+    pub columns: Vec<String>,
+    /// Its values.
+    pub tensor: Tensor,
+}
+
+/// The outputs of a batch behind the client's program, with a batch axis if asked for.
+///
+/// `values` holds the decrypted tensor of each input, `decrypted` says its name and shape; the program must fit it, as
+/// reading the parameters checks.
+pub(crate) fn outputs(values: &[Vec<f64>], decrypted: &TensorInfo, ops: &ClientOps, batched: bool) -> Vec<Output> {
+    let run = |values: &Vec<f64>| ops.run(&decrypted.shape, values).expect("the parameters were checked");
+    let answers: Vec<Vec<Answer>> = values.iter().map(run).collect();
+    let only = [NamedOutput { name: decrypted.name.clone(), value: 0, kind: ElementKind::Real, columns: Vec::new() }];
+    let named = if ops.outputs.is_empty() { &only[..] } else { &ops.outputs[..] };
+    let collect = |(at, output): (usize, &NamedOutput)| Output {
+        name: output.name.clone(),
+        columns: output.columns.clone(),
+        tensor: Tensor::collect(answers.iter().map(|answers| &answers[at]), &output.kind, batched),
+    };
+    named.iter().enumerate().map(collect).collect()
 }
 
 impl Tensor {
-    /// The outputs of a batch behind the client's operators, with a batch axis if asked for.
-    pub(crate) fn collect(values: Vec<Vec<f64>>, shape: &[usize], ops: &[ClientOp], batched: bool) -> Self {
-        let results: Vec<Tensor> = values.into_iter().map(|values| apply(values, shape, ops)).collect();
-        let mut shape = results.first().map_or_else(Vec::new, |first| first.shape.clone());
+    fn collect<'a>(answers: impl Iterator<Item = &'a Answer> + Clone, kind: &ElementKind, batched: bool) -> Self {
+        let mut shape = answers.clone().next().map_or_else(Vec::new, |first| first.shape.clone());
         if batched {
+            let count = answers.clone().count();
             match shape.first_mut() {
-                Some(first) if *first == 1 => *first = results.len(),
-                _ => shape.insert(0, results.len()),
+                Some(first) if *first == 1 => *first = count,
+                _ => shape.insert(0, count),
             }
         }
-        let mut data = results.into_iter().map(|tensor| tensor.data);
-        let Some(mut all) = data.next() else { return Tensor { shape, data: TensorData::Real(Vec::new()) } };
-        for more in data {
-            match (&mut all, more) {
-                (TensorData::Real(all), TensorData::Real(more)) => all.extend(more),
-                (TensorData::Index(all), TensorData::Index(more)) => all.extend(more),
-                _ => unreachable!("all inputs of a batch pass through the same operators"),
+        let values = answers.flat_map(|answer| answer.values.iter().copied());
+        let data = match kind {
+            ElementKind::Real => TensorData::Real(values.map(|x| x as f32).collect()),
+            ElementKind::Integer => TensorData::Index(values.map(|x| x.round() as i64).collect()),
+            ElementKind::Boolean => TensorData::Boolean(values.map(|x| x >= 0.5).collect()),
+            ElementKind::Label(names) => {
+                let name = |x: f64| names.get(x.round().max(0.0) as usize).or(names.last()).cloned();
+                TensorData::Text(values.map(|x| name(x).unwrap_or_default()).collect())
             }
-        }
-        Tensor { shape, data: all }
-    }
-}
-
-/// Applies Softmax and ArgMax to one output.
-#[must_use]
-pub(crate) fn apply(mut values: Vec<f64>, shape: &[usize], ops: &[ClientOp]) -> Tensor {
-    let mut shape = shape.to_vec();
-    for op in ops {
-        match *op {
-            ClientOp::Softmax { axis } => softmax(&mut values, &shape, axis),
-            ClientOp::ArgMax { axis, keep_dims } => {
-                let indices = argmax(&values, &shape, axis).into_iter().map(|i| i as i64).collect();
-                if keep_dims {
-                    shape[axis] = 1;
-                } else {
-                    shape.remove(axis);
-                }
-                return Tensor { shape, data: TensorData::Index(indices) };
-            }
-        }
-    }
-    Tensor { shape, data: TensorData::Real(values.into_iter().map(|x| x as f32).collect()) }
-}
-
-fn softmax(values: &mut [f64], shape: &[usize], axis: usize) {
-    let inner: usize = shape[axis + 1..].iter().product();
-    let length = shape[axis];
-    for start in (0..values.len()).filter(|i| (i / inner).is_multiple_of(length)) {
-        let at = |j: usize| start + j * inner;
-        let largest = (0..length).map(|j| values[at(j)]).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = (0..length).map(|j| (values[at(j)] - largest).exp()).sum();
-        for j in 0..length {
-            values[at(j)] = (values[at(j)] - largest).exp() / sum;
-        }
+        };
+        Self { shape, data }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use heman_core::model::client_op::{ClientOp, ClientStep};
+
+    /// The class's name, its number, whether its score is the larger half, and the probabilities.
+    fn classifier() -> (TensorInfo, ClientOps) {
+        let step = |op, value| ClientStep { op, reads: vec![value] };
+        let named = |name: &str, value, kind| NamedOutput { name: name.into(), value, kind, columns: Vec::new() };
+        let names = vec!["ant".to_string(), "bee".into(), "wasp".into()];
+        let steps = vec![
+            step(ClientOp::Softmax { axes: vec![1] }, 0),
+            step(ClientOp::ArgMax { axis: 1, least: false, last: false }, 1),
+            step(ClientOp::Reshape { shape: vec![1] }, 2),
+            step(ClientOp::Lookup { table: vec![10.0, 20.0, 30.0] }, 3),
+        ];
+        let mut probabilities = named("probabilities", 1, ElementKind::Real);
+        probabilities.columns = names.clone();
+        let outputs = vec![
+            named("label", 3, ElementKind::Label(names)),
+            named("number", 4, ElementKind::Integer),
+            named("sure", 1, ElementKind::Boolean),
+            probabilities,
+        ];
+        (TensorInfo { name: "scores".into(), shape: vec![1, 3] }, ClientOps { steps, outputs })
+    }
 
     #[test]
-    fn softmax_then_argmax_along_an_axis() {
-        let values = vec![1.0, 4.0, 2.0, 4.0, 1.0, 0.0];
-        let both = [ClientOp::Softmax { axis: 1 }, ClientOp::ArgMax { axis: 1, keep_dims: false }];
-        let soft = apply(values.clone(), &[1, 3, 2], &both[..1]);
-        let TensorData::Real(soft) = soft.data else { panic!("softmax is real") };
-        assert!((soft[0] + soft[2] + soft[4] - 1.0).abs() < 1e-6);
-        let tensor = apply(values, &[1, 3, 2], &both);
-        assert_eq!(tensor, Tensor { shape: vec![1, 2], data: TensorData::Index(vec![1, 0]) });
+    fn each_output_has_its_name_its_kind_and_its_batch_axis() {
+        let (decrypted, ops) = classifier();
+        let values = [vec![0.0, 5.0, 0.0], vec![3.0, 0.0, 0.0]];
+        let [label, number, sure, probabilities]: [Output; 4] =
+            outputs(&values, &decrypted, &ops, true).try_into().expect("four outputs");
+        let text = |names: &[&str]| TensorData::Text(names.iter().map(|name| (*name).to_string()).collect());
+        assert_eq!(label.tensor, Tensor { shape: vec![2], data: text(&["bee", "ant"]) });
+        assert_eq!(number.tensor, Tensor { shape: vec![2], data: TensorData::Index(vec![20, 10]) });
+        let sides = vec![false, true, false, true, false, false];
+        assert_eq!(sure.tensor, Tensor { shape: vec![2, 3], data: TensorData::Boolean(sides) });
+        assert_eq!((probabilities.name.as_str(), probabilities.columns[2].as_str()), ("probabilities", "wasp"));
+        let TensorData::Real(p) = probabilities.tensor.data else { panic!("real numbers") };
+        assert!((f64::from(p[1]) - 5_f64.exp() / (5_f64.exp() + 2.0)).abs() < 1e-6, "{p:?}");
+    }
+
+    #[test]
+    fn a_single_input_has_no_batch_axis_of_its_own() {
+        let (decrypted, ops) = classifier();
+        let shapes: Vec<Vec<usize>> =
+            outputs(&[vec![0.0, 5.0, 0.0]], &decrypted, &ops, false).into_iter().map(|o| o.tensor.shape).collect();
+        assert_eq!(shapes, [vec![1], vec![1], vec![1, 3], vec![1, 3]]);
+    }
+
+    #[test]
+    fn without_a_program_the_decrypted_tensor_is_the_output() {
+        let (decrypted, _) = classifier();
+        let found = outputs(&[vec![1.0, 2.0, 3.0]], &decrypted, &ClientOps::default(), true);
+        let tensor = Tensor { shape: vec![1, 3], data: TensorData::Real(vec![1.0, 2.0, 3.0]) };
+        assert_eq!(found, [Output { name: "scores".into(), columns: Vec::new(), tensor }]);
     }
 }

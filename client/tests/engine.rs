@@ -7,6 +7,7 @@ use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::plan::Plan;
 use heman_core::either::planner::{self, Options};
 use heman_core::files::scheme::Scheme;
+use heman_core::model::client_op::ClientOps;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::planning::judge::Task;
@@ -34,11 +35,12 @@ fn network() -> Network {
     let tensor = |length| TensorInfo { name: "x".into(), shape: vec![1, length] };
     Network {
         input: tensor(4),
+        inputs: vec![tensor(4)],
         stages: vec![square],
         output: tensor(2),
         output_rows: vec![row(&[(1, 1.0), (4, 1.0)]), row(&[(2, 1.0), (3, -1.0)])],
         output_operator: "Gemm".into(),
-        client_ops: Vec::new(),
+        client_ops: ClientOps::default(),
     }
 }
 

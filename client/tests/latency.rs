@@ -203,15 +203,15 @@ fn shared_results_carry_noise_of_the_size_that_is_promised() {
             .expect("a plan and its keys");
         let input = key.encrypt(&[0.5, -0.5, 0.25, 0.0], false).expect("values in range");
         let (output, _) = session.run(&input, &NoProgress).expect("fresh ciphertexts");
-        let exact = key.decrypt(&output, None).expect("sound ciphertexts");
-        (exact, key.decrypt(&output, Some(3)))
+        let exact = key.decrypt(&output, None).expect("sound ciphertexts").remove(0).tensor.data;
+        (exact, key.decrypt(&output, Some(3)).map(|mut outputs| outputs.remove(0).tensor.data))
     };
     assert!(matches!(share(&plan).1, Err(ClientError::Flooded { .. })), "nothing would be left");
     // As if the evaluation had been far more precise.
     plan.params.output.noise = 1e-9;
     let (exact, shared) = share(&plan);
     let shared = shared.expect("little noise is needed");
-    let (TensorData::Real(exact), TensorData::Real(shared)) = (exact.data, shared.data) else { panic!("real outputs") };
+    let (TensorData::Real(exact), TensorData::Real(shared)) = (exact, shared) else { panic!("real outputs") };
     let square: f64 = exact.iter().zip(&shared).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum();
     let promised = 36_f64.sqrt() * 32_768.0 * 8e-9;
     let ratio = (square / exact.len() as f64).sqrt() / promised;

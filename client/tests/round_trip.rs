@@ -12,6 +12,7 @@ use heman_core::files::chunks::{Reader, Writer};
 use heman_core::files::container::{Fingerprint, FormatError, Header, Kind};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
+use heman_core::model::client_op::ClientOps;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::{NoProgress, Progress};
 use heman_core::tfhe::cpu::{CpuBootstrapKey, CpuKeyswitchKey};
@@ -38,13 +39,19 @@ fn identity() -> Params {
         version: heman_core::files::params::VERSION,
         scheme: Scheme::Tfhe,
         tfhe,
-        input: InputEncoding { tensor: tensor.clone(), turns_per_unit: 0.25, low: -1.5, high: 1.5 },
+        input: InputEncoding {
+            tensor: tensor.clone(),
+            parts: vec![tensor.clone()],
+            turns_per_unit: 0.25,
+            low: -1.5,
+            high: 1.5,
+        },
         output: OutputEncoding {
             tensor,
             turns_per_unit: vec![0.25; VALUES],
             offset: vec![0.0; VALUES],
             steps: None,
-            client_ops: vec![],
+            client_ops: ClientOps::default(),
         },
         plan_digest: String::new(),
         prediction: Prediction { security_bits: 128.0, ..Prediction::default() },
@@ -69,7 +76,7 @@ fn what_was_encrypted_is_decrypted() {
     let bytes = encrypted.seal(&params);
     let file = Reader::of_bytes(&bytes).expect("just sealed");
     let read = EncryptedInput::open(file, &params, Some(key.fingerprint())).expect("sound");
-    let tensor = key.decrypt(&as_output(&read, &params));
+    let tensor = key.decrypt(&as_output(&read, &params)).remove(0).tensor;
     assert_eq!(tensor.shape, [3, VALUES]);
     let TensorData::Real(got) = tensor.data else { panic!("real numbers") };
     assert!(got.iter().zip(&inputs).all(|(g, x)| (g - x).abs() < 1e-6));

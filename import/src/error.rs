@@ -41,6 +41,9 @@ pub enum ImportError {
     /// Not an ONNX file, or a damaged one.
     #[error("not a valid ONNX model: {0}")]
     NotOnnx(String),
+    /// Weights in files beside the model that are missing, damaged or out of bounds.
+    #[error("the model's weights cannot be read: {0}")]
+    Weights(String),
     /// Inputs or outputs of a form that is not supported.
     #[error("the model's interface is not supported: {0}")]
     Interface(String),

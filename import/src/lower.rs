@@ -7,7 +7,10 @@ use tract_onnx::prelude::*;
 
 use super::element::{Element, SymbolicTensor};
 use super::error::{ImportError, UnsupportedNode};
-use heman_core::model::client_op::ClientOp;
+use super::interface::Interface;
+use super::program::{ClientTensor, Program};
+use super::tail::Tail;
+use heman_core::model::client_op::ElementKind;
 use heman_core::model::function::Function;
 use heman_core::model::network::{Network, Row, Stage, TensorInfo};
 use heman_core::model::row_sum::RowSum;
@@ -24,8 +27,8 @@ pub(super) enum Value {
     Constant(Arc<Tensor>),
     /// Encrypted.
     Symbolic(SymbolicTensor),
-    /// Encrypted, with operators that only the client can apply.
-    ForClient(SymbolicTensor, Vec<ClientOp>),
+    /// Computed by the client after decryption.
+    ForClient(ClientTensor),
     /// Behind a node that is not supported.
     Unknown,
 }
@@ -51,7 +54,13 @@ impl From<TractError> for Refusal {
 /// The lowering in progress.
 pub(super) struct Lowering<'a> {
     pub model: &'a TypedModel,
-    values: HashMap<OutletId, Value>,
+    pub values: HashMap<OutletId, Value>,
+    /// Nodes that the client may compute.
+    pub tail: Tail,
+    /// What the client computes.
+    pub program: Program,
+    /// Elements of all inputs.
+    pub input_len: usize,
     pub stages: Vec<Stage>,
     pub value_count: usize,
     taps: usize,
@@ -65,6 +74,9 @@ impl<'a> Lowering<'a> {
         Self {
             model,
             values: HashMap::new(),
+            tail: Tail::default(),
+            program: Program::default(),
+            input_len: 0,
             stages: Vec::new(),
             value_count: 0,
             taps: 0,
@@ -75,22 +87,27 @@ impl<'a> Lowering<'a> {
     }
 
     /// Lowers the whole model.
-    pub fn run(mut self, input: TensorInfo) -> Result<Network, ImportError> {
-        self.value_count = input.len();
-        for node in self.model.eval_order().map_err(|e| ImportError::NotOnnx(format!("{e:#}")))? {
+    pub fn run(mut self, interface: &Interface) -> Result<Network, ImportError> {
+        let not_onnx = |e: TractError| ImportError::NotOnnx(format!("{e:#}"));
+        for (outlet, input) in self.model.inputs.iter().zip(&interface.inputs) {
+            let values = self.value_count..self.value_count + input.len();
+            self.value_count = values.end;
+            let elements = values.map(|i| Element::Row(Row::value(i as u32))).collect();
+            let tensor = SymbolicTensor { shape: input.shape.clone(), elements, operators: Vec::new() };
+            self.values.insert(*outlet, Value::Symbolic(tensor));
+        }
+        self.input_len = self.value_count;
+        self.tail = Tail::of(self.model).map_err(not_onnx)?;
+        for node in self.model.eval_order().map_err(not_onnx)? {
             let node = &self.model.nodes[node];
-            if node.op_is::<tract_onnx::tract_core::ops::source::TypedSource>() {
-                let elements = (0..input.len()).map(|i| Element::Row(Row::value(i as u32))).collect();
-                let tensor = SymbolicTensor { shape: input.shape.clone(), elements, operators: Vec::new() };
-                self.values.insert(OutletId::new(node.id, 0), Value::Symbolic(tensor));
-                continue;
+            if !node.op_is::<tract_onnx::tract_core::ops::source::TypedSource>() {
+                self.node(node)?;
             }
-            self.node(node)?;
         }
         if !self.refused.is_empty() {
             return Err(ImportError::Unsupported(self.refused));
         }
-        self.finish(input)
+        self.finish(interface)
     }
 
     fn node(&mut self, node: &TypedNode) -> Result<(), ImportError> {
@@ -103,7 +120,7 @@ impl<'a> Lowering<'a> {
         } else if inputs.iter().any(|value| matches!(value, Value::Unknown)) {
             Ok(vec![Value::Unknown; node.outputs.len()])
         } else {
-            self.dispatch(node, inputs)
+            self.lower(node, inputs)
         };
         let outputs = match outputs {
             Ok(outputs) => outputs,
@@ -232,32 +249,54 @@ impl<'a> Lowering<'a> {
         Value::Symbolic(tensor)
     }
 
-    fn finish(mut self, input: TensorInfo) -> Result<Network, ImportError> {
-        let &[outlet] = self.model.outputs.as_slice() else {
-            return Err(ImportError::Interface(format!("it has {} outputs; one is needed", self.model.outputs.len())));
-        };
-        let (mut tensor, client_ops) = match self.values.remove(&outlet) {
-            Some(Value::Symbolic(tensor)) => (tensor, Vec::new()),
-            Some(Value::ForClient(tensor, ops)) => (tensor, ops),
-            _ => return Err(ImportError::Interface("its output does not depend on its input".into())),
-        };
-        let node = &self.model.nodes[outlet.node];
-        self.materialise(node, &mut tensor);
+    fn finish(mut self, interface: &Interface) -> Result<Network, ImportError> {
+        let mut outputs = Vec::with_capacity(self.model.outputs.len());
+        for (&outlet, named) in self.model.outputs.iter().zip(&interface.outputs) {
+            let value = self.values.get(&outlet).cloned();
+            let tensor = match value {
+                Some(Value::ForClient(tensor)) => tensor,
+                Some(Value::Symbolic(mut tensor)) => {
+                    if tensor.is_pending() && !self.is_for_client(&tensor) {
+                        self.materialise(&self.model.nodes[outlet.node], &mut tensor);
+                        self.values.insert(outlet, Value::Symbolic(tensor.clone()));
+                    }
+                    self.program.decrypted(&tensor)
+                }
+                Some(Value::Constant(_)) => {
+                    return Err(ImportError::Interface(format!(
+                        "its output {} does not depend on its inputs; leave it out",
+                        named.name
+                    )));
+                }
+                _ => return Err(ImportError::Interface(format!("its output {} is not computed", named.name))),
+            };
+            let kind = self.model.outlet_fact(outlet).map_or(DatumType::F32, |fact| fact.datum_type);
+            let kind = match &tensor.labels {
+                Some(names) => ElementKind::Label(names.to_vec()),
+                None if kind == DatumType::Bool => ElementKind::Boolean,
+                None if kind.is_integer() || kind == DatumType::TDim => ElementKind::Integer,
+                None => ElementKind::Real,
+            };
+            outputs.push((tensor, kind));
+        }
+        let no_output = || ImportError::Interface("its output does not depend on its input".into());
+        let finished = std::mem::take(&mut self.program).finish(&interface.outputs, &outputs).ok_or_else(no_output)?;
+        finished.ops.shapes(&finished.output.shape).map_err(ImportError::TooComplex)?;
         let finite = |row: &Row| row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
-        let rows: Vec<Row> = tensor.rows().cloned().collect();
-        if !self.stages.iter().flat_map(|stage| stage.rows.iter().chain(&stage.factors)).chain(&rows).all(finite) {
+        let rows = &finished.rows;
+        if !self.stages.iter().flat_map(|stage| stage.rows.iter().chain(&stage.factors)).chain(rows).all(finite) {
             return Err(ImportError::NotOnnx("a weight is not a finite number".into()));
         }
-        let name = self.model.outlet_label(outlet).unwrap_or(&node.name).to_string();
-        let output_operator =
-            if tensor.operators.is_empty() { "Identity".to_string() } else { tensor.operators.join(" + ") };
+        let operators = finished.operators;
+        let output_operator = if operators.is_empty() { "Identity".to_string() } else { operators.join(" + ") };
         Ok(Network {
-            input,
+            input: TensorInfo::joined(&interface.inputs),
+            inputs: interface.inputs.clone(),
             stages: self.stages,
-            output: TensorInfo { name, shape: tensor.shape },
-            output_rows: rows,
+            output: finished.output,
+            output_rows: finished.rows,
             output_operator,
-            client_ops,
+            client_ops: finished.ops,
         })
     }
 }

@@ -5,16 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use crate::error::{ImportError, UnsupportedNode};
-use heman_core::model::network::TensorInfo;
+use crate::expand;
+use crate::interface::{Hint, Interface, input_shapes, read_outputs};
+use crate::rewrite;
 
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
-/// Most elements of an input tensor.
-const MAX_INPUT_LEN: usize = 1 << 22;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let fail = |source| ImportError::Read { path: path.display().to_string(), source };
@@ -44,15 +43,27 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Resul
     result.unwrap_or_else(|_| Err(ImportError::NotOnnx("its graph is inconsistent".into())))
 }
 
-/// The decluttered model, its input, and the ONNX operator of every named node.
-pub(crate) type Typed = (TypedModel, TensorInfo, Vec<(String, String)>);
+/// A model that tract has typed and simplified.
+pub(crate) struct Typed {
+    pub model: TypedModel,
+    pub interface: Interface,
+    /// The ONNX operator of every named node.
+    pub operators: Vec<(String, String)>,
+}
 
-pub(crate) fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
+/// Reads, types and simplifies a model; `folder` is where its weights in other files lie, `hints` are names and shapes of
+/// sample inputs, for axes that the file leaves free.
+pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
-    let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
-    let graph = proto.graph.as_ref().ok_or_else(|| ImportError::NotOnnx("it has no graph".into()))?;
-    let operators: Vec<(String, String)> = graph.node.iter().map(|n| (node_name(n), n.op_type.clone())).collect();
+    let mut onnx = tract_onnx::onnx();
+    expand::register(&mut onnx.op_register);
+    let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
+    let name = |node: &pb::NodeProto| (node_name(node), node.op_type.clone());
+    let operators: Vec<(String, String)> = proto.graph.iter().flat_map(|graph| graph.node.iter().map(name)).collect();
+    rewrite::rewrite(&mut proto, folder)?;
+    let no_graph = || ImportError::NotOnnx("it has no graph".into());
+    let outputs = read_outputs(proto.graph.as_mut().ok_or_else(no_graph)?);
+    let graph = proto.graph.as_ref().ok_or_else(no_graph)?;
     let unknown: Vec<UnsupportedNode> = graph
         .node
         .iter()
@@ -67,43 +78,48 @@ pub(crate) fn typed_model(bytes: &[u8]) -> Result<Typed, ImportError> {
     if !unknown.is_empty() {
         return Err(ImportError::Unsupported(unknown));
     }
-    let model = onnx.parse(&proto, None).map_err(not_onnx)?.model;
-    let &[outlet] = model.input_outlets().map_err(not_onnx)? else {
-        return Err(ImportError::Interface("it must have exactly one input that is not an initializer".into()));
-    };
-    let fact = model.input_fact(0).map_err(not_onnx)?;
-    let kind = fact.datum_type.concretize().unwrap_or(DatumType::F32);
-    if !kind.is_float() {
-        return Err(ImportError::Interface(format!("its input is of type {kind:?}; floating point is needed")));
+    let mut model = onnx.parse(&proto, None).map_err(|error| untyped(graph, &error))?.model;
+    let sources = model.input_outlets().map_err(not_onnx)?.to_vec();
+    if sources.is_empty() {
+        return Err(ImportError::Interface("it has no input that is not an initializer".into()));
     }
-    let shape = input_shape(fact)?;
-    let name = model.node(outlet.node).name.clone();
-    let model =
-        model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape.clone())).map_err(not_onnx)?;
-    let model = model.into_typed().and_then(TypedModel::into_decluttered).map_err(not_onnx)?;
-    Ok((model, TensorInfo { name, shape }, operators))
+    let mut facts = Vec::with_capacity(sources.len());
+    for (at, outlet) in sources.iter().enumerate() {
+        let fact = model.input_fact(at).map_err(not_onnx)?.clone();
+        let kind = fact.datum_type.concretize().unwrap_or(DatumType::F32);
+        if !kind.is_number() && kind != DatumType::Bool {
+            return Err(ImportError::Interface(format!("an input is of type {kind:?}; numbers are needed")));
+        }
+        facts.push((model.node(outlet.node).name.clone(), fact));
+    }
+    let inputs = input_shapes(&facts, hints)?;
+    for (at, input) in inputs.iter().enumerate() {
+        let kind = facts[at].1.datum_type.concretize().unwrap_or(DatumType::F32);
+        let kind = if kind.is_float() { f32::datum_type() } else { kind };
+        let fact = InferenceFact::dt_shape(kind, input.shape.clone());
+        model = model.with_input_fact(at, fact).map_err(not_onnx)?;
+    }
+    let typed = model.into_typed().and_then(TypedModel::into_decluttered);
+    let model = typed.map_err(|error| untyped(graph, &error))?;
+    Ok(Typed { model, interface: Interface { inputs, outputs }, operators })
+}
+
+/// Why a graph has no types and shapes: the first node that the graph library names.
+fn untyped(graph: &pb::GraphProto, error: &TractError) -> ImportError {
+    let text = format!("{error:#}");
+    let named = |node: &&pb::NodeProto| text.contains(&format!("\"{}\"", node_name(node)));
+    match graph.node.iter().find(named) {
+        Some(node) => ImportError::Unsupported(vec![UnsupportedNode {
+            operator: node.op_type.clone(),
+            node: node_name(node),
+            reason: error.root_cause().to_string(),
+            suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters"
+                .into(),
+        }]),
+        None => ImportError::NotOnnx(text),
+    }
 }
 
 pub(crate) fn node_name(node: &pb::NodeProto) -> String {
     if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
-}
-
-/// The input's shape with a free leading axis set to 1.
-pub(crate) fn input_shape(fact: &InferenceFact) -> Result<Vec<usize>, ImportError> {
-    let free =
-        || ImportError::Interface("its input has free axes besides the batch; export it with fixed sizes".into());
-    let rank = fact.shape.rank().concretize().ok_or_else(free)?;
-    let mut shape = Vec::with_capacity(rank as usize);
-    for (axis, dim) in fact.shape.dims().enumerate() {
-        match dim.concretize().and_then(|d| d.to_usize().ok()) {
-            Some(length) => shape.push(length),
-            None if axis == 0 => shape.push(1),
-            None => return Err(free()),
-        }
-    }
-    let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-    if !count.is_some_and(|count| (1..=MAX_INPUT_LEN).contains(&count)) {
-        return Err(ImportError::Interface(format!("its input shape {shape:?} is empty or too large")));
-    }
-    Ok(shape)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, Tile, TypedConcat,
+    Gather, MultiBroadcastTo, OneHot, Pad, PadMode, Slice, StridedSlice, Tile, TypedConcat,
 };
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
@@ -16,12 +16,13 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::logic::Iff;
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax};
+use tract_onnx::tract_core::ops::scan::Scan;
 
 use super::element::{Element, SymbolicTensor};
+use super::expand::{LinearMap, Reinterpret};
 use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
 use super::window;
-use heman_core::model::client_op::ClientOp;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Row;
 
@@ -36,11 +37,14 @@ pub(super) type Outputs = Result<Vec<Value>, Refusal>;
 
 impl Lowering<'_> {
     pub(super) fn dispatch(&mut self, node: &TypedNode, mut inputs: Vec<Value>) -> Outputs {
-        if let Value::ForClient(tensor, ops) = &inputs[0] {
-            return self.for_client(node, tensor.clone(), ops.clone());
-        }
-        if node.op_is::<Identity>() || node.op_is::<Cast>() {
+        if node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
+        }
+        if let Some(op) = node.op_as::<RmsNorm>() {
+            return self.rms_norm(node, inputs.remove(0), op);
+        }
+        if node.op_is::<Identity>() || node.op_is::<Reinterpret>() {
+            return Ok(vec![inputs.remove(0)]);
         }
         if node.op_is::<AxisOp>()
             || node.op_is::<Slice>()
@@ -51,6 +55,18 @@ impl Lowering<'_> {
             || node.op_is::<Downsample>()
         {
             return self.movement(node, &inputs, inputs.len(), node.op.as_ref());
+        }
+        if let Some(op) = node.op_as::<OneHot>() {
+            return self.one_hot(node, inputs.remove(0), op);
+        }
+        if let Some(op) = node.op_as::<LinearMap>() {
+            return self.linear_map(node, inputs, op);
+        }
+        if let (Some(op), Value::Constant(table), Some(Value::Symbolic(index))) =
+            (node.op_as::<Gather>(), &inputs[0], inputs.get(1))
+        {
+            let (table, index) = (table.clone(), index.clone());
+            return self.look_up(node, &table, op.axis, index);
         }
         if node.op_is::<Gather>() {
             return self.movement(node, &inputs, 1, node.op.as_ref());
@@ -85,25 +101,22 @@ impl Lowering<'_> {
         if let Some(op) = node.op_as::<Reduce>() {
             return self.reduce(node, inputs.remove(0), op);
         }
-        if let Some(op) = node.op_as::<Softmax>() {
-            return self.softmax(node, inputs.remove(0), op);
+        if node.op_is::<Softmax>() {
+            return Err(Refusal::new(
+                "it stands before other layers, and only the client can compute it, after decryption",
+                "end the model there, or use another function in the middle",
+            ));
+        }
+        if node.op_is::<Scan>() {
+            return Err(Refusal::new(
+                "a recurrent network multiplies its encrypted state at every step of the sequence, which is too deep",
+                "use convolutions over time, or a dense network on the whole sequence",
+            ));
         }
         Err(Refusal::new(
             "there is no homomorphic evaluation of this operator",
             "replace it by supported operators or compute it before encryption",
         ))
-    }
-
-    fn cast(&mut self, node: &TypedNode, value: Value) -> Outputs {
-        let kind = node.outputs[0].fact.datum_type;
-        if kind.is_float() {
-            return Ok(vec![value]);
-        }
-        if kind.is_integer() && matches!(value, Value::Symbolic(_)) {
-            let Value::Symbolic(tensor) = value else { unreachable!("matched above") };
-            return Ok(vec![self.map(node, tensor, Function::unary(Unary::Truncate))]);
-        }
-        Err(Refusal::new(format!("a cast to {kind:?} of encrypted data"), "keep encrypted tensors in floating point"))
     }
 
     /// Evaluates an operator that only moves data on the numbers of the elements.
@@ -293,8 +306,15 @@ impl Lowering<'_> {
     }
 
     fn einsum(&mut self, node: &TypedNode, mut inputs: Vec<Value>, op: &EinSum) -> Outputs {
-        if op.q_params.is_some() || inputs.len() != 2 {
+        if op.q_params.is_some() {
             return Err(quantised());
+        }
+        if inputs.len() > 2 {
+            return Err(Refusal::new("it multiplies more than two tensors", "write it as products of two tensors"));
+        }
+        if inputs.len() == 1 {
+            // A sum, or a change of order, is a product with 1.
+            inputs.push(Value::Constant(Arc::new(Tensor::from(1.0_f32))));
         }
         let (encrypted, other) = match (&inputs[0], &inputs[1]) {
             (Value::Symbolic(_), Value::Constant(matrix)) => {
@@ -324,7 +344,9 @@ impl Lowering<'_> {
             .axes
             .iter_all_axes()
             .map(|axis| {
-                let (x, w) = (&axis.inputs[encrypted], &axis.inputs[1 - encrypted]);
+                let none = TVec::new();
+                let places = |input: usize| axis.inputs.get(input).unwrap_or(&none);
+                let (x, w) = (places(encrypted), places(1 - encrypted));
                 let length = x.iter().map(|&a| tensor.shape[a]).chain(w.iter().map(|&a| other_shape[a])).max();
                 let stride = |axes: &[usize], shape: &[usize], strides: &[usize]| -> usize {
                     axes.iter().filter(|&&a| shape[a] > 1).map(|&a| strides[a]).sum()
@@ -401,10 +423,6 @@ impl Lowering<'_> {
     }
 
     fn reduce(&mut self, node: &TypedNode, value: Value, op: &Reduce) -> Outputs {
-        if let (Reducer::ArgMax(_), &[axis], Value::Symbolic(tensor)) = (&op.reducer, op.axes.as_slice(), &value) {
-            let tensor = tensor.clone();
-            return Ok(vec![Value::ForClient(tensor, vec![ClientOp::ArgMax { axis, keep_dims: true }])]);
-        }
         let mut tensor = self.materialised_input(node, 0, value)?;
         let shape = Self::output_shape(node, 0)?;
         if op.reducer == Reducer::MeanOfSquares {
@@ -445,50 +463,20 @@ impl Lowering<'_> {
                 largest.iter().map(|e| e.affine(-1.0, 0.0)).collect()
             }
             _ => {
-                return Err(Refusal::new(format!("reduction {:?}", op.reducer), "use a sum, mean, maximum or minimum"));
+                return Err(Refusal::new(
+                    "it is neither a sum, a mean, a maximum nor a minimum of encrypted values",
+                    "use one of these",
+                ));
             }
         };
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
-    }
-
-    fn softmax(&mut self, _node: &TypedNode, value: Value, op: &Softmax) -> Outputs {
-        let Value::Symbolic(tensor) = value else { return Err(after_client_op()) };
-        match (op.axes.as_slice(), op.kind) {
-            (&[axis], SoftmaxKind::Softmax) => Ok(vec![Value::ForClient(tensor, vec![ClientOp::Softmax { axis }])]),
-            _ => Err(Refusal::new(
-                "only Softmax over one axis can be left to the client",
-                "end the model with its logits",
-            )),
-        }
-    }
-
-    /// Nodes behind Softmax or ArgMax: only such as change nothing the client would notice.
-    fn for_client(&mut self, node: &TypedNode, tensor: SymbolicTensor, mut ops: Vec<ClientOp>) -> Outputs {
-        if node.op_is::<Identity>() || node.op_is::<Cast>() {
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        if let (Some(AxisOp::Rm(removed)), Some(ClientOp::ArgMax { axis, keep_dims })) =
-            (node.op_as::<AxisOp>(), ops.last_mut())
-            && *removed == *axis
-            && *keep_dims
-        {
-            *keep_dims = false;
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        if let Some(op) = node.op_as::<Reduce>()
-            && let (Reducer::ArgMax(_), &[axis]) = (&op.reducer, op.axes.as_slice())
-        {
-            ops.push(ClientOp::ArgMax { axis, keep_dims: true });
-            return Ok(vec![Value::ForClient(tensor, ops)]);
-        }
-        Err(after_client_op())
     }
 }
 
 pub(super) fn after_client_op() -> Refusal {
     Refusal::new(
-        "it comes after Softmax or ArgMax, which only the client can compute after decryption",
-        "end the model at Softmax, ArgMax or its logits",
+        "it comes after an operator that only the client can compute, and the client cannot compute this one",
+        "end the model before it",
     )
 }
 

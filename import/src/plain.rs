@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use crate::error::ImportError;
+use crate::interface::Hint;
 use crate::onnx::{guarded, read, typed_model};
+use heman_core::model::network::TensorInfo;
 
 /// A runnable plaintext model.
 pub struct PlainModel {
     model: Arc<TypedRunnableModel>,
-    input_shape: Vec<usize>,
+    inputs: Vec<(TensorInfo, DatumType)>,
 }
 
 impl PlainModel {
@@ -20,7 +22,7 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_file(path: &Path) -> Result<Self, ImportError> {
-        Self::from_bytes(&read(path)?)
+        Self::new(&read(path)?, path.parent(), &[])
     }
 
     /// Takes a model given as the bytes of an ONNX file.
@@ -28,31 +30,68 @@ impl PlainModel {
     /// # Errors
     /// [`ImportError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImportError> {
+        Self::new(bytes, None, &[])
+    }
+
+    /// Takes a model for samples of the given names and shapes, as [`crate::import_file_with`].
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn from_bytes_with(bytes: &[u8], hints: &[Hint]) -> Result<Self, ImportError> {
+        Self::new(bytes, None, hints)
+    }
+
+    fn new(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Self, ImportError> {
         guarded(|| {
-            let (model, input, _) = typed_model(bytes)?;
-            let model = model.into_optimized().and_then(TypedModel::into_runnable);
-            let model = model.map_err(|e| ImportError::Plain(format!("{e:#}")))?;
-            Ok(Self { model, input_shape: input.shape })
+            let failed = |e: TractError| ImportError::Plain(format!("{e:#}"));
+            let typed = typed_model(bytes, folder, hints)?;
+            let kinds: TractResult<Vec<DatumType>> =
+                (0..typed.interface.inputs.len()).map(|at| Ok(typed.model.input_fact(at)?.datum_type)).collect();
+            let inputs = typed.interface.inputs.into_iter().zip(kinds.map_err(failed)?).collect();
+            let model = typed.model.into_optimized().and_then(TypedModel::into_runnable).map_err(failed)?;
+            Ok(Self { model, inputs })
         })
     }
 
-    /// Shape of one input, its batch axis of 1 included.
+    /// Shape of the first input, its batch axis of 1 included.
     #[must_use]
     pub fn input_shape(&self) -> &[usize] {
-        &self.input_shape
+        self.inputs.first().map_or(&[], |(input, _)| &input.shape)
     }
 
-    /// The output for one input, integers as floats.
+    /// The first output for one input (all inputs one after another), integers as floats.
     ///
     /// # Errors
     /// [`ImportError::Plain`].
     pub fn run(&self, input: &[f32]) -> Result<Vec<f32>, ImportError> {
+        let output = self.run_all(input)?.into_iter().next();
+        output.ok_or_else(|| ImportError::Plain("it has no output of numbers".into()))
+    }
+
+    /// All outputs that are numbers, in the order of the graph; integers as floats.
+    ///
+    /// # Errors
+    /// [`ImportError::Plain`].
+    pub fn run_all(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, ImportError> {
         guarded(|| {
-            let run = || -> TractResult<Vec<f32>> {
-                let input = Tensor::from_shape(&self.input_shape, input)?;
-                let output = self.model.run(tvec!(input.into_tvalue()))?;
-                let floats = output[0].cast_to::<f32>()?;
-                Ok(floats.to_plain_array_view::<f32>()?.iter().copied().collect())
+            let run = || -> TractResult<Vec<Vec<f32>>> {
+                let mut rest = input;
+                let mut inputs: TVec<TValue> = tvec!();
+                for (tensor, kind) in &self.inputs {
+                    let (own, left) = rest
+                        .split_at_checked(tensor.len())
+                        .ok_or_else(|| TractError::msg("there are too few values"))?;
+                    rest = left;
+                    inputs.push(Tensor::from_shape(&tensor.shape, own)?.cast_to_dt(*kind)?.into_owned().into_tvalue());
+                }
+                let outputs = self.model.run(inputs)?;
+                let numbers = outputs.iter().filter(|output| output.datum_type() != DatumType::String);
+                numbers
+                    .map(|output| {
+                        let floats = output.cast_to::<f32>()?;
+                        Ok(floats.to_plain_array_view::<f32>()?.iter().copied().collect())
+                    })
+                    .collect()
             };
             run().map_err(|e| ImportError::Plain(format!("{e:#}")))
         })

@@ -25,6 +25,17 @@ impl Lowering<'_> {
             }
             return Ok(vec![Value::Symbolic(tensor)]);
         }
+        if name == "Not" {
+            for element in &mut tensor.elements {
+                *element = element.affine(-1.0, 1.0);
+            }
+            return Ok(vec![Value::Symbolic(tensor)]);
+        }
+        if name == "IsNan" || name == "IsInf" {
+            // Encrypted numbers are finite.
+            tensor.elements.fill(Element::constant(0.0));
+            return Ok(vec![Value::Symbolic(tensor)]);
+        }
         let unary = match name.as_str() {
             "Abs" => Unary::Abs,
             "Exp" => Unary::Exp,
@@ -59,7 +70,7 @@ impl Lowering<'_> {
             }
             "LeakyRelu" => match mini.downcast_ref::<LeakyRelu>() {
                 Some(op) => Unary::LeakyRelu(f64::from(op.alpha)),
-                None => return Err(unknown_function(&name)),
+                None => return Err(unknown_function()),
             },
             "PowConst" => match mini.downcast_ref::<PowConst>() {
                 Some(op) => {
@@ -67,16 +78,21 @@ impl Lowering<'_> {
                     let function = Function::Binary(Binary::Pow, Box::new(Function::X), exponent);
                     return Ok(vec![self.map(node, tensor, function)]);
                 }
-                None => return Err(unknown_function(&name)),
+                None => return Err(unknown_function()),
             },
-            _ => return Err(unknown_function(&name)),
+            _ => return Err(unknown_function()),
         };
         Ok(vec![self.map(node, tensor, Function::unary(unary))])
     }
 
     pub(super) fn binary(&mut self, node: &TypedNode, inputs: Vec<Value>, op: &TypedBinOp) -> Outputs {
         let name = op.0.name();
+        if let Some(outputs) = self.whole_numbers(node, &inputs, name) {
+            return outputs;
+        }
         let (kind, swap) = match name {
+            "And" => (Binary::Mul, false),
+            "Or" => (Binary::Max, false),
             "Add" => (Binary::Add, false),
             "Sub" => (Binary::Sub, false),
             "SubF" => (Binary::Sub, true),
@@ -87,7 +103,7 @@ impl Lowering<'_> {
             "Pow" => (Binary::Pow, false),
             _ => match comparison(name) {
                 Some(found) => found,
-                None => return Err(unknown_function(name)),
+                None => return Err(unknown_function()),
             },
         };
         let shape = Self::output_shape(node, 0)?;
@@ -104,13 +120,11 @@ impl Lowering<'_> {
         let mut operators = a.operators.clone();
         operators.extend(b.operators.iter().filter(|o| !a.operators.contains(o)).cloned());
         let operators = self.label(node, operators);
-        let elements = match fused {
-            Some(elements) => share_functions(elements),
-            None => return self.combine_tensors(node, inputs, kind, swap, operators),
+        let tensor = match fused {
+            Some(elements) => SymbolicTensor { shape, elements: share_functions(elements), operators },
+            None => self.combine_tensors(node, inputs, kind, swap, operators)?,
         };
-        let negated = matches!(name, "LessEq" | "GreaterEq" | "NE" | "Ne" | "GTE" | "LTE");
-        let elements = if negated { elements.iter().map(|e| e.affine(-1.0, 1.0)).collect() } else { elements };
-        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+        Ok(vec![Value::Symbolic(if is_negated(name) { complement(tensor) } else { tensor })])
     }
 
     /// Two encrypted tensors that are not functions of common rows: their values are computed first.
@@ -121,7 +135,7 @@ impl Lowering<'_> {
         kind: Binary,
         swap: bool,
         operators: Vec<String>,
-    ) -> Outputs {
+    ) -> Result<SymbolicTensor, Refusal> {
         let shape = Self::output_shape(node, 0)?;
         let mut operands = Vec::with_capacity(2);
         for (slot, value) in inputs.into_iter().enumerate() {
@@ -135,10 +149,16 @@ impl Lowering<'_> {
             operands.reverse();
         }
         let tensor = |elements| SymbolicTensor { shape: shape.clone(), elements, operators: operators.clone() };
+        if kind == Binary::Div {
+            let reciprocal = Arc::new(Function::unary(Unary::Reciprocal));
+            let mut divisors = tensor(operands[1].elements.iter().map(|e| e.apply(&reciprocal)).collect());
+            self.materialise(node, &mut divisors);
+            operands[1] = divisors;
+        }
         let (a, b) = (&operands[0], &operands[1]);
         let result = match kind {
             Binary::Add | Binary::Sub => tensor(self.add(a, b, if kind == Binary::Add { 1.0 } else { -1.0 })),
-            Binary::Mul => {
+            Binary::Mul | Binary::Div => {
                 let (rows, factors) = (a.rows().cloned().collect(), b.rows().cloned().collect());
                 let elements = self.multiply(node, &shape, rows, factors, &operators);
                 SymbolicTensor { shape: shape.clone(), elements, operators: Vec::new() }
@@ -150,14 +170,19 @@ impl Lowering<'_> {
                 self.materialise(node, &mut rest);
                 if kind == Binary::Max { tensor(self.add(a, &rest, 1.0)) } else { tensor(self.add(b, &rest, -1.0)) }
             }
-            _ => {
+            Binary::Less | Binary::Equal => {
+                let zero = Box::new(Function::Constant(0.0));
+                let function = Arc::new(Function::Binary(kind, Box::new(Function::X), zero));
+                tensor(self.add(a, b, -1.0).iter().map(|e| e.apply(&function)).collect())
+            }
+            Binary::Pow => {
                 return Err(Refusal::new(
-                    "both operands are encrypted and different",
-                    "only sums, differences, products, maxima and minima of two encrypted tensors can be computed",
+                    "a power of two encrypted tensors is no sum, product or function of one of them",
+                    "make its base or its exponent a constant",
                 ));
             }
         };
-        Ok(vec![Value::Symbolic(result)])
+        Ok(result)
     }
 
     /// The products of pairs of rows, values of a new stage of the given shape.
@@ -207,7 +232,7 @@ impl Lowering<'_> {
         let shape = Self::output_shape(node, 0)?;
         let tensors: Result<Vec<SymbolicTensor>, Refusal> = inputs.iter().map(|v| broadcast(v, &shape)).collect();
         let tensors = tensors?;
-        let elements: Option<Vec<Element>> = (0..tensors[0].elements.len())
+        let fused: Option<Vec<Element>> = (0..tensors[0].elements.len())
             .map(|i| {
                 let (c, a, b) = (&tensors[0].elements[i], &tensors[1].elements[i], &tensors[2].elements[i]);
                 let taken = combine(Binary::Mul, c, a)?;
@@ -215,28 +240,62 @@ impl Lowering<'_> {
                 combine(Binary::Add, &taken, &other)
             })
             .collect();
-        let elements = elements.ok_or_else(|| {
-            Refusal::new(
-                "it chooses between different encrypted values",
-                "only choices that depend on one value can be computed",
-            )
-        })?;
         let mut operators: Vec<String> = Vec::new();
         for tensor in &tensors {
             operators.extend(tensor.operators.iter().filter(|o| !operators.contains(o)).cloned().collect::<Vec<_>>());
         }
         let operators = self.label(node, operators);
-        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements: share_functions(elements), operators })])
+        let elements = match fused {
+            Some(elements) => share_functions(elements),
+            None => self.choose(node, inputs, &shape, &operators)?,
+        };
+        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
+    }
+
+    /// `b + c (a - b)` of computed values.
+    fn choose(
+        &mut self,
+        node: &TypedNode,
+        inputs: Vec<Value>,
+        shape: &[usize],
+        operators: &[String],
+    ) -> Result<Vec<Element>, Refusal> {
+        let mut tensors = Vec::with_capacity(3);
+        for (slot, value) in inputs.into_iter().enumerate() {
+            let value = match value {
+                Value::Symbolic(_) => Value::Symbolic(self.materialised_input(node, slot, value)?),
+                other => other,
+            };
+            tensors.push(broadcast(&value, shape)?);
+        }
+        let tensor = |elements| SymbolicTensor { shape: shape.to_vec(), elements, operators: operators.to_vec() };
+        let difference = tensor(self.add(&tensors[1], &tensors[2], -1.0));
+        let (rows, factors) = (difference.rows().cloned().collect(), tensors[0].rows().cloned().collect());
+        let chosen = tensor(self.multiply(node, shape, rows, factors, operators));
+        Ok(self.add(&tensors[2], &chosen, 1.0))
     }
 }
 
-fn unknown_function(name: &str) -> Refusal {
-    Refusal::new(format!("the function {name} is not known"), "replace it by supported functions")
+/// Inclusive comparisons are negations of their opposites.
+pub(super) fn is_negated(name: &str) -> bool {
+    matches!(name, "LessEq" | "GreaterEq" | "NE" | "Ne" | "GTE" | "LTE" | "Gte" | "Lte")
+}
+
+/// `1 - x` of every element.
+pub(super) fn complement(mut tensor: SymbolicTensor) -> SymbolicTensor {
+    for element in &mut tensor.elements {
+        *element = element.affine(-1.0, 1.0);
+    }
+    tensor
+}
+
+fn unknown_function() -> Refusal {
+    Refusal::new("it is not a function of real numbers that can be evaluated", "replace it by supported functions")
 }
 
 /// `Less` with its operands, for comparisons that are spelled otherwise; inclusive ones are negations of their
 /// opposites.
-fn comparison(name: &str) -> Option<(Binary, bool)> {
+pub(super) fn comparison(name: &str) -> Option<(Binary, bool)> {
     match name {
         "Less" | "LT" | "Lt" | "GreaterEq" | "GTE" | "Gte" => Some((Binary::Less, false)),
         "Greater" | "GT" | "Gt" | "LessEq" | "LTE" | "Lte" => Some((Binary::Less, true)),
@@ -246,7 +305,7 @@ fn comparison(name: &str) -> Option<(Binary, bool)> {
 }
 
 /// One element of a binary operator, if it stays linear or a function of one row.
-fn combine(kind: Binary, a: &Element, b: &Element) -> Option<Element> {
+pub(super) fn combine(kind: Binary, a: &Element, b: &Element) -> Option<Element> {
     let constant = |e: &Element| match e {
         Element::Row(row) if row.taps.is_empty() => Some(row.bias),
         _ => None,
@@ -269,7 +328,7 @@ fn combine(kind: Binary, a: &Element, b: &Element) -> Option<Element> {
 }
 
 /// Makes equal functions one allocation, so that they become one table.
-fn share_functions(mut elements: Vec<Element>) -> Vec<Element> {
+pub(super) fn share_functions(mut elements: Vec<Element>) -> Vec<Element> {
     let mut known: Vec<Arc<Function>> = Vec::new();
     for element in &mut elements {
         if let Element::Pending(pending) = element {
@@ -283,7 +342,7 @@ fn share_functions(mut elements: Vec<Element>) -> Vec<Element> {
     elements
 }
 
-fn broadcast(value: &Value, shape: &[usize]) -> Result<SymbolicTensor, Refusal> {
+pub(super) fn broadcast(value: &Value, shape: &[usize]) -> Result<SymbolicTensor, Refusal> {
     let (from, elements, operators) = match value {
         Value::Symbolic(tensor) => (tensor.shape.clone(), tensor.elements.clone(), tensor.operators.clone()),
         Value::Constant(tensor) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use heman_core::model::client_op::ClientOps;
 use heman_core::model::function::Function;
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 
@@ -41,10 +42,11 @@ pub fn network(input: &[usize], stages: Vec<Stage>, output_rows: Vec<Row>) -> Ne
     let tensor = |shape: &[usize]| TensorInfo { name: String::new(), shape: shape.to_vec() };
     Network {
         input: tensor(input),
+        inputs: vec![tensor(input)],
         stages,
         output: tensor(&[1, output_rows.len()]),
         output_rows,
         output_operator: String::new(),
-        client_ops: Vec::new(),
+        client_ops: ClientOps::default(),
     }
 }

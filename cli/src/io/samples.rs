@@ -45,9 +45,9 @@ impl Samples {
 }
 
 /// A tensor from a file.
-struct Array {
-    shape: Vec<usize>,
-    values: Vec<f64>,
+pub(super) struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -111,7 +111,7 @@ fn collect(mut arrays: Vec<(String, Array)>, shape: &[usize], batched: bool) -> 
 }
 
 /// How many inputs of shape `wanted` an array of shape `found` holds, and whether it has a batch axis.
-fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
+pub(super) fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
     let single = wanted.strip_prefix(&[1]);
     if found == wanted || single == Some(found) {
         return Some((1, false));
@@ -120,7 +120,7 @@ fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
     (single == Some(rest) || rest == wanted).then_some((count, true))
 }
 
-fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
+pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
     if path.is_dir() {
         return read_folder(path, select);
     }

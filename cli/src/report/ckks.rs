@@ -9,7 +9,7 @@ use heman_core::ckks::schedule::throughput::ThroughputSchedule;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes, loss, merge};
+use super::{Layer, bytes, client, loss, merge};
 use crate::error::CliError;
 
 /// Parameters, packing and promises.
@@ -39,9 +39,9 @@ pub fn params_json(params: &Params) -> Value {
         "input_low": params.input.low,
         "input_high": params.input.high,
         "output": params.output.tensor,
-        "client_ops": params.output.client_ops,
     });
     merge(&mut object, loss::json(&promised.loss));
+    merge(&mut object, client::json(&params.input.parts, &params.output.tensor, &params.output.client_ops));
     object
 }
 
@@ -54,13 +54,14 @@ pub fn params_text(params: &Params) -> String {
         Packing::Latency { lanes, .. } => format!("latency: {lanes} inputs a run, interleaved"),
     };
     let loss = loss::text(&promised.loss);
+    let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
         "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, values {:.4} to {:.4}\n\
          output        {} {:?}\n\
-         polynomials   of degree {}\n\
+         {client}polynomials   of degree {}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,

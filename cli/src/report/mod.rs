@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod ckks;
 pub mod loss;
+pub mod client;
 pub mod tfhe;
 
 use std::io::Write;

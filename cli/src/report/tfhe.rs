@@ -7,7 +7,7 @@ use heman_core::tfhe::params::set::bits;
 use heman_core::tfhe::plan::Plan;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes, loss, merge};
+use super::{Layer, bytes, client, loss, merge};
 
 /// How many bits of the key a step takes, if it is more than one.
 pub fn grouping(p: &ParameterSet) -> String {
@@ -52,10 +52,10 @@ pub fn params_json(params: &Params) -> Value {
             "input_low": params.input.low,
             "input_high": params.input.high,
             "output": params.output.tensor,
-            "client_ops": params.output.client_ops,
         }),
     );
     merge(&mut object, loss::json(&promised.loss));
+    merge(&mut object, client::json(&params.input.parts, &params.output.tensor, &params.output.client_ops));
     object
 }
 
@@ -71,12 +71,13 @@ pub fn params_text(params: &Params) -> String {
         format!("; {what} with probability 2^{:.1}", promised.p_fail_log2)
     };
     let grouping = grouping(p);
+    let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
         "scheme        TFHE, n = {}{grouping}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
          security      {:.0} bits\n\
          input         {} {:?}, values {:.4} to {:.4}\n\
          output        {} {:?}\n\
-         bootstraps    {} an input\n\
+         {client}bootstraps    {} an input\n\
          prediction    {loss}; {:.1} thread-seconds an input{risk}\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {}",
         p.lwe_dimension,

@@ -14,13 +14,12 @@ use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Batch;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::schedule::Schedule;
-use heman_import::{MAX_FILE_BYTES, import_bytes};
+use heman_import::import_file;
 use serde_json::{Value, json};
 
 use super::Output;
 use crate::args::{Inspect, InspectStage};
 use crate::error::CliError;
-use crate::io::samples::read_bounded;
 use crate::io::sealed::{read_plan, read_secret_key};
 use crate::report::{self, Layer};
 
@@ -130,7 +129,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn model(path: &Path) -> Result<(Value, String), CliError> {
-    let network = import_bytes(&read_bounded(path, MAX_FILE_BYTES)?).map_err(|error| CliError::file(path, error))?;
+    let network = import_file(path).map_err(|error| CliError::file(path, error))?;
     let terms = |rows: &[heman_core::model::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
     let mut layers: Vec<Layer> = network
         .stages
@@ -154,19 +153,15 @@ fn model(path: &Path) -> Result<(Value, String), CliError> {
         bits: None,
         seconds: None,
     });
-    let object = json!({
+    let mut object = json!({
         "kind": "model",
         "input": network.input,
         "output": network.output,
-        "client_ops": network.client_ops,
         "activations": network.activation_count(),
         "layers": report::layers_json(&layers),
     });
-    let client = if network.client_ops.is_empty() {
-        String::new()
-    } else {
-        format!("after decryption, by the client: {:?}\n", network.client_ops)
-    };
+    report::merge(&mut object, report::client::json(&network.inputs, &network.output, &network.client_ops));
+    let client = report::client::text(&network.output, &network.client_ops).unwrap_or_default();
     let text = format!(
         "model: {} {:?} to {} {:?}, {} activations\n\n{}{client}",
         network.input.name,

@@ -6,28 +6,35 @@ use std::time::Instant;
 use heman_core::either::planner;
 use heman_core::either::planner::Derived;
 use heman_core::files::scheme::Scheme;
+use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
 use heman_engine::DeviceChoice;
-use heman_import::import_file;
+use heman_import::import_file_with;
 use serde_json::json;
 
 use super::{Output, options};
 use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
+use crate::io::inputs::{array_shapes, read_inputs};
 use crate::io::output::{Access, prepare, prepare_with};
-use crate::io::samples::read_samples;
 use crate::progress::Bar;
 use crate::report;
 
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
 pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Result<Derived, CliError> {
     let options = options(planning)?;
-    let network = import_file(&planning.model).map_err(|error| CliError::file(&planning.model, error))?;
-    let calibration = read_samples(&planning.calibration, &network.input.shape)?;
+    let network = import(planning)?;
+    let calibration = read_inputs(&planning.calibration, &network.inputs)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
     let only = if planning.exact { Some(Scheme::Tfhe) } else { device.only_scheme() };
     let scheme = Option::from(planning.scheme).or(only);
     planner::plan(scheme, &network, &inputs, &options, &Bar::new(verbose)).map_err(planning_failed)
+}
+
+/// Imports the model for inputs of the calibration data's shape.
+pub fn import(planning: &Planning) -> Result<Network, CliError> {
+    let hints = array_shapes(&planning.calibration);
+    import_file_with(&planning.model, &hints).map_err(|error| CliError::file(&planning.model, error))
 }
 
 /// The planner's reason, with the flag that helps.

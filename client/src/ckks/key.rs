@@ -22,7 +22,7 @@ use crate::ckks::secret::SecretPolynomial;
 use crate::error::ClientError;
 use crate::random::Stream;
 use crate::random::fresh_fingerprint;
-use crate::tensor::Tensor;
+use crate::tensor::{Output, outputs};
 use crate::text::{read_text, text_bytes, write_text};
 use crate::values::check_values;
 
@@ -156,7 +156,7 @@ impl SecretKey {
         Ok(values)
     }
 
-    /// Decrypts a batch and applies the client's operators. The result has a batch axis if the input had one.
+    /// Decrypts a batch and runs the client's program. The outputs have a batch axis if the input had one.
     ///
     /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of
     /// deviation `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, so that who has up to so many
@@ -166,7 +166,7 @@ impl SecretKey {
     ///
     /// # Errors
     /// As [`SecretKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.
-    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Tensor, ClientError> {
+    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Vec<Output>, ClientError> {
         let encoding = &self.params.output;
         let mut values = self.decrypt_values(output)?;
         if let Some(shares) = shares {
@@ -179,7 +179,7 @@ impl SecretKey {
             let mut stream = Stream::new();
             values.iter_mut().flatten().for_each(|value| *value += deviation * stream.gaussian());
         }
-        Ok(Tensor::collect(values, &encoding.tensor.shape, &encoding.client_ops, output.batched))
+        Ok(outputs(&values, &encoding.tensor, &encoding.client_ops, output.batched))
     }
 }
 

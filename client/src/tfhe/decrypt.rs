@@ -2,7 +2,7 @@
 
 use heman_core::tfhe::files::ciphertexts::EncryptedOutput;
 
-use crate::tensor::Tensor;
+use crate::tensor::{Output, outputs};
 use crate::tfhe::key::SecretKey;
 
 impl SecretKey {
@@ -34,10 +34,10 @@ impl SecretKey {
             .collect()
     }
 
-    /// Decrypts a batch and applies the client's operators. The result has a batch axis if the input had one.
+    /// Decrypts a batch and runs the client's program. The outputs have a batch axis if the input had one.
     #[must_use]
-    pub fn decrypt(&self, output: &EncryptedOutput) -> Tensor {
+    pub fn decrypt(&self, output: &EncryptedOutput) -> Vec<Output> {
         let encoding = &self.params().output;
-        Tensor::collect(self.decrypt_values(output), &encoding.tensor.shape, &encoding.client_ops, output.batched)
+        outputs(&self.decrypt_values(output), &encoding.tensor, &encoding.client_ops, output.batched)
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::model::client_op::ClientOp;
+use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
 
 /// First field of every parameter file.
 pub const FORMAT: &str = "heman-params";
 /// Version of the parameter file.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Largest parameter file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Largest number of elements of an input or output tensor.
@@ -58,22 +58,25 @@ pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> 
     Ok(())
 }
 
-/// Checks shapes, and the axes that the client's operators name.
-pub(crate) fn check_tensors(input: &TensorInfo, output: &TensorInfo, ops: &[ClientOp]) -> Result<(), ParamsError> {
+/// Most inputs of a model.
+const MAX_INPUTS: usize = 1 << 10;
+
+/// Checks shapes, that the inputs are parts of what is encrypted, and that the client's program fits the output.
+pub(crate) fn check_tensors(
+    (input, parts): (&TensorInfo, &[TensorInfo]),
+    output: &TensorInfo,
+    ops: &ClientOps,
+) -> Result<(), ParamsError> {
     let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
     let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
     let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
     if !fits(input) || !fits(output) {
         return invalid("a tensor shape is empty or too large");
     }
-    let rank = output.shape.len();
-    let axis_fits = |op: &ClientOp| match *op {
-        ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis < rank,
-    };
-    if !ops.iter().all(axis_fits) || ops.len() > 4 {
-        return invalid("an operator for the client names an axis that does not exist");
+    if parts.len() > MAX_INPUTS || !parts.iter().all(fits) || TensorInfo::joined(parts) != *input {
+        return invalid("the inputs are not the parts of what is encrypted");
     }
-    Ok(())
+    ops.shapes(&output.shape).map(|_| ()).map_err(ParamsError::Invalid)
 }
 
 /// Checks format and version of a parameter file whose other fields may be another version's.

@@ -149,6 +149,24 @@ impl Function {
         Function::Unary(op, Box::new(Function::X))
     }
 
+    /// Its outermost named function, for people; the outermost combination where there is none, and comparisons.
+    #[must_use]
+    pub fn name(&self) -> String {
+        fn named(function: &Function) -> Option<String> {
+            match function {
+                Function::X | Function::Constant(_) => None,
+                Function::Unary(op, _) => format!("{op:?}").split('(').next().map(str::to_string),
+                Function::Binary(op @ (Binary::Less | Binary::Equal), ..) => Some(format!("{op:?}")),
+                Function::Binary(_, a, b) => named(a).or_else(|| named(b)),
+            }
+        }
+        named(self).unwrap_or_else(|| match self {
+            Function::Binary(op, ..) => format!("{op:?}"),
+            Function::Constant(_) => "Constant".into(),
+            Function::X | Function::Unary(..) => "Identity".into(),
+        })
+    }
+
     /// Height of the expression tree.
     #[must_use]
     pub fn depth(&self) -> usize {
@@ -172,7 +190,7 @@ impl Function {
 }
 
 impl Binary {
-    fn evaluate(self, a: f64, b: f64) -> f64 {
+    pub(crate) fn evaluate(self, a: f64, b: f64) -> f64 {
         match self {
             Binary::Add => a + b,
             Binary::Sub => a - b,

@@ -1,8 +1,11 @@
 //! What a model is: affine rows and functions, no scheme.
 
+pub mod client_decision;
 pub mod client_op;
+pub mod client_run;
 pub mod erf;
 pub mod function;
 pub mod network;
+pub mod postfix;
 pub mod row_sum;
 pub mod rows;

@@ -10,7 +10,7 @@
 //! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
 //! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
 
-use crate::model::client_op::ClientOp;
+use crate::model::client_op::ClientOps;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,16 @@ impl TensorInfo {
         self.shape.iter().product()
     }
 
+    /// All inputs (or outputs) of a model as one tensor: the one that there is, or a vector of all their elements.
+    #[must_use]
+    pub fn joined(parts: &[TensorInfo]) -> Self {
+        if let [one] = parts {
+            return one.clone();
+        }
+        let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+        Self { name: names.join(", "), shape: vec![1, parts.iter().map(TensorInfo::len).sum()] }
+    }
+
     /// Whether the tensor has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -83,18 +93,21 @@ impl TensorInfo {
 /// A whole model, lowered.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The one encrypted input.
+    /// What is encrypted: the one input, or the elements of all inputs one after another as a vector.
     pub input: TensorInfo,
+    /// The inputs in the order of the graph.
+    pub inputs: Vec<TensorInfo>,
     /// Stages in an order in which each reads only what is there.
     pub stages: Vec<Stage>,
-    /// The encrypted output before [`Network::client_ops`].
+    /// What is decrypted, before [`Network::client_ops`]: the one output, or all values that the outputs need as a
+    /// vector, each once.
     pub output: TensorInfo,
     /// Affine form of each output element.
     pub output_rows: Vec<Row>,
     /// What the linear part of the output consists of, for people.
     pub output_operator: String,
-    /// Operators that the client applies after decryption, first to last.
-    pub client_ops: Vec<ClientOp>,
+    /// What the client computes after decryption, and the outputs that it gives.
+    pub client_ops: ClientOps,
 }
 
 impl Network {

@@ -7,12 +7,14 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::model::client_op::{ClientOp, argmax};
+use crate::model::client_op::{ClientOps, argmax};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::confidence::upper_95;
 use crate::planning::folds::Folds;
 use crate::planning::margins::{Rival, expected_share};
+use crate::planning::measures::Spread;
+use crate::planning::output_kind::{OutputFacts, OutputKind, kind_of};
 
 /// At most so many simulated inferences judge one candidate.
 const MAX_RUNS: usize = 2000;
@@ -24,14 +26,15 @@ const ERROR_INPUTS: usize = 200;
 const MARGINS_PER_INPUT: usize = 64;
 /// Probability below which a count contradicts the margins' estimate.
 const CONTRADICTION: f64 = 0.05;
+/// Changes that are expected beyond those counted, where nothing but counting is possible.
+const UNSEEN: f64 = 0.3;
 /// Normal quantile of 95 %.
 const NORMAL_95: f64 = 1.645;
 
 /// What the model's output is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Classification if the model ends in Softmax or ArgMax, or has activations and ends in a linear layer with one
-    /// vector of 2 to 1,000 outputs.
+    /// By what the output says, see [`OutputKind`].
     Auto,
     /// The loss is the share of inputs whose argmax changes.
     Classify,
@@ -78,19 +81,24 @@ pub(crate) struct Verdict {
 }
 
 /// What a decision is.
-#[derive(Clone, Debug, PartialEq)]
-enum Decision {
+#[derive(Clone, Debug)]
+enum Decision<'a> {
     /// The index of the largest value along an axis.
     Largest(usize),
     /// On which side of a threshold each value lies; none for values that decide nothing.
     Side(Vec<Option<f64>>),
+    /// What the client's operators make of all values: changes can be counted, and no margin told.
+    OfClient(&'a ClientOps),
 }
 
 /// Judges plans on the calibration inputs.
 pub(crate) struct Judge<'a> {
     calibration: &'a Calibration,
     folds: &'a Folds,
-    decision: Option<Decision>,
+    decision: Option<Decision<'a>>,
+    /// What the squared error of each output element counts in the squared relative error.
+    weights: Vec<f64>,
+    is_constant: bool,
     shape: &'a [usize],
     is_confident: bool,
 }
@@ -111,23 +119,24 @@ impl<'a> Judge<'a> {
         task: Task,
         is_confident: bool,
     ) -> Self {
-        let shape = &network.output.shape;
-        let ends = network.client_ops.first().map(|op| match *op {
-            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
-        });
-        let vector = shape.iter().rposition(|&d| d > 1);
-        let only_axis = shape.iter().filter(|&&d| d > 1).count() == 1;
-        let mixes = network.output_rows.iter().all(|row| row.taps.len() > 1);
-        let looks_like_classes = only_axis && mixes && network.output.len() <= 1000 && !network.stages.is_empty();
-        let class_axis = match task {
-            Task::Regress => None,
-            Task::Classify => ends.or(vector),
-            Task::Auto => ends.or(vector.filter(|_| looks_like_classes)),
+        let (shape, ops) = (&network.output.shape, &network.client_ops);
+        let kind = kind_of(&OutputFacts::of(network), &calibration.outputs, task);
+        let decided = calibration.outputs.first().and_then(|output| ops.decision(shape, output));
+        let thresholds = || ops.thresholds(shape);
+        let decision = match kind {
+            OutputKind::Classes { axis } => Some(Decision::Largest(axis)),
+            OutputKind::Decision { threshold } | OutputKind::Labels { threshold } => {
+                Some(Decision::Side(vec![Some(threshold); network.output.len()]))
+            }
+            _ if task == Task::Regress || decided.is_none() => None,
+            _ if thresholds().iter().any(Option::is_some) => Some(Decision::Side(thresholds())),
+            _ => Some(Decision::OfClient(ops)),
         };
-        let decision = class_axis.map(Decision::Largest);
-        let decision = decision
-            .or_else(|| (task == Task::Classify).then(|| Decision::Side(vec![Some(0.0); network.output.len()])));
-        Self { calibration, folds, decision, shape, is_confident }
+        let weights = Spread::of(&calibration.outputs).weights(&kind);
+        // Of an output that is always zero errors are absolute.
+        let weights = weights.unwrap_or_else(|| vec![1.0 / network.output.len() as f64; network.output.len()]);
+        let is_constant = kind == OutputKind::Constant;
+        Self { calibration, folds, decision, weights, is_constant, shape, is_confident }
     }
 
     /// Whether decisions are judged, not errors.
@@ -174,10 +183,10 @@ impl<'a> Judge<'a> {
 
     fn compare(&self, input: usize, got: &[f64]) -> Observation {
         let want = &self.calibration.outputs[input];
-        let squared_error = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
+        let squared_error = got.iter().zip(want).zip(&self.weights).map(|((g, w), weight)| weight * (g - w) * (g - w)).sum();
         let (mut changes, mut total, mut rivals) = (0, 0, Vec::new());
         match &self.decision {
-            None => {}
+            None | Some(Decision::OfClient(_)) => {}
             Some(Decision::Largest(axis)) => {
                 let (ours, theirs) = (argmax(got, self.shape, *axis), argmax(want, self.shape, *axis));
                 changes = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
@@ -195,6 +204,12 @@ impl<'a> Judge<'a> {
                     }
                 }
             }
+        }
+        if let Some(Decision::OfClient(ops)) = &self.decision {
+            let (ours, theirs) = (ops.decision(self.shape, got), ops.decision(self.shape, want));
+            let (ours, theirs) = (ours.unwrap_or_default(), theirs.unwrap_or_default());
+            total = theirs.len();
+            changes = total - ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
         }
         Observation { input, changed: f64::from(changes as u32) / total.max(1) as f64, squared_error, rivals }
     }
@@ -224,8 +239,8 @@ impl<'a> Judge<'a> {
         seen.dedup();
         let doubt = self.doubt();
         let held_out = if self.folds.count() == 0 { 0 } else { seen.len() };
-        let (power, runs) = (centred_power(&self.calibration.outputs), observations.len().max(1) as f64);
-        let errors: Vec<f64> = observations.iter().map(|observation| observation.squared_error / power).collect();
+        let runs = observations.len().max(1) as f64;
+        let errors: Vec<f64> = observations.iter().map(|observation| observation.squared_error).collect();
         let mean = errors.iter().sum::<f64>() / runs;
         let relative_error = mean.sqrt();
         if !self.decides() {
@@ -240,7 +255,7 @@ impl<'a> Judge<'a> {
         }
         let share = observations.iter().map(|observation| observation.changed).sum::<f64>() / runs;
         let rivals: Vec<Rival> = observations.iter().flat_map(|observation| observation.rivals.clone()).collect();
-        let told = expected_share(&rivals, seen.len());
+        let told = if rivals.is_empty() { share + UNSEEN / seen.len().max(1) as f64 } else { expected_share(&rivals, seen.len()) };
         let count = (share * seen.len() as f64).floor() as usize;
         let is_contradicted = at_least(count, told * seen.len() as f64) < CONTRADICTION;
         let expected = if is_contradicted { share } else { told };
@@ -257,17 +272,17 @@ impl<'a> Judge<'a> {
         if self.folds.count() == 0 {
             return Some(Doubt::OneInput);
         }
-        let answer = |output: &Vec<f64>| match &self.decision {
-            None => output.iter().map(|y| y.to_bits() as usize).collect(),
-            Some(Decision::Largest(axis)) => argmax(output, self.shape, *axis),
-            Some(Decision::Side(thresholds)) => {
+        let Some(decision) = &self.decision else { return self.is_constant.then_some(Doubt::ConstantOutput) };
+        let answer = |output: &Vec<f64>| match decision {
+            Decision::Largest(axis) => argmax(output, self.shape, *axis),
+            Decision::OfClient(ops) => ops.decision(self.shape, output).unwrap_or_default(),
+            Decision::Side(thresholds) => {
                 let side = |(&y, t): (&f64, &Option<f64>)| t.map(|t| usize::from(y > t));
                 output.iter().zip(thresholds).filter_map(side).collect::<Vec<usize>>()
             }
         };
         let first = answer(&outputs[0]);
-        let one = outputs.iter().all(|output| answer(output) == first);
-        one.then_some(if self.decides() { Doubt::OneAnswer } else { Doubt::ConstantOutput })
+        outputs.iter().all(|output| answer(output) == first).then_some(Doubt::OneAnswer)
     }
 }
 
@@ -280,19 +295,4 @@ fn at_least(count: usize, mean: f64) -> f64 {
         term *= mean / (at + 1) as f64;
     }
     (1.0 - below).max(0.0)
-}
-
-/// Mean squared norm of the outputs around their mean; around zero where they do not vary, and 1 where they are zero.
-fn centred_power(outputs: &[Vec<f64>]) -> f64 {
-    let count = outputs.len() as f64;
-    let width = outputs.first().map_or(0, Vec::len);
-    let power: f64 = (0..width)
-        .map(|o| {
-            let mean = outputs.iter().map(|y| y[o]).sum::<f64>() / count;
-            let square = outputs.iter().map(|y| y[o] * y[o]).sum::<f64>() / count;
-            let centred = square - mean * mean;
-            if centred > 1e-9 * square { centred } else { square }
-        })
-        .sum();
-    if power.is_normal() { power } else { 1.0 }
 }

@@ -1,6 +1,6 @@
 #![doc = include_str!("output_kind.md")]
 
-use crate::model::client_op::{ClientOp, argmax};
+use crate::model::client_op::argmax;
 use crate::model::network::{Network, Row};
 use crate::planning::judge::Task;
 
@@ -87,13 +87,14 @@ impl<'a> OutputFacts<'a> {
     /// The facts about a network's output.
     #[must_use]
     pub fn of(network: &'a Network) -> Self {
-        let class_axis = network.client_ops.first().map(|op| match *op {
-            ClientOp::Softmax { axis } | ClientOp::ArgMax { axis, .. } => axis,
-        });
+        let class_axis = network.client_ops.class_axis();
+        let thresholds = network.client_ops.thresholds(&network.output.shape);
+        let common = thresholds.first().copied().flatten();
+        let threshold = common.filter(|_| class_axis.is_none() && thresholds.iter().all(|&own| own == common));
         Self {
             shape: &network.output.shape,
             class_axis,
-            threshold: None,
+            threshold,
             saturates: saturates(network, &network.output_rows),
             input_len: network.input.len(),
         }

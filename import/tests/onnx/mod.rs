@@ -8,14 +8,34 @@ pub enum Attr {
     Int(i64),
     Float(f32),
     Ints(Vec<i64>),
+    Floats(Vec<f32>),
     Text(&'static str),
+    Texts(Vec<&'static str>),
 }
 
-/// A model in the making; its input is `x`.
+/// float16 among the element types of ONNX.
+pub const FLOAT16: i64 = 10;
+/// float64.
+pub const FLOAT64: i64 = 11;
+/// int64.
+pub const INT64: i64 = 7;
+/// bool.
+pub const BOOL: i64 = 9;
+/// int8.
+pub const INT8: i64 = 3;
+/// uint8.
+pub const UINT8: i64 = 2;
+
+/// A model in the making; its first input is `x`, its output the last node's unless others are named.
 pub struct Onnx {
     nodes: Vec<Vec<u8>>,
     initializers: Vec<Vec<u8>>,
     input: Vec<Option<i64>>,
+    more_inputs: Vec<Vec<u8>>,
+    outputs: Vec<String>,
+    kind: i64,
+    opset: i64,
+    value_info: Vec<Vec<u8>>,
     last: String,
     fresh: u32,
 }
@@ -55,9 +75,9 @@ fn tensor(name: &str, dims: &[i64], kind: i64, raw: &[u8]) -> Vec<u8> {
     out
 }
 
-fn value_info(name: &str, shape: Option<&[Option<i64>]>) -> Vec<u8> {
+fn value_info(name: &str, kind: i64, shape: Option<&[Option<i64>]>) -> Vec<u8> {
     let mut tensor_type = Vec::new();
-    int(1, 1, &mut tensor_type);
+    int(1, kind, &mut tensor_type);
     if let Some(shape) = shape {
         let mut dims = Vec::new();
         for (axis, d) in shape.iter().enumerate() {
@@ -84,7 +104,57 @@ impl Onnx {
     }
 
     pub fn with_free_axes(input: &[Option<i64>]) -> Self {
-        Self { nodes: vec![], initializers: vec![], input: input.to_vec(), last: "x".into(), fresh: 0 }
+        Self {
+            nodes: vec![],
+            initializers: vec![],
+            input: input.to_vec(),
+            more_inputs: vec![],
+            outputs: vec![],
+            kind: 1,
+            opset: 17,
+            value_info: vec![],
+            last: "x".into(),
+            fresh: 0,
+        }
+    }
+
+    /// Declares the input with another element type.
+    pub fn of_kind(mut self, kind: i64) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Another version of the operators.
+    pub fn of_opset(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
+    }
+
+    /// Declares a shape of an inner tensor.
+    pub fn declare(&mut self, name: &str, shape: &[Option<i64>]) {
+        self.value_info.push(value_info(name, 1, Some(shape)));
+    }
+
+    /// A constant of any element type, from its bytes; returns its name.
+    pub fn constant(&mut self, dims: &[i64], kind: i64, raw: &[u8]) -> String {
+        self.fresh += 1;
+        let name = format!("c{}", self.fresh);
+        self.initializers.push(tensor(&name, dims, kind, raw));
+        name
+    }
+
+    /// A constant whose values lie in another file.
+    pub fn external(&mut self, dims: &[i64], location: &str) -> String {
+        self.fresh += 1;
+        let name = format!("c{}", self.fresh);
+        let mut out = tensor(&name, dims, 1, &[]);
+        let mut entry = Vec::new();
+        bytes(1, b"location", &mut entry);
+        bytes(2, location.as_bytes(), &mut entry);
+        bytes(13, &entry, &mut out);
+        int(14, 1, &mut out);
+        self.initializers.push(out);
+        name
     }
 
     /// A constant of reproducible values around zero; returns its name.
@@ -110,6 +180,28 @@ impl Onnx {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializers.push(tensor(&name, &[values.len() as i64], 7, &raw));
         name
+    }
+
+    pub fn texts(&mut self, values: &[&str]) -> String {
+        self.fresh += 1;
+        let name = format!("c{}", self.fresh);
+        let mut out = Vec::new();
+        int(1, values.len() as i64, &mut out);
+        int(2, 8, &mut out);
+        values.iter().for_each(|value| bytes(6, value.as_bytes(), &mut out));
+        bytes(8, name.as_bytes(), &mut out);
+        self.initializers.push(out);
+        name
+    }
+
+    /// One more input.
+    pub fn input(&mut self, name: &str, shape: &[Option<i64>]) {
+        self.more_inputs.push(value_info(name, 1, Some(shape)));
+    }
+
+    /// Names a node's output as one of the model's.
+    pub fn output(&mut self, name: &str) {
+        self.outputs.push(name.into());
     }
 
     /// The output of the last node.
@@ -156,6 +248,14 @@ impl Onnx {
                     bytes(4, text.as_bytes(), &mut attribute);
                     3
                 }
+                Attr::Texts(texts) => {
+                    texts.iter().for_each(|text| bytes(9, text.as_bytes(), &mut attribute));
+                    8
+                }
+                Attr::Floats(floats) => {
+                    floats.iter().for_each(|&f| float(7, f, &mut attribute));
+                    6
+                }
                 Attr::Ints(ints) => {
                     for &i in ints {
                         int(8, i, &mut attribute);
@@ -184,7 +284,7 @@ impl Onnx {
         self.node(operator, &inputs, attributes)
     }
 
-    /// The file; its output is the last node's.
+    /// The file.
     pub fn build(&self) -> Vec<u8> {
         let mut graph = Vec::new();
         for node in &self.nodes {
@@ -194,10 +294,17 @@ impl Onnx {
         for initializer in &self.initializers {
             bytes(5, initializer, &mut graph);
         }
-        bytes(11, &value_info("x", Some(&self.input)), &mut graph);
-        bytes(12, &value_info(&self.last, None), &mut graph);
+        bytes(11, &value_info("x", self.kind, Some(&self.input)), &mut graph);
+        for input in &self.more_inputs {
+            bytes(11, input, &mut graph);
+        }
+        let last = [self.last.clone()];
+        for output in if self.outputs.is_empty() { &last[..] } else { &self.outputs } {
+            bytes(12, &value_info(output, 1, None), &mut graph);
+        }
+        self.value_info.iter().for_each(|info| bytes(13, info, &mut graph));
         let mut opset = Vec::new();
-        int(2, 17, &mut opset);
+        int(2, self.opset, &mut opset);
         let mut model = Vec::new();
         int(1, 8, &mut model);
         bytes(7, &graph, &mut model);

@@ -9,22 +9,22 @@ use heman_client::check_inputs;
 use heman_core::model::network::Network;
 use heman_core::planning::measures::Spread;
 use heman_core::planning::output_kind::{OutputFacts, kind_of};
-use heman_import::import_file;
 use rayon::prelude::*;
 use serde_json::json;
 
 use super::{Output, keyparams, task};
 use crate::args::Evaluate;
 use crate::error::CliError;
+use crate::io::inputs::read_inputs;
 use crate::io::labels::read_labels;
-use crate::io::samples::{Samples, read_samples};
+use crate::io::samples::Samples;
 use crate::progress::Bar;
 use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
-    let network = import_file(&args.planning.model)?;
-    let mut samples = read_samples(&args.data, &network.input.shape)?;
+    let network = keyparams::import(&args.planning)?;
+    let mut samples = read_inputs(&args.data, &network.inputs)?;
     let mut labels = read_labels(&args.data)?;
     if let Some(labels) = &mut labels {
         let (found, inputs) = (labels.len(), samples.count);

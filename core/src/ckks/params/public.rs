@@ -11,7 +11,7 @@ use crate::files::params::read_head;
 use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
-use crate::model::client_op::ClientOp;
+use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
 use crate::planning::judge::Loss;
 
@@ -49,8 +49,10 @@ pub struct Params {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputEncoding {
-    /// Name and shape.
+    /// Name and shape of all inputs together.
     pub tensor: TensorInfo,
+    /// Name and shape of each input, in the order in which their elements stand in the tensor.
+    pub parts: Vec<TensorInfo>,
     /// Smallest value that the parameters allow for.
     pub low: f64,
     /// Largest value that the parameters allow for.
@@ -61,14 +63,14 @@ pub struct InputEncoding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputEncoding {
-    /// Name and shape before the client's operators.
+    /// Name and shape before the client's program.
     pub tensor: TensorInfo,
     /// What the values are multiplied by.
     pub scale: f64,
     /// Root mean square of the error that is the noise's.
     pub noise: f64,
-    /// What the client applies after decryption, first to last.
-    pub client_ops: Vec<ClientOp>,
+    /// What the client computes after decryption, and the outputs that it gives.
+    pub client_ops: ClientOps,
 }
 
 /// What the planner promises, before anything ran.
@@ -153,7 +155,7 @@ impl Params {
             return invalid("CKKS parameters name another scheme");
         }
         self.ckks.check().map_err(ParamsError::Invalid)?;
-        check_tensors(&self.input.tensor, &self.output.tensor, &self.output.client_ops)?;
+        check_tensors((&self.input.tensor, &self.input.parts), &self.output.tensor, &self.output.client_ops)?;
         let (low, high) = (self.input.low, self.input.high);
         // Beyond 2^30 an input leaves the modulus of a fresh ciphertext.
         let largest = 2_f64.powi(30);

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::plan::activation::{Activation, Form};
-use crate::model::client_op::ClientOp;
+use crate::model::client_op::ClientOps;
 use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
 
@@ -43,8 +43,10 @@ pub struct PolynomialStage {
 /// Affine maps and polynomials. Values are numbered as in [`Network`](crate::model::network::Network).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolynomialNetwork {
-    /// The input.
+    /// What is encrypted.
     pub input: TensorInfo,
+    /// The inputs that it consists of.
+    pub inputs: Vec<TensorInfo>,
     /// Stages, each reading only what is there.
     pub stages: Vec<PolynomialStage>,
     /// The output before the client's operators.
@@ -55,7 +57,7 @@ pub struct PolynomialNetwork {
     /// What the output's linear map consists of, for people.
     pub output_operator: String,
     /// What the client applies after decryption.
-    pub client_ops: Vec<ClientOp>,
+    pub client_ops: ClientOps,
     /// Largest magnitude of an output element on the calibration data.
     pub output_bound: f64,
 }

@@ -81,6 +81,7 @@ impl PolynomialNetwork {
         let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
         Self {
             input: network.input.clone(),
+            inputs: network.inputs.clone(),
             stages,
             output: network.output.clone(),
             output_bound: outputs.fold(0.0, f64::max),

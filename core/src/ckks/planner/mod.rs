@@ -290,7 +290,7 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         format: FORMAT.into(),
         version: VERSION,
         scheme: Scheme::Ckks,
-        input: InputEncoding { tensor: network.input.clone(), low, high },
+        input: InputEncoding { tensor: network.input.clone(), parts: network.inputs.clone(), low, high },
         output: OutputEncoding {
             tensor: network.output.clone(),
             scale: ckks.output_scale(network.output_bound),

@@ -8,7 +8,7 @@ use crate::files::sealed::Given;
 use serde::{Deserialize, Serialize};
 
 use crate::files::container::Binding;
-use crate::model::client_op::ClientOp;
+use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
 use crate::planning::judge::Loss;
 use crate::tfhe::params::set::ParameterSet;
@@ -41,8 +41,10 @@ pub struct Params {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputEncoding {
-    /// Name and shape.
+    /// Name and shape of all inputs together.
     pub tensor: TensorInfo,
+    /// Name and shape of each input, in the order in which their elements stand in the tensor.
+    pub parts: Vec<TensorInfo>,
     /// Turns of the torus a unit of x.
     pub turns_per_unit: f64,
     /// Smallest value that the parameters allow for.
@@ -55,7 +57,7 @@ pub struct InputEncoding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputEncoding {
-    /// Name and shape before the client's operators.
+    /// Name and shape before the client's program.
     pub tensor: TensorInfo,
     /// Turns of the torus a unit, one for each element.
     pub turns_per_unit: Vec<f64>,
@@ -63,8 +65,8 @@ pub struct OutputEncoding {
     pub offset: Vec<f64>,
     /// In exact mode the spacing of each element's grid around its offset, to which decrypted values are rounded.
     pub steps: Option<Vec<f64>>,
-    /// What the client applies after decryption, first to last.
-    pub client_ops: Vec<ClientOp>,
+    /// What the client computes after decryption, and the outputs that it gives.
+    pub client_ops: ClientOps,
 }
 
 impl OutputEncoding {
@@ -150,7 +152,7 @@ impl Params {
         if self.scheme != Scheme::Tfhe {
             return invalid("TFHE parameters name another scheme");
         }
-        check_tensors(&self.input.tensor, &self.output.tensor, &self.output.client_ops)?;
+        check_tensors((&self.input.tensor, &self.input.parts), &self.output.tensor, &self.output.client_ops)?;
         let turns = |t: f64| t.is_finite() && t > 0.0;
         if !turns(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
             return invalid("the input encoding is not finite");

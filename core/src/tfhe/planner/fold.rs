@@ -103,6 +103,7 @@ fn expand(sum: &mut RowSum, row: &Row, replacement: &[Option<(Kink, Row)>]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::client_op::ClientOps;
     use crate::model::network::{Stage, Tap, TensorInfo};
 
     fn stage(name: &str, rows: Vec<Row>, function: Unary) -> Stage {
@@ -126,6 +127,7 @@ mod tests {
     fn the_folded_network_computes_the_same() {
         let network = Network {
             input: TensorInfo { name: "x".into(), shape: vec![1, 2] },
+            inputs: vec![TensorInfo { name: "x".into(), shape: vec![1, 2] }],
             stages: vec![
                 stage("a", vec![row(0.5, &[(0, 1.0), (1, -2.0)]), row(-0.25, &[(0, 3.0)])], Unary::Relu),
                 stage("b", vec![row(0.1, &[(2, 1.5), (3, -1.0)])], Unary::LeakyRelu(0.25)),
@@ -134,7 +136,7 @@ mod tests {
             output: TensorInfo { name: "y".into(), shape: vec![1, 1] },
             output_rows: vec![row(1.0, &[(3, 1.0), (4, 2.0), (5, 1.0)])],
             output_operator: "Gemm".into(),
-            client_ops: vec![],
+            client_ops: ClientOps::default(),
         };
         let (folded, flags) = fold_kinks(&network);
         assert_eq!(flags, [true, true, false]);

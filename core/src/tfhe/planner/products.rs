@@ -72,6 +72,7 @@ fn renumbered(sum: &mut RowSum, row: &Row, parts: &[Arc<[Tap]>]) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::client_op::ClientOps;
     use crate::model::network::TensorInfo;
 
     fn row(bias: f64, taps: &[(u32, f32)]) -> Row {
@@ -89,6 +90,7 @@ mod tests {
         let product = |rows, factors| stage(rows, factors, Function::X);
         let network = Network {
             input: tensor(3),
+            inputs: vec![tensor(3)],
             stages: vec![
                 product(
                     vec![row(0.5, &[(0, 1.0), (1, -2.0)]), row(0.0, &[(2, 1.0)])],
@@ -100,7 +102,7 @@ mod tests {
             output: tensor(2),
             output_rows: vec![row(0.25, &[(3, 1.0), (6, -1.0)]), row(0.0, &[(2, 1.0), (5, 1.0)])],
             output_operator: String::new(),
-            client_ops: Vec::new(),
+            client_ops: ClientOps::default(),
         };
         let squares = products_as_squares(&network);
         assert!(squares.stages.iter().all(|stage| stage.factors.is_empty()));

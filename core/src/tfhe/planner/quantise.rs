@@ -372,6 +372,7 @@ impl Subject<'_> {
             tfhe: *tfhe,
             input: InputEncoding {
                 tensor: self.network.input.clone(),
+                parts: self.network.inputs.clone(),
                 turns_per_unit: encoding.groups[0].turns,
                 low: low - margin,
                 high: high + margin,
