@@ -1,5 +1,10 @@
 //! Files in and out.
 
+pub mod arrays;
+pub mod npy;
+pub mod order;
 pub mod output;
+pub mod place;
 pub mod samples;
 pub mod sealed;
+pub mod temporaries;
