@@ -45,12 +45,38 @@ pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliE
 /// A sentence with both sizes.
 pub fn check_inference(needed: u64, asked: Option<MemorySize>) -> Result<(), CliError> {
     match available_bytes() {
-        Some(available) if asked.is_none() && needed > available => Err(CliError::new(format!(
-            "this inference takes about {} of memory, and {} are to be had; encrypt fewer inputs at a time, or name what \
-             it may take with --memory",
-            report::bytes(needed),
-            report::bytes(available)
-        ))),
+        Some(available) if asked.is_none() => fits(needed, available),
         _ => Ok(()),
+    }
+}
+
+fn fits(needed: u64, available: u64) -> Result<(), CliError> {
+    if needed <= available {
+        return Ok(());
+    }
+    Err(CliError::new(format!(
+        "this inference takes about {} of memory, and {} are to be had; encrypt fewer inputs at a time, or name what it \
+         may take with --memory",
+        report::bytes(needed),
+        report::bytes(available)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_sizes() {
+        assert!(fits(1 << 30, 1 << 30).is_ok());
+        let sentence = fits(3 << 30, 1 << 30).expect_err("too much").to_string();
+        assert!(sentence.contains("3072.0 MiB") && sentence.contains("1024.0 MiB"), "{sentence}");
+    }
+
+    #[test]
+    fn memory_that_was_named_is_taken_at_its_word() {
+        assert_eq!(budget(Some(MemorySize { bytes: 5 })), 5);
+        assert!(check_inference(u64::MAX, Some(MemorySize { bytes: 5 })).is_ok());
+        assert!(check_inference(u64::MAX, None).is_err() || available_bytes().is_none());
     }
 }

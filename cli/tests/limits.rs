@@ -84,3 +84,45 @@ fn parameters_cannot_ask_a_client_for_gigabytes() {
     let message = work.fails(&["keygen", "-i", "large.json", "-o", "x"]);
     assert!(message.contains("are allowed") && message.contains("--memory"), "{message}");
 }
+
+#[test]
+fn parameters_that_cannot_be_true_are_refused() {
+    let work = Work::with_keys("tfhe");
+    let sound: serde_json::Value = serde_json::from_slice(&work.read("params.json")).expect("JSON");
+    type Spoil = fn(&mut serde_json::Value);
+    let spoilt: [(Spoil, &str); 3] = [
+        (|p| p["prediction"]["security_bits"] = 9999.0.into(), "more bits of security are stated"),
+        (|p| p["input"]["turns_per_unit"] = 1e308.into(), "does not fit the torus"),
+        (|p| p["input"]["low"] = (-1e300).into(), "does not fit the torus"),
+    ];
+    for (spoil, why) in spoilt {
+        let mut object = sound.clone();
+        spoil(&mut object);
+        work.write("bad.json", object.to_string().as_bytes());
+        for args in [&["keygen", "-i", "bad.json", "-o", "x"][..], &["inspect", "bad.json"]] {
+            let message = work.fails(args);
+            assert!(message.contains(why), "{message}");
+        }
+    }
+    let mut object = sound;
+    object["input"]["tensor"]["name"] = "\u{1b}]0;title\u{7}\u{1b}[2J".into();
+    work.write("names.json", object.to_string().as_bytes());
+    for args in [&["inspect", "names.json"][..], &["inspect", "names.json", "--json"]] {
+        let text = work.ok(args);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?} steers the terminal");
+    }
+}
+
+/// The estimate is of the size of what the process holds, and no less but for the program and its libraries.
+#[test]
+fn the_need_of_an_inference_is_known_beforehand() {
+    let program = 64 << 20;
+    for scheme in SCHEMES {
+        let work = with_input(scheme);
+        let report: serde_json::Value =
+            serde_json::from_str(&work.ok(&[&INFERENCE[..], &["--json"]].concat())).expect("JSON");
+        let of = |name: &str| report[name].as_u64().expect("a number of bytes");
+        let (needed, held) = (of("needed_bytes"), of("peak_rss_bytes"));
+        assert!(needed + program >= held && needed <= 2 * held, "{scheme}: {needed} for {held}");
+    }
+}

@@ -37,6 +37,12 @@ impl Samples {
     }
 }
 
+/// A tensor from a file.
+pub(super) struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
+}
+
 /// Reads a file of at most `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
@@ -65,23 +71,49 @@ pub fn samples_from_npz(bytes: &'static [u8], shape: &[usize]) -> Result<Samples
 
 /// Reads labels that are compiled in.
 pub fn labels_from_npz(bytes: &'static [u8]) -> Result<Option<Vec<i64>>, CliError> {
-    labels(Arrays::of_bytes(bytes)?)
+    labels(read_selected(Arrays::of_bytes(bytes)?, |name| name == "labels")?)
 }
 
 /// Reads the labels beside inputs, if there are any: `labels` in an archive, `labels.npy` in a folder.
 pub fn read_labels(path: &Path) -> Result<Option<Vec<i64>>, CliError> {
-    let arrays = Arrays::open(path)?;
-    if arrays.is_folder() || arrays.is_archive() { labels(arrays) } else { Ok(None) }
+    if !path.is_dir() && !is_zip(path)? {
+        return Ok(None);
+    }
+    labels(read_arrays(path, |name| name == "labels")?)
 }
 
-fn labels(mut arrays: Arrays) -> Result<Option<Vec<i64>>, CliError> {
-    let Some(entry) = arrays.entries().iter().find(|entry| entry.stem() == "labels").cloned() else { return Ok(None) };
-    arrays.check_size(std::slice::from_ref(&entry))?;
-    let values = arrays.read(&entry, |value| value)?;
-    if values.iter().any(|value| value.fract() != 0.0) {
-        return Err(CliError::new(format!("{}: labels must be whole numbers", arrays.full_name(&entry))));
+fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
+    let Some((name, array)) = arrays.into_iter().next() else { return Ok(None) };
+    if array.shape.iter().filter(|&&length| length > 1).count() > 1 {
+        let shape = &array.shape;
+        return Err(CliError::new(format!("{name}: labels must be one number an input; their shape is {shape:?}")));
     }
-    Ok(Some(values.into_iter().map(|value| value as i64).collect()))
+    if array.values.iter().any(|v| v.fract() != 0.0) {
+        return Err(CliError::new(format!("{name}: labels must be whole numbers")));
+    }
+    Ok(Some(array.values.into_iter().map(|v| v as i64).collect()))
+}
+
+fn is_zip(path: &Path) -> Result<bool, CliError> {
+    let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
+    let mut start = Vec::new();
+    std::fs::File::open(path).map_err(fail)?.take(4).read_to_end(&mut start).map_err(fail)?;
+    Ok(start.starts_with(b"PK"))
+}
+
+/// Reads arrays whose names, without folder and extension, are selected; each with its full name, in order.
+pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
+    read_selected(Arrays::open(path)?, select)
+}
+
+fn read_selected(mut arrays: Arrays, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
+    let entries: Vec<Entry> = arrays.entries().iter().filter(|entry| select(entry.stem())).cloned().collect();
+    arrays.check_size(&entries)?;
+    let mut read = |entry: &Entry| {
+        let values = arrays.read(entry, |value| value)?;
+        Ok((arrays.full_name(entry), Array { shape: entry.header.shape.clone(), values }))
+    };
+    entries.iter().map(&mut read).collect()
 }
 
 fn collect(mut arrays: Arrays, shape: &[usize], is_zip: bool) -> Result<Samples, CliError> {
@@ -152,7 +184,7 @@ fn names(entries: &[Entry]) -> String {
 }
 
 /// How many inputs of shape `wanted` an array of shape `found` holds, and whether it has a batch axis.
-fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
+pub(super) fn batch_of(found: &[usize], wanted: &[usize]) -> Option<(usize, bool)> {
     let single = wanted.strip_prefix(&[1]);
     if found == wanted || single == Some(found) {
         return Some((1, false));

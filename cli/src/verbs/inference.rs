@@ -21,9 +21,8 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
     let target = Target::claim(&args.output, Access::Everybody, &[&args.model, &args.key, input_name])?;
     let plan = read_plan(&args.model)?;
     let devices = open_devices(&args.running, &plan, &bar)?;
-    if let Some(needed) = devices.needed_bytes(&plan, count_inputs(input_name)?.unwrap_or(1)) {
-        memory::check_inference(needed, args.running.memory)?;
-    }
+    let needed = devices.needed_bytes(&plan, count_inputs(input_name)?.unwrap_or(1));
+    memory::check_inference(needed.unwrap_or(0), args.running.memory)?;
     let start = Instant::now();
     let key = read_evaluation_key(&args.key, &plan)?;
     let input = read_input(input_name, &plan, &key)?;
@@ -43,6 +42,7 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
         "seconds_per_input": seconds / inputs as f64,
         "seconds_loading": loaded,
         "evaluation_peak_bytes": session.peak_bytes(),
+        "needed_bytes": needed,
         "bytes": bytes,
         "peak_rss_bytes": report::peak_rss_bytes(),
     });
