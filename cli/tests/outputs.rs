@@ -79,6 +79,17 @@ fn inputs_of_the_same_command_are_never_replaced() {
     }
 }
 
+/// The files that a model keeps its weights in are inputs, too.
+#[test]
+fn weights_beside_a_model_are_never_replaced() {
+    let work = Work::new();
+    let entry = b"\x0a\x08location\x12\x0bweights.bin".to_vec();
+    work.write("external.onnx", &entry);
+    work.write("weights.bin", b"precious");
+    let message = keeps(&work, &["keyparams", "-m", "external.onnx", "-c", "x", "-o"], "weights.bin", "weights.bin");
+    assert!(message.contains("would replace the input weights.bin"), "{message}");
+}
+
 #[test]
 fn secret_keys_are_never_replaced_whatever_their_name() {
     for scheme in SCHEMES {
@@ -192,6 +203,7 @@ fn standard_input_is_read() {
         assert!(output.status.success(), "{args:?}: {}", stderr(&output));
     }
     assert_eq!(npy_values(&work.read("x")), npy_values(&work.read("out.npy")));
+    assert!(work.fails(&["inspect", "-"]).contains("name a file"));
 }
 
 #[test]

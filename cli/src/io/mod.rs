@@ -8,3 +8,4 @@ pub mod place;
 pub mod samples;
 pub mod sealed;
 pub mod temporaries;
+pub mod weights;

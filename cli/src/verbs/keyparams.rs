@@ -17,6 +17,7 @@ use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
 use crate::io::output::{Access, Target, commit};
 use crate::io::samples::read_samples;
+use crate::io::weights::files_of_model;
 use crate::progress::Bar;
 use crate::report;
 
@@ -90,7 +91,9 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
 
 /// The places of parameters and plan, and the plan's name.
 fn targets(args: &Keyparams) -> Result<(Target, Target, PathBuf), CliError> {
-    let inputs: [&Path; 2] = [&args.planning.model, &args.planning.calibration];
+    let weights = files_of_model(&args.planning.model);
+    let named = [&args.planning.model, &args.planning.calibration];
+    let inputs: Vec<&Path> = named.into_iter().chain(&weights).map(PathBuf::as_path).collect();
     let claim = |name: &Path| {
         let target = Target::claim(name, Access::Everybody, &inputs)?;
         if target.is_stdout() {
