@@ -188,7 +188,8 @@ impl Params {
         if found < REQUIRED_BITS {
             return Err(ParamsError::Insecure { found });
         }
-        if !(self.prediction.security_bits <= found + 0.1) {
+        let stated = self.prediction.security_bits;
+        if stated.is_nan() || stated > found + 0.1 {
             return invalid("more bits of security are stated than the parameters have");
         }
         Ok(())
