@@ -2,6 +2,7 @@
 
 use heman_core::files::scheme::Scheme;
 use heman_engine::DeviceChoice;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -95,10 +96,11 @@ pub struct Running {
     /// cuda:0,1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// Threads of the CPU backend; 0 for all cores
-    #[arg(long, default_value_t = 0)]
-    pub threads: usize,
-    /// Memory that CKKS may use beside inputs and keys, like 6G; by default half of the host's
+    /// Threads of the CPU backend, at most one a core; by default all cores
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+    /// Memory that CKKS may use beside inputs and keys, like 6G; by default half of what there is, and what does not fit
+    /// is refused
     #[arg(long)]
     pub memory: Option<MemorySize>,
 }
@@ -112,7 +114,7 @@ pub struct Keyparams {
     /// Public parameters, for the client
     #[arg(short, long)]
     pub output: PathBuf,
-    /// The model owner's plan; by default the output's name with the extension plan
+    /// The model owner's plan; by default the output's name with .plan in the place of .json, or behind it
     #[arg(long)]
     pub plan: Option<PathBuf>,
 }
@@ -120,15 +122,18 @@ pub struct Keyparams {
 /// `heman keygen`
 #[derive(ClapArgs)]
 pub struct Keygen {
-    /// Public parameters
+    /// Public parameters, or - for standard input
     #[arg(short, long)]
     pub input: PathBuf,
     /// Secret key; the evaluation key gets the same name with .pub appended
     #[arg(short, long)]
     pub output: PathBuf,
-    /// Replace existing keys
+    /// Replace an existing key pair; no other file is replaced
     #[arg(long)]
     pub force: bool,
+    /// Memory that the keys may take, like 6G; by default what there is, at most 4G
+    #[arg(long)]
+    pub memory: Option<MemorySize>,
 }
 
 /// `heman encrypt`
@@ -137,11 +142,11 @@ pub struct Encrypt {
     /// Secret key
     #[arg(short, long)]
     pub key: PathBuf,
-    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder). For a model with several inputs an .npz or a folder
-    /// with an array of each name, or this option once an input, as NAME=FILE
+    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder), or - for standard input. For a model with several
+    /// inputs an .npz or a folder with an array of each name, or this option once an input, as NAME=FILE
     #[arg(short, long, required = true)]
     pub input: Vec<PathBuf>,
-    /// Encrypted input
+    /// Encrypted input, or - for standard output
     #[arg(short, long)]
     pub output: PathBuf,
 }
@@ -155,10 +160,10 @@ pub struct Inference {
     /// Evaluation key (key.pub)
     #[arg(short, long)]
     pub key: PathBuf,
-    /// Encrypted input
+    /// Encrypted input, or - for standard input
     #[arg(short, long)]
     pub input: PathBuf,
-    /// Encrypted output
+    /// Encrypted output, or - for standard output
     #[arg(short, long)]
     pub output: PathBuf,
     /// Where it runs
@@ -172,10 +177,10 @@ pub struct Decrypt {
     /// Secret key
     #[arg(short, long)]
     pub key: PathBuf,
-    /// Encrypted output
+    /// Encrypted output, or - for standard input
     #[arg(short, long)]
     pub input: PathBuf,
-    /// Result: .npy, or for a model with several outputs .npz with their names
+    /// Result, or - for standard output: .npy, or for a model with several outputs .npz with their names
     #[arg(short, long)]
     pub output: PathBuf,
     /// The result will leave your hands: hide the noise that comes with it (CKKS)

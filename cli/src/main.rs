@@ -4,8 +4,10 @@ mod args;
 mod device;
 mod error;
 mod io;
+mod memory;
 mod progress;
 mod report;
+mod threads;
 mod verbs;
 
 use std::process::ExitCode;
@@ -13,9 +15,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    io::output::remove_temporaries_on_interrupt();
     let args = args::Args::parse();
-    match verbs::run(&args) {
+    let threads = threads::check_environment();
+    io::temporaries::remove_on_signals();
+    match threads.and_then(|()| verbs::run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -6,6 +6,8 @@
 mod choice;
 mod devices;
 mod error;
+pub mod memory;
+mod need;
 mod session;
 
 pub use choice::DeviceChoice;

@@ -1,61 +1,36 @@
 //! Inputs of models that take several, by name, and the shapes of arrays without their values.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use heman_core::model::network::TensorInfo;
 use heman_import::Hint;
-use npyz::NpyFile;
 
+use super::arrays::{Arrays, Entry};
+use super::place::input_name;
 use super::samples::{Array, Samples, batch_of, read_arrays, read_samples};
 use crate::error::CliError;
 
-/// Bytes that hold the header of any array.
-const HEADER_BYTES: u64 = 1 << 16;
 /// Most arrays whose shapes are looked at.
 const MAX_HINTS: usize = 64;
 
 /// Names and shapes of the arrays of a file or folder, as far as they can be read: their values are read elsewhere,
 /// where what cannot be read is an error.
 pub fn array_shapes(path: &Path) -> Vec<Hint> {
-    if path.is_dir() {
-        let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|file| is_npy(file)).collect();
-        files.sort();
-        let shape = |file: &PathBuf| {
-            let name = file.file_stem()?.to_string_lossy().into_owned();
-            Some((name, shape_of(File::open(file).ok()?)?))
-        };
-        return files.iter().take(MAX_HINTS).filter_map(shape).filter(|(name, _)| name != "labels").collect();
+    // A stream is read once, where its values are.
+    if !path.is_dir() && !path.is_file() {
+        return Vec::new();
     }
-    let Ok(file) = File::open(path) else { return Vec::new() };
-    if let Ok(mut archive) = zip::ZipArchive::new(&file) {
-        let names: Vec<String> =
-            archive.file_names().map(str::to_string).filter(|name| is_npy(Path::new(name))).collect();
-        let mut shape = |name: String| {
-            let shape = shape_of(archive.by_name(&name).ok()?)?;
-            Some((name.get(..name.len() - 4)?.to_string(), shape))
-        };
-        let shapes = names.into_iter().take(MAX_HINTS).filter_map(&mut shape);
-        let mut shapes: Vec<Hint> = shapes.filter(|(name, _)| name != "labels").collect();
-        // Where one array is called images, the others are something else.
-        shapes.sort_by_key(|(name, _)| name != "images");
-        return shapes;
+    let Ok(arrays) = Arrays::open(path) else { return Vec::new() };
+    let hint = |entry: &Entry| (entry.stem().to_string(), entry.header.shape.clone());
+    let mut shapes: Vec<Hint> = arrays.entries().iter().map(hint).filter(|(name, _)| name != "labels").collect();
+    if !arrays.is_folder() && !arrays.is_archive() {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        shapes.iter_mut().for_each(|hint| hint.0.clone_from(&name));
     }
-    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    File::open(path).ok().and_then(shape_of).map(|shape| (name, shape)).into_iter().collect()
-}
-
-fn is_npy(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
-}
-
-fn shape_of(file: impl Read) -> Option<Vec<usize>> {
-    let mut start = Vec::new();
-    file.take(HEADER_BYTES).read_to_end(&mut start).ok()?;
-    let file = NpyFile::new(start.as_slice()).ok()?;
-    file.shape().iter().map(|&d| usize::try_from(d).ok()).collect()
+    // Where one array is called images, the others are something else.
+    shapes.sort_by_key(|(name, _)| name != "images");
+    shapes.truncate(MAX_HINTS);
+    shapes
 }
 
 /// Reads samples for a model of the given inputs: for one input as [`read_samples`], for several from an archive or a
@@ -91,7 +66,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
     if let [only] = given
         && !inputs.iter().any(|input| inputs.len() > 1 && file_for(only, &input.name).is_some())
     {
-        return read_inputs(only, inputs);
+        return read_inputs(input_name(only), inputs);
     }
     let mut arrays: Vec<(String, Array)> = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -113,6 +88,12 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
     }
     let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
     interleave(&arrays, inputs)
+}
+
+/// The files that inputs are read from, whatever they are called: `-`, a path, or what follows `name=`.
+pub fn files_of(given: &[PathBuf]) -> Vec<PathBuf> {
+    let behind_name = |path: &PathBuf| path.to_str()?.split_once('=').map(|(_, file)| PathBuf::from(file));
+    given.iter().flat_map(|path| [Some(input_name(path).to_path_buf()), behind_name(path)]).flatten().collect()
 }
 
 /// The file of `name=file`, where the name is the given one.

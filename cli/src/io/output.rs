@@ -1,14 +1,15 @@
-//! Output files: written beside their place, synced, then renamed, so that nothing half-written is ever seen.
+//! Outputs: claimed before the work begins, then written beside their place, synced, and renamed, so that nothing
+//! half-written is ever seen and nothing is lost that should have stayed.
 
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use tempfile::NamedTempFile;
 
+use super::place::{Found, Place, is_same_file};
+use super::temporaries::{self, Undisturbed};
 use crate::error::CliError;
-
-static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Who may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,70 +20,227 @@ pub enum Access {
     Everybody,
 }
 
-/// A file that waits for its rename.
-pub struct Pending {
-    file: NamedTempFile,
-    target: PathBuf,
+/// What may stand at the place of an output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Any file but a secret key.
+    AnyFile,
+    /// A key of the same kind if that is forced; otherwise nothing, whoever else writes there at the same time.
+    Key {
+        /// Its kind.
+        kind: Found,
+        /// Whether it is forced.
+        is_forced: bool,
+    },
 }
 
-/// Removes unfinished files when the process is interrupted, then ends it.
-pub fn remove_temporaries_on_interrupt() {
-    // Without a handler the files merely stay behind; nothing else depends on it.
-    let _ = ctrlc::set_handler(|| {
-        if let Ok(paths) = TEMPORARIES.lock() {
-            for path in paths.iter() {
-                let _ = std::fs::remove_file(path);
+/// An output that has been checked: its name, its place, and what may be replaced there.
+pub struct Target {
+    name: PathBuf,
+    place: Place,
+    access: Access,
+    replace: Replace,
+}
+
+/// Content that waits beside its place.
+pub struct Pending {
+    target: Target,
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Target {
+    /// Checks before the work begins that an output can be written, and that nothing is lost by it: neither an input of
+    /// the same command nor a secret key.
+    ///
+    /// # Errors
+    /// A sentence with the output's name.
+    pub fn claim(name: &Path, access: Access, inputs: &[&Path]) -> Result<Self, CliError> {
+        Self::claim_for(name, access, Replace::AnyFile, inputs)
+    }
+
+    /// As [`Target::claim`], with what may be replaced.
+    ///
+    /// # Errors
+    /// As [`Target::claim`].
+    pub fn claim_for(name: &Path, access: Access, replace: Replace, inputs: &[&Path]) -> Result<Self, CliError> {
+        let place = Place::of(name)?;
+        place.keep_apart(name, inputs)?;
+        let target = Self { name: name.to_path_buf(), place, access, replace };
+        target.check_replaced()?;
+        match &target.place {
+            Place::File(path) => drop(temporaries::create(folder(path)).map_err(|error| target.failed(error))?),
+            Place::Stream(_) | Place::Stdout => {}
+        }
+        Ok(target)
+    }
+
+    /// Whether it goes to standard output, which then has no room for a report.
+    pub fn is_stdout(&self) -> bool {
+        self.place == Place::Stdout
+    }
+
+    /// Whether it is a file, and no stream.
+    pub fn is_file(&self) -> bool {
+        matches!(self.place, Place::File(_))
+    }
+
+    /// Whether two outputs would be one file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::File(one), Place::File(other)) => one == other || is_same_file(one, other),
+            _ => false,
+        }
+    }
+
+    /// Writes it, its bytes as they come; returns how many `write` says they are.
+    ///
+    /// # Errors
+    /// Those of the file system; what was there stays.
+    pub fn write_with(self, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> Result<u64, CliError> {
+        match &self.place {
+            Place::File(_) => {
+                let (pending, bytes) = self.prepare(write)?;
+                commit(vec![pending])?;
+                Ok(bytes)
+            }
+            Place::Stream(path) => {
+                let written = OpenOptions::new().write(true).open(path).and_then(|mut file| {
+                    let bytes = write(&mut file)?;
+                    file.flush()?;
+                    Ok(bytes)
+                });
+                written.map_err(|error| self.failed(error))
+            }
+            Place::Stdout => {
+                let mut out = io::stdout().lock();
+                let written = write(&mut out).and_then(|bytes| out.flush().map(|()| bytes));
+                written.map_err(|error| self.failed(error))
             }
         }
-        std::process::exit(130);
-    });
+    }
+
+    /// Writes a file beside its place, and returns how many bytes `write` says it has.
+    ///
+    /// # Errors
+    /// Those of the file system; for streams, which have no place beside them.
+    pub fn prepare(self, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> Result<(Pending, u64), CliError> {
+        let Place::File(path) = &self.place else {
+            return Err(CliError::new(format!("cannot write {}: it is not a file", self.name.display())));
+        };
+        let path = path.clone();
+        let mut file = temporaries::create(folder(&path)).map_err(|error| self.failed(error))?;
+        let bytes = write(&mut file).map_err(|error| self.failed(error))?;
+        if self.access == Access::Everybody {
+            widen(file.as_file()).map_err(|error| self.failed(error))?;
+        }
+        file.as_file().sync_all().map_err(|error| self.failed(error))?;
+        Ok((Pending { target: self, file, path }, bytes))
+    }
+
+    fn failed(&self, error: io::Error) -> CliError {
+        CliError::new(format!("cannot write {}: {error}", self.name.display()))
+    }
+
+    fn check_replaced(&self) -> Result<(), CliError> {
+        let name = self.name.display();
+        let exists = matches!(&self.place, Place::File(path) if path.exists());
+        let sentence = match (self.replace, self.place.found_kind()?) {
+            (Replace::Key { kind, is_forced }, found) if found == kind || found == Found::Nothing => {
+                if is_forced || !exists {
+                    return Ok(());
+                }
+                format!("{name} exists already; --force replaces it")
+            }
+            (_, Found::SecretKey) => {
+                format!("{name} is a secret key, which would be lost; give the output another name")
+            }
+            (Replace::AnyFile, _) => return Ok(()),
+            (Replace::Key { .. }, _) => {
+                format!("{name} exists already and is no such key; give the key another name")
+            }
+        };
+        Err(CliError::new(sentence))
+    }
 }
 
-/// Writes a file beside its place, its bytes as they come.
-pub fn prepare_with(
-    target: &Path,
-    access: Access,
-    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> Result<Pending, CliError> {
-    let fail = |error: std::io::Error| CliError::new(format!("cannot write {}: {error}", target.display()));
-    if target.is_dir() {
-        return Err(CliError::new(format!("cannot write {}: it is a folder", target.display())));
+/// Renames files to their places, all of them or none.
+///
+/// Whoever else commits several files to the same folder waits for the folder's lock, and signals wait during the
+/// renames: files that belong together stay together.
+///
+/// # Errors
+/// What the file system says, and what may not be replaced; all places then hold what they held before.
+pub fn commit(files: Vec<Pending>) -> Result<(), CliError> {
+    // Where the file system has no locks, two that commit at once are told apart by the renames alone.
+    let lock = files.first().filter(|_| files.len() > 1).and_then(|first| File::open(folder(&first.path)).ok());
+    let _locked = lock.as_ref().map(File::lock);
+    let mut undisturbed = Undisturbed::begin();
+    for file in &files {
+        file.target.check_replaced()?;
     }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // tempfile creates with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".heman-").tempfile_in(folder).map_err(fail)?;
-    if let Ok(mut paths) = TEMPORARIES.lock() {
-        paths.push(file.path().to_path_buf());
+    let mut done: Vec<Done> = Vec::new();
+    for pending in files {
+        let Pending { target, file, path } = pending;
+        let temporary = file.path().to_path_buf();
+        let is_new = matches!(target.replace, Replace::Key { is_forced: false, .. });
+        let before = if is_new || !path.exists() { Before::Nothing } else { keep(&path) };
+        let renamed = if is_new { file.persist_noclobber(&path) } else { file.persist(&path) };
+        if let Err(error) = renamed {
+            for done in done.into_iter().rev() {
+                done.undo();
+            }
+            return Err(match error.error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    CliError::new(format!("{} exists already; --force replaces it", target.name.display()))
+                }
+                _ => target.failed(error.error),
+            });
+        }
+        undisturbed.forget(&temporary);
+        done.push(Done { path, before });
     }
-    write(&mut file).map_err(fail)?;
-    if access == Access::Everybody {
-        widen(file.as_file()).map_err(fail)?;
-    }
-    file.as_file().sync_all().map_err(fail)?;
-    Ok(Pending { file, target: target.to_path_buf() })
+    Ok(())
 }
 
-/// Writes a file beside its place.
-pub fn prepare(target: &Path, bytes: &[u8], access: Access) -> Result<Pending, CliError> {
-    prepare_with(target, access, |out| out.write_all(bytes))
+/// A file at its place, and what was there before.
+struct Done {
+    path: PathBuf,
+    before: Before,
 }
 
-impl Pending {
-    /// Renames the file to its place.
-    pub fn commit(self) -> Result<(), CliError> {
-        let target = self.target;
-        let result = self.file.persist(&target);
-        result.map(|_| ()).map_err(|e| CliError::new(format!("cannot write {}: {}", target.display(), e.error)))
+/// What was at a place.
+enum Before {
+    Nothing,
+    /// A file, with a second name that is removed when it is dropped.
+    Kept(tempfile::TempPath),
+    /// A file that could get no second name.
+    Lost,
+}
+
+impl Done {
+    /// Puts back what was there; what cannot be put back stays as it is.
+    fn undo(self) {
+        let _ = match self.before {
+            Before::Kept(before) => std::fs::rename(&before, &self.path),
+            Before::Nothing => std::fs::remove_file(&self.path),
+            Before::Lost => Ok(()),
+        };
     }
 }
 
-/// Writes a file in one go.
-pub fn write(target: &Path, bytes: &[u8], access: Access) -> Result<(), CliError> {
-    prepare(target, bytes, access)?.commit()
+fn keep(path: &Path) -> Before {
+    let link = |second: &Path| std::fs::hard_link(path, second);
+    let second = tempfile::Builder::new().prefix(".heman-").make_in(folder(path), link);
+    second.map_or(Before::Lost, |second| Before::Kept(second.into_temp_path()))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(unix)]
-fn widen(file: &std::fs::File) -> std::io::Result<()> {
+fn widen(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     // SAFETY: umask cannot fail and touches nothing but the process's mask, which is put back at once.
     let mask = unsafe {
@@ -94,6 +252,6 @@ fn widen(file: &std::fs::File) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn widen(_file: &std::fs::File) -> std::io::Result<()> {
+fn widen(_file: &File) -> io::Result<()> {
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Our own binary files, with errors that say which file a verb wanted.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use heman_client::{ClientError, SecretKey};
@@ -10,8 +9,8 @@ use heman_core::either::plan::Plan;
 use heman_core::files;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{FormatError, Kind};
+use heman_core::files::sealed::Batch;
 
-use super::output::{Access, Pending, prepare_with};
 use super::samples::read_bounded;
 use crate::error::CliError;
 
@@ -92,6 +91,18 @@ pub fn read_evaluation_key(path: &Path, plan: &Plan) -> Result<EvaluationKey, Cl
     key.map_err(|error| wanted(path, error, Kind::EvaluationKey))
 }
 
+/// How many inputs an encrypted input holds, by its head; none for streams, which are read only once.
+pub fn count_inputs(path: &Path) -> Result<Option<usize>, CliError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let count = Reader::open(path).and_then(|mut file| {
+        file.header().expect(Kind::Input, file.header().scheme)?;
+        Ok(Batch::read(&mut file)?.inputs as usize)
+    });
+    count.map(Some).map_err(|error| wanted(path, error, Kind::Input))
+}
+
 /// Reads an encrypted input that belongs to a plan and to a key.
 pub fn read_input(path: &Path, plan: &Plan, key: &EvaluationKey) -> Result<EncryptedInput, CliError> {
     let input = Reader::open(path).and_then(|file| EncryptedInput::open(file, &plan.params(), Some(key.fingerprint())));
@@ -103,29 +114,4 @@ pub fn read_output(path: &Path, key: &SecretKey) -> Result<EncryptedOutput, CliE
     let output =
         Reader::open(path).and_then(|file| EncryptedOutput::open(file, &key.params(), Some(key.fingerprint())));
     output.map_err(|error| wanted(path, error, Kind::Output))
-}
-
-/// Writes a file as it comes; returns its length in bytes.
-pub fn write_with(
-    path: &Path,
-    access: Access,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
-) -> Result<u64, CliError> {
-    let (file, bytes) = prepare_counted(path, access, write)?;
-    file.commit()?;
-    Ok(bytes)
-}
-
-/// As [`write_with`], beside its place.
-pub fn prepare_counted(
-    path: &Path,
-    access: Access,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
-) -> Result<(Pending, u64), CliError> {
-    let mut bytes = 0;
-    let file = prepare_with(path, access, |out| {
-        bytes = write(out)?;
-        Ok(())
-    })?;
-    Ok((file, bytes))
 }

@@ -7,21 +7,39 @@ pub mod client;
 pub mod tfhe;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use heman_core::batch::Timings;
 use heman_core::either::plan::Plan;
 use serde_json::{Value, json};
 
+use crate::error::printable;
+
 /// Prints to stdout; a reader that went away is no error.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.trim_end());
+    let _ = writeln!(out, "{}", printable(text.trim_end()));
 }
 
 /// Prints the object if JSON was asked for, the text otherwise.
 pub fn print_either(json: bool, object: &Value, text: &str) {
     if json { print(&object.to_string()) } else { print(text) }
+}
+
+/// As [`print_either`], on stderr where stdout holds the output itself.
+pub fn print_beside(stdout_is_taken: bool, json: bool, object: &Value, text: &str) {
+    if stdout_is_taken {
+        let report = if json { &object.to_string() } else { text.trim_end() };
+        eprintln!("{}", printable(report));
+    } else {
+        print_either(json, object, text);
+    }
+}
+
+/// A path for machines: what is no UTF-8 in it is replaced.
+pub fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Adds the fields of one object to another.

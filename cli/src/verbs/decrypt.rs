@@ -7,19 +7,24 @@ use super::Output;
 use crate::args::Decrypt;
 use crate::error::CliError;
 use crate::io::answers::answer_bytes;
-use crate::io::output::{Access, write};
+use crate::io::output::{Access, Target};
+use crate::io::place::input_name;
 use crate::io::sealed::{read_output, read_secret_key};
 use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
+    let input_name = input_name(&args.input);
+    let target = Target::claim(&args.output, Access::Owner, &[&args.key, input_name])?;
     let key = read_secret_key(&args.key)?;
-    let output = read_output(&args.input, &key)?;
+    let output = read_output(input_name, &key)?;
     let answers = key.decrypt(&output, args.share.then_some(args.shares)).map_err(|error| match error {
         ClientError::NotShared => CliError::new(format!("--share is for CKKS: {error}")),
         other => CliError::file(&args.input, other),
     })?;
-    write(&args.output, &answer_bytes(&answers)?, Access::Owner)?;
+    let bytes = answer_bytes(&answers)?;
+    let is_stdout = target.is_stdout();
+    target.write_with(|out| out.write_all(&bytes).map(|()| bytes.len() as u64))?;
     let inputs = output.count();
     let outputs: Vec<_> = answers
         .iter()
@@ -27,7 +32,7 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
         .collect();
     let shape = answers.first().map(|answer| &answer.tensor.shape);
     let object = json!({
-        "output": args.output,
+        "output": report::path(&args.output),
         "inputs": inputs,
         "shared": args.share,
         "shape": shape,
@@ -40,7 +45,7 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
             format!("wrote {} ({inputs} result(s), an .npz of {} arrays){lines}", args.output.display(), several.len())
         }
     };
-    report::print_either(out.json, &object, &text);
+    report::print_beside(is_stdout, out.json, &object, &text);
     Ok(())
 }
 

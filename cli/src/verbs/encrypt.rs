@@ -1,17 +1,22 @@
 //! `heman encrypt`: a tensor to ciphertexts.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::Output;
 use crate::args::Encrypt;
 use crate::error::CliError;
-use crate::io::inputs::read_named_inputs;
-use crate::io::output::Access;
-use crate::io::sealed::{read_secret_key, write_with};
+use crate::io::inputs::{files_of, read_named_inputs};
+use crate::io::output::{Access, Target};
+use crate::io::sealed::read_secret_key;
 use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
+    let files = files_of(&args.input);
+    let inputs: Vec<&Path> = std::iter::once(&args.key).chain(&files).map(PathBuf::as_path).collect();
+    let target = Target::claim(&args.output, Access::Everybody, &inputs)?;
     let key = read_secret_key(&args.key)?;
     let samples = read_named_inputs(&args.input, key.inputs())?;
     let input = key.encrypt(&samples.values, samples.batched);
@@ -19,9 +24,10 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
         [only] => CliError::file(only, error),
         _ => CliError::new(error.to_string()),
     })?;
-    let bytes = write_with(&args.output, Access::Everybody, |out| input.seal_to(&key.params(), out))?;
-    let object = json!({ "output": args.output, "inputs": samples.count, "bytes": bytes });
+    let is_stdout = target.is_stdout();
+    let bytes = target.write_with(|out| input.seal_to(&key.params(), out))?;
+    let object = json!({ "output": report::path(&args.output), "inputs": samples.count, "bytes": bytes });
     let text = format!("wrote {} ({} input(s), {})", args.output.display(), samples.count, report::bytes(bytes));
-    report::print_either(out.json, &object, &text);
+    report::print_beside(is_stdout, out.json, &object, &text);
     Ok(())
 }

@@ -8,34 +8,41 @@ use super::Output;
 use crate::args::Inference;
 use crate::device::{memory_budget, open_devices};
 use crate::error::CliError;
-use crate::io::output::Access;
-use crate::io::sealed::{read_evaluation_key, read_input, read_plan, write_with};
+use crate::io::output::{Access, Target};
+use crate::io::place::input_name;
+use crate::io::sealed::{count_inputs, read_evaluation_key, read_input, read_plan};
 use crate::progress::Bar;
-use crate::report;
+use crate::{memory, report};
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
     let bar = Bar::new(out.verbose);
+    let input_name = input_name(&args.input);
+    let target = Target::claim(&args.output, Access::Everybody, &[&args.model, &args.key, input_name])?;
     let plan = read_plan(&args.model)?;
     let devices = open_devices(&args.running, &plan, &bar)?;
+    let needed = devices.needed_bytes(&plan, count_inputs(input_name)?.unwrap_or(1));
+    memory::check_inference(needed.unwrap_or(0), args.running.memory)?;
     let start = Instant::now();
     let key = read_evaluation_key(&args.key, &plan)?;
-    let input = read_input(&args.input, &plan, &key)?;
+    let input = read_input(input_name, &plan, &key)?;
     let is_timed = out.verbose || out.json;
     let session = devices.session(&plan, &key, memory_budget(&args.running), is_timed);
     let session = session.map_err(|error| CliError::file(&args.key, error))?;
     let loaded = start.elapsed().as_secs_f64();
     let (output, timings) = session.pass(&input, &bar).map_err(|error| CliError::file(&args.input, error))?;
-    let bytes = write_with(&args.output, Access::Everybody, |out| output.seal_to(&plan.params(), out))?;
+    let is_stdout = target.is_stdout();
+    let bytes = target.write_with(|out| output.seal_to(&plan.params(), out))?;
     let (seconds, inputs, device) = (timings.total.as_secs_f64(), input.count(), devices.names());
     let mut object = json!({
-        "output": args.output,
+        "output": report::path(&args.output),
         "device": device,
         "inputs": inputs,
         "seconds": seconds,
         "seconds_per_input": seconds / inputs as f64,
         "seconds_loading": loaded,
         "evaluation_peak_bytes": session.peak_bytes(),
+        "needed_bytes": needed,
         "bytes": bytes,
         "peak_rss_bytes": report::peak_rss_bytes(),
     });
@@ -46,6 +53,6 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
         args.output.display(),
         report::bytes(bytes),
     );
-    report::print_either(out.json, &object, &text);
+    report::print_beside(is_stdout, out.json, &object, &text);
     Ok(())
 }

@@ -25,6 +25,9 @@ use crate::report::{self, Layer};
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
+    if args.file == Path::new("-") {
+        return Err(CliError::new("inspect reads a file more than once, which standard input cannot be; name a file"));
+    }
     let (object, text) = describe(&args.file, args.stage)?;
     report::print_either(out.json, &object, &text);
     Ok(())

@@ -1,6 +1,6 @@
 //! `heman keygen`: parameters to keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heman_client::SecretKey;
@@ -9,34 +9,43 @@ use serde_json::json;
 use super::Output;
 use crate::args::Keygen;
 use crate::error::CliError;
-use crate::io::output::{Access, prepare_with};
-use crate::io::sealed::{prepare_counted, read_params};
+use crate::io::output::{Access, Replace, Target, commit};
+use crate::io::place::{Found, input_name};
+use crate::io::sealed::read_params;
 use crate::progress::Bar;
-use crate::report;
+use crate::{memory, report};
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
     let start = Instant::now();
-    let params = read_params(&args.input)?;
+    let input_name = input_name(&args.input);
     let mut name = args.output.clone().into_os_string();
     name.push(".pub");
     let public = PathBuf::from(name);
-    if !args.force
-        && let Some(existing) = [&args.output, &public].into_iter().find(|path| path.exists())
-    {
-        return Err(CliError::new(format!("{} exists already; --force replaces it", existing.display())));
+    let claim = |name: &Path, access, kind| {
+        let target = Target::claim_for(name, access, Replace::Key { kind, is_forced: args.force }, &[input_name])?;
+        if target.is_file() {
+            return Ok(target);
+        }
+        Err(CliError::new(format!("{} is no file: keygen makes two, a secret key and key.pub", name.display())))
+    };
+    let secret_target = claim(&args.output, Access::Owner, Found::SecretKey)?;
+    let public_target = claim(&public, Access::Everybody, Found::EvaluationKey)?;
+    if secret_target.is_same(&public_target) {
+        return Err(CliError::new(format!("{} and {} are one file", args.output.display(), public.display())));
     }
+    let params = read_params(input_name)?;
+    memory::check_keys(&params, args.memory)?;
     let bar = Bar::new(out.verbose);
     let secret = SecretKey::generate(&params)?;
     let key = secret.evaluation_key(&bar);
-    let (public_file, bytes) = prepare_counted(&public, Access::Everybody, |out| key.seal_to(&params, out))?;
-    let secret_file = prepare_with(&args.output, Access::Owner, |out| secret.seal_to(out))?;
-    secret_file.commit()?;
-    public_file.commit()?;
+    let (public_file, bytes) = public_target.prepare(|out| key.seal_to(&params, out))?;
+    let (secret_file, _) = secret_target.prepare(|out| secret.seal_to(out).map(|()| 0))?;
+    commit(vec![secret_file, public_file])?;
     let seconds = start.elapsed().as_secs_f64();
     let object = json!({
-        "secret_key": args.output,
-        "evaluation_key": public,
+        "secret_key": report::path(&args.output),
+        "evaluation_key": report::path(&public),
         "evaluation_key_bytes": bytes,
         "seconds": seconds,
     });

@@ -1,6 +1,7 @@
 //! `heman keyparams`: model and calibration data to parameters and plan.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heman_core::either::planner;
@@ -16,7 +17,8 @@ use super::{Output, options};
 use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
 use crate::io::inputs::{array_shapes, read_inputs};
-use crate::io::output::{Access, prepare, prepare_with};
+use crate::io::output::{Access, Target, commit};
+use crate::io::weights::files_of_model;
 use crate::progress::Bar;
 use crate::report;
 
@@ -54,22 +56,24 @@ pub fn planning_failed(error: PlanError) -> CliError {
 /// Runs the verb.
 pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
+    let (params_target, plan_target, plan_path) = targets(args)?;
     let derived = derive(&args.planning, &DeviceChoice::Auto, out.verbose)?;
-    let plan_path: PathBuf = args.plan.clone().unwrap_or_else(|| args.output.with_extension("plan"));
-    if plan_path == args.output {
-        return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
-    }
     let plan_bytes = derived.plan.sealed_bytes();
-    let plan_file = prepare_with(&plan_path, Access::Everybody, |out| derived.plan.seal_to(out))?;
-    let params_file = prepare(&args.output, derived.plan.params_json().as_bytes(), Access::Everybody)?;
-    plan_file.commit()?;
-    params_file.commit()?;
+    let params = derived.plan.params_json();
+    let write_plan = |out: &mut dyn Write| derived.plan.seal_to(out).map(|()| plan_bytes);
+    let write_params = |out: &mut dyn Write| out.write_all(params.as_bytes()).map(|()| params.len() as u64);
+    if plan_target.is_file() && params_target.is_file() {
+        commit(vec![plan_target.prepare(write_plan)?.0, params_target.prepare(write_params)?.0])?;
+    } else {
+        plan_target.write_with(write_plan)?;
+        params_target.write_with(write_params)?;
+    }
     let (mut object, text, layers) = report::plan(&derived.plan);
     report::merge(
         &mut object,
         json!({
-            "params": args.output,
-            "plan": plan_path,
+            "params": report::path(&args.output),
+            "plan": report::path(&plan_path),
             "plan_bytes": plan_bytes,
             "weight_bits": derived.weight_bits,
             "compared": report::choice::json(derived.choice.as_ref()),
@@ -90,4 +94,60 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     );
     report::print_either(out.json, &object, &text);
     Ok(())
+}
+
+/// The places of parameters and plan, and the plan's name.
+fn targets(args: &Keyparams) -> Result<(Target, Target, PathBuf), CliError> {
+    let weights = files_of_model(&args.planning.model);
+    let named = [&args.planning.model, &args.planning.calibration];
+    let inputs: Vec<&Path> = named.into_iter().chain(&weights).map(PathBuf::as_path).collect();
+    let claim = |name: &Path| {
+        let target = Target::claim(name, Access::Everybody, &inputs)?;
+        if target.is_stdout() {
+            return Err(CliError::new("keyparams writes two files and a report; name a file for each"));
+        }
+        Ok(target)
+    };
+    let params = claim(&args.output)?;
+    if args.plan.is_none() && !params.is_file() {
+        return Err(CliError::new(format!("{} is no file; name the plan with --plan", args.output.display())));
+    }
+    let plan_path = args.plan.clone().unwrap_or_else(|| plan_beside(&args.output));
+    let plan = claim(&plan_path)?;
+    if params.is_same(&plan) {
+        return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
+    }
+    Ok((params, plan, plan_path))
+}
+
+/// Extensions of parameter files, which the plan's takes the place of; any other is a part of the name.
+const EXTENSIONS: [&str; 3] = ["json", "params", "plan"];
+
+/// The plan's name beside the parameters'.
+fn plan_beside(params: &Path) -> PathBuf {
+    let is_known = params.extension().is_some_and(|own| EXTENSIONS.iter().any(|known| own.eq_ignore_ascii_case(known)));
+    if is_known {
+        return params.with_extension("plan");
+    }
+    let mut name = params.as_os_str().to_os_string();
+    name.push(".plan");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_extensions_are_replaced() {
+        for (params, plan) in [
+            ("p.json", "p.plan"),
+            ("a/p.JSON", "a/p.plan"),
+            ("par_v1.0", "par_v1.0.plan"),
+            ("p", "p.plan"),
+            (".json", ".json.plan"),
+        ] {
+            assert_eq!(plan_beside(Path::new(params)), Path::new(plan));
+        }
+    }
 }

@@ -156,10 +156,26 @@ impl SecretKey {
         Ok(values)
     }
 
+    /// Root mean square of the imaginary parts of an output. Networks are real, so that these are nothing but the noise
+    /// of the evaluation, which is as large in the real parts.
+    fn imaginary_deviation(&self, output: &EncryptedOutput) -> Result<f64, ClientError> {
+        let bad = || ClientError::Format(FormatError::Body("a ciphertext has words that are no residues".into()));
+        let scale = self.params.output.scale;
+        let (mut sum, mut count) = (0.0, 0_usize);
+        for parts in &output.ciphertexts {
+            let ciphertext = parts.ciphertext(&self.ring, scale).ok_or_else(bad)?;
+            let slots = self.encoder.slots(&self.secret.decrypt(&self.ring, &ciphertext), scale);
+            sum += slots.iter().map(|slot| slot.im * slot.im).sum::<f64>();
+            count += slots.len();
+        }
+        Ok((sum / count.max(1) as f64).sqrt())
+    }
+
     /// Decrypts a batch and runs the client's program. The outputs have a batch axis if the input had one.
     ///
     /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of
-    /// deviation `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, so that who has up to so many
+    /// deviation `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, or of the imaginary parts where
+    /// they are larger, so that who has up to so many
     /// results and their ciphertexts gains no more than 30 bits of statistical security allow.
     /// Source: Li, Micciancio, Schultz, Sorrell, CRYPTO 2022, theorem 1; OpenFHE's NOISE_FLOODING_DECRYPT takes the
     /// same size.
@@ -170,7 +186,8 @@ impl SecretKey {
         let encoding = &self.params.output;
         let mut values = self.decrypt_values(output)?;
         if let Some(shares) = shares {
-            let bound = FLOOD_DEVIATIONS * encoding.noise;
+            // Whoever sent the parameters may have stated too little.
+            let bound = FLOOD_DEVIATIONS * encoding.noise.max(self.imaginary_deviation(output)?);
             let deviation = (12.0 * f64::from(shares.max(1))).sqrt() * FLOOD_FACTOR * bound;
             let largest = values.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
             if deviation > LEAST_LEFT * largest {

@@ -7,12 +7,17 @@ use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use serde::{Deserialize, Serialize};
 
-use crate::files::container::Binding;
+use crate::files::container::{Binding, Kind};
 use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
 use crate::planning::judge::Loss;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::params::set::bits;
+
+/// Largest range of inputs, in turns of the torus: what is wider than one is ambiguous.
+const MOST_TURNS: f64 = 4.0;
+/// Farthest input from 0, in turns: beyond, an `f64` does not tell its place on the torus to 32 bits.
+const FARTHEST_TURNS: f64 = (1 << 20) as f64;
 
 /// `params.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +165,11 @@ impl Params {
         if self.input.low > self.input.high {
             return invalid("the input range is empty");
         }
+        let span = (self.input.high - self.input.low) * self.input.turns_per_unit;
+        let farthest = self.input.low.abs() * self.input.turns_per_unit;
+        if !(span <= MOST_TURNS && farthest <= FARTHEST_TURNS) {
+            return invalid("the input range does not fit the torus");
+        }
         let outputs = self.output.tensor.len();
         if self.output.turns_per_unit.len() != outputs || self.output.offset.len() != outputs {
             return invalid("the output encoding has the wrong length");
@@ -171,10 +181,23 @@ impl Params {
         if !self.output.steps.as_ref().is_none_or(grid_fits) {
             return invalid("the output grid is not finite or has the wrong length");
         }
+        if key_bytes(&self.tfhe) > Kind::EvaluationKey.most_bytes() {
+            return invalid("the evaluation key would be too large");
+        }
         let found = bits(&self.tfhe);
         if found < REQUIRED_BITS {
             return Err(ParamsError::Insecure { found });
         }
+        let stated = self.prediction.security_bits;
+        if stated.is_nan() || stated > found + 0.1 {
+            return invalid("more bits of security are stated than the parameters have");
+        }
         Ok(())
     }
+}
+
+/// Bytes of the evaluation key's bodies.
+fn key_bytes(p: &ParameterSet) -> u64 {
+    let bootstrap = p.bootstrap_key_length() * p.pbs_level * (p.glwe_dimension + 1) * p.polynomial_size;
+    (8 * bootstrap + 4 * p.big_dimension() * p.ks_level) as u64
 }

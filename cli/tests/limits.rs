@@ -1,0 +1,128 @@
+//! Threads and memory: what is asked for beyond what there is.
+
+mod common;
+
+use common::{SCHEMES, Work, npy};
+use heman_core::either::params::Params;
+
+const INFERENCE: [&str; 9] = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "out.enc"];
+
+fn with_input(scheme: &str) -> Work {
+    let work = Work::with_keys(scheme);
+    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+    work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "one.enc"]);
+    work
+}
+
+#[test]
+fn threads_beyond_the_cores_are_not_started() {
+    let cores = std::thread::available_parallelism().expect("a number of cores");
+    for scheme in SCHEMES {
+        let work = with_input(scheme);
+        let many = [&INFERENCE[..], &["--threads", "100000", "--json"]].concat();
+        for (args, variables, who) in [
+            (&many[..], &[][..], "--threads"),
+            (&[&INFERENCE[..], &["--json"]].concat(), &[("RAYON_NUM_THREADS", "100000")], "RAYON_NUM_THREADS"),
+        ] {
+            let output = work.run_with(args, variables);
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{stderr}");
+            let warning = format!("warning: {who} asks for 100000 threads; {cores} are started");
+            assert_eq!(stderr.matches(&warning).count(), 1, "{stderr}");
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let device = report["device"].as_str().expect("a device");
+            assert!(device.starts_with(&format!("CPU, {cores} threads")), "{device}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_of_threads_is_refused() {
+    let work = with_input("ckks");
+    for threads in ["0", "-1", "many", "1.5", ""] {
+        let output = work.run(&[&INFERENCE[..], &["--threads", threads]].concat());
+        assert_eq!(output.status.code(), Some(2), "--threads {threads:?}");
+        assert!(!work.path("out.enc").exists());
+    }
+    for threads in ["0", "-1", "many", "99999999999999999999"] {
+        let output = work.run_with(&INFERENCE, &[("RAYON_NUM_THREADS", threads)]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{threads}: {stderr}");
+        assert!(stderr.starts_with("error: RAYON_NUM_THREADS is "), "{stderr}");
+    }
+    assert!(work.run_with(&INFERENCE, &[("RAYON_NUM_THREADS", "")]).status.success(), "empty is not set");
+}
+
+#[test]
+fn keys_beyond_the_memory_are_refused_with_both_sizes() {
+    for scheme in SCHEMES {
+        let work = Work::with_keys(scheme);
+        let keygen = ["keygen", "-i", "params.json", "-o", "other", "--memory"];
+        let message = work.fails(&[&keygen[..], &["100K"]].concat());
+        assert!(message.contains("and 100.0 KiB are allowed"), "{message}");
+        let size = format!("{:.1} MiB", work.read("key.pub").len() as f64 * 1.125 / 1_048_576.0);
+        assert!(message.contains(&size), "{message} does not say {size}");
+        work.ok(&[&keygen[..], &["64M"]].concat());
+    }
+}
+
+/// Keys of several gibibytes are made for nobody who did not ask for them.
+#[test]
+fn parameters_cannot_ask_a_client_for_gigabytes() {
+    let work = Work::with_keys("tfhe");
+    let mut object: serde_json::Value = serde_json::from_slice(&work.read("params.json")).expect("JSON");
+    let set = [("polynomial_size", 16384), ("glwe_dimension", 4), ("lwe_dimension", 1800), ("grouping_factor", 1)];
+    for (name, value) in set.into_iter().chain([("pbs_level", 6), ("pbs_base_log", 5)]) {
+        object["tfhe"][name] = value.into();
+    }
+    work.write("large.json", object.to_string().as_bytes());
+    let bytes = match Params::from_json(&work.read("large.json")).expect("sound parameters") {
+        Params::Tfhe(params) => heman_core::tfhe::files::evaluation_key::SeededEvaluationKey::file_bytes(&params.tfhe),
+        Params::Ckks(_) => 0,
+    };
+    assert!(bytes > 4 << 30, "the key would take {bytes} bytes");
+    let message = work.fails(&["keygen", "-i", "large.json", "-o", "x"]);
+    assert!(message.contains("are allowed") && message.contains("--memory"), "{message}");
+}
+
+#[test]
+fn parameters_that_cannot_be_true_are_refused() {
+    let work = Work::with_keys("tfhe");
+    let sound: serde_json::Value = serde_json::from_slice(&work.read("params.json")).expect("JSON");
+    type Spoil = fn(&mut serde_json::Value);
+    let spoilt: [(Spoil, &str); 3] = [
+        (|p| p["prediction"]["security_bits"] = 9999.0.into(), "more bits of security are stated"),
+        (|p| p["input"]["turns_per_unit"] = 1e308.into(), "does not fit the torus"),
+        (|p| p["input"]["low"] = (-1e300).into(), "does not fit the torus"),
+    ];
+    for (spoil, why) in spoilt {
+        let mut object = sound.clone();
+        spoil(&mut object);
+        work.write("bad.json", object.to_string().as_bytes());
+        for args in [&["keygen", "-i", "bad.json", "-o", "x"][..], &["inspect", "bad.json"]] {
+            let message = work.fails(args);
+            assert!(message.contains(why), "{message}");
+        }
+    }
+    let mut object = sound;
+    object["input"]["tensor"]["name"] = "\u{1b}]0;title\u{7}\u{1b}[2J".into();
+    work.write("names.json", object.to_string().as_bytes());
+    for args in [&["inspect", "names.json"][..], &["inspect", "names.json", "--json"]] {
+        let text = work.ok(args);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?} steers the terminal");
+    }
+}
+
+/// The estimate is of the size of what the process holds, and no less but for the program and its libraries.
+#[test]
+fn the_need_of_an_inference_is_known_beforehand() {
+    let program = 64 << 20;
+    for scheme in SCHEMES {
+        let work = with_input(scheme);
+        let report: serde_json::Value =
+            serde_json::from_str(&work.ok(&[&INFERENCE[..], &["--json"]].concat())).expect("JSON");
+        let of = |name: &str| report[name].as_u64().expect("a number of bytes");
+        let (needed, held) = (of("needed_bytes"), of("peak_rss_bytes"));
+        assert!(needed + program >= held && needed <= 2 * held, "{scheme}: {needed} for {held}");
+    }
+}

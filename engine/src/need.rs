@@ -1,0 +1,54 @@
+//! How much memory an inference takes on the host, before it begins.
+
+use heman_core::ckks::files::ciphertexts as ckks;
+use heman_core::device::DEFAULT_BUFFER_BYTES;
+use heman_core::either::plan::Plan;
+use heman_core::tfhe::files::ciphertexts as tfhe;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::schedule::Schedule;
+
+use crate::devices::{Devices, Opened};
+
+impl Devices {
+    /// Bytes of the host's memory that keys, encrypted inputs and outputs and the evaluation of `inputs` inputs hold at
+    /// one time: an estimate from the sizes of what is loaded, without code, plan and allocator; none where another
+    /// device evaluates.
+    #[must_use]
+    pub fn needed_bytes(&self, plan: &Plan, inputs: usize) -> Option<u64> {
+        match &self.opened {
+            Opened::TfheCpu(_) | Opened::CkksCpu(_) => Some(host_bytes(plan, inputs)),
+            Opened::TfheCuda(_) => None,
+        }
+    }
+}
+
+fn host_bytes(plan: &Plan, inputs: usize) -> u64 {
+    let parts: Vec<u64> = match plan {
+        Plan::Tfhe(plan) => {
+            let (params, p) = (&plan.params, &plan.params.tfhe);
+            let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
+            let keyswitch = 4 * SeededEvaluationKey::keyswitch_body_words(p) as u64;
+            // With their masks, and the bootstrapping key's transform, for which both are held at one time.
+            let expanded = bootstrap.saturating_mul(p.glwe_dimension as u64 + 1);
+            let switching = keyswitch.saturating_mul(p.lwe_dimension as u64 + 1);
+            let schedule = Schedule::new(plan);
+            let rows = (schedule.slots + schedule.widest) * p.big_row_words() + schedule.widest * p.small_row_words();
+            let each = 4 * rows as u64;
+            let passes = each.max(each.saturating_mul(inputs as u64).min(DEFAULT_BUFFER_BYTES as u64));
+            let files = [tfhe::EncryptedInput::file_bytes, tfhe::EncryptedOutput::file_bytes];
+            let ciphertexts = files.into_iter().map(|bytes| bytes(params, u32::try_from(inputs).unwrap_or(u32::MAX)));
+            let keys = [bootstrap, keyswitch, expanded, expanded.max(switching)];
+            keys.into_iter().chain([passes]).chain(ciphertexts).collect()
+        }
+        Plan::Ckks(plan) => {
+            let params = &plan.params;
+            // A residue takes the bits of its prime in a file and a word in memory; masks are as large as bodies.
+            let words = params.keys.file_bytes(&params.ckks).saturating_mul(9) / 8;
+            let count = u32::try_from(inputs).unwrap_or(u32::MAX);
+            let ciphertexts =
+                [ckks::EncryptedInput::file_bytes(params, count), ckks::EncryptedOutput::file_bytes(params, count)];
+            [words, words.saturating_mul(2), params.prediction.memory_bytes].into_iter().chain(ciphertexts).collect()
+        }
+    };
+    parts.into_iter().fold(0, u64::saturating_add)
+}
