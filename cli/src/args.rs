@@ -99,8 +99,8 @@ pub struct Running {
     /// Threads of the CPU backend, at most one a core; by default all cores
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,
-    /// Memory that CKKS may use beside inputs and keys, like 6G; by default half of what there is, and what does not fit
-    /// is refused
+    /// Memory that CKKS may use beside inputs and keys, like 6G; by default half of what there is, and what does not
+    /// fit is refused
     #[arg(long)]
     pub memory: Option<MemorySize>,
 }

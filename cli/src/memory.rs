@@ -32,8 +32,8 @@ pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliE
         return Ok(());
     }
     Err(CliError::new(format!(
-        "these parameters ask for keys that take {} of memory, and {} are allowed; if you trust whoever made them, allow \
-         more with --memory",
+        "these parameters ask for keys that take {} of memory, and {} are allowed; if you trust whoever made them, \
+         allow more with --memory",
         report::bytes(needed),
         report::bytes(allowed)
     )))
@@ -55,8 +55,8 @@ fn fits(needed: u64, available: u64) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::new(format!(
-        "this inference takes about {} of memory, and {} are to be had; encrypt fewer inputs at a time, or name what it \
-         may take with --memory",
+        "this inference takes about {} of memory, and {} are to be had; encrypt fewer inputs at a time, or name what \
+         it may take with --memory",
         report::bytes(needed),
         report::bytes(available)
     )))

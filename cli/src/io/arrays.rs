@@ -1,5 +1,5 @@
-//! Arrays in files: one `.npy`, an archive of them (`.npz`, `.zip`), or a folder. Names and headers are read first, data
-//! when they are asked for, all in bounded memory.
+//! Arrays in files: one `.npy`, an archive of them (`.npz`, `.zip`), or a folder. Names and headers are read first,
+//! data when they are asked for, all in bounded memory.
 //!
 //! Order: names that carry numbers are in the order of these numbers ([`super::order`]); those of an archive without
 //! numbers stay as they are in the archive, those of a folder are in the order of their bytes.
