@@ -109,10 +109,8 @@ impl Lowering<'_> {
             return self.softmax(node, inputs.remove(0), op);
         }
         if node.op_is::<Scan>() {
-            return Err(Refusal::new(
-                "a recurrent network multiplies its encrypted state at every step of the sequence, which is too deep",
-                "use convolutions over time, or a dense network on the whole sequence",
-            ));
+            let is_recurrent = ["GRU", "LSTM", "RNN"].contains(&self.operator_name(node).as_str());
+            return Err(if is_recurrent { recurrent() } else { loops() });
         }
         Err(Refusal::new(
             "there is no homomorphic evaluation of this operator",
@@ -516,6 +514,17 @@ pub(super) fn after_client_op() -> Refusal {
         "it comes after Softmax or ArgMax, which only the client can compute after decryption",
         "end the model at Softmax, ArgMax or its logits",
     )
+}
+
+fn recurrent() -> Refusal {
+    Refusal::new(
+        "a recurrent network multiplies its encrypted state at every step of the sequence, which is too deep",
+        "use convolutions over time, or a dense network on the whole sequence",
+    )
+}
+
+fn loops() -> Refusal {
+    Refusal::new("a loop is not evaluated on encrypted data", "export the model with its loop unrolled, or without it")
 }
 
 fn quantised() -> Refusal {

@@ -423,6 +423,10 @@ fn refusals_name_the_operator_and_the_reason() {
     gather.node("GatherElements", &["x", &indices], &[("axis", Int(1))]);
     let text = refusal(&gather);
     assert!(text.contains("GatherElements") && text.contains("depends on encrypted values"), "{text}");
+    let mut eight = Onnx::new(&[1, 3]);
+    let w = eight.constant(&[3], 17, &[1, 2, 3]);
+    eight.node("Mul", &["x", &w], &[]);
+    assert!(refusal(&eight).contains("number format 17"));
     let mut mixed = Onnx::new(&[1, 3]);
     let w = mixed.floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
     mixed.node("MatMul", &["x", &w], &[]);
