@@ -41,6 +41,16 @@ impl Lowering<'_> {
         if let Value::ForClient(tensor, ops) = &inputs[0] {
             return self.for_client(node, tensor.clone(), ops.clone());
         }
+        for slot in 0..node.outputs.len() {
+            let shape = Self::output_shape(node, slot)?;
+            let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+            if count.is_none_or(|count| count > MAX_VALUES) {
+                return Err(Refusal::new(
+                    format!("its output of shape {shape:?} is too large"),
+                    format!("keep tensors below {MAX_VALUES} elements"),
+                ));
+            }
+        }
         if node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
         }

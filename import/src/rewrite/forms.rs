@@ -18,10 +18,9 @@ fn is_other_float(kind: i32) -> bool {
     [DataType::Float16, DataType::Double, DataType::Bfloat16].iter().any(|&other| kind == other as i32)
 }
 
-/// Whether the numbers of a format can be read: all but complex ones and those of 8 bits or less that are no integers.
+/// Whether the numbers of a format can be read: integers, booleans, texts and real numbers of 16 bits or more.
 fn is_known(kind: i32) -> bool {
-    use DataType::{Complex64, Complex128, Undefined};
-    DataType::try_from(kind).is_ok_and(|kind| !matches!(kind, Complex64 | Complex128 | Undefined))
+    kind == DataType::Bfloat16 as i32 || (DataType::Float as i32..=DataType::Uint64 as i32).contains(&kind)
 }
 
 /// Makes float16, bfloat16 and float64 constants, casts and declarations float32 ones.
