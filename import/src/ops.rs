@@ -51,6 +51,13 @@ impl Lowering<'_> {
                 ));
             }
         }
+        for (slot, input) in inputs.iter_mut().enumerate() {
+            if let Value::Symbolic(tensor) = input
+                && tensor.is_long()
+            {
+                *input = Value::Symbolic(self.materialised_input(node, slot, input.clone())?);
+            }
+        }
         if node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
         }
