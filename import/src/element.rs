@@ -6,6 +6,24 @@ use std::sync::Arc;
 use heman_core::model::function::{Binary, Function, Unary};
 use heman_core::model::network::{Row, Stage};
 
+/// Deepest nesting of a pending function that more operators are fused into.
+const MAX_FUNCTION_DEPTH: usize = 32;
+/// Most terms of such a function.
+const MAX_FUNCTION_TERMS: usize = 2048;
+
+/// Whether a function is no deeper than `depth` and has no more terms than are left.
+fn is_short(function: &Function, depth: usize, left: &mut usize) -> bool {
+    if depth == 0 || *left == 0 {
+        return false;
+    }
+    *left -= 1;
+    match function {
+        Function::X | Function::Constant(_) => true,
+        Function::Unary(_, a) => is_short(a, depth - 1, left),
+        Function::Binary(_, a, b) => is_short(a, depth - 1, left) && is_short(b, depth - 1, left),
+    }
+}
+
 /// A symbolic real number.
 #[derive(Clone, Debug)]
 pub enum Element {
@@ -167,6 +185,21 @@ impl SymbolicTensor {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.elements.iter().any(|element| matches!(element, Element::Pending(_)))
+    }
+
+    /// Whether a pending function is so long that the next operator should take its value instead.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        let mut last: Option<&Arc<Function>> = None;
+        self.elements.iter().any(|element| {
+            let Element::Pending(pending) = element else { return false };
+            if last.is_some_and(|last| Arc::ptr_eq(last, &pending.function)) {
+                return false;
+            }
+            last = Some(&pending.function);
+            let mut left = MAX_FUNCTION_TERMS;
+            !is_short(&pending.function, MAX_FUNCTION_DEPTH, &mut left)
+        })
     }
 
     /// Turns pending elements into the values of a new stage, whose first value will be `first`.

@@ -78,7 +78,7 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
     if !unknown.is_empty() {
         return Err(ImportError::Unsupported(unknown));
     }
-    let mut model = onnx.parse(&proto, None).map_err(|error| untyped(graph, &error))?.model;
+    let mut model = onnx.parse(&proto, None).map_err(|error| untyped(graph, &operators, &error))?.model;
     let sources = model.input_outlets().map_err(not_onnx)?.to_vec();
     if sources.is_empty() {
         return Err(ImportError::Interface("it has no input that is not an initializer".into()));
@@ -100,24 +100,27 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
         model = model.with_input_fact(at, fact).map_err(not_onnx)?;
     }
     let typed = model.into_typed().and_then(TypedModel::into_decluttered);
-    let model = typed.map_err(|error| untyped(graph, &error))?;
+    let model = typed.map_err(|error| untyped(graph, &operators, &error))?;
     Ok(Typed { model, interface: Interface { inputs, outputs }, operators })
 }
 
 /// Why a graph has no types and shapes: the first node that the graph library names.
-fn untyped(graph: &pb::GraphProto, error: &TractError) -> ImportError {
+fn untyped(graph: &pb::GraphProto, operators: &[(String, String)], error: &TractError) -> ImportError {
     let text = format!("{error:#}");
-    let named = |node: &&pb::NodeProto| text.contains(&format!("\"{}\"", node_name(node)));
-    match graph.node.iter().find(named) {
-        Some(node) => ImportError::Unsupported(vec![UnsupportedNode {
-            operator: node.op_type.clone(),
-            node: node_name(node),
-            reason: error.root_cause().to_string(),
-            suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters"
-                .into(),
-        }]),
-        None => ImportError::NotOnnx(text),
-    }
+    let named = |node: &&pb::NodeProto| {
+        let name = node_name(node);
+        text.contains(&format!("\"{name}\"")) || text.contains(&format!("node {name} ("))
+    };
+    let Some(node) = graph.node.iter().find(named) else { return ImportError::NotOnnx(text) };
+    let name = node_name(node);
+    let origin =
+        operators.iter().filter(|(from, _)| name.starts_with(from.as_str())).max_by_key(|(from, _)| from.len());
+    ImportError::Unsupported(vec![UnsupportedNode {
+        operator: origin.map_or_else(|| node.op_type.clone(), |(_, operator)| operator.clone()),
+        node: name,
+        reason: error.root_cause().to_string(),
+        suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters".into(),
+    }])
 }
 
 pub(crate) fn node_name(node: &pb::NodeProto) -> String {

@@ -37,6 +37,23 @@ pub(super) type Outputs = Result<Vec<Value>, Refusal>;
 
 impl Lowering<'_> {
     pub(super) fn dispatch(&mut self, node: &TypedNode, mut inputs: Vec<Value>) -> Outputs {
+        for slot in 0..node.outputs.len() {
+            let shape = Self::output_shape(node, slot)?;
+            let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+            if count.is_none_or(|count| count > MAX_VALUES) {
+                return Err(Refusal::new(
+                    format!("its output of shape {shape:?} is too large"),
+                    format!("keep tensors below {MAX_VALUES} elements"),
+                ));
+            }
+        }
+        for (slot, input) in inputs.iter_mut().enumerate() {
+            if let Value::Symbolic(tensor) = input
+                && tensor.is_long()
+            {
+                *input = Value::Symbolic(self.materialised_input(node, slot, input.clone())?);
+            }
+        }
         if node.op_is::<Cast>() {
             return self.cast(node, inputs.remove(0));
         }
@@ -108,10 +125,8 @@ impl Lowering<'_> {
             ));
         }
         if node.op_is::<Scan>() {
-            return Err(Refusal::new(
-                "a recurrent network multiplies its encrypted state at every step of the sequence, which is too deep",
-                "use convolutions over time, or a dense network on the whole sequence",
-            ));
+            let is_recurrent = ["GRU", "LSTM", "RNN"].contains(&self.operator_name(node).as_str());
+            return Err(if is_recurrent { recurrent() } else { loops() });
         }
         Err(Refusal::new(
             "there is no homomorphic evaluation of this operator",
@@ -478,6 +493,17 @@ pub(super) fn after_client_op() -> Refusal {
         "it comes after an operator that only the client can compute, and the client cannot compute this one",
         "end the model before it",
     )
+}
+
+fn recurrent() -> Refusal {
+    Refusal::new(
+        "a recurrent network multiplies its encrypted state at every step of the sequence, which is too deep",
+        "use convolutions over time, or a dense network on the whole sequence",
+    )
+}
+
+fn loops() -> Refusal {
+    Refusal::new("a loop is not evaluated on encrypted data", "export the model with its loop unrolled, or without it")
 }
 
 fn quantised() -> Refusal {

@@ -80,24 +80,22 @@ pub fn pool(
             for_each(&output.spatial, |position| {
                 seen.clear();
                 // ONNX counts padding, but not what ceil_mode adds past it.
-                let mut window = 1;
+                let mut window = 1_usize;
+                let mut places: Vec<Vec<usize>> = Vec::with_capacity(position.len());
                 for axis in 0..position.len() {
-                    let limit = input.spatial[axis] + padded[axis].pad_before + padded[axis].pad_after;
+                    let (before, step) = (padded[axis].pad_before, dilations[axis]);
+                    let limit = input.spatial[axis] + before + padded[axis].pad_after;
                     let start = position[axis] * strides[axis];
-                    let inside = (0..spec.kernel_shape[axis]).filter(|k| start + k * dilations[axis] < limit).count();
-                    window *= inside;
+                    let inside = limit.saturating_sub(start).div_ceil(step).min(spec.kernel_shape[axis]);
+                    window = window.saturating_mul(inside);
+                    let first = before.saturating_sub(start).div_ceil(step);
+                    let last = (input.spatial[axis] + before).saturating_sub(start).div_ceil(step).min(inside);
+                    places.push((first..last).map(|k| start + k * step - before).collect());
                 }
-                for_each(&spec.kernel_shape, |offset| {
-                    let at: Option<Vec<usize>> = (0..offset.len())
-                        .map(|axis| {
-                            (position[axis] * strides[axis] + offset[axis] * dilations[axis])
-                                .checked_sub(padded[axis].pad_before)
-                                .filter(|&x| x < input.spatial[axis])
-                        })
-                        .collect();
-                    if let Some(at) = at {
-                        seen.push(input.index(batch, channel, &at));
-                    }
+                let extents: Vec<usize> = places.iter().map(Vec::len).collect();
+                for_each(&extents, |offset| {
+                    let at: Vec<usize> = offset.iter().zip(&places).map(|(&k, places)| places[k]).collect();
+                    seen.push(input.index(batch, channel, &at));
                 });
                 visit(output.index(batch, channel, position), &seen, window);
             });

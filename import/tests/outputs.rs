@@ -174,7 +174,8 @@ fn several_heads_share_a_layer() {
 #[test]
 fn every_operator_of_the_client() {
     let two = |model: &mut Onnx| model.integers(&[2]);
-    let mut ends: Vec<(&str, Box<dyn Fn(&mut Onnx)>)> = Vec::new();
+    type End = Box<dyn Fn(&mut Onnx)>;
+    let mut ends: Vec<(&str, End)> = Vec::new();
     ends.push((
         "LogSoftmax, then a slice of it",
         Box::new(|model| {

@@ -406,6 +406,37 @@ fn damaged_models_are_errors_not_panics() {
 }
 
 #[test]
+fn long_chains_of_functions_are_cut() {
+    let mut model = Onnx::new(&[1, 2]);
+    model.node("Sin", &["x"], &[]);
+    (0..63).for_each(|_| drop(model.then("Sin", &[])));
+    let network = import(&model);
+    assert_eq!(network.stages.len(), 2);
+    let want = [0.5_f64, -2.0].map(|x| (0..64).fold(x, |x, _| x.sin()));
+    assert_close(&network.evaluate(&[0.5, -2.0]).1, &want);
+    let mut model = Onnx::new(&[1, 2]);
+    model.node("Sigmoid", &["x"], &[]);
+    for _ in 0..24 {
+        let last = model.last();
+        model.node("Mul", &[&last, &last], &[]);
+    }
+    let got = import(&model).evaluate(&[20.0, 0.0]).1;
+    assert_close(&got, &[(2.0_f64.powi(24) * (1.0 / (1.0 + (-20.0_f64).exp())).ln()).exp(), 0.0]);
+}
+
+#[test]
+fn windows_far_larger_than_the_image_are_seen_at_once() {
+    let mut model = Onnx::new(&[1, 1, 2, 2]);
+    let window = |length: i64| Ints(vec![length; 2]);
+    let pads = Ints(vec![(1 << 30) - 1; 4]);
+    model.node("MaxPool", &["x"], &[("kernel_shape", window(1 << 31)), ("pads", pads)]);
+    assert_close(&outputs(&model, &[1.0, 5.0, -2.0, 3.0]), &[5.0]);
+    let mut model = Onnx::new(&[1, 1, 2, 2]);
+    model.node("MaxPool", &["x"], &[("kernel_shape", window(5)), ("pads", Ints(vec![2; 4]))]);
+    assert_close(&outputs(&model, &[1.0, 5.0, -2.0, 3.0]), &[5.0; 4]);
+}
+
+#[test]
 fn weights_lie_in_files_beside_the_model() {
     let folder = std::env::temp_dir().join(format!("heman-import-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -433,6 +464,10 @@ fn refusals_name_the_operator_and_the_reason() {
     gather.node("GatherElements", &["x", &indices], &[("axis", Int(1))]);
     let text = refusal(&gather);
     assert!(text.contains("GatherElements") && text.contains("depends on encrypted values"), "{text}");
+    let mut eight = Onnx::new(&[1, 3]);
+    let w = eight.constant(&[3], 17, &[1, 2, 3]);
+    eight.node("Mul", &["x", &w], &[]);
+    assert!(refusal(&eight).contains("number format 17"));
     let mut mixed = Onnx::new(&[1, 3]);
     let w = mixed.floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
     mixed.node("MatMul", &["x", &w], &[]);

@@ -1,9 +1,9 @@
 //! Files in and out.
 
-pub mod labels;
 pub mod answers;
-pub mod inputs;
 pub mod arrays;
+pub mod inputs;
+pub mod labels;
 pub mod npy;
 pub mod order;
 pub mod output;

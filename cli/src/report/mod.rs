@@ -2,8 +2,8 @@
 
 pub mod choice;
 pub mod ckks;
-pub mod loss;
 pub mod client;
+pub mod loss;
 pub mod tfhe;
 
 use std::io::Write;

@@ -183,7 +183,8 @@ impl<'a> Judge<'a> {
 
     fn compare(&self, input: usize, got: &[f64]) -> Observation {
         let want = &self.calibration.outputs[input];
-        let squared_error = got.iter().zip(want).zip(&self.weights).map(|((g, w), weight)| weight * (g - w) * (g - w)).sum();
+        let squared_error =
+            got.iter().zip(want).zip(&self.weights).map(|((g, w), weight)| weight * (g - w) * (g - w)).sum();
         let (mut changes, mut total, mut rivals) = (0, 0, Vec::new());
         match &self.decision {
             None | Some(Decision::OfClient(_)) => {}
@@ -255,7 +256,11 @@ impl<'a> Judge<'a> {
         }
         let share = observations.iter().map(|observation| observation.changed).sum::<f64>() / runs;
         let rivals: Vec<Rival> = observations.iter().flat_map(|observation| observation.rivals.clone()).collect();
-        let told = if rivals.is_empty() { share + UNSEEN / seen.len().max(1) as f64 } else { expected_share(&rivals, seen.len()) };
+        let told = if rivals.is_empty() {
+            share + UNSEEN / seen.len().max(1) as f64
+        } else {
+            expected_share(&rivals, seen.len())
+        };
         let count = (share * seen.len() as f64).floor() as usize;
         let is_contradicted = at_least(count, told * seen.len() as f64) < CONTRADICTION;
         let expected = if is_contradicted { share } else { told };

@@ -18,12 +18,22 @@ fn is_other_float(kind: i32) -> bool {
     [DataType::Float16, DataType::Double, DataType::Bfloat16].iter().any(|&other| kind == other as i32)
 }
 
+/// Whether the numbers of a format can be read: integers, booleans, texts and real numbers of 16 bits or more.
+fn is_known(kind: i32) -> bool {
+    kind == DataType::Bfloat16 as i32 || (DataType::Float as i32..=DataType::Uint64 as i32).contains(&kind)
+}
+
 /// Makes float16, bfloat16 and float64 constants, casts and declarations float32 ones.
 ///
 /// # Errors
-/// [`ImportError::NotOnnx`] if a constant is damaged.
+/// [`ImportError::NotOnnx`] if a constant is damaged, [`ImportError::Weights`] if its format is not known.
 pub(super) fn make_float32(graph: &mut GraphProto) -> Result<(), ImportError> {
     for_each_tensor(graph, &mut |tensor| {
+        if !is_known(tensor.data_type) {
+            let (name, kind) = (&tensor.name, tensor.data_type);
+            let reason = format!("{name:?} is of the number format {kind}, which is not known; export it in float32");
+            return Err(ImportError::Weights(reason));
+        }
         if is_other_float(tensor.data_type) {
             *tensor = to_float32(tensor).map_err(|error| ImportError::NotOnnx(format!("{error:#}")))?;
         }

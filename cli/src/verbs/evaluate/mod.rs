@@ -42,7 +42,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     if let Some(at) = plain.iter().position(|y| y.iter().any(|value| !value.is_finite())) {
         return Err(CliError::file(&args.data, format!("the model's own output for input {at} is not finite")));
     }
-    let calibration = read_samples(&args.planning.calibration, &network.input.shape)?;
+    let calibration = read_inputs(&args.planning.calibration, &network.inputs)?;
     let calibrated = evaluate_plain(&network, &calibration);
     let task = task(&args.planning);
     let mut kind = kind_of(&OutputFacts::of(&network), &calibrated, task);
