@@ -67,7 +67,7 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let network = network();
     let input = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
     let samples: Vec<Vec<f32>> = (0..16).map(input).collect();
-    let polynomials = PolynomialNetwork::fit(&network, &samples, 4);
+    let polynomials = PolynomialNetwork::fit(&network, &samples, 4, 1.15);
     let params = ParameterSet::new(14, polynomials.levels(), 28, 1).expect("a secure set");
     let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
     let ring = CpuBackend::new(0).expect("threads").ring(&params, Occupancy::Many).expect("a secure set");

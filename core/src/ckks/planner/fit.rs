@@ -43,12 +43,12 @@ fn product(stage: &Stage, values: &mut [Vec<f64>]) -> PolynomialStage {
 }
 
 impl PolynomialNetwork {
-    /// Fits every stage behind the polynomials before it.
+    /// Fits every stage behind the polynomials before it, on `widening` times the range of its arguments.
     ///
     /// # Panics
     /// Without calibration inputs.
     #[must_use]
-    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize) -> Self {
+    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize, widening: f64) -> Self {
         let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
         for stage in &network.stages {
@@ -64,7 +64,7 @@ impl PolynomialNetwork {
             let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
             let channels: Vec<Channel<'_>> =
                 samples.into_iter().zip(&functions).map(|(samples, f)| Channel { samples, function: f }).collect();
-            let activations = Activation::fit(&channels, degree);
+            let activations = Activation::fit(&channels, degree, widening);
             for (values, pre) in values.iter_mut().zip(&pre) {
                 values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x, 1.0)));
             }

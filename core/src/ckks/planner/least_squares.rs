@@ -2,8 +2,9 @@
 
 use crate::ckks::plan::activation::{Activation, Form};
 
-/// How much wider than the calibrated range the fit reaches.
-const WIDENING: f64 = 1.3;
+/// How much wider than the calibrated range a fit reaches, in the order in which they are tried: what is narrow is close,
+/// what is wide stays bounded where new data go further.
+pub const WIDENINGS: [f64; 2] = [1.12, 1.3];
 /// Share of the weight on the uniform grid.
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.
@@ -23,14 +24,14 @@ pub struct Channel<'a> {
 
 impl Activation {
     /// Fits polynomials of at most `degree` (one of [`DEGREES`](crate::ckks::plan::activation::DEGREES)) to the
-    /// functions of a stage, each on the samples of its channel. All have the same form, so that channels can share a
+    /// functions of a stage, each on the samples of its channel and `widening` times their range. All have the same form, so that channels can share a
     /// ciphertext.
     ///
     /// # Panics
     /// If a channel has no samples.
     #[must_use]
-    pub fn fit(channels: &[Channel<'_>], degree: usize) -> Vec<Self> {
-        let ranges: Vec<(f64, f64)> = channels.iter().map(|channel| range(&channel.samples)).collect();
+    pub fn fit(channels: &[Channel<'_>], degree: usize, widening: f64) -> Vec<Self> {
+        let ranges: Vec<(f64, f64)> = channels.iter().map(|channel| range(&channel.samples, widening)).collect();
         let polynomial = |(at, channel): (usize, &Channel<'_>)| {
             least_squares(&channel.samples, degree, ranges[at], channel.function)
         };
@@ -52,12 +53,12 @@ impl Activation {
 }
 
 /// Middle and half width of the range that is fitted.
-fn range(samples: &[f64]) -> (f64, f64) {
+fn range(samples: &[f64], widening: f64) -> (f64, f64) {
     assert!(!samples.is_empty(), "a fit needs samples");
     let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
     let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let centre = f64::midpoint(low, high);
-    (centre, ((high - low) / 2.0 * WIDENING).max(1e-6 * centre.abs()).max(1e-9))
+    (centre, ((high - low) / 2.0 * widening).max(1e-6 * centre.abs()).max(1e-9))
 }
 
 /// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted
@@ -161,7 +162,7 @@ mod tests {
     fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
         let channels: Vec<Channel<'_>> =
             functions.iter().map(|f| Channel { samples: samples(), function: f }).collect();
-        Activation::fit(&channels, degree)
+        Activation::fit(&channels, degree, WIDENINGS[0])
     }
 
     #[test]
@@ -200,7 +201,9 @@ mod tests {
     fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
-        let fitted = Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4)[0];
+        let fitted =
+            Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4, WIDENINGS[0])
+                [0];
         let error = samples.iter().map(|&x| (fitted.evaluate(x, 1.0) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
         assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49, 1.0).abs() < 3.0));

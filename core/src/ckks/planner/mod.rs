@@ -21,6 +21,7 @@ use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::polynomials::limbs_of_stages;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::width::Width;
+use crate::ckks::planner::least_squares::WIDENINGS;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::ring::modulus::PRIME_BITS;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
@@ -122,17 +123,26 @@ fn fit(
 ) -> Result<Fitted, PlanError> {
     let mut best = f64::INFINITY;
     for degree in DEGREES {
-        let without = |fold: usize| {
-            let kept: Vec<Vec<f32>> = judge.kept(fold).into_iter().map(|input| calibration[input].clone()).collect();
-            PolynomialNetwork::fit(network, &kept, degree)
-        };
-        let held_out: Vec<PolynomialNetwork> = judge.fold_numbers().into_par_iter().map(without).collect();
-        let loss = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
+        // The same cost for each: the one that generalises best is taken.
+        let tried = WIDENINGS.map(|widening| {
+            let without = |fold: usize| {
+                let kept: Vec<Vec<f32>> =
+                    judge.kept(fold).into_iter().map(|input| calibration[input].clone()).collect();
+                PolynomialNetwork::fit(network, &kept, degree, widening)
+            };
+            let held_out: Vec<PolynomialNetwork> = judge.fold_numbers().into_par_iter().map(without).collect();
+            let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
+            (verdict.decisive, widening, held_out)
+        });
         progress.advance(1);
-        if loss.decisive <= max_loss {
-            return Ok(Fitted { polynomials: PolynomialNetwork::fit(network, calibration, degree), held_out });
+        let Some((decisive, widening, held_out)) = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            continue;
+        };
+        if decisive <= max_loss {
+            let polynomials = PolynomialNetwork::fit(network, calibration, degree, widening);
+            return Ok(Fitted { polynomials, held_out });
         }
-        best = best.min(loss.decisive);
+        best = best.min(decisive);
     }
     Err(PlanError::Polynomials { max_loss, best })
 }
