@@ -110,7 +110,7 @@ pub(crate) fn input_shapes(facts: &[(String, InferenceFact)], hints: &[Hint]) ->
         inputs.push(TensorInfo { name: name.clone(), shape });
     }
     let count = inputs.iter().try_fold(0_usize, |sum, input| sum.checked_add(input.len()));
-    if !count.is_some_and(|count| count <= MAX_INPUT_LEN) {
+    if count.is_none_or(|count| count > MAX_INPUT_LEN) {
         return Err(ImportError::Interface("its inputs together are too large".into()));
     }
     Ok(inputs)
