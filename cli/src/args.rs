@@ -134,8 +134,8 @@ pub struct Encrypt {
     /// Secret key
     #[arg(short, long)]
     pub key: PathBuf,
-    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder). For a model with several inputs an .npz or a folder
-    /// with an array of each name, or this option once an input, as NAME=FILE
+    /// One input or a batch (.npy, .npz, .zip of .npy, or a folder). For a model with several inputs an .npz or a
+    /// folder with an array of each name, or this option once an input, as NAME=FILE
     #[arg(short, long, required = true)]
     pub input: Vec<PathBuf>,
     /// Encrypted input
