@@ -6,6 +6,7 @@ mod element;
 mod error;
 mod expand;
 mod interface;
+mod leave;
 mod linear_map;
 mod lower;
 mod norm;

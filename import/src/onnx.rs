@@ -51,8 +51,8 @@ pub(crate) struct Typed {
     pub operators: Vec<(String, String)>,
 }
 
-/// Reads, types and simplifies a model; `folder` is where its weights in other files lie, `hints` are names and shapes of
-/// sample inputs, for axes that the file leaves free.
+/// Reads, types and simplifies a model; `folder` is where its weights in other files lie, `hints` are names and shapes
+/// of sample inputs, for axes that the file leaves free.
 pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
     let mut onnx = tract_onnx::onnx();

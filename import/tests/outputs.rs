@@ -9,6 +9,9 @@ use heman_import::{PlainModel, import_bytes};
 use onnx::Attr::{Float, Int, Ints, Text, Texts};
 use onnx::Onnx;
 
+/// Adds the last nodes of a model.
+type End = Box<dyn Fn(&mut Onnx)>;
+
 fn samples(network: &Network) -> impl Iterator<Item = Vec<f32>> {
     let length = network.input.len();
     (1..6).map(move |seed| (0..length).map(|i| ((i * 37 + seed * 101) % 97) as f32 / 48.5 - 1.013).collect())
@@ -174,7 +177,6 @@ fn several_heads_share_a_layer() {
 #[test]
 fn every_operator_of_the_client() {
     let two = |model: &mut Onnx| model.integers(&[2]);
-    type End = Box<dyn Fn(&mut Onnx)>;
     let mut ends: Vec<(&str, End)> = Vec::new();
     ends.push((
         "LogSoftmax, then a slice of it",

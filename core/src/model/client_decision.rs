@@ -61,8 +61,8 @@ impl ClientOps {
         (!found.is_empty()).then_some(found)
     }
 
-    /// The axis of the decrypted tensor along which the largest entry is the decision: Softmax, LogSoftmax or ArgMax over
-    /// this axis read the decrypted tensor itself, and nothing else chooses among its entries.
+    /// The axis of the decrypted tensor along which the largest entry is the decision: Softmax, LogSoftmax or ArgMax
+    /// over this axis read the decrypted tensor itself, and nothing else chooses among its entries.
     #[must_use]
     pub fn class_axis(&self) -> Option<usize> {
         let mut axes = self.steps.iter().filter(|step| step.reads.contains(&0)).filter_map(|step| match &step.op {
