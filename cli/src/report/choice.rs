@@ -12,16 +12,14 @@ pub fn text(choice: Option<&Choice>) -> String {
         Some(Choice::OnlyTfhe(error)) => format!("scheme TFHE: {error}\n"),
         Some(Choice::OnlyCkks(error)) => format!("scheme CKKS: TFHE has {error}\n"),
         Some(Choice::Compared { tfhe, ckks, batch }) => {
-            let (fast, slow, name) = if ckks.thread_seconds < tfhe.thread_seconds {
-                (ckks.thread_seconds, tfhe.thread_seconds, "CKKS")
-            } else {
-                (tfhe.thread_seconds, ckks.thread_seconds, "TFHE")
-            };
+            let (own_tfhe, own_ckks) = (tfhe.waited_seconds(), ckks.waited_seconds());
+            let (fast, slow, name) =
+                if own_ckks < own_tfhe { (own_ckks, own_tfhe, "CKKS") } else { (own_tfhe, own_ckks, "TFHE") };
             format!(
-                "{:6} {:>20} {:>26} {:>16} {:>16} {:>16}\n{}{}{name} is predicted to be {:.1} times faster at this \
-                 accuracy; --scheme takes the other\n",
+                "{:6} {:>20} {:>26} {:>16} {:>16} {:>16}\n{}{}{name} is predicted to answer {:.1} times sooner at \
+                 this accuracy, its keys included; --scheme takes the other\n",
                 "scheme",
-                "changed decisions",
+                "expected loss",
                 format!("thread-s for {batch} input(s)"),
                 "evaluation key",
                 "encrypted input",
@@ -56,6 +54,7 @@ fn row(name: &str, estimate: &Estimate) -> String {
 fn estimate(estimate: &Estimate) -> Value {
     let mut object = json!({
         "predicted_thread_seconds": estimate.thread_seconds,
+        "waited_seconds": estimate.waited_seconds(),
         "evaluation_key_bytes": estimate.evaluation_key_bytes,
         "encrypted_input_bytes": estimate.input_bytes,
         "encrypted_output_bytes": estimate.output_bytes,

@@ -1,4 +1,5 @@
-//! The choice between the schemes: both plan, and the one with the least predicted time for the batch is taken.
+//! The choice between the schemes: both plan, and the one that is predicted to answer the batch first is taken. What
+//! users wait for is not the evaluation alone: keys are made, carried and loaded before it.
 
 use crate::ckks;
 use crate::either::plan::Plan;
@@ -61,7 +62,16 @@ pub struct Estimate {
     pub output_bytes: u64,
 }
 
+/// Bytes of an evaluation key that are made, carried and loaded in a second, by either scheme.
+const KEY_BYTES_PER_SECOND: f64 = 25e6;
+
 impl Estimate {
+    /// Thread-seconds that a user waits for the first batch, its keys included.
+    #[must_use]
+    pub fn waited_seconds(&self) -> f64 {
+        self.thread_seconds + self.evaluation_key_bytes as f64 / KEY_BYTES_PER_SECOND
+    }
+
     fn of_tfhe(plan: &tfhe::plan::Plan, batch: usize) -> Self {
         let promised = &plan.params.prediction;
         let batch = batch as u64;
@@ -116,7 +126,7 @@ fn of_ckks(plan: ckks::plan::Plan, choice: Option<Choice>) -> Derived {
     Derived { plan: Plan::Ckks(Box::new(plan)), weight_bits: None, choice }
 }
 
-/// The faster of both for the batch, or the one that there is.
+/// The one that answers the batch first, its keys included, or the one that there is.
 fn choose(
     ckks: Result<ckks::plan::Plan, PlanError>,
     tfhe: Result<Planned, PlanError>,
@@ -130,7 +140,7 @@ fn choose(
     };
     let batch = batch.min(ckks.params.inputs_per_run());
     let (own_tfhe, own_ckks) = (Estimate::of_tfhe(&tfhe.plan, batch), Estimate::of_ckks(&ckks, batch));
-    let takes_ckks = own_ckks.thread_seconds < own_tfhe.thread_seconds;
+    let takes_ckks = own_ckks.waited_seconds() < own_tfhe.waited_seconds();
     let choice = Some(Choice::Compared { tfhe: own_tfhe, ckks: own_ckks, batch });
     Ok(if takes_ckks { of_ckks(ckks, choice) } else { of_tfhe(tfhe, choice) })
 }

@@ -12,7 +12,7 @@ const TAIL_SHARE: f64 = 0.1;
 const GROUP: usize = 30;
 /// Errors are taken to be larger by this over the square root of the number of decisions: who picks the first of several
 /// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are.
-const CAUTION: f64 = 10.0;
+const CAUTION: f64 = 2.0;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,21 @@ pub(crate) fn expected_share(rivals: &[Rival], inputs: usize) -> f64 {
             changes += if left < 0.0 { 1.0 - beyond } else { beyond };
         }
     }
-    changes / rivals.len().max(1) as f64
+    (changes / rivals.len().max(1) as f64).max(share_near_zero(&rivals)).min(1.0)
+}
+
+/// The share that changes if new inputs come as close to a change as the density of small margins says.
+///
+/// New inputs have margins below the smallest that was seen. Near zero margins have about the density that the smallest
+/// of them have, the square root of their number: with m the largest of those k of n, an error e changes the share
+/// `k / n * e / m` of decisions, half of them with the sign that matters.
+fn share_near_zero(sorted: &[Rival]) -> f64 {
+    let count = sorted.len();
+    let near = (count as f64).sqrt().ceil() as usize;
+    let Some(last) = sorted.get(near.saturating_sub(1)) else { return 0.0 };
+    let alike = &sorted[..near.max(GROUP).min(count)];
+    let error = alike.iter().map(|rival| rival.error.abs()).sum::<f64>() / alike.len() as f64;
+    if error == 0.0 { 0.0 } else { 0.5 * near as f64 / count as f64 * error / last.margin.max(f64::MIN_POSITIVE) }
 }
 
 /// The distribution of errors' sizes.
@@ -93,11 +107,15 @@ mod tests {
         }
         let mean = estimates.iter().sum::<f64>() / estimates.len() as f64;
         let share = |scale: f64| (scale / 8.0).atan() / std::f64::consts::PI;
-        assert!(share(1.0) < mean && mean < share(1.7), "{mean}, {} without caution", share(1.0));
-        // Far from any change the share is small, and not zero.
-        let far: Vec<Rival> = (0..50).map(|_| Rival { margin: 60.0, error: random.next() }).collect();
-        let share = expected_share(&far, 50);
-        assert!(share > 0.0 && share < 1e-4, "{share}");
+        assert!(share(1.0) < mean && mean < share(1.5), "{mean}, {} without caution", share(1.0));
+    }
+
+    #[test]
+    fn margins_below_the_smallest_one_are_reckoned_with() {
+        // Uniform margins from 0.5 to 100 where there are some below: errors of 0.01 change 0.5 * 0.01 / 100 of them.
+        let rival = |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at % 2 == 0 { 0.01 } else { -0.01 } };
+        let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100);
+        assert!((share / 5e-5 - 1.2).abs() < 0.2, "{share}");
     }
 
     #[test]
