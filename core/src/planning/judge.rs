@@ -129,7 +129,7 @@ impl<'a> Judge<'a> {
                 Some(Decision::Side(vec![Some(threshold); network.output.len()]))
             }
             _ if task == Task::Regress || decided.is_none() => None,
-            _ if thresholds().iter().any(Option::is_some) => Some(Decision::Side(thresholds())),
+            _ if decides_by_sides(ops, shape, &calibration.outputs) => Some(Decision::Side(thresholds())),
             _ => Some(Decision::OfClient(ops)),
         };
         let weights = Spread::of(&calibration.outputs).weights(&kind);
@@ -249,6 +249,8 @@ impl<'a> Judge<'a> {
             // Few inputs tell little of the variance either.
             let few = held_out as f64 / (held_out as f64 - 1.0);
             let upper = (mean + NORMAL_95 * few * (variance / held_out as f64).sqrt()).sqrt();
+            // The deviation that errors are compared with is estimated from as many.
+            let upper = upper * (1.0 + NORMAL_95 / (2.0 * held_out as f64).sqrt());
             let upper_95 = (held_out > 1).then_some(upper);
             let loss = Loss { disagreement: None, relative_error, expected: relative_error, upper_95, doubt };
             let decisive = if self.is_confident { upper_95.unwrap_or(f64::MAX) } else { relative_error };
@@ -289,6 +291,21 @@ impl<'a> Judge<'a> {
         let first = answer(&outputs[0]);
         outputs.iter().all(|output| answer(output) == first).then_some(Doubt::OneAnswer)
     }
+}
+
+/// Whether what the client's operators decide is nothing but the side of a threshold on which each value lies.
+fn decides_by_sides(ops: &ClientOps, shape: &[usize], outputs: &[Vec<f64>]) -> bool {
+    let thresholds = ops.thresholds(shape);
+    let sides = |output: &Vec<f64>| -> Option<Vec<usize>> {
+        output.iter().zip(&thresholds).map(|(&y, threshold)| threshold.map(|t| usize::from(y > t))).collect()
+    };
+    // Labels may name the upper side first.
+    let same = |output: &Vec<f64>| {
+        let (Some(sides), Some(decided)) = (sides(output), ops.decision(shape, output)) else { return false };
+        let flipped: Vec<usize> = sides.iter().map(|side| 1 - side).collect();
+        decided == sides || decided == flipped
+    };
+    outputs.iter().all(same)
 }
 
 /// Probability that a Poisson variable of that mean is at least `count`.

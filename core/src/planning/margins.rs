@@ -10,9 +10,10 @@
 const TAIL_SHARE: f64 = 0.1;
 /// Decisions of similar margins that are compared.
 const GROUP: usize = 30;
-/// Errors are taken to be larger by this over the square root of the number of decisions: who picks the first of several
-/// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are.
-const CAUTION: f64 = 2.0;
+/// Errors are taken to be larger by this over the square root of the number of inputs. Who picks the first of several
+/// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are; and
+/// calibration inputs are often those that the model was trained on, which it answers with wider margins than new ones.
+const CAUTION: f64 = 12.0;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +108,7 @@ mod tests {
         }
         let mean = estimates.iter().sum::<f64>() / estimates.len() as f64;
         let share = |scale: f64| (scale / 8.0).atan() / std::f64::consts::PI;
-        assert!(share(1.0) < mean && mean < share(1.5), "{mean}, {} without caution", share(1.0));
+        assert!(share(1.0) < mean && mean < share(2.0), "{mean}, {} without caution", share(1.0));
     }
 
     #[test]
@@ -115,7 +116,7 @@ mod tests {
         // Uniform margins from 0.5 to 100 where there are some below: errors of 0.01 change 0.5 * 0.01 / 100 of them.
         let rival = |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at % 2 == 0 { 0.01 } else { -0.01 } };
         let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100);
-        assert!((share / 5e-5 - 1.2).abs() < 0.2, "{share}");
+        assert!((share / 5e-5 - 2.6).abs() < 0.4, "{share}");
     }
 
     #[test]

@@ -29,8 +29,9 @@ use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces};
 
-/// Widths of weights that are tried, in bits.
-const WEIGHT_BITS: [u32; 3] = [8, 12, 16];
+/// Widths of weights that are tried, in bits, each with a factor that ranges are widened by: where the most precise
+/// parameters are not enough, what is left is that new data leave the ranges.
+const ATTEMPTS: [(u32, f64); 5] = [(8, 1.0), (12, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
 
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
@@ -147,15 +148,15 @@ impl Search<'_> {
         let candidates = frontier(&self.options.cost, row_word_seconds, score);
         let mut trials = Vec::new();
         let mut best_loss = f64::INFINITY;
-        self.progress.start("searching parameters", WEIGHT_BITS.len() as u64 * 8);
-        for weight_bits in WEIGHT_BITS {
+        self.progress.start("searching parameters", ATTEMPTS.len() as u64 * 8);
+        for (weight_bits, wider) in ATTEMPTS {
             let most_precise = candidates.len() - 1;
             let mut chosen = None;
             // Loss falls along the frontier up to the simulation's own noise: bisect for the cheapest set that passes.
             let (mut low, mut high) = (0, most_precise + 1);
             while low < high {
                 let middle = (low + high) / 2;
-                let loss = self.attempt(&candidates[middle], weight_bits);
+                let loss = self.attempt(&candidates[middle], &self.settings(weight_bits, wider));
                 trials.push((candidates[middle], loss.decisive));
                 best_loss = best_loss.min(loss.decisive);
                 self.progress.advance(1);
@@ -168,7 +169,7 @@ impl Search<'_> {
             }
             if let Some(loss) = chosen {
                 self.progress.finish();
-                let quantised = self.subject.quantise(&candidates[high].params, &self.settings(weight_bits));
+                let quantised = self.subject.quantise(&candidates[high].params, &self.settings(weight_bits, wider));
                 return Ok(Planned { plan: self.finish(quantised, &loss.loss), weight_bits, trials });
             }
         }
@@ -195,7 +196,7 @@ impl Search<'_> {
             pbs_noise_bound_log2: 17,
             input_noise_bound_log2: 4,
         };
-        let plan = self.subject.quantise(&reference, &self.settings(WEIGHT_BITS[0])).plan;
+        let plan = self.subject.quantise(&reference, &self.settings(ATTEMPTS[0].0, ATTEMPTS[0].1)).plan;
         let bootstrap = noise::bootstrap_variance(&reference);
         let inputs = plan.params.input.tensor.len();
         let maps = plan.stages.iter().skip(1).map(|stage| &stage.affine).chain(std::iter::once(&plan.output));
@@ -218,15 +219,15 @@ impl Search<'_> {
         2.0 * mean * bootstrap.sqrt()
     }
 
-    fn settings(&self, weight_bits: u32) -> Settings {
+    fn settings(&self, weight_bits: u32, wider: f64) -> Settings {
         let Margins { tail_probability, widening, .. } = self.margins;
-        Settings { weight_bits, tail_probability, widening }
+        Settings { weight_bits, tail_probability, widening: wider * widening }
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
-    fn attempt(&self, candidate: &Candidate, weight_bits: u32) -> Verdict {
+    fn attempt(&self, candidate: &Candidate, settings: &Settings) -> Verdict {
         let observe = |(fold, subject): (usize, &Subject<'_>)| {
-            self.judge.measure(fold, &subject.quantise(&candidate.params, &self.settings(weight_bits)).plan)
+            self.judge.measure(fold, &subject.quantise(&candidate.params, settings).plan)
         };
         self.judge.conclude(&self.held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
     }

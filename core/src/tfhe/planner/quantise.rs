@@ -102,9 +102,9 @@ pub(crate) struct Encoding<'a> {
 }
 
 impl Scale {
-    fn folded(range: &ChannelRange) -> Self {
-        let bound =
-            range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL)).max(f64::MIN_POSITIVE.sqrt());
+    fn folded(range: &ChannelRange, widening: f64) -> Self {
+        let bound = range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL));
+        let bound = (widening * bound).max(f64::MIN_POSITIVE.sqrt());
         let leave = range.upper.probability(bound) + range.lower.probability(bound);
         Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
@@ -166,7 +166,7 @@ impl Subject<'_> {
             .map(|(channels, &folded)| {
                 let scale = |range| {
                     if folded {
-                        Scale::folded(range)
+                        Scale::folded(range, settings.widening)
                     } else {
                         Scale::half_turn(range, guard, settings.tail_probability, settings.widening)
                     }
