@@ -13,7 +13,7 @@ const GROUP: usize = 30;
 /// Errors are taken to be larger by this over the square root of the number of inputs. Who picks the first of several
 /// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are; and
 /// calibration inputs are often those that the model was trained on, which it answers with wider margins than new ones.
-const CAUTION: f64 = 12.0;
+const CAUTION: f64 = 14.0;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]

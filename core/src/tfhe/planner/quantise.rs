@@ -30,7 +30,7 @@ use crate::tfhe::params::set::bits;
 use crate::tfhe::plan::table::Table;
 use crate::tfhe::plan::{Plan, PlanStage};
 use crate::tfhe::planner::factor::{QuantisedRow, factor};
-use crate::tfhe::planner::statistics::{ChannelRange, Statistics};
+use crate::tfhe::planner::statistics::{ChannelRange, Statistics, least_half};
 use crate::tfhe::torus::to_word;
 
 /// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be
@@ -40,6 +40,8 @@ const FOLDED_TAIL: f64 = 1e-4;
 const GUARD_SIGMAS: f64 = 6.0;
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
+/// Outputs whose ranges exceed their mean by no more than this are values of one quantity.
+const MOST_RANGE_RATIO: f64 = 4.0;
 /// Least range of an output, as a share of the outputs' mean range.
 const LEAST_SHARE: f64 = 0.25;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
@@ -102,15 +104,15 @@ pub(crate) struct Encoding<'a> {
 }
 
 impl Scale {
-    fn folded(range: &ChannelRange, widening: f64) -> Self {
+    fn folded(range: &ChannelRange, widening: f64, least: f64) -> Self {
         let bound = range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL));
-        let bound = (widening * bound).max(f64::MIN_POSITIVE.sqrt());
+        let bound = (widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
         let leave = range.upper.probability(bound) + range.lower.probability(bound);
         Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
 
-    fn half_turn(range: &ChannelRange, guard: f64, tail: f64, widening: f64) -> Self {
-        let (low, high) = range.widened(tail, widening);
+    fn half_turn(range: &ChannelRange, guard: f64, settings: &Settings, least: f64) -> Self {
+        let (low, high) = range.widened(settings.tail_probability, settings.widening, least);
         let span = (high - low).max(1e-9 * high.abs().max(low.abs())).max(1e-30);
         let turns = (0.5 - 2.0 * guard) / span;
         let leave = range.upper.probability(high) + range.lower.probability(-low);
@@ -164,11 +166,12 @@ impl Subject<'_> {
             .iter()
             .zip(self.folded)
             .map(|(channels, &folded)| {
+                let least = least_half(channels, self.calibration.inputs.len());
                 let scale = |range| {
                     if folded {
-                        Scale::folded(range, settings.widening)
+                        Scale::folded(range, settings.widening, least)
                     } else {
-                        Scale::half_turn(range, guard, settings.tail_probability, settings.widening)
+                        Scale::half_turn(range, guard, settings, least)
                     }
                 };
                 channels.iter().map(scale).collect()
@@ -226,16 +229,24 @@ impl Subject<'_> {
         plan
     }
 
-    /// Scales of the outputs. An output that hardly varied may do so on new data: it gets a range like the others', and
-    /// one like the largest value where there are few inputs.
+    /// Scales of the outputs.
+    ///
+    /// Outputs of like ranges are values of one quantity, as logits are, and share their range: what one of them has
+    /// reached, another may. An output that hardly varied gets a range like the others', and one like the largest value
+    /// where there are few inputs.
     fn output_scales(&self) -> Vec<Scale> {
         let ranges = &self.calibration.output_range;
         let count = ranges.len().max(1) as f64;
-        let mean_half = ranges.iter().map(|(low, high)| 0.5 * (high - low)).sum::<f64>() / count;
-        let largest = ranges.iter().fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
+        let half = |&(low, high): &(f64, f64)| 0.5 * (high - low);
+        let mean_half = ranges.iter().map(half).sum::<f64>() / count;
+        let is_one_quantity = ranges.iter().map(half).fold(0.0, f64::max) <= MOST_RANGE_RATIO * mean_half;
+        let (low, high) =
+            ranges.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |all, own| (all.0.min(own.0), all.1.max(own.1)));
+        let largest = low.abs().max(high.abs());
         let least = (LEAST_SHARE * mean_half).max(largest / self.calibration.inputs.len().max(1) as f64);
         let least = if least > 0.0 { least } else { 1.0 };
-        ranges.iter().map(|&range| Scale::output(range, least)).collect()
+        let scale = |&range: &(f64, f64)| Scale::output(if is_one_quantity { (low, high) } else { range }, least);
+        ranges.iter().map(scale).collect()
     }
 
     fn group_of_value(&self) -> Vec<u32> {

@@ -127,6 +127,21 @@ impl Statistics {
     }
 }
 
+/// Share of the mean range of a stage's channels that each gets at the least.
+const LEAST_SHARE: f64 = 0.25;
+
+/// Half of the range that a channel of a stage gets at the least, so many inputs given.
+///
+/// A unit that hardly varied on the calibration data may do so on new data: it gets a range like the others', and one
+/// like the largest value where there are few inputs.
+#[must_use]
+pub fn least_half(channels: &[ChannelRange], inputs: usize) -> f64 {
+    let count = channels.len().max(1) as f64;
+    let mean_half = channels.iter().map(|range| 0.5 * (range.high - range.low)).sum::<f64>() / count;
+    let largest = channels.iter().fold(0.0_f64, |most, range| most.max(range.low.abs()).max(range.high.abs()));
+    (LEAST_SHARE * mean_half).max(largest / inputs.max(1) as f64)
+}
+
 /// One input's way through the network.
 struct Trace {
     values: Vec<f32>,
@@ -187,12 +202,13 @@ impl Tail {
 }
 
 impl ChannelRange {
-    /// What is exceeded on each side with that probability by the tails, and a factor wider.
+    /// What is exceeded on each side with that probability by the tails, and a factor wider, at least so much on both
+    /// sides of the middle.
     #[must_use]
-    pub fn widened(&self, tail: f64, widening: f64) -> (f64, f64) {
+    pub fn widened(&self, tail: f64, widening: f64, least_half: f64) -> (f64, f64) {
         let (low, high) = (-self.lower.quantile(tail), self.upper.quantile(tail));
-        let more = 0.5 * (widening - 1.0) * (high - low);
-        (low - more, high + more)
+        let (middle, half) = (f64::midpoint(low, high), (0.5 * widening * (high - low)).max(least_half));
+        (middle - half, middle + half)
     }
 
     fn of(mut samples: Vec<f32>) -> Self {
