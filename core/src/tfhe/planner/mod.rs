@@ -27,7 +27,7 @@ use crate::tfhe::planner::fold::fold_kinks;
 use crate::tfhe::planner::products::products_as_squares;
 use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
-use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces};
+use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_half};
 
 /// Widths of weights that are tried, in bits, each with a factor that ranges are widened by: where the most precise
 /// parameters are not enough, what is left is that new data leave the ranges.
@@ -106,9 +106,11 @@ impl Margins {
         for widening in WIDENINGS {
             let (mut outside, mut total) = (0, 0);
             for ((_, statistics), kept) in folds.iter().zip(kept) {
-                let range = |range: &ChannelRange| range.widened(tail_probability, widening);
-                let ranges: Vec<Vec<(f64, f64)>> =
-                    statistics.channels.iter().map(|channels| channels.iter().map(range).collect()).collect();
+                let of_stage = |channels: &Vec<ChannelRange>| {
+                    let least = least_half(channels, kept.len());
+                    channels.iter().map(|range| range.widened(tail_probability, widening, least)).collect()
+                };
+                let ranges: Vec<Vec<(f64, f64)>> = statistics.channels.iter().map(of_stage).collect();
                 let held_out = traces.others(kept);
                 let (more_outside, more) = traces.outside(network, &held_out, &ranges);
                 (outside, total) = (outside + more_outside, total + more);
