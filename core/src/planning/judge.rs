@@ -101,6 +101,8 @@ pub(crate) struct Judge<'a> {
     is_constant: bool,
     shape: &'a [usize],
     is_confident: bool,
+    /// See [`expected_share`].
+    caution: f64,
 }
 
 /// What one run gave.
@@ -118,6 +120,7 @@ impl<'a> Judge<'a> {
         folds: &'a Folds,
         task: Task,
         is_confident: bool,
+        caution: f64,
     ) -> Self {
         let (shape, ops) = (&network.output.shape, &network.client_ops);
         let kind = kind_of(&OutputFacts::of(network), &calibration.outputs, task);
@@ -136,7 +139,7 @@ impl<'a> Judge<'a> {
         // Of an output that is always zero errors are absolute.
         let weights = weights.unwrap_or_else(|| vec![1.0 / network.output.len() as f64; network.output.len()]);
         let is_constant = kind == OutputKind::Constant;
-        Self { calibration, folds, decision, weights, is_constant, shape, is_confident }
+        Self { calibration, folds, decision, weights, is_constant, shape, is_confident, caution }
     }
 
     /// Whether decisions are judged, not errors.
@@ -261,7 +264,7 @@ impl<'a> Judge<'a> {
         let told = if rivals.is_empty() {
             share + UNSEEN / seen.len().max(1) as f64
         } else {
-            expected_share(&rivals, seen.len())
+            expected_share(&rivals, seen.len(), self.caution)
         };
         let count = (share * seen.len() as f64).floor() as usize;
         let is_contradicted = at_least(count, told * seen.len() as f64) < CONTRADICTION;
@@ -317,4 +320,87 @@ fn at_least(count: usize, mean: f64) -> f64 {
         term *= mean / (at + 1) as f64;
     }
     (1.0 - below).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::network::{Row, Tap, TensorInfo};
+    use crate::planning::random::Gaussian;
+
+    /// The inputs' own values as the outputs.
+    fn identity(values: usize) -> Network {
+        let tensor = |name: &str| TensorInfo { name: name.into(), shape: vec![1, values] };
+        let row = |source: usize| Row { bias: 0.0, taps: [Tap { source: source as u32, weight: 1.0 }].into() };
+        Network {
+            inputs: vec![tensor("x")],
+            input: tensor("x"),
+            stages: Vec::new(),
+            output: tensor("y"),
+            output_rows: (0..values).map(row).collect(),
+            output_operator: "Gemm".into(),
+            client_ops: ClientOps::default(),
+        }
+    }
+
+    /// The verdict on outputs that are off by Gaussian errors of that deviation.
+    fn judged(inputs: &[Vec<f32>], task: Task, deviation: f64, is_confident: bool) -> Verdict {
+        let network = identity(inputs[0].len());
+        let calibration = Calibration::collect(&network, inputs);
+        let folds = Folds::new(&calibration.inputs);
+        let judge = Judge::new(&network, &calibration, &folds, task, is_confident, 2.0);
+        let run = |input: &[f32], seed: u64| {
+            let mut noise = Gaussian::new(seed);
+            input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
+        };
+        let observe = |fold| judge.observe(fold, 1, 1, run);
+        judge.conclude(&judge.fold_numbers().flat_map(observe).collect::<Vec<_>>())
+    }
+
+    fn gaussian(count: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {
+        let mut random = Gaussian::new(seed);
+        (0..count).map(|_| (0..values).map(|_| random.next() as f32).collect()).collect()
+    }
+
+    #[test]
+    fn the_expected_share_is_that_of_new_inputs_and_its_bound_is_above() {
+        // Two Gaussian logits with errors of a hundredth: the answer changes with probability atan(0.01) / pi.
+        let truth = (0.01_f64).atan() / std::f64::consts::PI;
+        let verdict = judged(&gaussian(400, 2, 1), Task::Classify, 0.01, false);
+        let Loss { expected, upper_95, doubt, .. } = verdict.loss;
+        assert!(expected > truth && expected < 3.0 * truth, "{expected} for {truth}");
+        assert!(upper_95.is_some_and(|upper| upper > 0.007 && upper < 0.02), "{upper_95:?}: 3 over 400 at the least");
+        assert_eq!((doubt, verdict.decisive), (None, expected));
+        let confident = judged(&gaussian(400, 2, 1), Task::Classify, 0.01, true);
+        assert_eq!(Some(confident.decisive), upper_95);
+    }
+
+    #[test]
+    fn what_inputs_cannot_tell_is_said() {
+        let one = judged(&gaussian(1, 2, 1), Task::Classify, 0.01, false).loss;
+        assert_eq!((one.doubt, one.expected, one.upper_95), (Some(Doubt::OneInput), 0.5, Some(1.0)));
+        let same: Vec<Vec<f32>> = gaussian(50, 2, 2).into_iter().map(|x| vec![x[0], x[0] + 5.0]).collect();
+        let same = judged(&same, Task::Classify, 0.01, false);
+        assert_eq!((same.loss.doubt, same.loss.upper_95), (Some(Doubt::OneAnswer), Some(1.0)));
+        assert!(same.decisive < 0.005, "the inputs that there are keep to the budget: {}", same.decisive);
+    }
+
+    #[test]
+    fn errors_of_a_constant_output_are_absolute() {
+        let zeros = (0..30).map(|at| vec![0.0 * at as f32]).collect::<Vec<_>>();
+        let loss = judged(&zeros, Task::Regress, 0.25, false).loss;
+        // Copies of one input.
+        assert_eq!((loss.doubt, loss.upper_95), (Some(Doubt::OneInput), None));
+        assert!(loss.expected < 1.0 && loss.expected > 0.05, "{}", loss.expected);
+    }
+
+    #[test]
+    fn targets_are_judged_by_errors_over_their_deviations() {
+        let inputs: Vec<Vec<f32>> = gaussian(300, 2, 3).into_iter().map(|x| vec![x[0], 100.0 * x[1]]).collect();
+        let Loss { expected, upper_95, disagreement, .. } = judged(&inputs, Task::Regress, 0.1, false).loss;
+        // Of the first target a tenth, of the second a thousandth of the deviation.
+        let truth = ((0.01 + 1e-6) / 2.0_f64).sqrt();
+        assert!((expected / truth - 1.0).abs() < 0.15 && disagreement.is_none(), "{expected} for {truth}");
+        assert!(upper_95.is_some_and(|upper| upper > expected && upper < 1.4 * expected), "{upper_95:?}");
+    }
 }

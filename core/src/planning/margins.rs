@@ -10,10 +10,6 @@
 const TAIL_SHARE: f64 = 0.1;
 /// Decisions of similar margins that are compared.
 const GROUP: usize = 30;
-/// Errors are taken to be larger by this over the square root of the number of inputs. Who picks the first of several
-/// candidates that looks good enough picks one that looks better than it is, the more so the fewer inputs there are; and
-/// calibration inputs are often those that the model was trained on, which it answers with wider margins than new ones.
-const CAUTION: f64 = 14.0;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,9 +24,12 @@ pub(crate) struct Rival {
 /// vary.
 ///
 /// Errors of similar margins are taken to be symmetric around their mean, and the tail beyond the largest tenth of them
-/// to fall off exponentially.
-pub(crate) fn expected_share(rivals: &[Rival], inputs: usize) -> f64 {
-    let caution = 1.0 + CAUTION / (inputs.max(1) as f64).sqrt();
+/// to fall off exponentially. They are taken to be larger by `caution` over the square root of the number of inputs. Who
+/// picks the first of several candidates that looks good enough picks one that looks better than it is, the more so the
+/// fewer inputs there are; and calibration inputs are often those that the model was trained on, which it answers with
+/// wider margins than new ones.
+pub(crate) fn expected_share(rivals: &[Rival], inputs: usize, caution: f64) -> f64 {
+    let caution = 1.0 + caution / (inputs.max(1) as f64).sqrt();
     let mut rivals: Vec<Rival> = rivals.iter().map(|rival| Rival { error: caution * rival.error, ..*rival }).collect();
     rivals.sort_unstable_by(|a, b| a.margin.total_cmp(&b.margin));
     let groups = (rivals.len() / GROUP).max(1);
@@ -52,11 +51,11 @@ pub(crate) fn expected_share(rivals: &[Rival], inputs: usize) -> f64 {
 /// The share that changes if new inputs come as close to a change as the density of small margins says.
 ///
 /// New inputs have margins below the smallest that was seen. Near zero margins have about the density that the smallest
-/// of them have, the square root of their number: with m the largest of those k of n, an error e changes the share
+/// of them have, half the square root of their number: with m the largest of those k of n, an error e changes the share
 /// `k / n * e / m` of decisions, half of them with the sign that matters.
 fn share_near_zero(sorted: &[Rival]) -> f64 {
     let count = sorted.len();
-    let near = (count as f64).sqrt().ceil() as usize;
+    let near = (0.5 * (count as f64).sqrt()).ceil() as usize;
     let Some(last) = sorted.get(near.saturating_sub(1)) else { return 0.0 };
     let alike = &sorted[..near.max(GROUP).min(count)];
     let error = alike.iter().map(|rival| rival.error.abs()).sum::<f64>() / alike.len() as f64;
@@ -104,25 +103,25 @@ mod tests {
         let mut estimates = Vec::new();
         for _ in 0..40 {
             let rival = |_| Rival { margin: (8.0 * random.next()).abs(), error: random.next() };
-            estimates.push(expected_share(&(0..400).map(rival).collect::<Vec<_>>(), 400));
+            estimates.push(expected_share(&(0..400).map(rival).collect::<Vec<_>>(), 400, 2.0));
         }
         let mean = estimates.iter().sum::<f64>() / estimates.len() as f64;
         let share = |scale: f64| (scale / 8.0).atan() / std::f64::consts::PI;
-        assert!(share(1.0) < mean && mean < share(2.0), "{mean}, {} without caution", share(1.0));
+        assert!(share(1.0) < mean && mean < share(1.5), "{mean}, {} without caution", share(1.0));
     }
 
     #[test]
     fn margins_below_the_smallest_one_are_reckoned_with() {
         // Uniform margins from 0.5 to 100 where there are some below: errors of 0.01 change 0.5 * 0.01 / 100 of them.
         let rival = |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at % 2 == 0 { 0.01 } else { -0.01 } };
-        let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100);
-        assert!((share / 5e-5 - 2.6).abs() < 0.4, "{share}");
+        let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100, 2.0);
+        assert!((share / 5e-5 - 1.2).abs() < 0.2, "{share}");
     }
 
     #[test]
     fn values_that_all_move_past_each_other_change() {
         let rival = Rival { margin: 0.5, error: 1.0 };
-        assert_eq!(expected_share(&[rival; 9], 9), 1.0);
-        assert_eq!(expected_share(&[], 0), 0.0);
+        assert_eq!(expected_share(&[rival; 9], 9, 2.0), 1.0);
+        assert_eq!(expected_share(&[], 0, 2.0), 0.0);
     }
 }

@@ -51,6 +51,8 @@ pub struct Options {
 
 /// Noise of the output, over the largest calibrated output, that no set may exceed.
 const MOST_NOISE: f64 = 8e-5;
+/// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks for.
+const CAUTION: f64 = 2.0;
 /// Share of the time that the largest noise is worth.
 const NOISE_PRICE: f64 = 0.5;
 /// Below this scale rescaling alone costs three decimal places at N = 2^14.
@@ -84,7 +86,7 @@ pub fn plan(
     if options.confident {
         folds.check_confidence(options.max_loss)?;
     }
-    let judge = Judge::new(network, &statistics, &folds, options.task, options.confident);
+    let judge = Judge::new(network, &statistics, &folds, options.task, options.confident, CAUTION);
     let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;

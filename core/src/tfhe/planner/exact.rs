@@ -68,7 +68,7 @@ pub fn plan(
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     let folds = Folds::new(&calibration.inputs);
-    let judge = Judge::new(network, calibration, &folds, options.task, options.confident);
+    let judge = Judge::new(network, calibration, &folds, options.task, options.confident, super::CAUTION);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
     let plans = std::iter::repeat_n(&plan, judge.fold_numbers().len());
     let loss =

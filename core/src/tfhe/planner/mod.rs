@@ -33,6 +33,9 @@ use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_h
 /// parameters are not enough, what is left is that new data leave the ranges.
 const ATTEMPTS: [(u32, f64); 5] = [(8, 1.0), (12, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
 
+/// With which the judge takes errors: many candidates differ little, and the search takes the one that just keeps to the
+/// budget.
+pub(crate) const CAUTION: f64 = 14.0;
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
 
@@ -64,7 +67,7 @@ pub fn plan(
     if options.confident {
         folds.check_confidence(options.max_loss)?;
     }
-    let judge = Judge::new(network, &calibration, &folds, options.task, options.confident);
+    let judge = Judge::new(network, &calibration, &folds, options.task, options.confident, CAUTION);
     let kept: Vec<Vec<usize>> = judge.fold_numbers().map(|fold| judge.kept(fold)).collect();
     let of_folds: Vec<(Calibration, Statistics)> =
         kept.iter().map(|kept| (calibration.subset(kept), traces.statistics(network, kept))).collect();

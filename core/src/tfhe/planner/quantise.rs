@@ -421,3 +421,29 @@ impl Group {
         self.turns = best.max(smallest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::function::Unary;
+
+    #[test]
+    fn tables_go_on_without_a_jump() {
+        let scale = Scale { origin: -6.0, turns: 0.5 / 12.0, leave: 0.0, step: None };
+        for function in [Unary::Sigmoid, Unary::Tanh, Unary::Silu, Unary::Exp].map(Function::unary) {
+            let table = Table {
+                output_origin: scale.middle_of(&function),
+                function,
+                origin: scale.origin,
+                turns_per_unit: scale.turns,
+                step: None,
+                output_turns_per_unit: 1e-4,
+            };
+            let words: Vec<i32> = table.polynomial(1024).into_iter().map(u32::cast_signed).collect();
+            let steps = words.windows(2).map(|pair| (pair[1] - pair[0]).abs()).max().expect("many words");
+            // Past its end the table begins again, negated.
+            let jump = (-words[0] - words[1023]).abs();
+            assert!(jump <= 2 * steps, "{:?}: {jump} where steps are up to {steps}", table.function);
+        }
+    }
+}
