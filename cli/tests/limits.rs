@@ -105,7 +105,9 @@ fn parameters_that_cannot_be_true_are_refused() {
         }
     }
     let mut object = sound;
-    object["input"]["tensor"]["name"] = "\u{1b}]0;title\u{7}\u{1b}[2J".into();
+    let name = "\u{1b}]0;title\u{7}\u{1b}[2J";
+    object["input"]["tensor"]["name"] = name.into();
+    object["input"]["parts"][0]["name"] = name.into();
     work.write("names.json", object.to_string().as_bytes());
     for args in [&["inspect", "names.json"][..], &["inspect", "names.json", "--json"]] {
         let text = work.ok(args);

@@ -20,8 +20,8 @@ use tract_onnx::tensor::load_tensor;
 /// Largest difference from the expected output, as a share of its largest entry, unless another one is given.
 const TOLERANCE: f64 = 2e-3;
 
-/// Cases whose expected data disagree with the standard's own text, and with onnxruntime: the mean counts what ceil_mode
-/// adds past the padding, and integers wrap around instead of saturating.
+/// Cases whose expected data disagree with the standard's own text, and with onnxruntime: the mean counts what
+/// ceil_mode adds past the padding, and integers wrap around instead of saturating.
 const DISPUTED: [&str; 5] = [
     "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
     "test_qlinearmatmul_2D_int8_float16",

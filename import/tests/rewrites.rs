@@ -410,17 +410,17 @@ fn long_chains_of_functions_are_cut() {
     let mut model = Onnx::new(&[1, 2]);
     model.node("Sin", &["x"], &[]);
     (0..63).for_each(|_| drop(model.then("Sin", &[])));
-    let network = import(&model);
-    assert_eq!(network.stages.len(), 2);
+    // What is cut off behind the last stage is the client's.
+    assert_eq!(import(&model).stages.len(), 1);
     let want = [0.5_f64, -2.0].map(|x| (0..64).fold(x, |x, _| x.sin()));
-    assert_close(&network.evaluate(&[0.5, -2.0]).1, &want);
+    assert_close(&outputs(&model, &[0.5, -2.0]), &want);
     let mut model = Onnx::new(&[1, 2]);
     model.node("Sigmoid", &["x"], &[]);
     for _ in 0..24 {
         let last = model.last();
         model.node("Mul", &[&last, &last], &[]);
     }
-    let got = import(&model).evaluate(&[20.0, 0.0]).1;
+    let got = outputs(&model, &[20.0, 0.0]);
     assert_close(&got, &[(2.0_f64.powi(24) * (1.0 / (1.0 + (-20.0_f64).exp())).ln()).exp(), 0.0]);
 }
 

@@ -1,6 +1,6 @@
 //! What a plan loses on new inputs, for people and for machines.
 
-use heman_core::planning::judge::{Doubt, Loss};
+use heman_core::planning::loss::{Doubt, Loss};
 use serde_json::{Value, json};
 
 /// A share as a percentage that is never rounded to nothing.

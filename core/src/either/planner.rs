@@ -6,7 +6,7 @@ use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
-use crate::planning::judge::Loss;
+use crate::planning::loss::Loss;
 use crate::progress::Progress;
 use crate::tfhe;
 use crate::tfhe::planner::options::Planned;

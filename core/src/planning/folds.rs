@@ -22,8 +22,8 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// Splits inputs at random, the same way each time. Equal inputs share a fold: a copy of what was fitted is not new.
-    /// A single input, or copies of one, cannot be held out: there is no fold then.
+    /// Splits inputs at random, the same way each time. Equal inputs share a fold: a copy of what was fitted is not
+    /// new. A single input, or copies of one, cannot be held out: there is no fold then.
     #[must_use]
     pub fn new(inputs: &[Vec<f64>]) -> Self {
         let mut number: HashMap<u64, usize> = HashMap::new();

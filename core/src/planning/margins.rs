@@ -3,8 +3,8 @@
 //! Counting changes resolves no share below one over the number of inputs. Each held-out input tells more than whether
 //! its decision changed: by how much the values that compete moved (the error), and by how much they could have moved
 //! (the margin). Errors and margins of many inputs are set against each other: the probability that a decision with
-//! margin m changes is the share of errors beyond m. Large values err more than small ones, so a margin is compared with
-//! the errors of similar margins only.
+//! margin m changes is the share of errors beyond m. Large values err more than small ones, so a margin is compared
+//! with the errors of similar margins only.
 
 /// Largest errors, as a share of all, that the tail beyond them is fitted to.
 const TAIL_SHARE: f64 = 0.1;
@@ -24,8 +24,8 @@ pub(crate) struct Rival {
 /// vary.
 ///
 /// Errors of similar margins are taken to be symmetric around their mean, and the tail beyond the largest tenth of them
-/// to fall off exponentially. They are taken to be larger by `caution` over the square root of the number of inputs. Who
-/// picks the first of several candidates that looks good enough picks one that looks better than it is, the more so the
+/// to fall off exponentially. They are taken to be larger by `caution` over the square root of the number of inputs.
+/// Who picks the first of several candidates that looks good enough picks one that looks better than it is, the more so the
 /// fewer inputs there are; and calibration inputs are often those that the model was trained on, which it answers with
 /// wider margins than new ones.
 pub(crate) fn expected_share(rivals: &[Rival], inputs: usize, caution: f64) -> f64 {

@@ -5,6 +5,7 @@ pub mod confidence;
 pub mod error;
 pub mod folds;
 pub mod judge;
+pub mod loss;
 pub mod margins;
 pub mod measures;
 pub mod output_kind;

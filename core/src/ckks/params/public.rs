@@ -13,7 +13,7 @@ use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
-use crate::planning::judge::Loss;
+use crate::planning::loss::Loss;
 
 /// Most rotations that a client makes keys for.
 const MOST_ROTATIONS: usize = 1024;

@@ -2,9 +2,9 @@
 
 use crate::ckks::plan::activation::{Activation, Form};
 
-/// How much wider than the calibrated range a fit reaches, in the order in which they are tried: what is narrow is close,
-/// what is wide stays bounded where new data go further.
-pub const WIDENINGS: [f64; 2] = [1.12, 1.3];
+/// How much wider than the calibrated range a fit reaches, in the order in which they are tried: what is narrow is
+/// close, what is wide stays bounded where new data go further.
+pub const WIDENINGS: [f64; 2] = [1.15, 1.3];
 /// Share of the weight on the uniform grid.
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.
@@ -24,8 +24,8 @@ pub struct Channel<'a> {
 
 impl Activation {
     /// Fits polynomials of at most `degree` (one of [`DEGREES`](crate::ckks::plan::activation::DEGREES)) to the
-    /// functions of a stage, each on the samples of its channel and `widening` times their range. All have the same form, so that channels can share a
-    /// ciphertext.
+    /// functions of a stage, each on the samples of its channel and `widening` times their range. All have the same
+    /// form, so that channels can share a ciphertext.
     ///
     /// # Panics
     /// If a channel has no samples.

@@ -31,7 +31,8 @@ use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
-use crate::planning::judge::{Judge, Loss, Task, Verdict};
+use crate::planning::judge::{Judge, Task, Verdict};
+use crate::planning::loss::Loss;
 use crate::progress::Progress;
 
 /// What the caller may choose.
@@ -51,8 +52,11 @@ pub struct Options {
 
 /// Noise of the output, over the largest calibrated output, that no set may exceed.
 const MOST_NOISE: f64 = 8e-5;
-/// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks for.
+/// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
+/// for.
 const CAUTION: f64 = 2.0;
+/// A loss below this share of another's is more than chance.
+const PLAINLY_LESS: f64 = 0.95;
 /// Share of the time that the largest noise is worth.
 const NOISE_PRICE: f64 = 0.5;
 /// Below this scale rescaling alone costs three decimal places at N = 2^14.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::container::{Binding, Kind};
 use crate::model::client_op::ClientOps;
 use crate::model::network::TensorInfo;
-use crate::planning::judge::Loss;
+use crate::planning::loss::Loss;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::params::set::bits;
 

@@ -22,7 +22,7 @@ use crate::files::scheme::Scheme;
 use crate::model::function::Function;
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
-use crate::planning::judge::Loss;
+use crate::planning::loss::Loss;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::tfhe::params::set::ParameterSet;

@@ -1,0 +1,31 @@
+//! What a plan promises to lose on new inputs.
+
+use serde::{Deserialize, Serialize};
+
+/// What an encrypted evaluation loses on inputs like the calibration data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// Share of held-out inputs whose decision changes, counted; for classifiers.
+    pub disagreement: Option<f64>,
+    /// Root mean square error over the root mean square of the centred output, on held-out inputs.
+    pub relative_error: f64,
+    /// The loss to expect on a new input: the probability that its decision changes, or the relative error.
+    pub expected: f64,
+    /// Upper bound of that loss at 95 % confidence; none where the data cannot bound it.
+    pub upper_95: Option<f64>,
+    /// Why the calibration data say nothing of new inputs, if they do not.
+    pub doubt: Option<Doubt>,
+}
+
+/// What calibration data lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// There is one input, or copies of one: none can be held out.
+    OneInput,
+    /// The model answers all inputs in the same way: nothing is known of inputs that it answers otherwise.
+    OneAnswer,
+    /// The output is the same for all inputs: errors are absolute, as there is no deviation to compare them with.
+    ConstantOutput,
+}
