@@ -55,7 +55,7 @@ const MOST_NOISE: f64 = 8e-5;
 /// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
 /// for.
 const CAUTION: f64 = 2.0;
-/// A loss below this share of another's is more than chance.
+/// A loss below this share of another is less by more than chance.
 const PLAINLY_LESS: f64 = 0.95;
 /// Share of the time that the largest noise is worth.
 const NOISE_PRICE: f64 = 0.5;
@@ -141,9 +141,8 @@ fn fit(
             (verdict.decisive, widening, held_out)
         });
         progress.advance(1);
-        let Some((decisive, widening, held_out)) = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
-            continue;
-        };
+        let [narrow, wide] = tried;
+        let (decisive, widening, held_out) = if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow };
         if decisive <= max_loss {
             let polynomials = PolynomialNetwork::fit(network, calibration, degree, widening);
             return Ok(Fitted { polynomials, held_out });
