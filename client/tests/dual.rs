@@ -10,7 +10,7 @@ use heman_core::device::reference::ReferenceBackend;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function};
 use heman_core::model::network::Network;
-use heman_core::planning::judge::Task;
+use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::dual::Dual;
 use heman_testing::networks::{self, network, row, stage};

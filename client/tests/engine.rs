@@ -10,7 +10,7 @@ use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::ClientOps;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
-use heman_core::planning::judge::Task;
+use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner::options as tfhe;
 use heman_engine::{DeviceChoice, Devices, EngineError, Inputs};

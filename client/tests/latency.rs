@@ -14,7 +14,7 @@ use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function, Unary};
 use heman_core::model::network::{Network, Row};
 use heman_core::planning::error::PlanError;
-use heman_core::planning::judge::Task;
+use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::networks::{network, products, row, stage};
 

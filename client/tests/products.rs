@@ -8,7 +8,7 @@ use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Network;
-use heman_core::planning::judge::Task;
+use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner;
 use heman_core::tfhe::session::Session;

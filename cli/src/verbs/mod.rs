@@ -13,7 +13,7 @@ mod keyparams;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::planner::Options;
-use heman_core::planning::judge::Task;
+use heman_core::planning::task::Task;
 use heman_core::tfhe::planner::options as tfhe;
 
 use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};

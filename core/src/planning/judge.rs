@@ -15,6 +15,7 @@ use crate::planning::loss::{Doubt, Loss};
 use crate::planning::margins::{Rival, expected_share};
 use crate::planning::measures::Spread;
 use crate::planning::output_kind::{OutputFacts, OutputKind, kind_of};
+use crate::planning::task::Task;
 
 /// At most so many simulated inferences judge one candidate.
 const MAX_RUNS: usize = 2000;
@@ -30,17 +31,6 @@ const CONTRADICTION: f64 = 0.05;
 const UNSEEN: f64 = 0.3;
 /// Normal quantile of 95 %.
 const NORMAL_95: f64 = 1.645;
-
-/// What the model's output is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// By what the output says, see [`OutputKind`].
-    Auto,
-    /// The loss is the share of inputs whose argmax changes.
-    Classify,
-    /// The loss is the root mean square error over the root mean square of the centred output.
-    Regress,
-}
 
 /// What holds a plan to its budget.
 #[derive(Clone, Copy, Debug)]

@@ -25,9 +25,9 @@ pub(crate) struct Rival {
 ///
 /// Errors of similar margins are taken to be symmetric around their mean, and the tail beyond the largest tenth of them
 /// to fall off exponentially. They are taken to be larger by `caution` over the square root of the number of inputs.
-/// Who picks the first of several candidates that looks good enough picks one that looks better than it is, the more so the
-/// fewer inputs there are; and calibration inputs are often those that the model was trained on, which it answers with
-/// wider margins than new ones.
+/// Who picks the first of several candidates that looks good enough picks one that looks better than it is, the more so
+/// the fewer inputs there are; and calibration inputs are often those that the model was trained on, which it answers
+/// with wider margins than new ones.
 pub(crate) fn expected_share(rivals: &[Rival], inputs: usize, caution: f64) -> f64 {
     let caution = 1.0 + caution / (inputs.max(1) as f64).sqrt();
     let mut rivals: Vec<Rival> = rivals.iter().map(|rival| Rival { error: caution * rival.error, ..*rival }).collect();
@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn margins_below_the_smallest_one_are_reckoned_with() {
         // Uniform margins from 0.5 to 100 where there are some below: errors of 0.01 change 0.5 * 0.01 / 100 of them.
-        let rival = |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at % 2 == 0 { 0.01 } else { -0.01 } };
+        let rival =
+            |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at.is_multiple_of(2) { 0.01 } else { -0.01 } };
         let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100, 2.0);
         assert!((share / 5e-5 - 1.2).abs() < 0.2, "{share}");
     }

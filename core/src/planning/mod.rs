@@ -10,3 +10,4 @@ pub mod margins;
 pub mod measures;
 pub mod output_kind;
 pub mod random;
+pub mod task;

@@ -2,7 +2,7 @@
 
 use crate::model::client_op::argmax;
 use crate::model::network::{Network, Row};
-use crate::planning::judge::Task;
+use crate::planning::task::Task;
 
 /// More elements than this are one signal or embedding, not targets that somebody looks at one by one.
 const MOST_TARGETS: usize = 32;

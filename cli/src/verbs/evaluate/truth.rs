@@ -1,7 +1,7 @@
 //! How labels are read: as classes, decisions or numbers, whichever fits the output.
 
-use heman_core::planning::judge::Task;
 use heman_core::planning::output_kind::OutputKind;
+use heman_core::planning::task::Task;
 
 use crate::io::labels::Labels;
 

@@ -31,8 +31,9 @@ use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
-use crate::planning::judge::{Judge, Task, Verdict};
+use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
+use crate::planning::task::Task;
 use crate::progress::Progress;
 
 /// What the caller may choose.

@@ -16,7 +16,7 @@ use crate::tfhe::noise;
 use crate::tfhe::params::public::Prediction;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
-use crate::tfhe::planner::options::{Options, Planned};
+use crate::tfhe::planner::options::{CAUTION, Options, Planned};
 use crate::tfhe::planner::quantise::{Encoding, Scale, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
 use crate::tfhe::planner::sizes::fill_sizes;
@@ -68,7 +68,7 @@ pub fn plan(
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     let folds = Folds::new(&calibration.inputs);
-    let judge = Judge::new(network, calibration, &folds, options.task, options.confident, super::CAUTION);
+    let judge = Judge::new(network, calibration, &folds, options.task, options.confident, CAUTION);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
     let plans = std::iter::repeat_n(&plan, judge.fold_numbers().len());
     let loss =

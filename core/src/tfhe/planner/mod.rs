@@ -16,7 +16,7 @@ use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
-use crate::tfhe::planner::options::{Options, Planned};
+use crate::tfhe::planner::options::{CAUTION, Options, Planned};
 use crate::tfhe::planner::sizes::fill_sizes;
 
 use crate::model::network::Network;
@@ -34,9 +34,6 @@ use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_h
 /// parameters are not enough, what is left is that new data leave the ranges.
 const ATTEMPTS: [(u32, f64); 5] = [(8, 1.0), (12, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
 
-/// With which the judge takes errors: many candidates differ little, and the search takes the one that just keeps to
-/// the budget.
-pub(crate) const CAUTION: f64 = 14.0;
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
 

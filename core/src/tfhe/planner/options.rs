@@ -1,9 +1,13 @@
 //! What the caller of the planner may choose, and what it finds.
 
-use crate::planning::judge::Task;
+use crate::planning::task::Task;
 use crate::tfhe::cost::CostModel;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::search::Candidate;
+
+/// With which the judge takes errors: many candidates differ little, and the search takes the one that just keeps to
+/// the budget.
+pub(crate) const CAUTION: f64 = 14.0;
 
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
