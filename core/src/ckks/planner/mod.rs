@@ -53,9 +53,9 @@ pub struct Options {
 
 /// Noise of the output, over the largest calibrated output, that no set may exceed.
 const MOST_NOISE: f64 = 8e-5;
-/// With which the judge takes errors. Few degrees are tried, and what is taken is mostly better than the budget asks
-/// for: promises hold on average without any.
-const CAUTION: f64 = 0.0;
+/// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
+/// for.
+const CAUTION: f64 = 3.0;
 /// A loss below this share of another is less by more than chance.
 const PLAINLY_LESS: f64 = 0.95;
 /// Share of the time that the largest noise is worth.
