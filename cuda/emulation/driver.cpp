@@ -194,7 +194,10 @@ API cuModuleGetFunction(Handle* function, Handle, const char* name) {
     return SUCCESS;
 }
 API cuFuncSetAttribute(Handle function, int attribute, int value) {
-    if (attribute == 8) static_cast<emulation::Kernel*>(function)->shared_limit = value;
+    // A function of one name is one object here for all devices: what one device allows, another must not take back
+    // while the first launches.
+    auto* kernel = static_cast<emulation::Kernel*>(function);
+    if (attribute == 8) kernel->shared_limit = std::max(static_cast<int>(kernel->shared_limit), value);
     return value <= 227 << 10 ? SUCCESS : INVALID_VALUE;
 }
 API cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, Handle, int, size_t shared, unsigned) {
