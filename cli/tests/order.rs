@@ -4,21 +4,7 @@ mod common;
 
 use std::io::Write;
 
-use common::{Work, npy, npy_values};
-
-/// A `.npy` of any element type.
-fn typed(descr: &str, order: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.bytes());
-    bytes.extend(data);
-    bytes
-}
+use common::{Work, npy, npy_of, npy_values};
 
 /// An image whose pixels are all alike: its result tells it from others.
 fn image(at: usize) -> Vec<u8> {
@@ -157,14 +143,14 @@ fn elements_of_every_kind_are_read_as_their_numbers() {
         (">f4", spread(&|pixel| f32::from(pixel).to_be_bytes().to_vec())),
     ];
     for (descr, data) in files {
-        work.write("typed.npy", &typed(descr, "False", "(1, 8, 8)", &data));
+        work.write("typed.npy", &npy_of(descr, "False", "(1, 8, 8)", &data));
         assert_same(&results(&work, "typed.npy"), &wanted, descr);
     }
     let columns: Vec<u8> = (0..64).map(|at| pixels[at % 8 * 8 + at / 8]).collect();
-    work.write("fortran.npy", &typed("|u1", "True", "(1, 8, 8)", &columns));
+    work.write("fortran.npy", &npy_of("|u1", "True", "(1, 8, 8)", &columns));
     assert_same(&results(&work, "fortran.npy"), &wanted, "Fortran order");
     for (descr, width) in [("<c8", 8), ("<U4", 16), ("|O", 8), ("<M8[s]", 8), ("|V3", 3)] {
-        work.write("bad.npy", &typed(descr, "False", "(1, 8, 8)", &vec![0; 64 * width]));
+        work.write("bad.npy", &npy_of(descr, "False", "(1, 8, 8)", &vec![0; 64 * width]));
         let message = work.fails(&["encrypt", "-k", "key", "-i", "bad.npy", "-o", "x"]);
         assert!(message.contains(descr) && message.contains("real numbers are needed"), "{message}");
     }
@@ -185,7 +171,7 @@ fn archives_and_headers_that_lie_end_in_a_sentence() {
         assert!(message.contains(why), "{shape}: {message}");
     }
     // Eighty mebibytes of zeros in eighty kibibytes.
-    let zeros = typed("|u1", "False", "(1310720, 1, 8, 8)", &[]);
+    let zeros = npy_of("|u1", "False", "(1310720, 1, 8, 8)", &[]);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("arr_0.npy", zip::write::SimpleFileOptions::default()).expect("in memory");
     zip.write_all(&zeros).expect("in memory");
@@ -216,7 +202,7 @@ fn images_and_labels_stay_paired() {
     let each = (bytes.len() - header) / 48;
     let descr = String::from_utf8_lossy(&bytes[10..header]).into_owned();
     let descr = descr.split('\'').nth(3).expect("a type").to_string();
-    work.write("data/labels.npy", &typed(&descr, "False", "(12,)", &bytes[header..header + 12 * each]));
+    work.write("data/labels.npy", &npy_of(&descr, "False", "(12,)", &bytes[header..header + 12 * each]));
     let evaluate = ["evaluate", "-m", "digits.onnx", "-c", "calibration.npz", "-d", "data", "--simulate", "--json"];
     let report: serde_json::Value = serde_json::from_str(&work.ok(&evaluate)).expect("JSON");
     assert_eq!((&report["inputs"], &report["plain_accuracy"]), (&12.into(), &1.0.into()));

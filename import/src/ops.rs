@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, OneHot, Pad, PadMode, Slice, StridedSlice, Tile, TypedConcat,
-};
+use tract_onnx::tract_core::ops::array::{Gather, OneHot, Pad, PadMode};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
-use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
-use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
@@ -22,6 +18,7 @@ use tract_onnx::tract_core::ops::scan::Scan;
 use super::element::{Element, SymbolicTensor};
 use super::expand::{LinearMap, Reinterpret};
 use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
+use super::tail::moves;
 use super::window;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Row;
@@ -63,14 +60,7 @@ impl Lowering<'_> {
         if node.op_is::<Identity>() || node.op_is::<Reinterpret>() {
             return Ok(vec![inputs.remove(0)]);
         }
-        if node.op_is::<AxisOp>()
-            || node.op_is::<Slice>()
-            || node.op_is::<StridedSlice>()
-            || node.op_is::<TypedConcat>()
-            || node.op_is::<MultiBroadcastTo>()
-            || node.op_is::<Tile>()
-            || node.op_is::<Downsample>()
-        {
+        if moves(node) {
             return self.movement(node, &inputs, inputs.len(), node.op.as_ref());
         }
         if let Some(op) = node.op_as::<OneHot>() {

@@ -64,17 +64,22 @@ fn has_parameters(model: &TypedModel, node: &TypedNode) -> bool {
     computes && node.inputs.iter().any(many)
 }
 
-/// Whether the client knows the operator.
-fn is_known(node: &TypedNode) -> bool {
-    node.op_is::<Identity>()
-        || node.op_is::<Cast>()
-        || node.op_is::<AxisOp>()
+/// Whether the operator only moves elements, whatever they are.
+pub(crate) fn moves(node: &TypedNode) -> bool {
+    node.op_is::<AxisOp>()
         || node.op_is::<Slice>()
         || node.op_is::<StridedSlice>()
         || node.op_is::<TypedConcat>()
         || node.op_is::<MultiBroadcastTo>()
         || node.op_is::<Tile>()
         || node.op_is::<Downsample>()
+}
+
+/// Whether the client knows the operator.
+fn is_known(node: &TypedNode) -> bool {
+    node.op_is::<Identity>()
+        || node.op_is::<Cast>()
+        || moves(node)
         || node.op_is::<Gather>()
         || node.op_is::<Pad>()
         || node.op_is::<ElementWiseOp>()

@@ -98,6 +98,22 @@ fn value_info(name: &str, kind: i64, shape: Option<&[Option<i64>]>) -> Vec<u8> {
     out
 }
 
+/// Files that are cut short at every byte, and 1,500 with two bits flipped.
+pub fn damaged(sound: &[u8], seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = seed;
+    let flipped = move || {
+        let mut bad = sound.to_vec();
+        for _ in 0..2 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (state >> 33) as usize % bad.len();
+            bad[at] ^= 1 << (state >> 60 & 7);
+        }
+        bad
+    };
+    let cut = (0..sound.len()).map(|length| sound[..length].to_vec());
+    cut.chain(std::iter::repeat_with(flipped).take(1500))
+}
+
 impl Onnx {
     pub fn new(input: &[i64]) -> Self {
         Self::with_free_axes(&input.iter().map(|&d| Some(d)).collect::<Vec<_>>())
