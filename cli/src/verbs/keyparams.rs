@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heman_core::either::planner;
-use heman_core::either::planner::Derived;
+use heman_core::either::planner::{Derived, Options};
 use heman_core::files::scheme::Scheme;
 use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
@@ -18,6 +18,7 @@ use crate::args::{Keyparams, Planning};
 use crate::error::CliError;
 use crate::io::inputs::{array_shapes, read_inputs};
 use crate::io::output::{Access, Target, commit};
+use crate::io::samples::Samples;
 use crate::io::weights::files_of_model;
 use crate::progress::Bar;
 use crate::report;
@@ -27,10 +28,22 @@ pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Resu
     let options = options(planning)?;
     let network = import(planning)?;
     let calibration = read_inputs(&planning.calibration, &network.inputs)?;
+    derive_for(&network, &calibration, planning, &options, device, verbose)
+}
+
+/// As [`derive`], for a network that is imported and calibration data that are read already.
+pub fn derive_for(
+    network: &Network,
+    calibration: &Samples,
+    planning: &Planning,
+    options: &Options,
+    device: &DeviceChoice,
+    verbose: bool,
+) -> Result<Derived, CliError> {
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
     let only = if planning.exact { Some(Scheme::Tfhe) } else { device.only_scheme() };
     let scheme = Option::from(planning.scheme).or(only);
-    planner::plan(scheme, &network, &inputs, &options, &Bar::new(verbose)).map_err(planning_failed)
+    planner::plan(scheme, network, &inputs, options, &Bar::new(verbose)).map_err(planning_failed)
 }
 
 /// Imports the model for inputs of the calibration data's shape.

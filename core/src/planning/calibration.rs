@@ -10,10 +10,19 @@ pub struct Calibration {
     pub inputs: Vec<Vec<f64>>,
     /// The network's output for each input, before the client's operators.
     pub outputs: Vec<Vec<f64>>,
+    /// How far they reach.
+    pub ranges: Ranges,
+}
+
+/// How far inputs and outputs reach.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges {
+    /// Number of inputs.
+    pub count: usize,
     /// Smallest and largest input element.
-    pub input_range: (f64, f64),
+    pub input: (f64, f64),
     /// Smallest and largest of each output element.
-    pub output_range: Vec<(f64, f64)>,
+    pub outputs: Vec<(f64, f64)>,
 }
 
 impl Calibration {
@@ -23,13 +32,10 @@ impl Calibration {
         Self::trace(network, inputs, |_| (), |(), _, _, _| ()).0
     }
 
-    /// The same for some of the inputs.
+    /// How far some of the inputs, and their outputs, reach.
     #[must_use]
-    pub fn subset(&self, inputs: &[usize]) -> Self {
-        let of = |all: &[Vec<f64>]| -> Vec<Vec<f64>> { inputs.iter().map(|&input| all[input].clone()).collect() };
-        let (inputs, outputs) = (of(&self.inputs), of(&self.outputs));
-        let (input_range, output_range) = ranges(&inputs, &outputs, self.output_range.len());
-        Self { inputs, outputs, input_range, output_range }
+    pub fn ranges_of(&self, inputs: &[usize]) -> Ranges {
+        Ranges::of(inputs.iter().map(|&at| (&self.inputs[at], &self.outputs[at])), self.ranges.outputs.len())
     }
 
     /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it
@@ -48,15 +54,19 @@ impl Calibration {
             (output, trace)
         };
         let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = inputs.par_iter().enumerate().map(evaluate).unzip();
-        let (input_range, output_range) = ranges(&inputs, &outputs, network.output.len());
-        (Self { inputs, outputs, input_range, output_range }, traces)
+        let ranges = Ranges::of(inputs.iter().zip(&outputs), network.output.len());
+        (Self { inputs, outputs, ranges }, traces)
     }
 }
 
-/// Range of all input elements, and of each output element.
-fn ranges(inputs: &[Vec<f64>], outputs: &[Vec<f64>], width: usize) -> ((f64, f64), Vec<(f64, f64)>) {
-    let outputs = (0..width).map(|o| range(outputs.iter().map(|y| y[o]))).collect();
-    (range(inputs.iter().flatten().copied()), outputs)
+impl Ranges {
+    fn of<'a>(pairs: impl Iterator<Item = (&'a Vec<f64>, &'a Vec<f64>)> + Clone, outputs: usize) -> Self {
+        Self {
+            count: pairs.clone().count(),
+            input: range(pairs.clone().flat_map(|(x, _)| x.iter().copied())),
+            outputs: (0..outputs).map(|at| range(pairs.clone().map(|(_, y)| y[at]))).collect(),
+        }
+    }
 }
 
 fn range(mut values: impl Iterator<Item = f64>) -> (f64, f64) {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use crate::planning::error::PlanError;
 
@@ -65,16 +66,28 @@ impl Folds {
         self.count
     }
 
+    /// The folds by their numbers: one, of all inputs, where nothing can be held out.
+    #[must_use]
+    pub fn numbers(&self) -> Range<usize> {
+        0..self.count.max(1)
+    }
+
     /// The fold of an input.
     #[must_use]
     pub fn of(&self, input: usize) -> usize {
         self.of_input[input]
     }
 
-    /// The inputs that a fold's model is fitted to.
+    /// The inputs that judge what is fitted without the fold.
+    #[must_use]
+    pub fn held_out(&self, fold: usize) -> Vec<usize> {
+        (0..self.of_input.len()).filter(|&input| self.of_input[input] == fold).collect()
+    }
+
+    /// The inputs that a fold's model is fitted to: all where nothing can be held out.
     #[must_use]
     pub fn kept(&self, fold: usize) -> Vec<usize> {
-        (0..self.of_input.len()).filter(|&input| self.of_input[input] != fold).collect()
+        (0..self.of_input.len()).filter(|&input| self.count == 0 || self.of_input[input] != fold).collect()
     }
 }
 
@@ -102,7 +115,9 @@ mod tests {
         assert_eq!(Folds::new(&inputs(0..10)).count(), 10);
         let folds = Folds::new(&inputs((0..60).map(|i| i % 30)));
         assert!((0..30).all(|at| folds.of(at) == folds.of(at + 30)));
-        assert_eq!(Folds::new(&inputs([3; 50])).count(), 0);
+        let copies = Folds::new(&inputs([3; 50]));
+        assert_eq!((copies.count(), copies.numbers()), (0, 0..1));
+        assert!(copies.kept(0).len() == 50 && copies.held_out(0).len() == 50);
     }
 
     #[test]

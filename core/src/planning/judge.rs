@@ -10,6 +10,7 @@ use crate::model::client_op::{ClientOps, argmax};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::confidence::upper_95;
+use crate::planning::error::PlanError;
 use crate::planning::folds::Folds;
 use crate::planning::loss::{Doubt, Loss};
 use crate::planning::margins::{Rival, expected_share};
@@ -56,7 +57,8 @@ enum Decision<'a> {
 /// Judges plans on the calibration inputs.
 pub(crate) struct Judge<'a> {
     calibration: &'a Calibration,
-    folds: &'a Folds,
+    /// How the inputs are split.
+    pub folds: Folds,
     decision: Option<Decision<'a>>,
     /// What the squared error of each output element counts in the squared relative error.
     weights: Vec<f64>,
@@ -79,7 +81,6 @@ impl<'a> Judge<'a> {
     pub(crate) fn new(
         network: &'a Network,
         calibration: &'a Calibration,
-        folds: &'a Folds,
         task: Task,
         is_confident: bool,
         caution: f64,
@@ -101,6 +102,7 @@ impl<'a> Judge<'a> {
         // Of an output that is always zero errors are absolute.
         let weights = weights.unwrap_or_else(|| vec![1.0 / network.output.len() as f64; network.output.len()]);
         let is_constant = kind == OutputKind::Constant;
+        let folds = Folds::new(&calibration.inputs);
         Self { calibration, folds, decision, weights, is_constant, shape, is_confident, caution }
     }
 
@@ -109,14 +111,12 @@ impl<'a> Judge<'a> {
         self.decision.is_some()
     }
 
-    /// The folds, each by its number; one that holds nothing out where nothing can be.
-    pub(crate) fn fold_numbers(&self) -> std::ops::Range<usize> {
-        0..self.folds.count().max(1)
-    }
-
-    /// The inputs that a fold's model is fitted to.
-    pub(crate) fn kept(&self, fold: usize) -> Vec<usize> {
-        if self.folds.count() == 0 { (0..self.calibration.inputs.len()).collect() } else { self.folds.kept(fold) }
+    /// Checks that there are inputs enough to bound the loss, where that is asked for.
+    ///
+    /// # Errors
+    /// As [`Folds::check_confidence`].
+    pub(crate) fn check_confidence(&self, max_loss: f64) -> Result<(), PlanError> {
+        if self.is_confident { self.folds.check_confidence(max_loss) } else { Ok(()) }
     }
 
     /// Runs whatever gives an output for an input and a seed, with so many terms, on the inputs that the fold holds
@@ -136,8 +136,7 @@ impl<'a> Judge<'a> {
             affordable.min(inputs.len()).min(ERROR_INPUTS)
         };
         let index_of = |at: usize| (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
-        let own = |&at: &usize| self.folds.count() == 0 || self.folds.of(index_of(at)) == fold;
-        let own: Vec<usize> = (0..runs).filter(own).collect();
+        let own: Vec<usize> = (0..runs).filter(|&at| self.folds.of(index_of(at)) == fold).collect();
         let observe = |at: usize| {
             let index = index_of(at);
             let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
@@ -150,34 +149,24 @@ impl<'a> Judge<'a> {
         let want = &self.calibration.outputs[input];
         let squared_error =
             got.iter().zip(want).zip(&self.weights).map(|((g, w), weight)| weight * (g - w) * (g - w)).sum();
-        let (mut changes, mut total, mut rivals) = (0, 0, Vec::new());
-        match &self.decision {
-            None | Some(Decision::OfClient(_)) => {}
-            Some(Decision::Largest(axis)) => {
-                let (ours, theirs) = (argmax(got, self.shape, *axis), argmax(want, self.shape, *axis));
-                changes = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
-                total = ours.len();
-                rivals = self.rivals(*axis, &theirs, got, want);
+        let Some(decision) = &self.decision else {
+            return Observation { input, changed: 0.0, squared_error, rivals: Vec::new() };
+        };
+        let (ours, theirs) = (decision.answers(got, self.shape), decision.answers(want, self.shape));
+        let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
+        let changed = (theirs.len() - equal) as f64 / theirs.len().max(1) as f64;
+        let rivals = match decision {
+            Decision::Largest(axis) => self.rivals(*axis, &theirs, got, want),
+            Decision::Side(thresholds) => {
+                let rival = |((threshold, &g), &w): ((&Option<f64>, &f64), &f64)| {
+                    let towards = if w > (*threshold)? { w - g } else { g - w };
+                    Some(Rival { margin: (w - (*threshold)?).abs(), error: towards })
+                };
+                thresholds.iter().zip(got).zip(want).filter_map(rival).take(MARGINS_PER_INPUT).collect()
             }
-            Some(Decision::Side(thresholds)) => {
-                for ((&threshold, &g), &w) in thresholds.iter().zip(got).zip(want) {
-                    let Some(threshold) = threshold else { continue };
-                    total += 1;
-                    changes += usize::from((g > threshold) != (w > threshold));
-                    if rivals.len() < MARGINS_PER_INPUT {
-                        let towards = if w > threshold { w - g } else { g - w };
-                        rivals.push(Rival { margin: (w - threshold).abs(), error: towards });
-                    }
-                }
-            }
-        }
-        if let Some(Decision::OfClient(ops)) = &self.decision {
-            let (ours, theirs) = (ops.decision(self.shape, got), ops.decision(self.shape, want));
-            let (ours, theirs) = (ours.unwrap_or_default(), theirs.unwrap_or_default());
-            total = theirs.len();
-            changes = total - ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
-        }
-        Observation { input, changed: f64::from(changes as u32) / total.max(1) as f64, squared_error, rivals }
+            Decision::OfClient(_) => Vec::new(),
+        };
+        Observation { input, changed, squared_error, rivals }
     }
 
     /// What is next to the largest entry along the axis, at some of the other axes' positions.
@@ -245,16 +234,22 @@ impl<'a> Judge<'a> {
             return Some(Doubt::OneInput);
         }
         let Some(decision) = &self.decision else { return self.is_constant.then_some(Doubt::ConstantOutput) };
-        let answer = |output: &Vec<f64>| match decision {
-            Decision::Largest(axis) => argmax(output, self.shape, *axis),
-            Decision::OfClient(ops) => ops.decision(self.shape, output).unwrap_or_default(),
-            Decision::Side(thresholds) => {
-                let side = |(&y, t): (&f64, &Option<f64>)| t.map(|t| usize::from(y > t));
-                output.iter().zip(thresholds).filter_map(side).collect::<Vec<usize>>()
+        let first = decision.answers(&outputs[0], self.shape);
+        outputs.iter().all(|output| decision.answers(output, self.shape) == first).then_some(Doubt::OneAnswer)
+    }
+}
+
+impl Decision<'_> {
+    /// What is decided, one number a decision.
+    fn answers(&self, values: &[f64], shape: &[usize]) -> Vec<usize> {
+        match self {
+            Self::Largest(axis) => argmax(values, shape, *axis),
+            Self::Side(thresholds) => {
+                let side = |(&y, threshold): (&f64, &Option<f64>)| threshold.map(|t| usize::from(y > t));
+                values.iter().zip(thresholds).filter_map(side).collect()
             }
-        };
-        let first = answer(&outputs[0]);
-        outputs.iter().all(|output| answer(output) == first).then_some(Doubt::OneAnswer)
+            Self::OfClient(ops) => ops.decision(shape, values).unwrap_or_default(),
+        }
     }
 }
 
@@ -309,14 +304,13 @@ mod tests {
     fn judged(inputs: &[Vec<f32>], task: Task, deviation: f64, is_confident: bool) -> Verdict {
         let network = identity(inputs[0].len());
         let calibration = Calibration::collect(&network, inputs);
-        let folds = Folds::new(&calibration.inputs);
-        let judge = Judge::new(&network, &calibration, &folds, task, is_confident, 2.0);
+        let judge = Judge::new(&network, &calibration, task, is_confident, 2.0);
         let run = |input: &[f32], seed: u64| {
             let mut noise = Gaussian::new(seed);
             input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
         };
         let observe = |fold| judge.observe(fold, 1, 1, run);
-        judge.conclude(&judge.fold_numbers().flat_map(observe).collect::<Vec<_>>())
+        judge.conclude(&judge.folds.numbers().flat_map(observe).collect::<Vec<_>>())
     }
 
     fn gaussian(count: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {

@@ -12,7 +12,7 @@ use heman_core::planning::output_kind::{OutputFacts, kind_of};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{Output, keyparams, task};
+use super::{Output, keyparams, options, task};
 use crate::args::Evaluate;
 use crate::error::CliError;
 use crate::io::inputs::read_inputs;
@@ -23,6 +23,7 @@ use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
+    let options = options(&args.planning)?;
     let network = keyparams::import(&args.planning)?;
     let mut samples = read_inputs(&args.data, &network.inputs)?;
     let mut labels = read_labels(&args.data)?;
@@ -54,7 +55,8 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         reading = Some(read);
     }
     let bar = Bar::new(out.verbose);
-    let derived = keyparams::derive(&args.planning, &args.running.device, out.verbose)?;
+    let derived =
+        keyparams::derive_for(&network, &calibration, &args.planning, &options, &args.running.device, out.verbose)?;
     let all = samples.count;
     let mut truth = reading.as_ref().map(|reading| reading.truth.clone());
     if args.skip_outside {

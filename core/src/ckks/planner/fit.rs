@@ -48,8 +48,8 @@ impl PolynomialNetwork {
     /// # Panics
     /// Without calibration inputs.
     #[must_use]
-    pub fn fit(network: &Network, inputs: &[Vec<f32>], degree: usize, widening: f64) -> Self {
-        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input)).collect();
+    pub fn fit(network: &Network, inputs: &[impl AsRef<[f32]>], degree: usize, widening: f64) -> Self {
+        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input.as_ref())).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
         for stage in &network.stages {
             if !stage.factors.is_empty() {

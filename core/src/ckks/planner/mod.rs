@@ -30,7 +30,6 @@ use crate::files::scheme::Scheme;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
-use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
 use crate::planning::task::Task;
@@ -87,17 +86,14 @@ pub fn plan(
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let folds = Folds::new(&statistics.inputs);
-    if options.confident {
-        folds.check_confidence(options.max_loss)?;
-    }
-    let judge = Judge::new(network, &statistics, &folds, options.task, options.confident, CAUTION);
+    let judge = Judge::new(network, &statistics, options.task, options.confident, CAUTION);
+    judge.check_confidence(options.max_loss)?;
     let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let chosen = choose(&polynomials, calibration, options)?;
     let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
     let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed));
-    let (low, high) = statistics.input_range;
+    let (low, high) = statistics.ranges.input;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     finish(polynomials, chosen, &loss.loss, (low - margin, high + margin))
 }
@@ -129,15 +125,14 @@ fn fit(
     progress: &dyn Progress,
 ) -> Result<Fitted, PlanError> {
     let mut best = f64::INFINITY;
+    let inputs_of =
+        |fold: usize| judge.folds.kept(fold).into_iter().map(|input| calibration[input].as_slice()).collect();
+    let kept: Vec<Vec<&[f32]>> = judge.folds.numbers().map(inputs_of).collect();
     for degree in DEGREES {
         // The same cost for each: the one that generalises best is taken.
         let tried = WIDENINGS.map(|widening| {
-            let without = |fold: usize| {
-                let kept: Vec<Vec<f32>> =
-                    judge.kept(fold).into_iter().map(|input| calibration[input].clone()).collect();
-                PolynomialNetwork::fit(network, &kept, degree, widening)
-            };
-            let held_out: Vec<PolynomialNetwork> = judge.fold_numbers().into_par_iter().map(without).collect();
+            let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit(network, kept, degree, widening);
+            let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
             let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
             (verdict.decisive, widening, held_out)
         });

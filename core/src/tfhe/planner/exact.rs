@@ -10,7 +10,6 @@
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
 use crate::planning::error::PlanError;
-use crate::planning::folds::Folds;
 use crate::planning::judge::Judge;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::Prediction;
@@ -53,7 +52,7 @@ pub fn plan(
 ) -> Result<Planned, PlanError> {
     let grids = Grids::find(network, calibration, statistics).map_err(PlanError::Exact)?;
     let folded = vec![false; network.stages.len()];
-    let subject = Subject { network, folded: &folded, calibration, statistics };
+    let subject = Subject { network, folded: &folded, ranges: &calibration.ranges, statistics };
     let words_seconds = 1e-9 * options.cost.linear_ns;
     let candidates = frontier(&options.cost, words_seconds, |p| (-grids.fail_log2(p).max(-1e6)).recip());
     let fails = |candidate: &Candidate| grids.fail_log2(&candidate.params);
@@ -67,12 +66,9 @@ pub fn plan(
     let encoding =
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
-    let folds = Folds::new(&calibration.inputs);
-    let judge = Judge::new(network, calibration, &folds, options.task, options.confident, CAUTION);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
-    let plans = std::iter::repeat_n(&plan, judge.fold_numbers().len());
-    let loss =
-        judge.conclude(&plans.enumerate().flat_map(|(fold, plan)| judge.measure(fold, plan)).collect::<Vec<_>>());
+    let judge = Judge::new(network, calibration, options.task, options.confident, CAUTION);
+    let loss = judge.conclude(&judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect::<Vec<_>>());
     let seconds = options.cost.plan_seconds(&plan);
     plan.params.prediction = Prediction {
         loss: loss.loss,
@@ -132,7 +128,7 @@ impl Grids {
             table_grids.push(grids);
         }
         let mut output_grids = Vec::with_capacity(network.output_rows.len());
-        for (row, &(low, high)) in network.output_rows.iter().zip(&calibration.output_range) {
+        for (row, &(low, high)) in network.output_rows.iter().zip(&calibration.ranges.outputs) {
             let step = common_step(std::iter::once(row), &of_value)?;
             let base = base_of(row, &of_value);
             let margin = 0.5 * (high - low);

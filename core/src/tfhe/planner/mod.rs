@@ -11,7 +11,7 @@ pub mod simulate;
 mod sizes;
 pub mod statistics;
 
-use crate::planning::calibration::Calibration;
+use crate::planning::calibration::Ranges;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Verdict};
@@ -61,20 +61,17 @@ pub fn plan(
     if options.exact {
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
     }
-    let folds = Folds::new(&calibration.inputs);
-    if options.confident {
-        folds.check_confidence(options.max_loss)?;
-    }
-    let judge = Judge::new(network, &calibration, &folds, options.task, options.confident, CAUTION);
-    let kept: Vec<Vec<usize>> = judge.fold_numbers().map(|fold| judge.kept(fold)).collect();
-    let of_folds: Vec<(Calibration, Statistics)> =
-        kept.iter().map(|kept| (calibration.subset(kept), traces.statistics(network, kept))).collect();
-    let subject =
-        |calibration, statistics| Subject { network: &folded_network, folded: &folded, calibration, statistics };
-    let held_out: Vec<Subject<'_>> =
-        of_folds.iter().map(|(calibration, statistics)| subject(calibration, statistics)).collect();
-    let margins = Margins::find(network, &traces, &of_folds, &kept, tail_probability(network, options));
-    let subject = subject(&calibration, &statistics);
+    let judge = Judge::new(network, &calibration, options.task, options.confident, CAUTION);
+    judge.check_confidence(options.max_loss)?;
+    let without = |fold: usize| {
+        let kept = judge.folds.kept(fold);
+        (calibration.ranges_of(&kept), traces.statistics(network, &kept))
+    };
+    let of_folds: Vec<(Ranges, Statistics)> = judge.folds.numbers().map(without).collect();
+    let subject = |ranges, statistics| Subject { network: &folded_network, folded: &folded, ranges, statistics };
+    let held_out: Vec<Subject<'_>> = of_folds.iter().map(|(ranges, statistics)| subject(ranges, statistics)).collect();
+    let margins = Margins::find(&held_out, &traces, &judge.folds, tail_probability(network, options));
+    let subject = subject(&calibration.ranges, &statistics);
     Search { subject, held_out, margins, options, judge, progress }.run()
 }
 
@@ -96,24 +93,18 @@ struct Margins {
 impl Margins {
     /// The least widening for which inputs leave the ranges of the folds that hold them out as seldom as the tails
     /// promise.
-    fn find(
-        network: &Network,
-        traces: &Traces,
-        folds: &[(Calibration, Statistics)],
-        kept: &[Vec<usize>],
-        tail_probability: f64,
-    ) -> Self {
+    fn find(subjects: &[Subject<'_>], traces: &Traces, folds: &Folds, tail_probability: f64) -> Self {
+        let held_out: Vec<Vec<usize>> = folds.numbers().map(|fold| folds.held_out(fold)).collect();
         let mut margins = Self { tail_probability, widening: WIDENINGS[0], share: 0.0 };
         for widening in WIDENINGS {
             let (mut outside, mut total) = (0, 0);
-            for ((_, statistics), kept) in folds.iter().zip(kept) {
+            for (Subject { network, ranges, statistics, .. }, held_out) in subjects.iter().zip(&held_out) {
                 let of_stage = |channels: &Vec<ChannelRange>| {
-                    let least = least_half(channels, kept.len());
+                    let least = least_half(channels.iter().map(ChannelRange::ends), ranges.count);
                     channels.iter().map(|range| range.widened(tail_probability, widening, least)).collect()
                 };
                 let ranges: Vec<Vec<(f64, f64)>> = statistics.channels.iter().map(of_stage).collect();
-                let held_out = traces.others(kept);
-                let (more_outside, more) = traces.outside(network, &held_out, &ranges);
+                let (more_outside, more) = traces.outside(network, held_out, &ranges);
                 (outside, total) = (outside + more_outside, total + more);
             }
             margins.widening = widening;

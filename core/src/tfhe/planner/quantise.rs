@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use crate::files::scheme::Scheme;
 use crate::model::function::Function;
 use crate::model::network::{Network, Row};
-use crate::planning::calibration::Calibration;
+use crate::planning::calibration::Ranges;
 use crate::planning::loss::Loss;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
@@ -42,8 +42,6 @@ const GUARD_SIGMAS: f64 = 6.0;
 const OUTPUT_MARGIN: f64 = 2.0;
 /// Outputs whose ranges exceed their mean by no more than this are values of one quantity.
 const MOST_RANGE_RATIO: f64 = 4.0;
-/// Least range of an output, as a share of the outputs' mean range.
-const LEAST_SHARE: f64 = 0.25;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
 const INPUT_MARGIN: f64 = 0.25;
 
@@ -53,9 +51,9 @@ pub struct Subject<'a> {
     pub network: &'a Network,
     /// Which stages use the whole turn.
     pub folded: &'a [bool],
-    /// Statistics.
-    pub calibration: &'a Calibration,
-    /// Its statistics.
+    /// How far inputs and outputs reach on the data that are fitted to.
+    pub ranges: &'a Ranges,
+    /// Statistics of the same data.
     pub statistics: &'a Statistics,
 }
 
@@ -166,7 +164,7 @@ impl Subject<'_> {
             .iter()
             .zip(self.folded)
             .map(|(channels, &folded)| {
-                let least = least_half(channels, self.calibration.inputs.len());
+                let least = least_half(channels.iter().map(ChannelRange::ends), self.ranges.count);
                 let scale = |range| {
                     if folded {
                         Scale::folded(range, settings.widening, least)
@@ -235,15 +233,14 @@ impl Subject<'_> {
     /// reached, another may. An output that hardly varied gets a range like the others', and one like the largest value
     /// where there are few inputs.
     fn output_scales(&self) -> Vec<Scale> {
-        let ranges = &self.calibration.output_range;
+        let ranges = &self.ranges.outputs;
         let count = ranges.len().max(1) as f64;
         let half = |&(low, high): &(f64, f64)| 0.5 * (high - low);
         let mean_half = ranges.iter().map(half).sum::<f64>() / count;
         let is_one_quantity = ranges.iter().map(half).fold(0.0, f64::max) <= MOST_RANGE_RATIO * mean_half;
         let (low, high) =
             ranges.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |all, own| (all.0.min(own.0), all.1.max(own.1)));
-        let largest = low.abs().max(high.abs());
-        let least = (LEAST_SHARE * mean_half).max(largest / self.calibration.inputs.len().max(1) as f64);
+        let least = least_half(ranges.iter().copied(), self.ranges.count);
         let least = if least > 0.0 { least } else { 1.0 };
         let scale = |&range: &(f64, f64)| Scale::output(if is_one_quantity { (low, high) } else { range }, least);
         ranges.iter().map(scale).collect()
@@ -374,7 +371,7 @@ impl Subject<'_> {
 
     fn params(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>) -> Params {
         let outputs = encoding.outputs;
-        let (low, high) = self.calibration.input_range;
+        let (low, high) = self.ranges.input;
         let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
         Params {
             format: FORMAT.into(),

@@ -53,13 +53,6 @@ impl Traces {
         (calibration, Self { traces })
     }
 
-    /// The inputs that are not among the given ones, all of them where none is left.
-    #[must_use]
-    pub fn others(&self, inputs: &[usize]) -> Vec<usize> {
-        let others: Vec<usize> = (0..self.traces.len()).filter(|input| !inputs.contains(input)).collect();
-        if others.is_empty() { inputs.to_vec() } else { others }
-    }
-
     /// Counts table inputs of the given calibration inputs, and those that lie outside of their channel's range.
     #[must_use]
     pub fn outside(&self, network: &Network, inputs: &[usize], ranges: &[Vec<(f64, f64)>]) -> (usize, usize) {
@@ -127,18 +120,19 @@ impl Statistics {
     }
 }
 
-/// Share of the mean range of a stage's channels that each gets at the least.
+/// Share of the mean range of units beside one another that each gets at the least.
 const LEAST_SHARE: f64 = 0.25;
 
-/// Half of the range that a channel of a stage gets at the least, so many inputs given.
+/// Half of the range that each of some units gets at the least, by the ranges of them all on so many inputs; 0 if they
+/// are all zero.
 ///
 /// A unit that hardly varied on the calibration data may do so on new data: it gets a range like the others', and one
 /// like the largest value where there are few inputs.
 #[must_use]
-pub fn least_half(channels: &[ChannelRange], inputs: usize) -> f64 {
-    let count = channels.len().max(1) as f64;
-    let mean_half = channels.iter().map(|range| 0.5 * (range.high - range.low)).sum::<f64>() / count;
-    let largest = channels.iter().fold(0.0_f64, |most, range| most.max(range.low.abs()).max(range.high.abs()));
+pub fn least_half(ranges: impl ExactSizeIterator<Item = (f64, f64)> + Clone, inputs: usize) -> f64 {
+    let count = ranges.len().max(1) as f64;
+    let mean_half = ranges.clone().map(|(low, high)| 0.5 * (high - low)).sum::<f64>() / count;
+    let largest = ranges.fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
     (LEAST_SHARE * mean_half).max(largest / inputs.max(1) as f64)
 }
 
@@ -202,6 +196,12 @@ impl Tail {
 }
 
 impl ChannelRange {
+    /// Smallest and largest sample.
+    #[must_use]
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// What is exceeded on each side with that probability by the tails, and a factor wider, at least so much on both
     /// sides of the middle.
     #[must_use]
