@@ -36,8 +36,10 @@ fn five_steps(work: &Work, model: &std::path::Path, extra: &[&str], step: f32) -
     let calibration: Vec<f32> = (0..count).flat_map(|seed| values(len, seed + 2, step)).collect();
     work.write("calibration.npy", &npy(&shape_text(&batch), &calibration));
     let model_name = model.to_str().expect("a path in UTF-8");
-    let keyparams = ["keyparams", "-m", model_name, "-c", "calibration.npy", "-o", "p.json", "--max-loss", "0.02"];
-    work.ok(&[&keyparams[..], extra].concat());
+    // Single operators decide nothing: their numbers count.
+    let budget = ["--task", "regress", "--max-loss", "0.02"];
+    let keyparams = ["keyparams", "-m", model_name, "-c", "calibration.npy", "-o", "p.json"];
+    work.ok(&[&keyparams[..], &budget, extra].concat());
     work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
     let input = values(len, 5, step);
     work.write("i.npy", &npy(&shape_text(shape), &input));

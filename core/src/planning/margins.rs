@@ -10,6 +10,8 @@
 const TAIL_SHARE: f64 = 0.1;
 /// Decisions of similar margins that are compared.
 const GROUP: usize = 30;
+/// Margins below this share of the largest are ties: the model itself does not decide there.
+const TIE: f64 = 1e-9;
 
 /// One way in which a decision may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,14 +54,17 @@ pub(crate) fn expected_share(rivals: &[Rival], inputs: usize, caution: f64) -> f
 ///
 /// New inputs have margins below the smallest that was seen. Near zero margins have about the density that the smallest
 /// of them have, half the square root of their number: with m the largest of those k of n, an error e changes the share
-/// `k / n * e / m` of decisions, half of them with the sign that matters.
+/// `k / n * e / m` of decisions, half of them with the sign that matters. Ties have a probability of their own, which
+/// is no density.
 fn share_near_zero(sorted: &[Rival]) -> f64 {
+    let smallest = TIE * sorted.last().map_or(0.0, |rival| rival.margin);
+    let sorted = &sorted[sorted.partition_point(|rival| rival.margin <= smallest)..];
     let count = sorted.len();
     let near = (0.5 * (count as f64).sqrt()).ceil() as usize;
     let Some(last) = sorted.get(near.saturating_sub(1)) else { return 0.0 };
     let alike = &sorted[..near.max(GROUP).min(count)];
     let error = alike.iter().map(|rival| rival.error.abs()).sum::<f64>() / alike.len() as f64;
-    if error == 0.0 { 0.0 } else { 0.5 * near as f64 / count as f64 * error / last.margin.max(f64::MIN_POSITIVE) }
+    if error == 0.0 { 0.0 } else { 0.5 * near as f64 / count as f64 * error / last.margin }
 }
 
 /// The distribution of errors' sizes.
@@ -117,6 +122,16 @@ mod tests {
             |at: u32| Rival { margin: 0.5 + f64::from(at), error: if at.is_multiple_of(2) { 0.01 } else { -0.01 } };
         let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100, 2.0);
         assert!((share / 5e-5 - 1.2).abs() < 0.2, "{share}");
+    }
+
+    #[test]
+    fn ties_change_by_half_and_say_nothing_of_other_margins() {
+        let rival = |at: u32| Rival {
+            margin: if at < 20 { 0.0 } else { f64::from(at) },
+            error: if at.is_multiple_of(2) { 0.01 } else { -0.01 },
+        };
+        let share = expected_share(&(0..100).map(rival).collect::<Vec<_>>(), 100, 2.0);
+        assert!((share - 0.1).abs() < 1e-9, "{share}");
     }
 
     #[test]

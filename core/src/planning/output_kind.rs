@@ -251,6 +251,8 @@ struct Contrast {
     count: usize,
     /// Whether more than one class wins.
     several_win: bool,
+    /// Whether two of them are always the same number: nothing decides between copies.
+    has_copies: bool,
 }
 
 impl Contrast {
@@ -280,6 +282,7 @@ impl Contrast {
             mean_distance: farthest / typical,
             count,
             several_win: winners.iter().filter(|&&wins| wins).count() > 1,
+            has_copies: (0..length).any(|a| (0..a).any(|b| are_copies(outputs, shape, axis, (a, b)))),
         }
     }
 
@@ -290,7 +293,13 @@ impl Contrast {
             && self.deviation_ratio < MOST_DEVIATION_RATIO
             && self.mean_distance < MOST_MEAN_DISTANCE
             && self.several_win
+            && !self.has_copies
     }
+}
+
+/// Whether two numbers along the axis are equal wherever they were seen.
+fn are_copies(outputs: &[Vec<f64>], shape: &[usize], axis: usize, (a, b): (usize, usize)) -> bool {
+    outputs.iter().flat_map(|y| vectors(y, shape, axis)).all(|classes| classes[a] == classes[b])
 }
 
 #[cfg(test)]
@@ -353,6 +362,13 @@ mod tests {
     fn numbers_that_rise_at_the_cost_of_the_others_are_logits() {
         assert_eq!(kind(&[1, 10], &logits(200, 10), Task::Auto), OutputKind::Classes { axis: 1 });
         assert_eq!(kind(&[1, 2], &logits(200, 2), Task::Auto), OutputKind::Classes { axis: 1 });
+    }
+
+    #[test]
+    fn copies_of_one_number_are_no_classes() {
+        let mut outputs = logits(200, 10);
+        outputs.iter_mut().for_each(|y| y[7] = y[2]);
+        assert_eq!(kind(&[1, 10], &outputs, Task::Auto), OutputKind::Targets);
     }
 
     #[test]
