@@ -263,8 +263,7 @@ pub fn activate_in_steps<B: RnsOps>(
             let square = backend.rescale(squares(&u)?)?;
             let mut shifted = square.clone();
             backend.add_constants(&mut shifted, &constants[1])?;
-            let limbs = square.first().map_or(0, |square| backend.state(square).limbs);
-            let u = backend.drop_to(u, limbs)?;
+            let u = backend.drop_to(u, limbs_of(backend, &square))?;
             let pairs: Vec<_> = shifted.iter().zip(&u).collect();
             let mut product = backend.multiply(&pairs, key)?;
             backend.add_products(&mut product, &refs(&square), &constants[0])?;
@@ -276,6 +275,21 @@ pub fn activate_in_steps<B: RnsOps>(
             [square, shifted, inner, u].into_iter().for_each(|done| backend.release(done));
             let mut value = backend.rescale(product)?;
             backend.add_constants(&mut value, &constants[5])?;
+            Ok(value)
+        }
+        FormKind::Octic => {
+            let mut product = squares(&u)?;
+            backend.add_products(&mut product, &refs(&u), &constants[0])?;
+            let mut inner = backend.rescale(product)?;
+            backend.add_constants(&mut inner, &constants[1])?;
+            let mut product = squares(&inner)?;
+            backend.add_products(&mut product, &refs(&u), &constants[2])?;
+            let mut quartic = backend.rescale(product)?;
+            backend.add_constants(&mut quartic, &constants[3])?;
+            let u = backend.drop_to(u, limbs_of(backend, &inner))?;
+            let cube = backend.multiply_rescale(&inner.iter().zip(&u).collect::<Vec<_>>(), key)?;
+            let value = rescaled_with(backend, squares(&quartic)?, &[&cube, &inner, &u], &constants[4..8])?;
+            [quartic, cube, inner, u].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
         FormKind::Cubic => {
@@ -293,6 +307,26 @@ pub fn activate_in_steps<B: RnsOps>(
             Ok(value)
         }
     }
+}
+
+/// A sum and terms times constants, rescaled, and the last constant.
+fn rescaled_with<B: RnsOps>(
+    backend: &B,
+    mut sum: Vec<B::Ciphertext>,
+    terms: &[&[B::Ciphertext]],
+    constants: &[Vec<Constant<'_, B::Plaintext>>],
+) -> Result<Vec<B::Ciphertext>, CkksError> {
+    for (terms, constants) in terms.iter().zip(constants) {
+        backend.add_products(&mut sum, &refs(terms), constants)?;
+    }
+    let mut value = backend.rescale(sum)?;
+    backend.add_constants(&mut value, &constants[terms.len()])?;
+    Ok(value)
+}
+
+/// Limbs of all, which are alike.
+fn limbs_of<B: RnsOps>(backend: &B, batch: &[B::Ciphertext]) -> usize {
+    batch.first().map_or(0, |first| backend.state(first).limbs)
 }
 
 fn refs<C>(batch: &[C]) -> Vec<&C> {

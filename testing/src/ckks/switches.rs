@@ -149,6 +149,7 @@ pub fn activations<D: RnsDevice>(device: &D) {
         (FormKind::Cubic, 3),
         (FormKind::Quartic, 3),
         (FormKind::Sextic, 4),
+        (FormKind::Octic, 4),
     ];
     for twins in of_all_sets(device) {
         let params = twins.params();

@@ -22,9 +22,9 @@ pub struct Activation {
 }
 
 /// Degrees that are fitted, in the order in which they are tried.
-pub const DEGREES: [usize; 4] = [2, 3, 4, 6];
+pub const DEGREES: [usize; 5] = [2, 3, 4, 6, 8];
 
-/// Polynomials of at most three multiplications in depth.
+/// Polynomials of at most three multiplications on one way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Form {
     /// `gain u v`, where v is a second row's value over a radius of its own.
@@ -63,6 +63,14 @@ pub enum Form {
         /// a to f.
         rest: [f64; 6],
     },
+    /// `gain (q^2 + e u v + f v + g u + h)` with `v = u^2 + a u + b` and `q = v^2 + c u + d`: degree 8, twice with its
+    /// square completed. It is as deep as a sextic, and takes one multiplication more.
+    Octic {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// a to h.
+        rest: [f64; 8],
+    },
 }
 
 /// What all polynomials of a stage have in common.
@@ -78,6 +86,8 @@ pub enum FormKind {
     Quartic,
     /// [`Form::Sextic`]
     Sextic,
+    /// [`Form::Octic`]
+    Octic,
 }
 
 impl Form {
@@ -90,6 +100,7 @@ impl Form {
             Self::Cubic(_) => FormKind::Cubic,
             Self::Quartic { .. } => FormKind::Quartic,
             Self::Sextic { .. } => FormKind::Sextic,
+            Self::Octic { .. } => FormKind::Octic,
         }
     }
 
@@ -102,6 +113,7 @@ impl Form {
             Self::Cubic(c) => c.to_vec(),
             Self::Quartic { a, b, c, d, .. } => vec![a, b, c, d],
             Self::Sextic { rest, .. } => rest.to_vec(),
+            Self::Octic { rest, .. } => rest.to_vec(),
         }
     }
 
@@ -130,6 +142,21 @@ impl Form {
         Self::Sextic { gain, rest: [a, b, c, d, e, p[0] / gain - c * c] }
     }
 
+    /// The octic with nine coefficients `p`.
+    pub(in crate::ckks) fn octic(p: &[f64]) -> Self {
+        let gain = p[8];
+        if gain == 0.0 {
+            return Self::Octic { gain, rest: [0.0; 8] };
+        }
+        let (quartic, cubic) = square_root(&p.iter().map(|c| c / gain).collect::<Vec<_>>());
+        let (square, linear) = square_root(&quartic);
+        let (a, b) = (square[1], square[0]);
+        let e = cubic[3];
+        let f = cubic[2] - e * a;
+        let (g, h) = (cubic[1] - e * b - f * a, cubic[0] - f * b);
+        Self::Octic { gain, rest: [a, b, linear[1], linear[0], e, f, g, h] }
+    }
+
     /// The quartic with five coefficients `c`.
     pub(in crate::ckks) fn quartic(c: &[f64]) -> Self {
         if c[4] == 0.0 {
@@ -140,13 +167,14 @@ impl Form {
         Self::Quartic { gain: c[4], a, b, c: c[1] / c[4] - 2.0 * a * b, d: c[0] / c[4] - b * b }
     }
 
-    /// Multiplications of ciphertexts, all on one way.
+    /// The multiplications of ciphertexts, for each how many are on the way to its result, itself included.
     #[must_use]
-    pub fn depth(&self) -> usize {
+    pub fn products(&self) -> &'static [usize] {
         match self {
-            Self::Product { .. } | Self::Square { .. } => 1,
-            Self::Cubic(_) | Self::Quartic { .. } => 2,
-            Self::Sextic { .. } => 3,
+            Self::Product { .. } | Self::Square { .. } => &[1],
+            Self::Cubic(_) | Self::Quartic { .. } => &[1, 2],
+            Self::Sextic { .. } => &[1, 2, 3],
+            Self::Octic { .. } => &[1, 2, 2, 3],
         }
     }
 
@@ -158,6 +186,7 @@ impl Form {
             Self::Cubic(_) => 3,
             Self::Quartic { .. } => 4,
             Self::Sextic { .. } => 6,
+            Self::Octic { .. } => 8,
         }
     }
 
@@ -168,7 +197,8 @@ impl Form {
             Self::Product { gain }
             | Self::Square { gain, .. }
             | Self::Quartic { gain, .. }
-            | Self::Sextic { gain, .. } => gain,
+            | Self::Sextic { gain, .. }
+            | Self::Octic { gain, .. } => gain,
             Self::Cubic(_) => 1.0,
         }
     }
@@ -197,8 +227,29 @@ impl Form {
                 let inner = (square + b) * u + a * square + c + error();
                 gain * (inner * inner + d * square + e * u + f + error())
             }
+            Self::Octic { gain, rest: [a, b, c, d, e, f, g, h] } => {
+                let inner = u * u + a * u + b + error();
+                let quartic = inner * inner + c * u + d + error();
+                let cube = inner * u + error();
+                gain * (quartic * quartic + e * cube + f * inner + g * u + h + error())
+            }
         }
     }
+}
+
+/// The monic polynomial whose square has the upper coefficients of a monic one of even degree, and what is left of the
+/// lower ones.
+fn square_root(p: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let degree = p.len() / 2;
+    let mut root = vec![0.0; degree + 1];
+    root[degree] = 1.0;
+    for back in 1..=degree {
+        let known: f64 = (1..back).map(|at| root[degree - at] * root[degree - back + at]).sum();
+        root[degree - back] = (p[2 * degree - back] - known) / 2.0;
+    }
+    let square = |power: usize| (0..=power).map(|at| root[at] * root[power - at]).sum::<f64>();
+    let left = (0..degree).map(|power| p[power] - square(power)).collect();
+    (root, left)
 }
 
 impl Activation {

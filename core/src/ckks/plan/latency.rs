@@ -72,7 +72,7 @@ impl LatencyPlan {
             let (map, own_seconds) = best.ok_or("a stage has no layout")?;
             seconds += own_seconds;
             if !is_output {
-                let products = network.stages[at].depth();
+                let products = network.stages[at].products().len();
                 seconds += (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
                 first += values;

@@ -81,10 +81,16 @@ impl PolynomialStage {
         1 + usize::from(!self.factors.is_empty())
     }
 
+    /// The multiplications of ciphertexts that make one value, as [`Form::products`] gives them.
+    #[must_use]
+    pub fn products(&self) -> &'static [usize] {
+        self.activations.first().map_or(&[], |activation| activation.form.products())
+    }
+
     /// Multiplications of ciphertexts on the longest way.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.activations.first().map_or(0, |activation| activation.form.depth())
+        self.products().last().copied().unwrap_or(0)
     }
 }
 

@@ -8,7 +8,7 @@ const WAVE_ROWS_PER_THREAD: usize = 16;
 /// Rows of a wave at the least, and at the most: so many share what is read of their operands.
 const WAVE_ROWS: [usize; 2] = [32, 128];
 /// Bytes of the sums of a wave, between those bounds.
-const WAVE_BYTES: usize = 2 << 25;
+const WAVE_BYTES: usize = 1 << 25;
 
 /// What a device holds and works on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl Width {
     pub fn of_threads(params: &ParameterSet, threads: usize) -> Self {
         let (limbs, special) = (params.primes.len(), params.special_primes.len());
         let extended = limbs + special;
-        // Three ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
-        let row = 3 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
+        // Four ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
+        let row = 4 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
         let polynomials = threads * row + Pool::most_kept(threads) * extended;
         let fitting = WAVE_BYTES >> (3 + params.log2_degree);
         let fitting = fitting / limbs;

@@ -2,15 +2,27 @@
 
 use crate::ckks::plan::activation::{Activation, Form};
 
-/// How much wider than the calibrated range a fit reaches, in the order in which they are tried: what is narrow is
-/// close, what is wide stays bounded where new data go further.
-pub const WIDENINGS: [f64; 2] = [1.15, 1.3];
+/// How much wider than the calibrated range fits of a degree reach, in the order in which they are tried: what is
+/// narrow is close, what is wide stays bounded where new data go further. The higher the degree, the faster it grows
+/// out there, and the less a wider range costs.
+#[must_use]
+pub fn widenings(degree: usize) -> &'static [f64] {
+    match degree {
+        0..=3 => &[1.15],
+        4..=6 => &[1.15, 1.3],
+        _ => &[1.3, 1.5],
+    }
+}
+
 /// Share of the weight on the uniform grid.
 const GRID_SHARE: f64 = 0.05;
 /// Points of the grid.
 const GRID: usize = 64;
 /// Largest share of the last but one coefficient in twice the leading one: beyond it the completed square cancels.
 const MOST_SKEW: f64 = 1.0;
+/// Bounds of what u reaches to.
+const LEAST_REACH: f64 = 0.5;
+const MOST_REACH: f64 = 2.0;
 /// Least share of a quartic's leading coefficient in its largest one: below it the linear rest outgrows its scale.
 const LEAST_LEAD: f64 = 1.0 / 64.0;
 
@@ -37,19 +49,38 @@ impl Activation {
         };
         let fitted: Vec<Vec<f64>> = channels.iter().enumerate().map(polynomial).collect();
         let squares: Option<Vec<Form>> = fitted.iter().map(|c| Form::square(c)).collect();
-        let forms = squares.unwrap_or_else(|| {
-            let form = |(at, c): (usize, &Vec<f64>)| {
-                let Channel { samples, function } = &channels[at];
-                match degree {
-                    0..=3 => Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0))),
-                    4 => Form::quartic(&with_lead(c, samples, ranges[at], function)),
-                    _ => Form::sextic(&with_lead(c, samples, ranges[at], function)),
-                }
+        if let Some(squares) = squares {
+            let activation = |(form, (centre, radius))| Self { centre, radius, form };
+            return squares.into_iter().zip(ranges).map(activation).collect();
+        }
+        let activation = |(at, c): (usize, &Vec<f64>)| {
+            let (centre, radius) = ranges[at];
+            if degree < 4 {
+                let form = Form::Cubic(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0.0)));
+                return Self { centre, radius, form };
+            }
+            let c = with_lead(c, &channels[at].samples, ranges[at], channels[at].function);
+            let reach = reach(&c);
+            let c: Vec<f64> = c.iter().enumerate().map(|(power, c)| c / reach.powi(power as i32)).collect();
+            let form = match degree {
+                4 => Form::quartic(&c),
+                6 => Form::sextic(&c),
+                _ => Form::octic(&c),
             };
-            fitted.iter().enumerate().map(form).collect()
-        });
-        forms.into_iter().zip(ranges).map(|(form, (centre, radius))| Self { centre, radius, form }).collect()
+            Self { centre, radius: radius / reach, form }
+        };
+        fitted.iter().enumerate().map(activation).collect()
     }
+}
+
+/// How far u should reach, for coefficients of a u up to 1: so far that the leading one is as large as the values. A
+/// completed square is then as large as they are, neither its noise nor that of the weights that it meets grows.
+fn reach(c: &[f64]) -> f64 {
+    let value = |u: f64| c.iter().rev().fold(0.0, |sum, c| sum * u + c);
+    let largest = (0..=GRID).map(|i| value(2.0 * i as f64 / GRID as f64 - 1.0).abs()).fold(0.0, f64::max);
+    let degree = c.len() - 1;
+    let reach = (c[degree].abs() / largest).powf(1.0 / degree as f64);
+    if reach.is_finite() { reach.clamp(LEAST_REACH, MOST_REACH) } else { 1.0 }
 }
 
 /// Middle and half width of the range that is fitted.
@@ -162,7 +193,7 @@ mod tests {
     fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
         let channels: Vec<Channel<'_>> =
             functions.iter().map(|f| Channel { samples: samples(), function: f }).collect();
-        Activation::fit(&channels, degree, WIDENINGS[0])
+        Activation::fit(&channels, degree, 1.15)
     }
 
     #[test]
@@ -171,12 +202,16 @@ mod tests {
         let cubic: Function = |x| x * x * x - 0.25 * x;
         let square: Function = |x| 0.5 + x * (2.0 - 3.0 * x);
         let sextic: Function = |x| 0.2 * x.powi(6) - 0.3 * x.powi(5) + x * x * x - x + 0.25;
-        let cases = [(4, vec![square, |x| x * x]), (3, vec![cubic, square]), (4, vec![quartic]), (6, vec![sextic])];
+        let octic: Function = |x| 0.3 * x.powi(8) - 0.5 * x.powi(7) + x.powi(6) + 0.2 * x.powi(3) - x * x + x - 0.5;
+        let squares: [Function; 2] = [square, |x| x * x];
+        let cases =
+            [(4, squares.to_vec()), (3, vec![cubic, square]), (4, vec![quartic]), (6, vec![sextic]), (8, vec![octic])];
         for (degree, functions) in cases {
             let fitted = fit(degree, &functions);
             for (fitted, function) in fitted.iter().zip(&functions) {
                 for x in samples() {
-                    assert!((fitted.evaluate(x, 1.0) - function(x)).abs() < 1e-9, "{fitted:?} at {x}");
+                    let error = (fitted.evaluate(x, 1.0) - function(x)).abs();
+                    assert!(error < 1e-8 * (1.0 + function(x).abs()), "{fitted:?} at {x}: {error}");
                 }
             }
             let same = |f: &Activation| std::mem::discriminant(&f.form) == std::mem::discriminant(&fitted[0].form);
@@ -188,7 +223,7 @@ mod tests {
     #[test]
     fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
         let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x];
-        for ((fitted, function), degree) in [4, 6].into_iter().flat_map(|degree| {
+        for ((fitted, function), degree) in [4, 6, 8].into_iter().flat_map(|degree| {
             fit(degree, &functions).into_iter().zip(functions).skip(1).map(move |pair| (pair, degree))
         }) {
             assert_eq!(fitted.form.degree(), degree);
@@ -202,8 +237,7 @@ mod tests {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
         let fitted =
-            Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4, WIDENINGS[0])
-                [0];
+            Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4, 1.15)[0];
         let error = samples.iter().map(|&x| (fitted.evaluate(x, 1.0) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
         assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49, 1.0).abs() < 3.0));

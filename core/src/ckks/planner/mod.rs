@@ -21,7 +21,7 @@ use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::polynomials::limbs_of_stages;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::width::Width;
-use crate::ckks::planner::least_squares::WIDENINGS;
+use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::ring::modulus::PRIME_BITS;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
@@ -129,16 +129,16 @@ fn fit(
         |fold: usize| judge.folds.kept(fold).into_iter().map(|input| calibration[input].as_slice()).collect();
     let kept: Vec<Vec<&[f32]>> = judge.folds.numbers().map(inputs_of).collect();
     for degree in DEGREES {
-        // The same cost for each: the one that generalises best is taken.
-        let tried = WIDENINGS.map(|widening| {
+        // The same cost for each: the one that generalises best is taken, the narrower one where they are alike.
+        let tried = widenings(degree).iter().map(|&widening| {
             let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit(network, kept, degree, widening);
             let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
             let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
             (verdict.decisive, widening, held_out)
         });
+        let chosen = tried.reduce(|narrow, wide| if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow });
         progress.advance(1);
-        let [narrow, wide] = tried;
-        let (decisive, widening, held_out) = if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow };
+        let Some((decisive, widening, held_out)) = chosen else { continue };
         if decisive <= max_loss {
             let polynomials = PolynomialNetwork::fit(network, calibration, degree, widening);
             return Ok(Fitted { polynomials, held_out });
@@ -260,7 +260,8 @@ fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: 
     };
     let linear: f64 = maps.iter().enumerate().map(map).sum();
     let stage = |(stage, &limbs): (&crate::ckks::plan::polynomials::PolynomialStage, &usize)| {
-        let products = (1..=stage.depth()).map(|depth| cost.multiply_seconds(params, limbs - depth)).sum::<f64>();
+        let seconds = |&depth: &usize| cost.multiply_seconds(params, limbs - depth);
+        let products = stage.products().iter().map(seconds).sum::<f64>();
         let rows = stage.rows.len() + stage.factors.len();
         stage.rows.len() as f64 * products + rows as f64 * cost.rescale_seconds(params, limbs)
     };
