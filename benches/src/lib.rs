@@ -10,6 +10,7 @@ use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::ClientOps;
+use heman_core::model::columns::Columns;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
@@ -56,6 +57,7 @@ pub fn identity(tfhe: ParameterSet) -> Params {
             turns_per_unit: 1.0,
             low: -0.5,
             high: 0.5,
+            columns: Columns::default(),
         },
         output: OutputEncoding {
             tensor: tensor("y"),

@@ -13,6 +13,7 @@ use heman_core::files::container::{Fingerprint, FormatError, Header, Kind};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::client_op::ClientOps;
+use heman_core::model::columns::Columns;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::{NoProgress, Progress};
 use heman_core::tfhe::cpu::{CpuBootstrapKey, CpuKeyswitchKey};
@@ -45,6 +46,7 @@ fn identity() -> Params {
             turns_per_unit: 0.25,
             low: -1.5,
             high: 1.5,
+            columns: Columns::default(),
         },
         output: OutputEncoding {
             tensor,

@@ -14,6 +14,7 @@ use heman_core::files::container::Fingerprint;
 use heman_core::files::params::{FORMAT, VERSION};
 use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::ClientOps;
+use heman_core::model::columns::Columns;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::NoProgress;
@@ -78,7 +79,14 @@ fn plan(tfhe: ParameterSet) -> Plan {
         version: VERSION,
         scheme: Scheme::Tfhe,
         tfhe,
-        input: InputEncoding { tensor: tensor(6), parts: vec![tensor(6)], turns_per_unit: 0.25, low: -1.0, high: 1.0 },
+        input: InputEncoding {
+            tensor: tensor(6),
+            parts: vec![tensor(6)],
+            turns_per_unit: 0.25,
+            low: -1.0,
+            high: 1.0,
+            columns: Columns::default(),
+        },
         output: OutputEncoding {
             tensor: tensor(3),
             turns_per_unit: vec![0.25; 3],

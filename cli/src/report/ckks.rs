@@ -9,7 +9,7 @@ use heman_core::ckks::schedule::throughput::ThroughputSchedule;
 use heman_core::files::params::REQUIRED_BITS;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes, client, loss, merge};
+use super::{Layer, bytes, client, input, loss, merge};
 use crate::error::CliError;
 
 /// Parameters, packing and promises.
@@ -36,10 +36,9 @@ pub fn params_json(params: &Params) -> Value {
         "encrypted_input_bytes": promised.input_bytes,
         "encrypted_output_bytes": promised.output_bytes,
         "input": params.input.tensor,
-        "input_low": params.input.low,
-        "input_high": params.input.high,
         "output": params.output.tensor,
     });
+    merge(&mut object, input::json(&params.input.columns, (params.input.low, params.input.high)));
     merge(&mut object, loss::json(&promised.loss));
     merge(&mut object, client::json(&params.input.parts, &params.output.tensor, &params.output.client_ops));
     object
@@ -59,7 +58,7 @@ pub fn params_text(params: &Params) -> String {
         "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\
          packing       {packing}; {} rotation key(s)\n\
-         input         {} {:?}, values {:.4} to {:.4}\n\
+         input         {} {:?}, {}\n\
          output        {} {:?}\n\
          {client}polynomials   of degree {}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
@@ -72,8 +71,7 @@ pub fn params_text(params: &Params) -> String {
         params.keys.rotation_limbs.len(),
         params.input.tensor.name,
         params.input.tensor.shape,
-        params.input.low,
-        params.input.high,
+        input::text(&params.input.columns, (params.input.low, params.input.high)),
         params.output.tensor.name,
         params.output.tensor.shape,
         promised.degree,

@@ -7,7 +7,7 @@ use heman_core::tfhe::params::set::bits;
 use heman_core::tfhe::plan::Plan;
 use serde_json::{Value, json};
 
-use super::{Layer, bytes, client, loss, merge};
+use super::{Layer, bytes, client, input, loss, merge};
 
 /// How many bits of the key a step takes, if it is more than one.
 pub fn grouping(p: &ParameterSet) -> String {
@@ -49,11 +49,10 @@ pub fn params_json(params: &Params) -> Value {
             "encrypted_input_bytes": promised.input_bytes,
             "encrypted_output_bytes": promised.output_bytes,
             "input": params.input.tensor,
-            "input_low": params.input.low,
-            "input_high": params.input.high,
             "output": params.output.tensor,
         }),
     );
+    merge(&mut object, input::json(&params.input.columns, (params.input.low, params.input.high)));
     merge(&mut object, loss::json(&promised.loss));
     merge(&mut object, client::json(&params.input.parts, &params.output.tensor, &params.output.client_ops));
     object
@@ -75,7 +74,7 @@ pub fn params_text(params: &Params) -> String {
     format!(
         "scheme        TFHE, n = {}{grouping}, k = {}, N = {}; bootstrap base 2^{}, {} level(s); keyswitch base 2^{}, {} level(s)\n\
          security      {:.0} bits\n\
-         input         {} {:?}, values {:.4} to {:.4}\n\
+         input         {} {:?}, {}\n\
          output        {} {:?}\n\
          {client}bootstraps    {} an input\n\
          prediction    {loss}; {:.1} thread-seconds an input{risk}\n\
@@ -90,8 +89,7 @@ pub fn params_text(params: &Params) -> String {
         promised.security_bits,
         params.input.tensor.name,
         params.input.tensor.shape,
-        params.input.low,
-        params.input.high,
+        input::text(&params.input.columns, (params.input.low, params.input.high)),
         params.output.tensor.name,
         params.output.tensor.shape,
         promised.bootstraps,

@@ -24,7 +24,7 @@ use crate::random::Stream;
 use crate::random::fresh_fingerprint;
 use crate::tensor::{Output, outputs};
 use crate::text::{read_text, text_bytes, write_text};
-use crate::values::check_values;
+use crate::values::Encoding;
 
 /// Half of 30 bits of statistical security.
 const FLOOD_FACTOR: f64 = 32_768.0;
@@ -90,10 +90,9 @@ impl SecretKey {
     /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values
     /// that are not finite or outside of the range that the parameters were made for.
     pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
-        let encoding = &self.params.input;
-        let expected = encoding.tensor.len();
-        check_values(values, expected, (encoding.low, encoding.high))?;
-        let inputs: Vec<&[f32]> = values.chunks_exact(expected).collect();
+        let encoding = Encoding::from(&self.params.input);
+        let numbers = encoding.encoded(values)?;
+        let inputs: Vec<&[f64]> = numbers.chunks_exact(encoding.len).collect();
         let (per_run, _) = self.params.ciphertexts_per_run();
         let mut ciphertexts = Vec::new();
         for run in inputs.chunks(self.params.inputs_per_run()) {
@@ -111,13 +110,13 @@ impl SecretKey {
     }
 
     /// Slots of ciphertext `at` of a run.
-    fn input_slots(&self, run: &[&[f32]], at: usize) -> Vec<Complex> {
+    fn input_slots(&self, run: &[&[f64]], at: usize) -> Vec<Complex> {
         match &self.params.packing {
-            Packing::Throughput => run.iter().map(|input| Complex::new(f64::from(input[at]), 0.0)).collect(),
+            Packing::Throughput => run.iter().map(|input| Complex::new(input[at], 0.0)).collect(),
             Packing::Latency { lanes, input, .. } => {
                 let mut slots = vec![Complex::new(0.0, 0.0); self.params.ckks.slots()];
                 for (lane, values) in run.iter().enumerate() {
-                    let own = input.spread(at, |value| f64::from(values[value]));
+                    let own = input.spread(at, |value| values[value]);
                     slots[lane..].iter_mut().step_by(*lanes).zip(own).for_each(|(slot, x)| slot.re = x);
                 }
                 slots

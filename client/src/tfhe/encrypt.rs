@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::error::ClientError;
 use crate::random::{fresh_seed, os_seeder};
 use crate::tfhe::key::SecretKey;
-use crate::values::check_values;
+use crate::values::Encoding;
 
 impl SecretKey {
     /// Encrypts a batch of inputs, one after the other in `values`.
@@ -22,14 +22,14 @@ impl SecretKey {
     /// [`ClientError::InputLength`] if `values` is no whole number of inputs, [`ClientError::InputRange`] for values
     /// that are not finite or outside of the range that the parameters were made for.
     pub fn encrypt(&self, values: &[f32], batched: bool) -> Result<EncryptedInput, ClientError> {
-        let encoding = &self.params().input;
-        let expected = encoding.tensor.len();
-        check_values(values, expected, (encoding.low, encoding.high))?;
+        let input = &self.params().input;
+        let encoding = Encoding::from(input);
+        let (expected, numbers) = (encoding.len, encoding.encoded(values)?);
         let mut seeder = os_seeder();
         let key = self.big_key();
         let (mut seeds, mut bodies) = (Vec::new(), Vec::with_capacity(values.len()));
-        for input in values.chunks_exact(expected) {
-            let words = input.iter().map(|&x| to_word(f64::from(x) * encoding.turns_per_unit));
+        for own in numbers.chunks_exact(expected) {
+            let words = own.iter().map(|&x| to_word(x * input.turns_per_unit));
             let plaintexts = Zeroizing::new(words.collect::<Vec<u32>>());
             let seed = fresh_seed(&mut seeder);
             let mut list = SeededLweCiphertextList::from_container(

@@ -7,12 +7,17 @@ use crate::files::chunks::Reader;
 use crate::files::container::{FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Sealed;
+use crate::model::columns::Columns;
 use crate::tfhe::plan as tfhe;
 use crate::tfhe::planner::simulate::Simulator;
 use std::io::{self, Write};
 
 /// What gives the output for an input and a seed in the clear, with the noise that encryption would add.
 pub type Simulate<'a> = dyn Fn(&[f32], u64) -> Vec<f64> + Sync + 'a;
+
+/// How much further than CKKS's planner lets it an element with a scale of its own may go, over the range: TFHE's planner
+/// lets all inputs go as far.
+const COLUMN_MARGIN: f64 = 0.2;
 
 /// A plan for either scheme.
 pub enum Plan {
@@ -80,12 +85,13 @@ impl Plan {
         match self {
             Self::Tfhe(plan) => {
                 let simulator = Simulator::new(plan);
-                Box::new(move |input, seed| simulator.run(input, seed))
+                Box::new(move |input, seed| simulator.run(&plan.params.input.columns.encoded(input), seed))
             }
             Self::Ckks(plan) => {
                 let rotates = plan.latency.is_some();
                 let noise = SlotNoise::new(&plan.params.ckks, rotates, plan.network.output_bound);
-                Box::new(move |input, seed| plan.network.simulate(input, &noise, seed))
+                let columns = &plan.params.input.columns;
+                Box::new(move |input, seed| plan.network.simulate(&columns.encoded(input), &noise, seed))
             }
         }
     }
@@ -96,7 +102,21 @@ impl Plan {
     pub fn without_noise(&self, input: &[f32]) -> Option<Vec<f64>> {
         match self {
             Self::Tfhe(_) => None,
-            Self::Ckks(plan) => Some(plan.network.evaluate(input)),
+            Self::Ckks(plan) => Some(plan.network.evaluate(&plan.params.input.columns.encoded(input))),
+        }
+    }
+
+    /// Tells clients to encrypt each element of the input at a scale of its own, which the plan was made for.
+    pub(in crate::either) fn scale_columns(&mut self, columns: Columns) {
+        match self {
+            Self::Tfhe(plan) => plan.params.input.columns = columns,
+            Self::Ckks(plan) => {
+                let input = &mut plan.params.input;
+                // The more elements, the more often one of them leaves what was seen of it.
+                let margin = COLUMN_MARGIN * (input.high - input.low);
+                (input.low, input.high) = (input.low - margin, input.high + margin);
+                input.columns = columns;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::ckks;
 use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
+use crate::model::columns::Columns;
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
 use crate::planning::loss::Loss;
@@ -103,6 +104,24 @@ impl Estimate {
 /// [`PlanError`]; where neither scheme has a plan it is TFHE's, which is about the model or the data, not about depth
 /// or polynomials.
 pub fn plan(
+    scheme: Option<Scheme>,
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Derived, PlanError> {
+    // Exact integers are encrypted as they are.
+    let columns = if options.tfhe.exact { Columns::default() } else { Columns::of(network, calibration) };
+    if !columns.is_empty() {
+        let encoded: Vec<Vec<f32>> = calibration.iter().map(|input| columns.encoded(input)).collect();
+        let mut derived = of_network(scheme, &columns.network(network), &encoded, options, progress)?;
+        derived.plan.scale_columns(columns);
+        return Ok(derived);
+    }
+    of_network(scheme, network, calibration, options, progress)
+}
+
+fn of_network(
     scheme: Option<Scheme>,
     network: &Network,
     calibration: &[Vec<f32>],

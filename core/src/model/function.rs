@@ -177,6 +177,48 @@ impl Function {
         }
     }
 
+    /// Where a function changes that has one value below and another above: a comparison with a constant, shifted and
+    /// scaled at will. None for all others, and for comparisons that are always or never true.
+    #[must_use]
+    pub fn step(&self) -> Option<f64> {
+        match self {
+            Function::Unary(Unary::Sign, of) => of.zero(),
+            Function::Binary(Binary::Less, a, b) => Function::Binary(Binary::Sub, a.clone(), b.clone()).zero(),
+            Function::Binary(Binary::Add | Binary::Sub | Binary::Mul, a, b) => match (a.as_ref(), b.as_ref()) {
+                (step, Function::Constant(_)) | (Function::Constant(_), step) => step.step(),
+                _ => None,
+            },
+            Function::Binary(Binary::Div, a, b) if matches!(b.as_ref(), Function::Constant(_)) => a.step(),
+            _ => None,
+        }
+    }
+
+    /// Where a straight line that is no constant meets zero.
+    fn zero(&self) -> Option<f64> {
+        let (slope, offset) = self.line()?;
+        Some(-offset / slope).filter(|zero| slope != 0.0 && zero.is_finite())
+    }
+
+    /// Slope and offset of a straight line.
+    fn line(&self) -> Option<(f64, f64)> {
+        match self {
+            Function::X => Some((1.0, 0.0)),
+            Function::Constant(c) => Some((0.0, *c)),
+            Function::Unary(..) => None,
+            Function::Binary(op, a, b) => {
+                let ((p, q), (r, s)) = (a.line()?, b.line()?);
+                match op {
+                    Binary::Add => Some((p + r, q + s)),
+                    Binary::Sub => Some((p - r, q - s)),
+                    Binary::Mul if r == 0.0 => Some((p * s, q * s)),
+                    Binary::Mul if p == 0.0 => Some((q * r, q * s)),
+                    Binary::Div if r == 0.0 => Some((p / s, q / s)),
+                    _ => None,
+                }
+            }
+        }
+    }
+
     /// The value at `x`; not finite where the function is not defined.
     #[must_use]
     pub fn evaluate(&self, x: f64) -> f64 {
@@ -287,5 +329,20 @@ mod tests {
         let f = Function::unary(Unary::Relu).compose(&Function::affine(2.0, -1.0));
         assert_eq!(f.evaluate(3.0), 5.0);
         assert_eq!(f.evaluate(0.0), 0.0);
+    }
+
+    #[test]
+    fn comparisons_with_constants_are_steps() {
+        let less = |a: Function, b: Function| Function::Binary(Binary::Less, a.into(), b.into());
+        let line = Function::affine(2.0, -3.0);
+        assert_eq!(less(line.clone(), Function::Constant(1.0)).step(), Some(2.0));
+        let not = |f: Function| Function::Binary(Binary::Sub, Function::Constant(1.0).into(), f.into());
+        let at_most = not(less(Function::Constant(0.5), Function::X));
+        assert_eq!(at_most.step(), Some(0.5));
+        assert_eq!((at_most.evaluate(0.5), at_most.evaluate(0.6)), (1.0, 0.0));
+        assert_eq!(Function::unary(Unary::Sign).compose(&line).step(), Some(1.5));
+        let others = [line, Function::unary(Unary::Relu), less(Function::X, Function::X), Function::Constant(2.0)];
+        assert!(others.iter().all(|function| function.step().is_none()));
+        assert_eq!(less(Function::unary(Unary::Abs), Function::Constant(1.0)).step(), None);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Judge<'a> {
     /// What the squared error of each output element counts in the squared relative error.
     weights: Vec<f64>,
     is_constant: bool,
+    /// Whether errors are jumps, all or nothing, of which margins tell nothing.
+    jumps: bool,
     shape: &'a [usize],
     is_confident: bool,
     /// See [`expected_share`].
@@ -103,7 +105,8 @@ impl<'a> Judge<'a> {
         let weights = weights.unwrap_or_else(|| vec![1.0 / network.output.len() as f64; network.output.len()]);
         let is_constant = kind == OutputKind::Constant;
         let folds = Folds::new(&calibration.inputs);
-        Self { calibration, folds, decision, weights, is_constant, shape, is_confident, caution }
+        let jumps = reads_steps(network);
+        Self { calibration, folds, decision, weights, is_constant, jumps, shape, is_confident, caution }
     }
 
     /// Whether decisions are judged, not errors.
@@ -156,6 +159,7 @@ impl<'a> Judge<'a> {
         let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
         let changed = (theirs.len() - equal) as f64 / theirs.len().max(1) as f64;
         let rivals = match decision {
+            _ if self.jumps => Vec::new(),
             Decision::Largest(axis) => self.rivals(*axis, &theirs, got, want),
             Decision::Side(thresholds) => {
                 let rival = |((threshold, &g), &w): ((&Option<f64>, &f64), &f64)| {
@@ -223,7 +227,9 @@ impl<'a> Judge<'a> {
         // Where the data say nothing of new inputs, either answer is as likely as the other.
         let unknown = doubt.is_some();
         let promised = if unknown { expected.max(0.5) } else { expected };
-        let upper = if unknown { 1.0 } else { upper_95(share * held_out as f64, held_out as u64).max(promised) };
+        // That few were counted may be luck: what is expected counts as much.
+        let counted = share.max(expected) * held_out as f64;
+        let upper = if unknown { 1.0 } else { upper_95(counted, held_out as u64).max(promised) };
         let loss = Loss { disagreement: Some(share), relative_error, expected: promised, upper_95: Some(upper), doubt };
         Verdict { loss, decisive: if self.is_confident { upper } else { expected } }
     }
@@ -251,6 +257,17 @@ impl Decision<'_> {
             Self::OfClient(ops) => ops.decision(shape, values).unwrap_or_default(),
         }
     }
+}
+
+/// Whether an output reads a function that changes at one point only, as those of decision trees do.
+fn reads_steps(network: &Network) -> bool {
+    let offsets = network.stage_offsets();
+    let is_step = |source: usize| {
+        let at = offsets.iter().rposition(|&offset| offset <= source);
+        let stage = at.and_then(|at| Some((network.stages.get(at)?, source - offsets[at])));
+        stage.is_some_and(|(stage, row)| stage.functions[stage.channel[row] as usize].step().is_some())
+    };
+    network.output_rows.iter().flat_map(|row| row.taps.iter()).any(|tap| is_step(tap.source as usize))
 }
 
 /// Whether what the client's operators decide is nothing but the side of a threshold on which each value lies.

@@ -90,9 +90,15 @@ pub(super) fn transformed(from: &NodeProto, raw: &str, scores: &str) -> Result<N
     })
 }
 
+/// The labels of a classifier's classes where they are numbers.
+fn label_numbers(classifier: &NodeProto) -> &[i64] {
+    let named = ["classlabels_ints", "classlabels_int64s"].map(|name| attribute(classifier, name));
+    named.into_iter().flatten().next().map_or(&[], |labels| &labels.ints)
+}
+
 /// How many labels a classifier knows.
 pub(super) fn class_count(classifier: &NodeProto) -> usize {
-    let ints = attribute(classifier, "classlabels_ints").map_or(0, |labels| labels.ints.len());
+    let ints = label_numbers(classifier).len();
     let texts = attribute(classifier, "classlabels_strings").map_or(0, |labels| labels.strings.len());
     ints.max(texts)
 }
@@ -122,7 +128,7 @@ pub(super) fn label_by_sign(
 /// The label of an index into the table of classes.
 pub(super) fn label_of(graph: &mut GraphProto, classifier: &NodeProto, index: &str, label: &str) -> NodeProto {
     let table = inner(label, "classes");
-    let ints = attribute(classifier, "classlabels_ints").map_or(&[][..], |labels| &labels.ints);
+    let ints = label_numbers(classifier);
     graph.initializer.push(match attribute(classifier, "classlabels_strings") {
         Some(labels) if !labels.strings.is_empty() => texts(&table, &labels.strings),
         _ => integers(&table, ints),

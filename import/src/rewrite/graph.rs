@@ -77,6 +77,18 @@ pub(super) fn numbers<'a>(node: &'a NodeProto, name: &str) -> &'a [f32] {
     attribute(node, name).map_or(&[], |attribute| &attribute.floats)
 }
 
+/// A list of numbers, in the attribute of that name or as a tensor beside it; empty where both are missing.
+pub(super) fn tensor_numbers(node: &NodeProto, name: &str) -> Vec<f32> {
+    match attribute(node, &format!("{name}_as_tensor")).and_then(|attribute| attribute.t.as_ref()) {
+        // All floating point is float32 by now.
+        Some(tensor) if !tensor.raw_data.is_empty() => {
+            tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Some(tensor) => tensor.float_data.clone(),
+        None => numbers(node, name).to_vec(),
+    }
+}
+
 /// An integer.
 pub(super) fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
     attribute(node, name).map_or(default, |attribute| attribute.i)

@@ -9,6 +9,7 @@ mod old;
 mod quantised;
 mod refused;
 mod svm;
+mod trees;
 
 use std::path::Path;
 
@@ -66,6 +67,8 @@ fn replace(graph: &mut GraphProto, opset: i64, refusals: &mut Vec<UnsupportedNod
             "SVMClassifier" => svm::classifier(graph, &node, opset),
             "SVMRegressor" => svm::regressor(graph, &node, opset),
             "Scaler" => classical::scaler(graph, &node),
+            "TreeEnsembleClassifier" => trees::classifier(graph, &node),
+            "TreeEnsembleRegressor" => trees::regressor(graph, &node),
             _ => Ok(vec![node.clone()]),
         };
         match replaced {

@@ -9,9 +9,9 @@ use crate::expand::CONSTANT_INPUTS;
 /// Operator, reason, suggestion.
 const REFUSED: [(&[&str], &str, &str); 10] = [
     (
-        &["TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"],
-        "decision trees branch on encrypted values, and every node of every tree would cost a comparison",
-        "use a linear model, a support vector machine or a small neural network on the same features",
+        &["TreeEnsemble"],
+        "trees in this form are not read",
+        "export TreeEnsembleClassifier or TreeEnsembleRegressor (version 3 of ai.onnx.ml)",
     ),
     (
         &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Gradient", "Momentum", "Adam", "Adagrad"],

@@ -12,6 +12,7 @@ use crate::files::params::{ParamsError, check_head, check_tensors};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use crate::model::client_op::ClientOps;
+use crate::model::columns::Columns;
 use crate::model::network::TensorInfo;
 use crate::planning::loss::Loss;
 
@@ -57,6 +58,9 @@ pub struct InputEncoding {
     pub low: f64,
     /// Largest value that the parameters allow for.
     pub high: f64,
+    /// What is encrypted of each element where they have scales of their own: the range is of that.
+    #[serde(default, skip_serializing_if = "Columns::is_empty")]
+    pub columns: Columns,
 }
 
 /// Outputs, at one or two limbs.
@@ -156,6 +160,9 @@ impl Params {
         }
         self.ckks.check().map_err(ParamsError::Invalid)?;
         check_tensors((&self.input.tensor, &self.input.parts), &self.output.tensor, &self.output.client_ops)?;
+        if !self.input.columns.fits(self.input.tensor.len()) {
+            return invalid("the scales of the input's elements are unsound");
+        }
         let (low, high) = (self.input.low, self.input.high);
         // Beyond 2^30 an input leaves the modulus of a fresh ciphertext.
         let largest = 2_f64.powi(30);

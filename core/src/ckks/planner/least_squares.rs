@@ -10,7 +10,7 @@ pub fn widenings(degree: usize) -> &'static [f64] {
     match degree {
         0..=3 => &[1.15],
         4..=6 => &[1.15, 1.3],
-        _ => &[1.3, 1.5],
+        _ => &[1.15, 1.3, 1.5],
     }
 }
 

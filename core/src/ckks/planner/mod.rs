@@ -27,6 +27,7 @@ use crate::ckks::ring::modulus::PRIME_BITS;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
+use crate::model::columns::Columns;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
@@ -54,7 +55,7 @@ pub struct Options {
 const MOST_NOISE: f64 = 8e-5;
 /// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
 /// for.
-const CAUTION: f64 = 3.0;
+const CAUTION: f64 = 4.0;
 /// A loss below this share of another is less by more than chance.
 const PLAINLY_LESS: f64 = 0.95;
 /// Share of the time that the largest noise is worth.
@@ -302,7 +303,13 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
         format: FORMAT.into(),
         version: VERSION,
         scheme: Scheme::Ckks,
-        input: InputEncoding { tensor: network.input.clone(), parts: network.inputs.clone(), low, high },
+        input: InputEncoding {
+            tensor: network.input.clone(),
+            parts: network.inputs.clone(),
+            low,
+            high,
+            columns: Columns::default(),
+        },
         output: OutputEncoding {
             tensor: network.output.clone(),
             scale: ckks.output_scale(network.output_bound),

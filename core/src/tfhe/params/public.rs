@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::container::{Binding, Kind};
 use crate::model::client_op::ClientOps;
+use crate::model::columns::Columns;
 use crate::model::network::TensorInfo;
 use crate::planning::loss::Loss;
 use crate::tfhe::params::set::ParameterSet;
@@ -56,6 +57,9 @@ pub struct InputEncoding {
     pub low: f64,
     /// Largest value that the parameters allow for.
     pub high: f64,
+    /// What is encrypted of each element where they have scales of their own: the range is of that.
+    #[serde(default, skip_serializing_if = "Columns::is_empty")]
+    pub columns: Columns,
 }
 
 /// A phase t, taken in [-1/2, 1/2), is the value `t / turns_per_unit + offset` of its element.
@@ -161,6 +165,9 @@ impl Params {
         let turns = |t: f64| t.is_finite() && t > 0.0;
         if !turns(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
             return invalid("the input encoding is not finite");
+        }
+        if !self.input.columns.fits(self.input.tensor.len()) {
+            return invalid("the scales of the input's elements are unsound");
         }
         if self.input.low > self.input.high {
             return invalid("the input range is empty");

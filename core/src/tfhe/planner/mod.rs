@@ -32,7 +32,7 @@ use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_h
 
 /// Widths of weights that are tried, in bits, each with a factor that ranges are widened by: where the most precise
 /// parameters are not enough, what is left is that new data leave the ranges.
-const ATTEMPTS: [(u32, f64); 5] = [(8, 1.0), (12, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
+const ATTEMPTS: [(u32, f64); 6] = [(8, 1.0), (12, 1.0), (16, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
 
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];

@@ -19,6 +19,7 @@ use crate::files::params::{FORMAT, VERSION};
 use rayon::prelude::*;
 
 use crate::files::scheme::Scheme;
+use crate::model::columns::Columns;
 use crate::model::function::Function;
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Ranges;
@@ -117,6 +118,19 @@ impl Scale {
         Self { origin: low - guard / turns, turns, leave, step: None }
     }
 
+    /// Of a function that changes at `step` only. A table that changes in the middle of its half turn is, as its own
+    /// negation, constant for half a turn on either side: inputs have the whole turn, as where kinks are folded.
+    fn of_step(step: f64, range: &ChannelRange, settings: &Settings, polynomial_size: usize) -> Self {
+        let (tail, widening) = (settings.tail_probability, settings.widening);
+        let (low, high) = range.widened(tail, 1.0, 0.0);
+        let bound = widening * (high - step).max(step - low).max(1e-9 * step.abs()).max(1e-30);
+        let turns = 0.5 / bound;
+        let leave = range.upper.probability(step + bound) + range.lower.probability(bound - step);
+        // Between two entries of the table, so that both sides are as far from the nearest.
+        let phase = 0.25 - 0.25 / polynomial_size as f64;
+        Self { origin: step - phase / turns, turns, leave, step: None }
+    }
+
     /// Of an output with that calibrated range, whose half is taken to be `least_half` at the least.
     fn output((low, high): (f64, f64), least_half: f64) -> Self {
         let half = (0.5 * (high - low)).max(1e-3 * high.abs().max(low.abs())).max(least_half);
@@ -163,16 +177,15 @@ impl Subject<'_> {
             .channels
             .iter()
             .zip(self.folded)
-            .map(|(channels, &folded)| {
+            .zip(&self.network.stages)
+            .map(|((channels, &folded), stage)| {
                 let least = least_half(channels.iter().map(ChannelRange::ends), self.ranges.count);
-                let scale = |range| {
-                    if folded {
-                        Scale::folded(range, settings.widening, least)
-                    } else {
-                        Scale::half_turn(range, guard, settings, least)
-                    }
+                let scale = |(range, function): (&ChannelRange, &Function)| match function.step() {
+                    _ if folded => Scale::folded(range, settings.widening, least),
+                    Some(step) => Scale::of_step(step, range, settings, tfhe.polynomial_size),
+                    None => Scale::half_turn(range, guard, settings, least),
                 };
-                channels.iter().map(scale).collect()
+                channels.iter().zip(&stage.functions).map(scale).collect()
             })
             .collect();
         let output_scales = self.output_scales();
@@ -384,6 +397,7 @@ impl Subject<'_> {
                 turns_per_unit: encoding.groups[0].turns,
                 low: low - margin,
                 high: high + margin,
+                columns: Columns::default(),
             },
             output: OutputEncoding {
                 tensor: self.network.output.clone(),

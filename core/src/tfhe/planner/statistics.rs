@@ -122,16 +122,24 @@ impl Statistics {
 
 /// Share of the mean range of units beside one another that each gets at the least.
 const LEAST_SHARE: f64 = 0.25;
+/// Largest range over the mean one of units that are of one quantity: beyond it they have units of their own.
+const MOST_RANGE_RATIO: f64 = 4.0;
 
 /// Half of the range that each of some units gets at the least, by the ranges of them all on so many inputs; 0 if they
 /// are all zero.
 ///
 /// A unit that hardly varied on the calibration data may do so on new data: it gets a range like the others', and one
-/// like the largest value where there are few inputs.
+/// like the largest value where there are few inputs. Where the units are of different quantities, as comparisons of
+/// columns are, the ranges of others say nothing, and only one that did not vary at all is like the narrowest.
 #[must_use]
 pub fn least_half(ranges: impl ExactSizeIterator<Item = (f64, f64)> + Clone, inputs: usize) -> f64 {
     let count = ranges.len().max(1) as f64;
-    let mean_half = ranges.clone().map(|(low, high)| 0.5 * (high - low)).sum::<f64>() / count;
+    let halves = ranges.clone().map(|(low, high)| 0.5 * (high - low));
+    let mean_half = halves.clone().sum::<f64>() / count;
+    if halves.clone().fold(0.0, f64::max) > MOST_RANGE_RATIO * mean_half {
+        let narrowest = halves.filter(|&half| half > 0.0).fold(f64::INFINITY, f64::min);
+        return LEAST_SHARE * narrowest;
+    }
     let largest = ranges.fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
     (LEAST_SHARE * mean_half).max(largest / inputs.max(1) as f64)
 }
