@@ -446,9 +446,9 @@ fn weights_lie_in_files_beside_the_model() {
 fn refusals_name_the_operator_and_the_reason() {
     let refusal = |model: &Onnx| import_bytes(&model.build()).expect_err("not supported").to_string();
     let mut trees = Onnx::new(&[1, 2]);
-    trees.node("TreeEnsembleRegressor", &["x"], &[]);
+    trees.node("TreeEnsemble", &["x"], &[]);
     let text = refusal(&trees);
-    assert!(text.contains("TreeEnsembleRegressor") && text.contains("branch on encrypted values"), "{text}");
+    assert!(text.contains("TreeEnsemble") && text.contains("export TreeEnsembleClassifier"), "{text}");
     let mut gather = Onnx::new(&[1, 2]);
     let indices = gather.node("Cast", &["x"], &[("to", Int(INT64))]);
     gather.node("GatherElements", &["x", &indices], &[("axis", Int(1))]);
