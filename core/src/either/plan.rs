@@ -15,8 +15,8 @@ use std::io::{self, Write};
 /// What gives the output for an input and a seed in the clear, with the noise that encryption would add.
 pub type Simulate<'a> = dyn Fn(&[f32], u64) -> Vec<f64> + Sync + 'a;
 
-/// How much further than CKKS's planner lets it an element with a scale of its own may go, over the range: TFHE's planner
-/// lets all inputs go as far.
+/// How much further an element with a scale of its own may go than CKKS's planner lets it, over the range. TFHE's
+/// planner lets all inputs go as far.
 const COLUMN_MARGIN: f64 = 0.2;
 
 /// A plan for either scheme.

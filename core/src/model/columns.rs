@@ -1,8 +1,8 @@
 //! An offset and a scale for each element of the input, where elements have ranges of very different widths.
 //!
-//! Measured quantities often come as they are: a length in metres beside an area in square millimetres. Encrypted by one
-//! scale, the small ones drown in the noise of the large ones. The client encrypts `(x - centre) / unit` of each element
-//! instead, and the network reads that.
+//! Measured quantities often come as they are: a length in metres beside an area in square millimetres. Encrypted by
+//! one scale, the small ones drown in the noise of the large ones. The client encrypts `(x - centre) / unit` of each
+//! element instead, and the network reads that.
 //!
 //! Where the network does nothing with its inputs but compare them with constants, as decision trees do, what is far
 //! beyond all constants need not be told apart: values are cut off where few calibration inputs lie, and what is left
@@ -34,7 +34,6 @@ pub struct Columns {
     /// What it is divided by: a sixteenth of half its width.
     unit: Vec<f64>,
     /// Whether what lies beyond the range is taken as its end.
-    #[serde(default)]
     cut: bool,
 }
 

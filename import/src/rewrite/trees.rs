@@ -1,9 +1,9 @@
 //! Decision trees, forests and boosted trees of `ai.onnx.ml`, in standard operators.
 //!
-//! Nothing branches on an encrypted value. Every comparison of every tree is made, each once however many trees make it,
-//! and gives 0 or 1. A leaf is reached where all comparisons on the way to it go its way, which is one more comparison:
-//! that of their sum with their number. Scores are sums of the leaves' weights. One leaf of each tree is reached where
-//! no other is, and is not looked at; a leaf behind a single comparison is that comparison.
+//! Nothing branches on an encrypted value. Every comparison of every tree is made, each once however many trees make
+//! it, and gives 0 or 1. A leaf is reached where all comparisons on the way to it go its way, which is one more
+//! comparison: that of their sum with their number. Scores are sums of the leaves' weights. One leaf of each tree is
+//! reached where no other is, and is not looked at; a leaf behind a single comparison is that comparison.
 
 use std::collections::HashMap;
 

@@ -58,7 +58,6 @@ pub struct InputEncoding {
     /// Largest value that the parameters allow for.
     pub high: f64,
     /// What is encrypted of each element where they have scales of their own: the range is of that.
-    #[serde(default, skip_serializing_if = "Columns::is_empty")]
     pub columns: Columns,
 }
 
