@@ -9,5 +9,6 @@ pub mod loss;
 pub mod margins;
 pub mod measures;
 pub mod output_kind;
+pub mod pooling;
 pub mod random;
 pub mod task;

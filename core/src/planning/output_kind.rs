@@ -1,5 +1,8 @@
 #![doc = include_str!("output_kind.md")]
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::model::client_op::argmax;
 use crate::model::network::{Network, Row};
 use crate::planning::task::Task;
@@ -260,12 +263,14 @@ impl Contrast {
         let length = shape[axis];
         let (mut sums, mut squares) = (vec![0.0; length + 1], vec![0.0; length + 1]);
         let (mut count, mut winners) = (0_usize, vec![false; length]);
+        let mut hashes = vec![DefaultHasher::new(); length];
         for classes in outputs.iter().flat_map(|y| vectors(y, shape, axis)) {
             let total: f64 = classes.iter().sum();
             for (at, value) in classes.iter().chain([&total]).enumerate() {
                 sums[at] += value;
                 squares[at] += value * value;
             }
+            hashes.iter_mut().zip(&classes).for_each(|(hash, value)| value.to_bits().hash(hash));
             count += 1;
             winners[argmax(&classes, &[length], 0)[0]] = true;
         }
@@ -282,7 +287,7 @@ impl Contrast {
             mean_distance: farthest / typical,
             count,
             several_win: winners.iter().filter(|&&wins| wins).count() > 1,
-            has_copies: (0..length).any(|a| (0..a).any(|b| are_copies(outputs, shape, axis, (a, b)))),
+            has_copies: hashes.iter().map(Hasher::finish).collect::<HashSet<u64>>().len() < length,
         }
     }
 
@@ -295,11 +300,6 @@ impl Contrast {
             && self.several_win
             && !self.has_copies
     }
-}
-
-/// Whether two numbers along the axis are equal wherever they were seen.
-fn are_copies(outputs: &[Vec<f64>], shape: &[usize], axis: usize, (a, b): (usize, usize)) -> bool {
-    outputs.iter().flat_map(|y| vectors(y, shape, axis)).all(|classes| classes[a] == classes[b])
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
+use crate::planning::pooling::pooled;
 use crate::planning::task::Task;
 use crate::progress::Progress;
 
@@ -82,6 +83,7 @@ pub fn plan(
     progress: &dyn Progress,
 ) -> Result<Plan, PlanError> {
     check_calibration(network, calibration)?;
+    let network = &*pooled(network, calibration);
     progress.start("fitting polynomials", DEGREES.len() as u64);
     let statistics = Calibration::collect(network, calibration);
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {

@@ -45,6 +45,13 @@ impl Table {
         values.into_iter().map(to_word).collect()
     }
 
+    /// Entry `at` of the test polynomial.
+    #[must_use]
+    pub fn entry(&self, at: usize, polynomial_size: usize) -> u32 {
+        let phase = self.output_phase(at as f64 / (2.0 * polynomial_size as f64));
+        if phase.is_finite() { to_word(phase) } else { self.polynomial(polynomial_size)[at] }
+    }
+
     fn output_phase(&self, phase: f64) -> f64 {
         let mut x = self.origin + phase / self.turns_per_unit;
         if let Some(step) = self.step {
@@ -69,6 +76,14 @@ mod tests {
         assert_eq!((words[0], words[64], words[128]), (0, 0, 0));
         // Entry 192 stands for -1 + (192 / 512) / 0.25 = 0.5, an eighth of a turn a unit.
         assert_eq!(words[192], 1 << 28);
+    }
+
+    #[test]
+    fn entries_are_those_of_the_polynomial() {
+        for table in [table(Function::unary(Unary::Tanh), None), table(Function::unary(Unary::Ln), Some(0.5))] {
+            let words = table.polynomial(256);
+            assert!((0..256).all(|at| table.entry(at, 256) == words[at]));
+        }
     }
 
     #[test]

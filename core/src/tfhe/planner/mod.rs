@@ -11,11 +11,14 @@ pub mod simulate;
 mod sizes;
 pub mod statistics;
 
+use std::borrow::Cow;
+
 use crate::planning::calibration::Ranges;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
 use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
+use crate::planning::pooling::pooled;
 use crate::tfhe::planner::options::{CAUTION, Options, Planned};
 use crate::tfhe::planner::sizes::fill_sizes;
 
@@ -49,7 +52,8 @@ pub fn plan(
 ) -> Result<Planned, PlanError> {
     check_calibration(network, calibration)?;
     progress.start("calibrating", 1);
-    let network = &products_as_squares(network);
+    let network = if options.exact { Cow::Borrowed(network) } else { pooled(network, calibration) };
+    let network = &products_as_squares(&network);
     let (folded_network, folded) = fold_kinks(network);
     let (calibration, traces) = Traces::collect(network, &folded_network, calibration);
     if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
