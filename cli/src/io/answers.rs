@@ -17,10 +17,19 @@ pub fn answer_bytes(outputs: &[Output]) -> Result<Vec<u8>, CliError> {
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for output in outputs {
-        archive.start_file(format!("{}.npy", output.name), options).map_err(|e| fail(e.to_string()))?;
+        archive.start_file(format!("{}.npy", entry_name(&output.name)), options).map_err(|e| fail(e.to_string()))?;
         archive.write_all(&tensor_bytes(&output.tensor)?).map_err(|e| fail(e.to_string()))?;
     }
     Ok(archive.finish().map_err(|e| fail(e.to_string()))?.into_inner())
+}
+
+/// The name of an output within an archive. Names come from whoever made the parameters: none may lead out of the
+/// folder that the archive is unpacked in.
+fn entry_name(name: &str) -> String {
+    let is_plain = |part: &&str| !part.is_empty() && *part != "." && *part != "..";
+    let visible: String = name.chars().map(|c| if c.is_control() || c == '\\' { '_' } else { c }).collect();
+    let parts: Vec<&str> = visible.split('/').filter(is_plain).collect();
+    if parts.is_empty() { "output".into() } else { parts.join("/") }
 }
 
 fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>, CliError> {
@@ -67,6 +76,12 @@ mod tests {
         assert_eq!(&bytes[bytes.len() - 12..], [0xe9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert!(text_bytes(&[1, 2], &["a".into(), "b".into()]).windows(6).any(|part| part == b"(1, 2)"));
         assert!(text_bytes(&[], &["a".into()]).windows(4).any(|part| part == b"(), "));
+    }
+
+    #[test]
+    fn names_stay_within_the_archive() {
+        let named = ["/fc/Gemm_output_0", "../../etc/passwd", "a\\..\\b", "label:0", "..", "x\n"].map(entry_name);
+        assert_eq!(named, ["fc/Gemm_output_0", "etc/passwd", "a_.._b", "label:0", "output", "x_"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod ckks;
 pub mod client;
+pub mod heavy;
 pub mod input;
 pub mod loss;
 pub mod tfhe;

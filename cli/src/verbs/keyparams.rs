@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Output, options};
 use crate::args::{Keyparams, Planning};
-use crate::error::CliError;
+use crate::error::{CliError, printable};
 use crate::io::inputs::{array_shapes, read_inputs};
 use crate::io::output::{Access, Target, commit};
 use crate::io::samples::Samples;
@@ -94,6 +94,11 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
             "layers": report::layers_json(&layers),
         }),
     );
+    let warning = report::heavy::warning(&object, &layers);
+    report::merge(&mut object, json!({ "warning": warning }));
+    if let Some(warning) = &warning {
+        eprintln!("warning: {}", printable(warning));
+    }
     let choice = report::choice::text(derived.choice.as_ref());
     let gap = if choice.is_empty() { "" } else { "\n" };
     let text = format!(
