@@ -92,7 +92,7 @@ fn files_of_other_versions_are_refused_by_a_sentence_with_both() {
         }
         let text = String::from_utf8(work.read("params.json")).expect("text");
         // Fields of another version do not matter: its number is read first.
-        let other = text.replacen("\"version\": 2,", "\"version\": 7, \"unheard_of\": true,", 1);
+        let other = text.replacen("\"version\": 3,", "\"version\": 7, \"unheard_of\": true,", 1);
         work.write("params.json", other.as_bytes());
         let message = work.fails(&["keygen", "-i", "params.json", "-o", "x"]);
         assert!(

@@ -125,3 +125,35 @@ fn face_pairs_get_the_decisions_of_plaintext() {
         assert!(scheme == "tfhe" || embedding < 1e-3);
     }
 }
+
+#[test]
+fn features_as_they_are_and_boosted_trees_run_encrypted() {
+    let Some(folder) = evaluation_data() else { return };
+    let cases = folder.join("../../cases");
+    if !cases.is_dir() {
+        println!("skipped: cases not found");
+        return;
+    }
+    let work = Work::new();
+    // Logits between -30 and 30, whose errors are a few hundredths of their deviation; probabilities of trees.
+    let each = [("raw_features", "calibration.npy", 2.0), ("gradient_boosting_base_values", "calib.npy", 0.01)];
+    for (case, calibration, most) in each {
+        let folder = cases.join(case);
+        let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_string();
+        let values = |name: &str| npy_values(&std::fs::read(path(name)).expect("a case's array"));
+        let plan = work.ok(&["keyparams", "-m", &path("model.onnx"), "-c", &path(calibration), "-o", "p.json"]);
+        assert!(plan.contains("at a scale of its own"), "{plan}");
+        work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
+        let inputs = values("input.npy");
+        work.write("i.npy", &npy("(2, 30)", &inputs[..60]));
+        work.ok(&["encrypt", "-k", "k", "-i", "i.npy", "-o", "i.enc"]);
+        work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
+        work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
+        let (got, plain) = (npy_values(&work.read("o.npy")), PlainModel::from_file(&folder.join("model.onnx")));
+        let plain = plain.expect("runs in plaintext");
+        let want: Vec<f32> = inputs[..60].chunks(30).flat_map(|input| plain.run(input).expect("runs")).collect();
+        for (g, w) in got.iter().zip(&want) {
+            assert!((g - w).abs() < most, "{case}: {got:?} instead of {want:?}");
+        }
+    }
+}

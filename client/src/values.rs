@@ -66,3 +66,35 @@ impl Encoding<'_> {
         Ok(encoded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns by what a parameter file says of them.
+    fn columns(text: &str) -> Columns {
+        serde_json::from_str(text).expect("columns")
+    }
+
+    #[test]
+    fn elements_with_scales_of_their_own_have_ranges_of_their_own() {
+        let columns = columns(r#"{ "centre": [100.0, 0.5], "unit": [10.0, 0.01], "cut": false }"#);
+        let encoding = Encoding { len: 2, range: (-16.0, 16.0), columns: &columns };
+        let numbers = encoding.encoded(&[110.0, 0.49, 90.0, 0.5]).expect("in range");
+        let want = [1.0, -1.0, -1.0, 0.0];
+        assert!(numbers.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{:?}", *numbers);
+        let error = encoding.encoded(&[110.0, 0.5, 110.0, 0.7]).expect_err("0.66 is the most");
+        let ClientError::InputRange { input: 1, index: 1, value, low, high } = error else { panic!("{error}") };
+        assert!(value == 0.7 && (low - 0.34).abs() < 1e-9 && (high - 0.66).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn what_is_cut_off_takes_all_numbers_and_nothing_else() {
+        let columns = columns(r#"{ "centre": [100.0], "unit": [10.0], "cut": true }"#);
+        let encoding = Encoding { len: 1, range: (-16.0, 16.0), columns: &columns };
+        assert_eq!(*encoding.encoded(&[1e30, -1e30, 100.0]).expect("numbers"), [16.0, -16.0, 0.0]);
+        for value in [f32::NAN, f32::INFINITY] {
+            assert!(matches!(encoding.encoded(&[value]), Err(ClientError::InputRange { index: 0, .. })), "{value}");
+        }
+    }
+}

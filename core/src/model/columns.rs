@@ -24,6 +24,10 @@ const MOST_ELEMENTS: usize = 4096;
 const REACH: f64 = 16.0;
 /// Half widths below this share of a centre's magnitude are its rounding.
 const ROUNDING: f64 = 1e-6;
+/// Share of an element's calibrated values that may be cut off on each side.
+const CUT: f64 = 0.02;
+/// Share of the range that is left between a constant and where values are cut off.
+const CUT_MARGIN: f64 = 0.1;
 
 /// What is encrypted of each element; values as they are where it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,11 +40,6 @@ pub struct Columns {
     /// Whether what lies beyond the range is taken as its end.
     cut: bool,
 }
-
-/// Share of an element's calibrated values that may be cut off on each side.
-const CUT: f64 = 0.02;
-/// Share of the range that is left between a constant and where values are cut off.
-const CUT_MARGIN: f64 = 0.1;
 
 impl Columns {
     /// One for each element of the network's input where that lessens its noise by much; else none.
