@@ -57,8 +57,10 @@ impl Encoding<'_> {
         for (at, &value) in values.iter().enumerate() {
             let (input, index) = (at / self.len, at % self.len);
             let number = self.columns.encode(index, f64::from(value));
-            if !(value.is_finite() && number >= low && number <= high) {
-                let (low, high) = (self.columns.decode(index, low), self.columns.decode(index, high));
+            let (least, most) = self.columns.taken(index, (low, high));
+            let is_taken = !self.columns.is_cut() || (f64::from(value) >= least && f64::from(value) <= most);
+            if !(is_taken && number >= low && number <= high) {
+                let (low, high) = (least, most);
                 return Err(ClientError::InputRange { input, index, value, low, high });
             }
             encoded.push(number);
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn elements_with_scales_of_their_own_have_ranges_of_their_own() {
-        let columns = columns(r#"{ "centre": [100.0, 0.5], "unit": [10.0, 0.01], "cut": false }"#);
+        let columns = columns(r#"{ "centre": [100.0, 0.5], "unit": [10.0, 0.01], "taken": [] }"#);
         let encoding = Encoding { len: 2, range: (-16.0, 16.0), columns: &columns };
         let numbers = encoding.encoded(&[110.0, 0.49, 90.0, 0.5]).expect("in range");
         let want = [1.0, -1.0, -1.0, 0.0];
@@ -89,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_takes_all_numbers_and_nothing_else() {
-        let columns = columns(r#"{ "centre": [100.0], "unit": [10.0], "cut": true }"#);
+    fn what_is_cut_off_takes_numbers_beyond_the_range() {
+        let columns = columns(r#"{ "centre": [100.0], "unit": [10.0], "taken": [[-1e31, 1e6]] }"#);
         let encoding = Encoding { len: 1, range: (-16.0, 16.0), columns: &columns };
-        assert_eq!(*encoding.encoded(&[1e30, -1e30, 100.0]).expect("numbers"), [16.0, -16.0, 0.0]);
-        for value in [f32::NAN, f32::INFINITY] {
+        assert_eq!(*encoding.encoded(&[1e5, -1e30, 100.0]).expect("numbers"), [16.0, -16.0, 0.0]);
+        for value in [f32::NAN, f32::INFINITY, 2e6] {
             assert!(matches!(encoding.encoded(&[value]), Err(ClientError::InputRange { index: 0, .. })), "{value}");
         }
     }

@@ -101,12 +101,61 @@ fn classifiers_score_as_onnxruntime_does() {
         close(classifier(&[0; 5], &shares, "NONE", &[]), [1.0 - share, share]);
         let logit = sum(&logits, x) + 0.125;
         close(classifier(&[0; 5], &logits, "LOGISTIC", &[0.125]), [logistic(-logit), logistic(logit)]);
-        close(classifier(&[1; 5], &logits, "NONE", &[0.125]), [-logit, logit]);
+        close(classifier(&[0; 5], &logits, "SOFTMAX", &[0.125]), [-logit, logit]);
+        close(classifier(&[0; 5], &shares, "LOGISTIC", &[]), [logistic(-share), logistic(share)]);
+        // All for the second class: the first one has none.
+        close(classifier(&[1; 5], &logits, "NONE", &[]), [0.0, sum(&logits, x)]);
         // A score for each class.
         let [first, second] = leaves(x);
         let own = [[0.5, 0.0, 2.0][first] + [0.0, 0.75][second], [0.0, -1.0, 0.0][first] + [-0.25, 0.0][second]];
         close(classifier(&[0, 1, 0, 1, 0], &logits, "NONE", &[0.25, 0.5]), [own[0] + 0.25, own[1] + 0.5]);
     }
+}
+
+#[test]
+fn labels_are_those_of_the_larger_score() {
+    let mut attributes = nodes();
+    attributes.extend([
+        ("class_treeids", Ints(vec![0, 0, 0, 4, 4])),
+        ("class_nodeids", Ints(vec![2, 3, 4, 1, 2])),
+        ("class_ids", Ints(vec![0; 5])),
+        ("class_weights", Floats(vec![0.1, 0.25, 0.5, 0.125, 0.375])),
+        ("classlabels_int64s", Ints(vec![3, 7])),
+    ]);
+    let mut model = Onnx::new(&[1, 2]);
+    let both = model.nodes_with_outputs("TreeEnsembleClassifier", &["x"], &attributes, 2);
+    model.node("Identity", &[&both[0]], &[]);
+    for x in INPUTS {
+        let [first, second] = leaves(x);
+        let share = [0.1, 0.25, 0.5][first] + [0.125, 0.375][second];
+        let network = import_bytes(&model.build()).expect("imports");
+        let (_, encrypted) = network.evaluate(&x.map(f64::from));
+        let answer = &network.client_ops.run(&network.output.shape, &encrypted).expect("runs")[0];
+        // Indices into the labels' names, or the labels themselves.
+        let label = answer.values[0];
+        assert_eq!(label, if share > 0.5 { 7.0 } else { 3.0 }, "{x:?}: {share}");
+    }
+}
+
+#[test]
+fn a_comparison_that_is_made_twice_on_one_way_is_decided_once() {
+    let mut model = Onnx::new(&[1, 2]);
+    let attributes = [
+        ("nodes_treeids", Ints(vec![0; 7])),
+        ("nodes_nodeids", Ints((0..7).collect())),
+        ("nodes_featureids", Ints(vec![0; 7])),
+        ("nodes_truenodeids", Ints(vec![1, 3, 5, 0, 0, 0, 0])),
+        ("nodes_falsenodeids", Ints(vec![2, 4, 6, 0, 0, 0, 0])),
+        ("nodes_values", Floats(vec![0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0])),
+        ("nodes_modes", Texts(vec!["BRANCH_LEQ", "BRANCH_LEQ", "BRANCH_GT", "LEAF", "LEAF", "LEAF", "LEAF"])),
+        ("target_treeids", Ints(vec![0; 4])),
+        ("target_nodeids", Ints(vec![3, 4, 5, 6])),
+        ("target_ids", Ints(vec![0; 4])),
+        ("target_weights", Floats(vec![1.0, 2.0, 3.0, 4.0])),
+    ];
+    model.node("TreeEnsembleRegressor", &["x"], &attributes);
+    assert_eq!(outputs(&model, [0.0, 0.0]), [1.0]);
+    assert_eq!(outputs(&model, [0.6, 0.0]), [3.0]);
 }
 
 #[test]
@@ -137,6 +186,8 @@ fn damaged_and_unknown_trees_are_refused_by_a_sentence() {
     assert!(with("nodes_nodeids", Ints(vec![0, 1, 2, 3, 3, 0, 1, 2])).contains("one number"));
     assert!(with("target_ids", Ints(vec![0, 1])).contains("to no score"));
     assert!(with("nodes_featureids", Ints(vec![0, 1, 0, 0, 0, -1, 0, 0])).contains("no column"));
+    let giant = refusal(&|attributes| attributes.push(("n_targets", Int(1 << 22)))).unwrap_or_default();
+    assert!(giant.contains("targets") || giant.contains("too many"), "{giant}");
     let modes = ["BRANCH_LEQ", "BRANCH_EQ", "LEAF", "LEAF", "LEAF", "BRANCH_GTE", "LEAF", "LEAF"];
     assert!(with("nodes_modes", Texts(modes.to_vec())).contains("compare by BRANCH_EQ"));
     let far = with("nodes_featureids", Ints(vec![0, 1, 0, 0, 0, 1 << 40, 0, 0]));

@@ -1,5 +1,6 @@
 //! Files of decrypted outputs: `.npy` for one, `.npz` with an array a name for several.
 
+use std::collections::HashSet;
 use std::io::{Cursor, Write};
 
 use heman_client::{Output, Tensor, TensorData};
@@ -16,8 +17,13 @@ pub fn answer_bytes(outputs: &[Output]) -> Result<Vec<u8>, CliError> {
     let fail = |error: String| CliError::new(format!("cannot encode the result: {error}"));
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut taken = HashSet::new();
     for output in outputs {
-        archive.start_file(format!("{}.npy", entry_name(&output.name)), options).map_err(|e| fail(e.to_string()))?;
+        let mut name = entry_name(&output.name);
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        archive.start_file(format!("{name}.npy"), options).map_err(|e| fail(e.to_string()))?;
         archive.write_all(&tensor_bytes(&output.tensor)?).map_err(|e| fail(e.to_string()))?;
     }
     Ok(archive.finish().map_err(|e| fail(e.to_string()))?.into_inner())
@@ -99,6 +105,9 @@ mod tests {
         archive.by_name("label:0.npy").expect("the label").read_to_end(&mut entry).expect("reads");
         assert_eq!(entry, npy_bytes(&[2], &[4_i64, -1]).expect("encodes"));
         assert_eq!(archive.len(), 2);
+        let alike = [output("/y", TensorData::Index(vec![1])), output("y", TensorData::Index(vec![2]))];
+        let archive = zip::ZipArchive::new(Cursor::new(answer_bytes(&alike).expect("encodes"))).expect("an archive");
+        assert_eq!(archive.file_names().collect::<Vec<_>>(), ["y.npy", "y_.npy"]);
         assert_eq!(answer_bytes(&outputs[..1]).expect("encodes"), npy_bytes(&[2], &[4_i64, -1]).expect("encodes"));
     }
 }

@@ -22,7 +22,7 @@ pub fn warning(facts: &Value, layers: &[Layer]) -> Option<String> {
     let costliest = layers.iter().max_by(|a, b| cost(a).total_cmp(&cost(b)))?;
     let share = costliest.seconds.map_or(String::new(), |own| format!(", {own:.1} thread-seconds of {seconds:.1}"));
     Some(format!(
-        "the evaluation key takes {} and one evaluation {seconds:.1} thread-seconds; most of it is for {} ({:?}{share}): \
+        "the evaluation key takes {} and one evaluation {seconds:.1} thread-seconds; the costliest layer is {} ({:?}{share}): \
          allow more with --max-loss, or make that layer smaller",
         bytes(key),
         costliest.operator,

@@ -17,7 +17,7 @@ pub fn json(columns: &Columns, (low, high): (f64, f64)) -> Value {
     if columns.is_empty() {
         return json!({ "input_low": low, "input_high": high });
     }
-    let ranges: Vec<[f64; 2]> = (0..columns.len()).map(|at| [low, high].map(|y| columns.decode(at, y))).collect();
-    let (least, most) = ranges.iter().fold((f64::MAX, f64::MIN), |(l, m), &[low, high]| (l.min(low), m.max(high)));
+    let ranges: Vec<(f64, f64)> = (0..columns.len()).map(|at| columns.taken(at, (low, high))).collect();
+    let (least, most) = ranges.iter().fold((f64::MAX, f64::MIN), |(l, m), &(low, high)| (l.min(low), m.max(high)));
     json!({ "input_low": least, "input_high": most, "input_ranges": ranges, "input_is_cut_off": columns.is_cut() })
 }

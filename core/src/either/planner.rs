@@ -4,7 +4,7 @@
 use crate::ckks;
 use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
-use crate::model::columns::Columns;
+use crate::model::columns::{Columns, settled};
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
 use crate::planning::loss::Loss;
@@ -111,19 +111,23 @@ pub fn plan(
     progress: &dyn Progress,
 ) -> Result<Derived, PlanError> {
     // Exact integers are encrypted as they are.
+    let settled = if options.tfhe.exact { None } else { settled(network, calibration) };
+    let network = settled.as_ref().unwrap_or(network);
     let columns = if options.tfhe.exact { Columns::default() } else { Columns::of(network, calibration) };
     if !columns.is_empty() {
         let encoded: Vec<Vec<f32>> = calibration.iter().map(|input| columns.encoded(input)).collect();
-        let mut derived = of_network(scheme, &columns.network(network), &encoded, options, progress)?;
+        let network = columns.network(network);
+        let mut derived = of_network(scheme, &network, columns.is_cut(), &encoded, options, progress)?;
         derived.plan.scale_columns(columns);
         return Ok(derived);
     }
-    of_network(scheme, network, calibration, options, progress)
+    of_network(scheme, network, false, calibration, options, progress)
 }
 
 fn of_network(
     scheme: Option<Scheme>,
     network: &Network,
+    is_compared: bool,
     calibration: &[Vec<f32>],
     options: &Options,
     progress: &dyn Progress,
@@ -131,6 +135,9 @@ fn of_network(
     let tfhe = || tfhe::planner::plan(network, calibration, &options.tfhe, progress);
     let ckks = || ckks::planner::plan(network, calibration, &options.ckks, progress);
     match scheme {
+        // Trees are nothing but comparisons: far from what was seen a polynomial answers anything.
+        Some(Scheme::Ckks) if is_compared => Err(PlanError::Comparisons),
+        None if is_compared => Ok(of_tfhe(tfhe()?, Some(Choice::OnlyTfhe(PlanError::Comparisons)))),
         Some(Scheme::Tfhe) => Ok(of_tfhe(tfhe()?, None)),
         Some(Scheme::Ckks) => Ok(of_ckks(ckks()?, None)),
         None => choose(ckks(), tfhe(), options.ckks.batch),

@@ -26,8 +26,10 @@ const REACH: f64 = 16.0;
 const ROUNDING: f64 = 1e-6;
 /// Share of an element's calibrated values that may be cut off on each side.
 const CUT: f64 = 0.02;
-/// Share of the range that is left between a constant and where values are cut off.
+/// Share of the values' range that is left between a constant and where values are cut off.
 const CUT_MARGIN: f64 = 0.1;
+/// A constant is close to a value that is nearer than this share of the gap between the values around it.
+const CLOSE: f64 = 0.02;
 
 /// What is encrypted of each element; values as they are where it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,8 +39,9 @@ pub struct Columns {
     centre: Vec<f64>,
     /// What it is divided by: a sixteenth of half its width.
     unit: Vec<f64>,
-    /// Whether what lies beyond the range is taken as its end.
-    cut: bool,
+    /// Smallest and largest value that is taken of each element, what lies beyond its range as the range's end; empty
+    /// where nothing is cut off.
+    taken: Vec<(f64, f64)>,
 }
 
 impl Columns {
@@ -63,25 +66,31 @@ impl Columns {
             if half > ROUNDING * centre.abs() { half / REACH } else { 0.0 }
         };
         let unit = ranges.iter().zip(&centre).map(unit).collect();
-        let columns = Self { centre, unit, cut: false };
+        let columns = Self { centre, unit, taken: Vec::new() };
         if columns.gain(network) < LEAST_GAIN { Self::default() } else { columns.with_constants() }
     }
 
-    /// For elements that are compared with those constants, each.
+    /// For elements that are compared with those constants, each. Ranges reach no further than the inputs do, so that
+    /// all that is encrypted was seen, and values are taken as far as no constant tells them from what was seen.
     fn cut_off(constants: &[Vec<f64>], inputs: &[Vec<f32>]) -> Self {
-        let mut columns = Self { cut: true, ..Self::default() };
+        let mut columns = Self::default();
         for (at, constants) in constants.iter().enumerate() {
-            let mut values: Vec<f64> = inputs.iter().map(|input| f64::from(input[at])).collect();
-            values.sort_by(f64::total_cmp);
+            let values = sorted(inputs, at);
+            let (least, most) = (values[0], values[values.len() - 1]);
             let beyond = (CUT * values.len() as f64) as usize;
-            let ends = (values[beyond], values[values.len() - 1 - beyond]);
-            let (low, high) = constants.iter().fold(ends, |(low, high), &c| (low.min(c), high.max(c)));
-            let margin = CUT_MARGIN * (high - low);
-            let low = if low < ends.0 { low - margin } else { low };
-            let high = if high > ends.1 { high + margin } else { high };
-            let (centre, half) = (f64::midpoint(low, high), (high - low) / 2.0);
-            columns.centre.push(centre);
-            columns.unit.push(if half > ROUNDING * centre.abs() { half / REACH } else { 0.0 });
+            let (low, high) = (values[beyond], values[values.len() - 1 - beyond]);
+            let margin = CUT_MARGIN * if high > low { high - low } else { most - least };
+            let within = constants.iter().filter(|&&c| c > least && c < most);
+            let (low, high) = within.fold((low, high), |(low, high), &c| (low.min(c - margin), high.max(c + margin)));
+            let (low, high) = (low.max(least), high.min(most));
+            let below = constants.iter().copied().filter(|&c| c < low).fold(f64::from(f32::MIN), f64::max);
+            let above = constants.iter().copied().filter(|&c| c > high).fold(f64::from(f32::MAX), f64::min);
+            let half = (high - low) / 2.0;
+            let varies = half > ROUNDING * low.abs().max(high.abs());
+            columns.centre.push(f64::midpoint(low, high));
+            columns.unit.push(if varies { half / REACH } else { 0.0 });
+            // Nothing is known of other values of what never changed, if the network looks at it.
+            columns.taken.push(if varies || constants.is_empty() { (below, above) } else { (low, high) });
         }
         columns.with_constants()
     }
@@ -130,10 +139,11 @@ impl Columns {
     pub fn fits(&self, len: usize) -> bool {
         let lengths = [self.centre.len(), self.unit.len()];
         let sound = self.unit.iter().all(|unit| unit.is_normal() && *unit > 0.0);
-        let no_cut = !self.cut || len == self.unit.len();
+        let taken = self.taken.iter().all(|(low, high)| low <= high);
         (lengths == [0; 2] || lengths == [len; 2])
+            && [0, self.unit.len()].contains(&self.taken.len())
             && sound
-            && no_cut
+            && taken
             && self.centre.iter().all(|centre| centre.is_finite())
     }
 
@@ -144,13 +154,19 @@ impl Columns {
             return x;
         }
         let y = (x - self.centre[at]) / self.unit[at];
-        if self.cut { y.clamp(-REACH, REACH) } else { y }
+        if self.is_cut() { y.clamp(-REACH, REACH) } else { y }
     }
 
-    /// Whether values of any size are taken, those beyond the range as its ends.
+    /// Whether values beyond an element's range are taken as its end.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.cut
+        !self.taken.is_empty()
+    }
+
+    /// Smallest and largest value of element `at` where what is encrypted lies between `low` and `high`.
+    #[must_use]
+    pub fn taken(&self, at: usize, (low, high): (f64, f64)) -> (f64, f64) {
+        self.taken.get(at).copied().unwrap_or_else(|| (self.decode(at, low), self.decode(at, high)))
     }
 
     /// The value of element `at` that is encrypted as `y`.
@@ -194,6 +210,61 @@ impl Columns {
         let taps: Arc<[Tap]> = row.taps.iter().map(tap).collect();
         Row { bias, taps }
     }
+}
+
+/// The values of an element, in order.
+fn sorted(inputs: &[Vec<f32>], at: usize) -> Vec<f64> {
+    let mut values: Vec<f64> = inputs.iter().map(|input| f64::from(input[at])).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The network with constants that inputs are compared with in the middle between the neighbouring values of the
+/// inputs, wherever they are close to one of these; none where more is done with inputs than comparing.
+///
+/// A column of whole numbers is often compared with one of them, or with the next smaller number that there is. Noise
+/// would decide on which side the whole number itself lies.
+#[must_use]
+pub fn settled(network: &Network, inputs: &[Vec<f32>]) -> Option<Network> {
+    let len = network.input.len();
+    compared(network)?;
+    if inputs.is_empty() || inputs.iter().any(|input| input.len() != len) {
+        return None;
+    }
+    let mut network = network.clone();
+    let mut values: Vec<Option<Vec<f64>>> = vec![None; len];
+    for stage in &mut network.stages {
+        for (row, &channel) in stage.rows.iter_mut().zip(&stage.channel) {
+            let [tap] = row.taps.as_ref() else { continue };
+            let at = tap.source as usize;
+            let function = &stage.functions[channel as usize];
+            let Some(step) = function.step().filter(|_| at < len) else { continue };
+            let weight = f64::from(tap.weight);
+            let values = values[at].get_or_insert_with(|| {
+                let mut values = sorted(inputs, at);
+                values.dedup();
+                values
+            });
+            let constant = (step - row.bias) / weight;
+            let answer = |value: f64| function.evaluate(weight * value + row.bias);
+            let first = answer(values[0]);
+            let above = values.partition_point(|&value| answer(value) == first);
+            // Where all values are on one side, half a gap leads away from the nearest.
+            let wanted = match (above, values.as_slice()) {
+                (at, values) if at < values.len() => Some((values[at - 1], values[at])),
+                (_, [.., before, last]) if constant >= *last => Some((*last, 2.0 * last - before)),
+                (_, [first, after, ..]) if constant <= *first => Some((2.0 * first - after, *first)),
+                _ => None,
+            };
+            if let Some((below, above)) = wanted
+                && (below..=above).contains(&constant)
+                && (constant - below).min(above - constant) < CLOSE * (above - below)
+            {
+                row.bias = step - weight * f64::midpoint(below, above);
+            }
+        }
+    }
+    Some(network)
 }
 
 /// For each element of the input the constants that it is compared with, where nothing else is done with any.
@@ -301,15 +372,40 @@ mod tests {
         for input in values.iter().chain([&vec![-1e9], &vec![4.049], &vec![4.051]]) {
             let y = columns.encode(0, f64::from(input[0]));
             assert!(y.abs() <= REACH);
+            let (least, most) = columns.taken(0, (-REACH, REACH));
+            assert!((least..=most).contains(&f64::from(input[0])));
             assert_eq!(scaled.evaluate(&[y]).1, network.evaluate(&[f64::from(input[0])]).1, "{input:?}");
         }
         assert!(columns.decode(0, REACH) < 10.0 && columns.decode(0, -REACH) > 0.0);
-        // A constant beyond the values stays within.
+        // What a constant beyond the values tells from them is not taken.
         network.stages[0].rows[0].bias = -19.0;
-        let columns = Columns::of(&network, &values);
-        assert!(columns.decode(0, REACH) > 21.0);
+        let columns = Columns::of(&network, &inputs(0.0));
+        assert!(columns.decode(0, REACH) <= 9.9 + 1e-9);
+        assert_eq!(columns.taken(0, (-REACH, REACH)), (f64::from(f32::MIN), 20.05));
         network.output_rows = vec![Row::value(0)];
         assert!(!Columns::of(&network, &values).is_cut(), "the output reads the element itself");
+    }
+
+    #[test]
+    fn constants_stand_between_whole_numbers_and_stay_where_they_are_between_others() {
+        let mut network = weighted(&[1.0]);
+        network.stages[0].rows = vec![Row::value(0)];
+        let mut settled_at = |constant: f64, values: &[f32]| {
+            let at_most = Function::Binary(Binary::Less, Function::Constant(constant).into(), Function::X.into());
+            network.stages[0].functions = vec![at_most];
+            let inputs: Vec<Vec<f32>> = values.iter().map(|&value| vec![value]).collect();
+            let settled = settled(&network, &inputs).expect("only compared");
+            constant - settled.stages[0].rows[0].bias
+        };
+        let whole = [0.0, 3.0, 1.0, 2.0, 3.0, 5.0];
+        // At most 2, less than 3, at most 5 (all), less than 0 (none), at most 2.4.
+        assert_eq!(settled_at(2.0, &whole), 2.5);
+        assert_eq!(settled_at(f64::from(3.0_f32.next_down()), &whole), 2.5);
+        assert_eq!(settled_at(5.0, &whole), 6.0);
+        assert_eq!(settled_at(f64::from(0.0_f32.next_down()), &whole), -0.5);
+        assert_eq!(settled_at(2.4, &whole), 2.4);
+        assert_eq!((settled_at(100.0, &whole), settled_at(-7.0, &whole)), (100.0, -7.0));
+        assert_eq!(settled_at(2.0, &[2.0, 2.0]), 2.0);
     }
 
     #[test]

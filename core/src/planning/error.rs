@@ -46,6 +46,9 @@ pub enum PlanError {
         /// What can be had.
         best: f64,
     },
+    /// The network does nothing with its inputs but compare them.
+    #[error("the model compares its inputs with constants, as decision trees do, and no polynomial does that")]
+    Comparisons,
     /// So few inputs prove no such loss, whatever they show.
     #[error("{inputs} calibration inputs cannot prove a loss of {max_loss} with 95 % confidence; {needed} could")]
     Confidence {

@@ -1,9 +1,9 @@
 //! Units that share a range where there are too few inputs for a range each.
 //!
-//! A unit of a dense layer, or an element of a vector, has a channel of its own: its range is that of as many numbers as
-//! there are calibration inputs. Ten numbers tell little of how far an eleventh goes. Where all units of a stage have
-//! one function, and ranges of the same order, they are taken together: a wider range for most, but one that many numbers
-//! speak for.
+//! A unit of a dense layer, or an element of a vector, has a channel of its own: its range is that of as many numbers
+//! as there are calibration inputs. Ten numbers tell little of how far an eleventh goes. Where all units of a stage
+//! have one function, and ranges of the same order, they are taken together: a wider range for most, but one that many
+//! numbers speak for.
 
 use std::borrow::Cow;
 

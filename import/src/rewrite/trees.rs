@@ -16,7 +16,9 @@ use super::graph::{attribute, floats, int, integers, node, tensor_numbers, text,
 /// Nodes of all trees.
 const MOST_NODES: usize = 1 << 17;
 /// Comparisons times leaves.
-const MOST_PRODUCTS: usize = 1 << 24;
+const MOST_WAYS: usize = 1 << 26;
+/// Nodes times scores.
+const MOST_WEIGHTS: usize = 1 << 24;
 /// Branches on the way to a leaf.
 const MOST_DEPTH: usize = 64;
 
@@ -95,8 +97,12 @@ impl<'a> Nodes<'a> {
             let mut leaves = Vec::new();
             let mut open: Vec<(usize, Vec<Step>)> = vec![(root, Vec::new())];
             while let Some((at, way)) = open.pop() {
-                if std::mem::replace(&mut seen[at], true) || way.len() > MOST_DEPTH {
+                if std::mem::replace(&mut seen[at], true) {
                     return Err(damaged(self.of, "its branches do not form trees"));
+                }
+                if way.len() > MOST_DEPTH {
+                    let reason = format!("one of its trees is more than {MOST_DEPTH} branches deep");
+                    return Err(Refused::new(self.of, &reason, "use shallower trees"));
                 }
                 let Some((comparison, holds)) = self.comparison(at)? else {
                     leaves.push((way, at));
@@ -107,11 +113,18 @@ impl<'a> Nodes<'a> {
                 if number == next {
                     forest.comparisons.push(comparison);
                 }
+                // What an earlier branch has decided is not asked again.
+                let decided = way.iter().find(|step: &&Step| step.0 == number).map(|step| step.1 == holds);
                 for (child, is_yes) in [(self.no[at], false), (self.yes[at], true)] {
+                    if decided.is_some_and(|decided| decided != is_yes) {
+                        continue;
+                    }
                     let missing = || damaged(self.of, "a branch leads to a node that is missing");
                     let child = *self.places.get(&(self.trees[at], child)).ok_or_else(missing)?;
                     let mut way = way.clone();
-                    way.push((number, is_yes == holds));
+                    if decided.is_none() {
+                        way.push((number, is_yes == holds));
+                    }
                     open.push((child, way));
                 }
             }
@@ -155,6 +168,10 @@ impl Weights {
     fn of(nodes: &Nodes<'_>, prefix: &str, scores: usize, is_single: bool) -> Result<Self, Refused> {
         let [trees, numbers, ids] =
             ["treeids", "nodeids", "ids"].map(|name| ints(nodes.of, &format!("{prefix}_{name}")));
+        if nodes.trees.len().saturating_mul(scores) > MOST_WEIGHTS {
+            let reason = format!("it has {} nodes and {scores} scores, which are too many together", nodes.trees.len());
+            return Err(Refused::new(nodes.of, &reason, "use fewer or smaller trees"));
+        }
         let weights = tensor_numbers(nodes.of, &format!("{prefix}_weights"));
         if [trees.len(), numbers.len(), ids.len()].iter().any(|&length| length != weights.len()) {
             return Err(damaged(nodes.of, "the lists of its weights have different lengths"));
@@ -164,7 +181,7 @@ impl Weights {
             let place = nodes.places.get(&(trees[at], numbers[at]));
             let score = if is_single { 0 } else { usize::try_from(ids[at]).unwrap_or(usize::MAX) };
             let (Some(&place), true) = (place, score < scores && weight.is_finite()) else {
-                return Err(damaged(nodes.of, "a weight belongs to no leaf or to no score"));
+                return Err(damaged(nodes.of, "a weight belongs to no leaf or to no score, or is not finite"));
             };
             of_leaf.entry(place).or_insert_with(|| vec![0.0; scores])[score] += f64::from(weight);
         }
@@ -226,7 +243,7 @@ fn scores(
     output: &str,
 ) -> Result<Vec<NodeProto>, Refused> {
     let (count, leaves, targets) = (forest.comparisons.len(), sums.leaves.len(), sums.constants.len());
-    if count.saturating_mul(leaves.max(1)) > MOST_PRODUCTS {
+    if count.saturating_mul(leaves.max(1)) > MOST_WAYS {
         let reason = format!("it makes {count} comparisons on the ways to {leaves} leaves, which is too large a map");
         return Err(Refused::new(trees, &reason, "use fewer or smaller trees"));
     }
@@ -235,13 +252,14 @@ fn scores(
     }
     let name = |what: &str| inner(output, what);
     let mut nodes = Vec::new();
-    let [columns, values, thresholds, bits, compared] =
-        ["columns", "values", "thresholds", "bits", "compared"].map(name);
+    let [real, columns, values, thresholds, bits, compared] =
+        ["real", "columns", "values", "thresholds", "bits", "compared"].map(name);
     let list: Vec<i64> = forest.comparisons.iter().map(|comparison| comparison.column as i64).collect();
     let limits: Vec<f32> = forest.comparisons.iter().map(|comparison| f32::from_bits(comparison.most)).collect();
     graph.initializer.push(integers(&columns, &list));
     graph.initializer.push(floats(&thresholds, &[count], &limits));
-    nodes.push(with_int(node("Gather", &[&input_of(trees), &columns], &values), "axis", 1));
+    nodes.push(with_int(node("Cast", &[&input_of(trees)], &real), "to", 1));
+    nodes.push(with_int(node("Gather", &[&real, &columns], &values), "axis", 1));
     nodes.push(node("LessOrEqual", &[&values, &thresholds], &bits));
     nodes.push(with_int(node("Cast", &[&bits], &compared), "to", 1));
     let mut map = vec![0.0_f32; count * targets];
@@ -319,8 +337,9 @@ pub(super) fn regressor(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten 
     Ok(nodes)
 }
 
-/// TreeEnsembleClassifier. Where all weights are for one of two classes, their sum is the second one's score, as
-/// onnxruntime has it: a probability if no weight is negative, else a logit.
+/// TreeEnsembleClassifier. Where all weights are for the first of two classes, their sum is the second one's score, as
+/// onnxruntime has it: a probability if no weight is negative, else a logit. Of the transforms of such a score it knows
+/// LOGISTIC only. Where there are scores of several classes, the label is that of the largest.
 pub(super) fn classifier(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten {
     let nodes = Nodes::of(trees)?;
     let forest = nodes.forest()?;
@@ -328,7 +347,7 @@ pub(super) fn classifier(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten
     let classes = class_count(trees);
     let ids = ints(trees, "class_ids");
     let base = tensor_numbers(trees, "base_values");
-    let is_single = classes == 2 && ids.windows(2).all(|pair| pair[0] == pair[1]);
+    let is_single = classes == 2 && ids.iter().all(|&id| id == 0);
     let targets = if is_single { 1 } else { classes };
     if classes < 2 || !(base.is_empty() || base.len() == targets) {
         return Err(damaged(trees, "its classes do not fit its base values"));
@@ -348,26 +367,22 @@ pub(super) fn classifier(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten
         return Ok(nodes);
     }
     let is_share = !tensor_numbers(trees, "class_weights").iter().any(|&weight| weight < 0.0);
+    let is_logistic = text(trees, "post_transform", "NONE") == "LOGISTIC";
     let (first, second, margin) = (inner(&output, "first"), inner(&output, "second"), inner(&output, "margin"));
-    if is_share {
-        let (one, half) = (inner(&output, "one"), inner(&output, "half"));
+    let opposite = inner(&output, "opposite");
+    if is_share && !is_logistic {
+        let one = inner(&output, "one");
         graph.initializer.push(floats(&one, &[1], &[1.0]));
-        graph.initializer.push(floats(&half, &[1], &[0.5]));
-        nodes.push(node("Identity", &[&raw], &second));
-        nodes.push(node("Sub", &[&one, &raw], &first));
-        nodes.push(node("Sub", &[&raw, &half], &margin));
+        nodes.push(node("Sub", &[&one, &raw], &opposite));
     } else {
-        let opposite = inner(&output, "opposite");
         nodes.push(node("Neg", &[&raw], &opposite));
-        for (score, probability) in [(&opposite, &first), (&raw, &second)] {
-            nodes.push(match text(trees, "post_transform", "NONE").as_str() {
-                "LOGISTIC" => node("Sigmoid", &[score], probability),
-                "NONE" => node("Identity", &[score], probability),
-                _ => transformed(trees, score, probability)?,
-            });
-        }
-        nodes.push(node("Identity", &[&raw], &margin));
     }
+    for (score, probability) in [(&opposite, &first), (&raw, &second)] {
+        nodes.push(node(if is_logistic { "Sigmoid" } else { "Identity" }, &[score], probability));
+    }
+    let boundary = inner(&output, "boundary");
+    graph.initializer.push(floats(&boundary, &[1], &[if is_share { 0.5 } else { 0.0 }]));
+    nodes.push(node("Sub", &[&raw, &boundary], &margin));
     nodes.push(with_int(node("Concat", &[&first, &second], &output), "axis", 1));
     nodes.extend(label_by_sign(graph, trees, &margin, &label, false));
     Ok(nodes)

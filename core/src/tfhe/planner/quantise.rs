@@ -41,6 +41,10 @@ const FOLDED_TAIL: f64 = 1e-4;
 const GUARD_SIGMAS: f64 = 6.0;
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
+/// Ranges that nothing can leave are widened by this factor for the noise.
+const REACH_MARGIN: f64 = 1.1;
+/// Ranges of outputs grow by no more than this factor for what was not seen.
+const MOST_UNSEEN: f64 = 8.0;
 /// Outputs whose ranges exceed their mean by no more than this are values of one quantity.
 const MOST_RANGE_RATIO: f64 = 4.0;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
@@ -120,12 +124,23 @@ impl Scale {
 
     /// Of a function that changes at `step` only. A table that changes in the middle of its half turn is, as its own
     /// negation, constant for half a turn on either side: inputs have the whole turn, as where kinks are folded.
-    fn of_step(step: f64, range: &ChannelRange, settings: &Settings, polynomial_size: usize) -> Self {
-        let (tail, widening) = (settings.tail_probability, settings.widening);
-        let (low, high) = range.widened(tail, 1.0, 0.0);
-        let bound = widening * (high - step).max(step - low).max(1e-9 * step.abs()).max(1e-30);
+    ///
+    /// `reach` is how far the inputs go at the most, where that is known.
+    fn of_step(
+        step: f64,
+        range: &ChannelRange,
+        reach: Option<(f64, f64)>,
+        settings: &Settings,
+        polynomial_size: usize,
+    ) -> Self {
+        let farthest = |(low, high): (f64, f64)| (high - step).max(step - low).max(1e-9 * step.abs()).max(1e-30);
+        let tails = settings.widening * farthest(range.widened(settings.tail_probability, 1.0, 0.0));
+        let bound = reach.map_or(tails, |reach| REACH_MARGIN * farthest(reach));
         let turns = 0.5 / bound;
-        let leave = range.upper.probability(step + bound) + range.lower.probability(bound - step);
+        let leave = match reach {
+            Some(_) => 0.0,
+            None => range.upper.probability(step + bound) + range.lower.probability(bound - step),
+        };
         // Between two entries of the table, so that both sides are as far from the nearest.
         let phase = 0.25 - 0.25 / polynomial_size as f64;
         Self { origin: step - phase / turns, turns, leave, step: None }
@@ -145,6 +160,46 @@ impl Scale {
         let ends = [self.origin, self.origin + 0.5 / self.turns].map(|z| function.evaluate(z));
         if ends.iter().all(|y| y.is_finite()) { f64::midpoint(ends[0], ends[1]) } else { 0.0 }
     }
+}
+
+/// How far rows go that read nothing but steps, which have two values each.
+struct Reaches {
+    channels: Vec<Vec<Option<(f64, f64)>>>,
+    outputs: Vec<Option<(f64, f64)>>,
+}
+
+impl Reaches {
+    fn of(network: &Network) -> Self {
+        let mut values: Vec<Option<(f64, f64)>> = vec![None; network.input.len()];
+        let mut channels = Vec::with_capacity(network.stages.len());
+        for stage in &network.stages {
+            let mut own: Vec<Option<(f64, f64)>> =
+                vec![Some((f64::INFINITY, f64::NEG_INFINITY)); stage.functions.len()];
+            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
+                let both = own[channel as usize].zip(reach(row, &values));
+                own[channel as usize] = both.map(|((low, high), (least, most))| (low.min(least), high.max(most)));
+            }
+            let of_function = |function: &Function| {
+                let step = function.step()?;
+                let far = 1.0 + step.abs();
+                let (below, above) = (function.evaluate(step - far), function.evaluate(step + far));
+                Some((below.min(above), below.max(above)))
+            };
+            let of_functions: Vec<_> = stage.functions.iter().map(of_function).collect();
+            values.extend(stage.channel.iter().map(|&channel| of_functions[channel as usize]));
+            channels.push(own);
+        }
+        Self { channels, outputs: network.output_rows.iter().map(|row| reach(row, &values)).collect() }
+    }
+}
+
+/// Least and largest sum of a row of values whose own are known.
+fn reach(row: &Row, values: &[Option<(f64, f64)>]) -> Option<(f64, f64)> {
+    row.taps.iter().try_fold((row.bias, row.bias), |(low, high), tap| {
+        let (least, most) = values[tap.source as usize]?;
+        let ends = [least, most].map(|value| f64::from(tap.weight) * value);
+        Some((low + ends[0].min(ends[1]), high + ends[0].max(ends[1])))
+    })
 }
 
 /// Sources of one scale: the inputs, or one channel of a stage.
@@ -172,23 +227,25 @@ impl Subject<'_> {
     pub fn quantise(&self, tfhe: &ParameterSet, settings: &Settings) -> Quantised {
         let table_noise = noise::keyswitch_variance(tfhe) + noise::modulus_switch_variance(tfhe);
         let guard = (GUARD_SIGMAS * (2.0 * table_noise).sqrt()).min(0.12);
+        let reaches = Reaches::of(self.network);
         let scales: Vec<Vec<Scale>> = self
             .statistics
             .channels
             .iter()
             .zip(self.folded)
-            .zip(&self.network.stages)
-            .map(|((channels, &folded), stage)| {
+            .zip(self.network.stages.iter().zip(&reaches.channels))
+            .map(|((channels, &folded), (stage, reaches))| {
                 let least = least_half(channels.iter().map(ChannelRange::ends), self.ranges.count);
-                let scale = |(range, function): (&ChannelRange, &Function)| match function.step() {
-                    _ if folded => Scale::folded(range, settings.widening, least),
-                    Some(step) => Scale::of_step(step, range, settings, tfhe.polynomial_size),
-                    None => Scale::half_turn(range, guard, settings, least),
-                };
-                channels.iter().zip(&stage.functions).map(scale).collect()
+                let scale =
+                    |((range, function), &reach): ((&ChannelRange, &Function), &Option<_>)| match function.step() {
+                        _ if folded => Scale::folded(range, settings.widening, least),
+                        Some(step) => Scale::of_step(step, range, reach, settings, tfhe.polynomial_size),
+                        None => Scale::half_turn(range, guard, settings, least),
+                    };
+                channels.iter().zip(&stage.functions).zip(reaches).map(scale).collect()
             })
             .collect();
-        let output_scales = self.output_scales();
+        let output_scales = self.output_scales(&reaches.outputs);
         let group_of = self.group_of_value();
         let mut groups = self.groups(tfhe, &scales);
         self.correlate(&group_of, &mut groups);
@@ -245,8 +302,15 @@ impl Subject<'_> {
     /// Outputs of like ranges are values of one quantity, as logits are, and share their range: what one of them has
     /// reached, another may. An output that hardly varied gets a range like the others', and one like the largest value
     /// where there are few inputs.
-    fn output_scales(&self) -> Vec<Scale> {
-        let ranges = &self.ranges.outputs;
+    fn output_scales(&self, reaches: &[Option<(f64, f64)>]) -> Vec<Scale> {
+        // What comparisons that never met on the calibration data may add up to.
+        let unseen = |(&(low, high), reach): (&(f64, f64), &Option<(f64, f64)>)| {
+            let (middle, most) = (f64::midpoint(low, high), MOST_UNSEEN * 0.5 * (high - low));
+            reach.map_or((low, high), |(least, largest)| {
+                (low.min(least.max(middle - most)), high.max(largest.min(middle + most)))
+            })
+        };
+        let ranges: Vec<(f64, f64)> = self.ranges.outputs.iter().zip(reaches).map(unseen).collect();
         let count = ranges.len().max(1) as f64;
         let half = |&(low, high): &(f64, f64)| 0.5 * (high - low);
         let mean_half = ranges.iter().map(half).sum::<f64>() / count;
