@@ -6,8 +6,11 @@ use heman_import::import_bytes;
 use onnx::Attr::{Floats, Int, Ints, Text, Texts};
 use onnx::{Attr, Onnx};
 
+/// Attributes of a node by their names.
+type Attributes = Vec<(&'static str, Attr)>;
+
 /// Two trees: of depth two over columns 0 and 1, and a stump over column 1 that makes one of the same comparisons.
-fn nodes() -> Vec<(&'static str, Attr)> {
+fn nodes() -> Attributes {
     vec![
         ("nodes_treeids", Ints(vec![0, 0, 0, 0, 0, 4, 4, 4])),
         ("nodes_nodeids", Ints(vec![0, 1, 2, 3, 4, 0, 1, 2])),
@@ -160,7 +163,7 @@ fn a_comparison_that_is_made_twice_on_one_way_is_decided_once() {
 
 #[test]
 fn damaged_and_unknown_trees_are_refused_by_a_sentence() {
-    let refusal = |change: &dyn Fn(&mut Vec<(&'static str, Attr)>)| {
+    let refusal = |change: &dyn Fn(&mut Attributes)| {
         let mut attributes = nodes();
         attributes.extend([
             ("target_treeids", Ints(vec![0, 4])),
