@@ -31,7 +31,7 @@ pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Resu
     derive_for(&network, &calibration, planning, &options, device, verbose)
 }
 
-/// As [`derive`], for a network that is imported and calibration data that are read already.
+/// As [`derive()`], for a network that is imported and calibration data that are read already.
 pub fn derive_for(
     network: &Network,
     calibration: &Samples,
