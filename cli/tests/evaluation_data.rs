@@ -26,6 +26,15 @@ fn shape_text(shape: &[usize]) -> String {
     format!("({},)", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
 }
 
+/// What is decrypted of an input file under new keys for `p.json` and its plan.
+fn encrypted(work: &Work, input: &str) -> Vec<f32> {
+    work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
+    work.ok(&["encrypt", "-k", "k", "-i", input, "-o", "i.enc"]);
+    work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
+    work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
+    npy_values(&work.read("o.npy"))
+}
+
 /// All five steps for one model; returns the encrypted result and the plaintext one.
 fn five_steps(work: &Work, model: &std::path::Path, extra: &[&str], step: f32) -> (Vec<f32>, Vec<f32>) {
     let network = import_file(model).expect("imports");
@@ -40,14 +49,10 @@ fn five_steps(work: &Work, model: &std::path::Path, extra: &[&str], step: f32) -
     let budget = ["--task", "regress", "--max-loss", "0.02"];
     let keyparams = ["keyparams", "-m", model_name, "-c", "calibration.npy", "-o", "p.json"];
     work.ok(&[&keyparams[..], &budget, extra].concat());
-    work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
     let input = values(len, 5, step);
     work.write("i.npy", &npy(&shape_text(shape), &input));
-    work.ok(&["encrypt", "-k", "k", "-i", "i.npy", "-o", "i.enc"]);
-    work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
-    work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
     let plain = PlainModel::from_file(model).expect("runs in plaintext");
-    (npy_values(&work.read("o.npy")), plain.run(&input).expect("runs in plaintext"))
+    (encrypted(work, "i.npy"), plain.run(&input).expect("runs in plaintext"))
 }
 
 #[test]
@@ -105,11 +110,7 @@ fn face_pairs_get_the_decisions_of_plaintext() {
     work.write("left.npy", &entry(&pairs, "left.npy"));
     for scheme in SCHEMES {
         work.ok(&["keyparams", "-m", model_name, "-c", calibration, "-o", "p.json", "--scheme", scheme]);
-        work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
-        work.ok(&["encrypt", "-k", "k", "-i", "left.npy", "-o", "i.enc"]);
-        work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
-        work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
-        let (got, right) = (npy_values(&work.read("o.npy")), npy_values(&entry(&pairs, "right_embedding.npy")));
+        let (got, right) = (encrypted(&work, "left.npy"), npy_values(&entry(&pairs, "right_embedding.npy")));
         let left = npy_values(&work.read("left.npy"));
         let plain = PlainModel::from_file(&model).expect("runs in plaintext");
         let (mut largest, mut embedding): (f32, f32) = (0.0, 0.0);
@@ -143,14 +144,10 @@ fn features_as_they_are_and_boosted_trees_run_encrypted() {
         let values = |name: &str| npy_values(&std::fs::read(path(name)).expect("a case's array"));
         let plan = work.ok(&["keyparams", "-m", &path("model.onnx"), "-c", &path(calibration), "-o", "p.json"]);
         assert!(plan.contains("at a scale of its own"), "{plan}");
-        work.ok(&["keygen", "-i", "p.json", "-o", "k", "--force"]);
         let inputs = values("input.npy");
         work.write("i.npy", &npy("(2, 30)", &inputs[..60]));
-        work.ok(&["encrypt", "-k", "k", "-i", "i.npy", "-o", "i.enc"]);
-        work.ok(&["inference", "-m", "p.plan", "-k", "k.pub", "-i", "i.enc", "-o", "o.enc"]);
-        work.ok(&["decrypt", "-k", "k", "-i", "o.enc", "-o", "o.npy"]);
-        let (got, plain) = (npy_values(&work.read("o.npy")), PlainModel::from_file(&folder.join("model.onnx")));
-        let plain = plain.expect("runs in plaintext");
+        let got = encrypted(&work, "i.npy");
+        let plain = PlainModel::from_file(&folder.join("model.onnx")).expect("runs in plaintext");
         let want: Vec<f32> = inputs[..60].chunks(30).flat_map(|input| plain.run(input).expect("runs")).collect();
         for (g, w) in got.iter().zip(&want) {
             assert!((g - w).abs() < most, "{case}: {got:?} instead of {want:?}");

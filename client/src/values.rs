@@ -52,15 +52,12 @@ impl Encoding<'_> {
         if values.is_empty() || !values.len().is_multiple_of(self.len) {
             return Err(ClientError::InputLength { found: values.len(), expected: self.len });
         }
-        let (low, high) = self.range;
         let mut encoded = Zeroizing::new(Vec::with_capacity(values.len()));
         for (at, &value) in values.iter().enumerate() {
             let (input, index) = (at / self.len, at % self.len);
             let number = self.columns.encode(index, f64::from(value));
-            let (least, most) = self.columns.taken(index, (low, high));
-            let is_taken = !self.columns.is_cut() || (f64::from(value) >= least && f64::from(value) <= most);
-            if !(is_taken && number >= low && number <= high) {
-                let (low, high) = (least, most);
+            if !self.columns.takes(index, f64::from(value), number, self.range) {
+                let (low, high) = self.columns.taken(index, self.range);
                 return Err(ClientError::InputRange { input, index, value, low, high });
             }
             encoded.push(number);

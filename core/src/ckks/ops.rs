@@ -231,6 +231,12 @@ pub fn activate_in_steps<B: RnsOps>(
         let pairs: Vec<_> = values.iter().map(|value| (value, value)).collect();
         backend.multiply(&pairs, key)
     };
+    // The inner square and the quartic. a u joins u^2 before it is rescaled: no level of its own.
+    let quartic = |u: &[B::Ciphertext]| {
+        let inner = rescaled_with(backend, squares(u)?, &[u], constants)?;
+        let value = rescaled_with(backend, squares(&inner)?, &[u], &constants[2..])?;
+        Ok::<_, CkksError>((inner, value))
+    };
     match kind {
         FormKind::Product => {
             let v = u.split_off(u.len() / 2);
@@ -241,22 +247,13 @@ pub fn activate_in_steps<B: RnsOps>(
         }
         FormKind::Square => {
             backend.add_constants(&mut u, &constants[0])?;
-            let mut value = backend.rescale(squares(&u)?)?;
+            let value = rescaled_with(backend, squares(&u)?, &[], &constants[1..])?;
             backend.release(u);
-            backend.add_constants(&mut value, &constants[1])?;
             Ok(value)
         }
         FormKind::Quartic => {
-            // a u joins u^2 before it is rescaled: no level of its own.
-            let mut product = squares(&u)?;
-            backend.add_products(&mut product, &refs(&u), &constants[0])?;
-            let mut inner = backend.rescale(product)?;
-            backend.add_constants(&mut inner, &constants[1])?;
-            let mut product = squares(&inner)?;
-            backend.add_products(&mut product, &refs(&u), &constants[2])?;
+            let (inner, value) = quartic(&u)?;
             [inner, u].into_iter().for_each(|done| backend.release(done));
-            let mut value = backend.rescale(product)?;
-            backend.add_constants(&mut value, &constants[3])?;
             Ok(value)
         }
         FormKind::Sextic => {
@@ -269,26 +266,15 @@ pub fn activate_in_steps<B: RnsOps>(
             backend.add_products(&mut product, &refs(&square), &constants[0])?;
             let mut inner = backend.rescale(product)?;
             backend.add_constants(&mut inner, &constants[2])?;
-            let mut product = squares(&inner)?;
-            backend.add_products(&mut product, &refs(&square), &constants[3])?;
-            backend.add_products(&mut product, &refs(&u), &constants[4])?;
+            let value = rescaled_with(backend, squares(&inner)?, &[&square, &u], &constants[3..])?;
             [square, shifted, inner, u].into_iter().for_each(|done| backend.release(done));
-            let mut value = backend.rescale(product)?;
-            backend.add_constants(&mut value, &constants[5])?;
             Ok(value)
         }
         FormKind::Octic => {
-            let mut product = squares(&u)?;
-            backend.add_products(&mut product, &refs(&u), &constants[0])?;
-            let mut inner = backend.rescale(product)?;
-            backend.add_constants(&mut inner, &constants[1])?;
-            let mut product = squares(&inner)?;
-            backend.add_products(&mut product, &refs(&u), &constants[2])?;
-            let mut quartic = backend.rescale(product)?;
-            backend.add_constants(&mut quartic, &constants[3])?;
+            let (inner, quartic) = quartic(&u)?;
             let u = backend.drop_to(u, limbs_of(backend, &inner))?;
             let cube = backend.multiply_rescale(&inner.iter().zip(&u).collect::<Vec<_>>(), key)?;
-            let value = rescaled_with(backend, squares(&quartic)?, &[&cube, &inner, &u], &constants[4..8])?;
+            let value = rescaled_with(backend, squares(&quartic)?, &[&cube, &inner, &u], &constants[4..])?;
             [quartic, cube, inner, u].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
@@ -309,7 +295,7 @@ pub fn activate_in_steps<B: RnsOps>(
     }
 }
 
-/// A sum and terms times constants, rescaled, and the last constant.
+/// A sum and terms times constants, rescaled, and the constant behind them.
 fn rescaled_with<B: RnsOps>(
     backend: &B,
     mut sum: Vec<B::Ciphertext>,

@@ -111,17 +111,20 @@ pub fn plan(
     progress: &dyn Progress,
 ) -> Result<Derived, PlanError> {
     // Exact integers are encrypted as they are.
-    let settled = if options.tfhe.exact { None } else { settled(network, calibration) };
-    let network = settled.as_ref().unwrap_or(network);
-    let columns = if options.tfhe.exact { Columns::default() } else { Columns::of(network, calibration) };
-    if !columns.is_empty() {
-        let encoded: Vec<Vec<f32>> = calibration.iter().map(|input| columns.encoded(input)).collect();
-        let network = columns.network(network);
-        let mut derived = of_network(scheme, &network, columns.is_cut(), &encoded, options, progress)?;
-        derived.plan.scale_columns(columns);
-        return Ok(derived);
+    if options.tfhe.exact {
+        return of_network(scheme, network, false, calibration, options, progress);
     }
-    of_network(scheme, network, false, calibration, options, progress)
+    let settled = settled(network, calibration);
+    let network = settled.as_ref().unwrap_or(network);
+    let columns = Columns::of(network, calibration);
+    if columns.is_empty() {
+        return of_network(scheme, network, false, calibration, options, progress);
+    }
+    let encoded: Vec<Vec<f32>> = calibration.iter().map(|input| columns.encoded(input).into_owned()).collect();
+    let network = columns.network(network);
+    let mut derived = of_network(scheme, &network, columns.is_cut(), &encoded, options, progress)?;
+    derived.plan.scale_columns(columns);
+    Ok(derived)
 }
 
 fn of_network(

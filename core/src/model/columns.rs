@@ -8,6 +8,7 @@
 //! beyond all constants need not be told apart: values are cut off where few calibration inputs lie, and what is left
 //! gets the whole precision.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -175,18 +176,24 @@ impl Columns {
         if self.is_empty() { y } else { self.centre[at] + self.unit[at] * y }
     }
 
+    /// Whether element `at` may be `x`, encrypted as `y`, where what is encrypted lies between `low` and `high`.
+    #[must_use]
+    pub fn takes(&self, at: usize, x: f64, y: f64, (low, high): (f64, f64)) -> bool {
+        (low..=high).contains(&y) && self.taken.get(at).is_none_or(|&(least, most)| (least..=most).contains(&x))
+    }
+
     /// What is encrypted of the values of one input.
     #[must_use]
-    pub fn encoded(&self, input: &[f32]) -> Vec<f32> {
+    pub fn encoded<'a>(&self, input: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.is_empty() {
+            return Cow::Borrowed(input);
+        }
         input.iter().enumerate().map(|(at, &x)| self.encode(at, f64::from(x)) as f32).collect()
     }
 
     /// The network on what is encrypted.
     #[must_use]
     pub fn network(&self, network: &Network) -> Network {
-        if self.is_empty() {
-            return network.clone();
-        }
         let rows = |rows: &[Row]| rows.iter().map(|row| self.row(row)).collect();
         let stage = |stage: &Stage| Stage { rows: rows(&stage.rows), factors: rows(&stage.factors), ..stage.clone() };
         Network {

@@ -136,6 +136,14 @@ impl Network {
         offsets
     }
 
+    /// The stage and its row that make a value; none for an element of the input. `offsets` are
+    /// [`Network::stage_offsets`].
+    #[must_use]
+    pub fn made_by(&self, offsets: &[usize], source: usize) -> Option<(&Stage, usize)> {
+        let at = offsets.iter().rposition(|&offset| offset <= source)?;
+        Some((self.stages.get(at)?, source - offsets[at]))
+    }
+
     /// Evaluates the network in double precision on one input; returns every value, then the output.
     ///
     /// `input` holds `self.input.len()` elements; the first vector returned holds `self.value_count()` values.

@@ -263,9 +263,8 @@ impl Decision<'_> {
 fn reads_steps(network: &Network) -> bool {
     let offsets = network.stage_offsets();
     let is_step = |source: usize| {
-        let at = offsets.iter().rposition(|&offset| offset <= source);
-        let stage = at.and_then(|at| Some((network.stages.get(at)?, source - offsets[at])));
-        stage.is_some_and(|(stage, row)| stage.functions[stage.channel[row] as usize].step().is_some())
+        let made_by = network.made_by(&offsets, source);
+        made_by.is_some_and(|(stage, row)| stage.functions[stage.channel[row] as usize].step().is_some())
     };
     network.output_rows.iter().flat_map(|row| row.taps.iter()).any(|tap| is_step(tap.source as usize))
 }

@@ -110,10 +110,9 @@ pub fn saturates(network: &Network, rows: &[Row]) -> bool {
     let offsets = network.stage_offsets();
     let limits = |row: &Row| -> Option<(f64, f64)> {
         let [tap] = row.taps.as_ref() else { return None };
-        let source = tap.source as usize;
-        let at = offsets.iter().rposition(|&offset| offset <= source)?;
-        let stage = network.stages.get(at).filter(|stage| stage.factors.is_empty())?;
-        let function = &stage.functions[stage.channel[source - offsets[at]] as usize];
+        let made_by = network.made_by(&offsets, tap.source as usize);
+        let (stage, row_of_stage) = made_by.filter(|(stage, _)| stage.factors.is_empty())?;
+        let function = &stage.functions[stage.channel[row_of_stage] as usize];
         let end = |x: f64| row.bias + f64::from(tap.weight) * function.evaluate(x);
         Some((end(-1e4), end(1e4)))
     };

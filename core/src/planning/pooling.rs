@@ -11,8 +11,16 @@ use crate::model::network::{Network, Stage};
 
 /// Numbers that a channel needs to have a range of its own.
 const ENOUGH: usize = 32;
-/// Largest range over the mean one of units that are taken together.
+/// Largest range over the mean one of values of one quantity, as logits are.
 const MOST_RANGE_RATIO: f64 = 4.0;
+
+/// Whether ranges of those widths, or half widths, are of the same order: what one of the values has reached, another
+/// may. Comparisons of columns, or targets, have units of their own.
+#[must_use]
+pub fn are_one_quantity(widths: impl ExactSizeIterator<Item = f64> + Clone) -> bool {
+    let mean = widths.clone().sum::<f64>() / widths.len().max(1) as f64;
+    widths.fold(0.0, f64::max) <= MOST_RANGE_RATIO * mean
+}
 
 /// The network with the channels of a stage as one wherever they have too few numbers for a range each.
 #[must_use]
@@ -37,9 +45,7 @@ pub fn pooled<'a>(network: &'a Network, inputs: &[Vec<f32>]) -> Cow<'a, Network>
     }
     let mut pooled = network.clone();
     for ((stage, ranges), wanted) in pooled.stages.iter_mut().zip(&ranges).zip(wanted) {
-        let widths = ranges.iter().map(|(low, high)| high - low);
-        let mean = widths.clone().sum::<f64>() / ranges.len().max(1) as f64;
-        if wanted && widths.fold(0.0, f64::max) <= MOST_RANGE_RATIO * mean {
+        if wanted && are_one_quantity(ranges.iter().map(|(low, high)| high - low)) {
             stage.functions.truncate(1);
             stage.channel.fill(0);
         }

@@ -51,12 +51,7 @@ pub(super) fn linear_classifier(graph: &mut GraphProto, classifier: &NodeProto) 
         return Ok(nodes);
     }
     nodes.push(transformed(classifier, &raw, &scores)?);
-    if !label.is_empty() {
-        let index = inner(&label, "index");
-        let largest = with_int(node("ArgMax", &[&raw], &index), "axis", 1);
-        nodes.push(with_int(largest, "keepdims", 0));
-        nodes.push(label_of(graph, classifier, &index, &label));
-    }
+    nodes.extend(label_of_largest(graph, classifier, &raw, &label));
     Ok(nodes)
 }
 
@@ -64,7 +59,7 @@ pub(super) fn linear_classifier(graph: &mut GraphProto, classifier: &NodeProto) 
 fn affine(graph: &mut GraphProto, x: &str, output: &str, from: &NodeProto, rows: usize) -> Rewritten {
     let coefficients = numbers(from, "coefficients");
     if rows == 0 || coefficients.is_empty() || !coefficients.len().is_multiple_of(rows) {
-        return Err(Refused::new(from, "its coefficients do not fit its classes", "export the model again"));
+        return Err(Refused::damaged(from, "its coefficients do not fit its classes"));
     }
     let columns = coefficients.len() / rows;
     let transposed: Vec<f32> =
@@ -125,8 +120,23 @@ pub(super) fn label_by_sign(
     vec![bit, class, index_node, label_of(graph, classifier, &index, label)]
 }
 
+/// The label of the class with the largest score.
+pub(super) fn label_of_largest(
+    graph: &mut GraphProto,
+    classifier: &NodeProto,
+    scores: &str,
+    label: &str,
+) -> Vec<NodeProto> {
+    if label.is_empty() {
+        return Vec::new();
+    }
+    let index = inner(label, "index");
+    let largest = with_int(with_int(node("ArgMax", &[scores], &index), "axis", 1), "keepdims", 0);
+    vec![largest, label_of(graph, classifier, &index, label)]
+}
+
 /// The label of an index into the table of classes.
-pub(super) fn label_of(graph: &mut GraphProto, classifier: &NodeProto, index: &str, label: &str) -> NodeProto {
+fn label_of(graph: &mut GraphProto, classifier: &NodeProto, index: &str, label: &str) -> NodeProto {
     let table = inner(label, "classes");
     let ints = label_numbers(classifier);
     graph.initializer.push(match attribute(classifier, "classlabels_strings") {

@@ -77,6 +77,11 @@ pub(super) fn numbers<'a>(node: &'a NodeProto, name: &str) -> &'a [f32] {
     attribute(node, name).map_or(&[], |attribute| &attribute.floats)
 }
 
+/// A list of integers; empty where it is missing.
+pub(super) fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
+    attribute(node, name).map_or(&[], |attribute| &attribute.ints)
+}
+
 /// A list of numbers, in the attribute of that name or as a tensor beside it; empty where both are missing.
 pub(super) fn tensor_numbers(node: &NodeProto, name: &str) -> Vec<f32> {
     match attribute(node, &format!("{name}_as_tensor")).and_then(|attribute| attribute.t.as_ref()) {

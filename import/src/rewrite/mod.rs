@@ -29,6 +29,11 @@ impl Refused {
             suggestion: suggestion.into(),
         })
     }
+
+    /// A node whose attributes contradict each other.
+    fn damaged(node: &NodeProto, reason: &str) -> Self {
+        Self::new(node, reason, "export the model again")
+    }
 }
 
 /// Rewrites a model in place; `folder` is where its weights may lie in other files.

@@ -8,7 +8,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::Refused;
 use super::classical::transformed;
 use super::classical::{Rewritten, class_count, inner, input_of, label_by_sign, last_axis, output_of};
-use super::graph::{attribute, floats, int, node, numbers, text, with_int};
+use super::graph::{floats, int, ints, node, numbers, text, with_int};
 
 /// Kernel values of all support vectors, `[N, vectors]`, in the tensor returned.
 fn kernel(
@@ -21,7 +21,7 @@ fn kernel(
     let vectors = numbers(svm, "support_vectors");
     let (x, base) = (input_of(svm), output_of(svm, svm.output.len().saturating_sub(1)));
     if count == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(count) {
-        return Err(Refused::new(svm, "its support vectors do not fit its numbers of them", "export the model again"));
+        return Err(Refused::damaged(svm, "its support vectors do not fit its numbers of them"));
     }
     let columns = vectors.len() / count;
     let transposed = |factor: f32| -> Vec<f32> {
@@ -91,7 +91,7 @@ pub(super) fn regressor(graph: &mut GraphProto, svm: &NodeProto, opset: i64) -> 
         let kernel = kernel(graph, svm, count, opset, &mut nodes)?;
         nodes.extend(combined(graph, &kernel, coefficients, &[rho], &raw));
     } else {
-        return Err(Refused::new(svm, "its coefficients do not fit its support vectors", "export the model again"));
+        return Err(Refused::damaged(svm, "its coefficients do not fit its support vectors"));
     }
     nodes.push(transformed(svm, &raw, &output)?);
     Ok(nodes)
@@ -101,9 +101,7 @@ pub(super) fn regressor(graph: &mut GraphProto, svm: &NodeProto, opset: i64) -> 
 pub(super) fn classifier(graph: &mut GraphProto, svm: &NodeProto, opset: i64) -> Rewritten {
     let (label, scores) = (output_of(svm, 0), output_of(svm, 1));
     let classes = class_count(svm);
-    let per_class: Vec<usize> = attribute(svm, "vectors_per_class")
-        .map(|counts| counts.ints.iter().map(|&count| count.max(0) as usize).collect())
-        .unwrap_or_default();
+    let per_class: Vec<usize> = ints(svm, "vectors_per_class").iter().map(|&count| count.max(0) as usize).collect();
     let (coefficients, rho) = (numbers(svm, "coefficients"), numbers(svm, "rho"));
     let count: usize = per_class.iter().sum();
     let pairs = classes * classes.saturating_sub(1) / 2;

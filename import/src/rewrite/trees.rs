@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::Refused;
-use super::classical::{Rewritten, class_count, inner, input_of, label_by_sign, label_of, output_of, transformed};
-use super::graph::{attribute, floats, int, integers, node, tensor_numbers, text, with_int};
+use super::classical::{
+    Rewritten, class_count, inner, input_of, label_by_sign, label_of_largest, output_of, transformed,
+};
+use super::graph::{attribute, floats, int, integers, ints, node, tensor_numbers, text, with_int};
 
 /// Nodes of all trees.
 const MOST_NODES: usize = 1 << 17;
@@ -54,14 +56,6 @@ struct Nodes<'a> {
     places: HashMap<(i64, i64), usize>,
 }
 
-fn damaged(of: &NodeProto, reason: &str) -> Refused {
-    Refused::new(of, reason, "export the model again")
-}
-
-fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
-    attribute(node, name).map_or(&[], |attribute| &attribute.ints)
-}
-
 impl<'a> Nodes<'a> {
     fn of(of: &'a NodeProto) -> Result<Self, Refused> {
         let [trees, numbers, columns, yes, no] =
@@ -72,7 +66,7 @@ impl<'a> Nodes<'a> {
         let count = trees.len();
         let lengths = [numbers.len(), columns.len(), yes.len(), no.len(), modes.len(), thresholds.len()];
         if count == 0 || lengths.iter().any(|&length| length != count) {
-            return Err(damaged(of, "the lists of its nodes have different lengths"));
+            return Err(Refused::damaged(of, "the lists of its nodes have different lengths"));
         }
         if count > MOST_NODES {
             let reason = format!("it has {count} nodes, each a comparison or a leaf; {MOST_NODES} are the most");
@@ -80,7 +74,7 @@ impl<'a> Nodes<'a> {
         }
         let places: HashMap<(i64, i64), usize> = trees.iter().copied().zip(numbers.iter().copied()).zip(0..).collect();
         if places.len() != count {
-            return Err(damaged(of, "two of its nodes have one number"));
+            return Err(Refused::damaged(of, "two of its nodes have one number"));
         }
         Ok(Self { of, trees, columns, yes, no, modes, thresholds, places })
     }
@@ -98,7 +92,7 @@ impl<'a> Nodes<'a> {
             let mut open: Vec<(usize, Vec<Step>)> = vec![(root, Vec::new())];
             while let Some((at, way)) = open.pop() {
                 if std::mem::replace(&mut seen[at], true) {
-                    return Err(damaged(self.of, "its branches do not form trees"));
+                    return Err(Refused::damaged(self.of, "its branches do not form trees"));
                 }
                 if way.len() > MOST_DEPTH {
                     let reason = format!("one of its trees is more than {MOST_DEPTH} branches deep");
@@ -119,7 +113,7 @@ impl<'a> Nodes<'a> {
                     if decided.is_some_and(|decided| decided != is_yes) {
                         continue;
                     }
-                    let missing = || damaged(self.of, "a branch leads to a node that is missing");
+                    let missing = || Refused::damaged(self.of, "a branch leads to a node that is missing");
                     let child = *self.places.get(&(self.trees[at], child)).ok_or_else(missing)?;
                     let mut way = way.clone();
                     if decided.is_none() {
@@ -150,7 +144,7 @@ impl<'a> Nodes<'a> {
         };
         let column = self.columns[at];
         if column < 0 || !most.is_finite() {
-            return Err(damaged(self.of, "a branch has no column or no threshold"));
+            return Err(Refused::damaged(self.of, "a branch has no column or no threshold"));
         }
         Ok(Some((Comparison { column: column as usize, most: most.to_bits() }, holds)))
     }
@@ -174,14 +168,14 @@ impl Weights {
         }
         let weights = tensor_numbers(nodes.of, &format!("{prefix}_weights"));
         if [trees.len(), numbers.len(), ids.len()].iter().any(|&length| length != weights.len()) {
-            return Err(damaged(nodes.of, "the lists of its weights have different lengths"));
+            return Err(Refused::damaged(nodes.of, "the lists of its weights have different lengths"));
         }
         let mut of_leaf: HashMap<usize, Vec<f64>> = HashMap::new();
         for (at, &weight) in weights.iter().enumerate() {
             let place = nodes.places.get(&(trees[at], numbers[at]));
             let score = if is_single { 0 } else { usize::try_from(ids[at]).unwrap_or(usize::MAX) };
             let (Some(&place), true) = (place, score < scores && weight.is_finite()) else {
-                return Err(damaged(nodes.of, "a weight belongs to no leaf or to no score, or is not finite"));
+                return Err(Refused::damaged(nodes.of, "a weight belongs to no leaf or to no score, or is not finite"));
             };
             of_leaf.entry(place).or_insert_with(|| vec![0.0; scores])[score] += f64::from(weight);
         }
@@ -316,7 +310,7 @@ pub(super) fn regressor(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten 
     let nodes = Nodes::of(trees)?;
     let forest = nodes.forest()?;
     let targets = usize::try_from(int(trees, "n_targets", 1)).ok().filter(|targets| (1..=MOST_NODES).contains(targets));
-    let targets = targets.ok_or_else(|| damaged(trees, "it has no targets"))?;
+    let targets = targets.ok_or_else(|| Refused::damaged(trees, "it has no targets"))?;
     let mut weights = Weights::of(&nodes, "target", targets, false)?;
     match text(trees, "aggregate_function", "SUM").as_str() {
         "SUM" => {}
@@ -350,7 +344,7 @@ pub(super) fn classifier(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten
     let is_single = classes == 2 && ids.iter().all(|&id| id == 0);
     let targets = if is_single { 1 } else { classes };
     if classes < 2 || !(base.is_empty() || base.len() == targets) {
-        return Err(damaged(trees, "its classes do not fit its base values"));
+        return Err(Refused::damaged(trees, "its classes do not fit its base values"));
     }
     let weights = Weights::of(&nodes, "class", targets, is_single)?;
     let sums = Sums::of(&forest, &weights, &base);
@@ -358,12 +352,7 @@ pub(super) fn classifier(graph: &mut GraphProto, trees: &NodeProto) -> Rewritten
     let mut nodes = scores(graph, trees, &forest, &sums, &raw)?;
     if !is_single {
         nodes.push(transformed(trees, &raw, &output)?);
-        if !label.is_empty() {
-            let index = inner(&label, "index");
-            let largest = with_int(node("ArgMax", &[&raw], &index), "axis", 1);
-            nodes.push(with_int(largest, "keepdims", 0));
-            nodes.push(label_of(graph, trees, &index, &label));
-        }
+        nodes.extend(label_of_largest(graph, trees, &raw, &label));
         return Ok(nodes);
     }
     let is_share = !tensor_numbers(trees, "class_weights").iter().any(|&weight| weight < 0.0);

@@ -135,11 +135,8 @@ impl Form {
         if gain == 0.0 {
             return Self::Sextic { gain, rest: [0.0; 6] };
         }
-        let a = p[5] / gain / 2.0;
-        let b = (p[4] / gain - a * a) / 2.0;
-        let c = (p[3] / gain - 2.0 * a * b) / 2.0;
-        let (d, e) = (p[2] / gain - b * b - 2.0 * a * c, p[1] / gain - 2.0 * b * c);
-        Self::Sextic { gain, rest: [a, b, c, d, e, p[0] / gain - c * c] }
+        let (cubic, left) = square_root(&monic(p));
+        Self::Sextic { gain, rest: [cubic[2], cubic[1], cubic[0], left[2], left[1], left[0]] }
     }
 
     /// The octic with nine coefficients `p`.
@@ -148,7 +145,7 @@ impl Form {
         if gain == 0.0 {
             return Self::Octic { gain, rest: [0.0; 8] };
         }
-        let (quartic, cubic) = square_root(&p.iter().map(|c| c / gain).collect::<Vec<_>>());
+        let (quartic, cubic) = square_root(&monic(p));
         let (square, linear) = square_root(&quartic);
         let (a, b) = (square[1], square[0]);
         let e = cubic[3];
@@ -162,9 +159,8 @@ impl Form {
         if c[4] == 0.0 {
             return Self::Quartic { gain: 0.0, a: 0.0, b: 0.0, c: 0.0, d: 0.0 };
         }
-        let a = c[3] / c[4] / 2.0;
-        let b = (c[2] / c[4] - a * a) / 2.0;
-        Self::Quartic { gain: c[4], a, b, c: c[1] / c[4] - 2.0 * a * b, d: c[0] / c[4] - b * b }
+        let (square, left) = square_root(&monic(c));
+        Self::Quartic { gain: c[4], a: square[1], b: square[0], c: left[1], d: left[0] }
     }
 
     /// The multiplications of ciphertexts, for each how many are on the way to its result, itself included.
@@ -235,6 +231,11 @@ impl Form {
             }
         }
     }
+}
+
+/// The polynomial over its leading coefficient.
+fn monic(p: &[f64]) -> Vec<f64> {
+    p.iter().map(|c| c / p[p.len() - 1]).collect()
 }
 
 /// The monic polynomial whose square has the upper coefficients of a monic one of even degree, and what is left of the

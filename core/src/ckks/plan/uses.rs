@@ -34,14 +34,13 @@ pub fn uses(kind: FormKind, params: &ParameterSet, u: State) -> (Vec<State>, Sta
             (vec![of_square(cube), square, inner, of_square(last), factor(last, u.scale), value], value)
         }
         FormKind::Octic => {
-            let sum = square.squared();
-            let quartic = sum.rescaled(params);
+            let (mut states, quartic) = uses(FormKind::Quartic, params, u);
             let cube = State { scale: square.scale * u.scale, limbs: square.limbs }.rescaled(params);
             let last = quartic.squared();
             let value = last.rescaled(params);
-            let of_last = [cube.scale, square.scale, u.scale].map(|term| factor(last, term));
-            let inner = [factor(product, u.scale), square, factor(sum, u.scale), quartic];
-            (inner.into_iter().chain(of_last).chain([value]).collect(), value)
+            states.extend([cube.scale, square.scale, u.scale].map(|term| factor(last, term)));
+            states.push(value);
+            (states, value)
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::model::function::Function;
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Ranges;
 use crate::planning::loss::Loss;
+use crate::planning::pooling::are_one_quantity;
 use crate::tfhe::noise;
 use crate::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::tfhe::params::set::ParameterSet;
@@ -45,8 +46,6 @@ const OUTPUT_MARGIN: f64 = 2.0;
 const REACH_MARGIN: f64 = 1.1;
 /// Ranges of outputs grow by no more than this factor for what was not seen.
 const MOST_UNSEEN: f64 = 8.0;
-/// Outputs whose ranges exceed their mean by no more than this are values of one quantity.
-const MOST_RANGE_RATIO: f64 = 4.0;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
 const INPUT_MARGIN: f64 = 0.25;
 
@@ -311,10 +310,7 @@ impl Subject<'_> {
             })
         };
         let ranges: Vec<(f64, f64)> = self.ranges.outputs.iter().zip(reaches).map(unseen).collect();
-        let count = ranges.len().max(1) as f64;
-        let half = |&(low, high): &(f64, f64)| 0.5 * (high - low);
-        let mean_half = ranges.iter().map(half).sum::<f64>() / count;
-        let is_one_quantity = ranges.iter().map(half).fold(0.0, f64::max) <= MOST_RANGE_RATIO * mean_half;
+        let is_one_quantity = are_one_quantity(ranges.iter().map(|(low, high)| high - low));
         let (low, high) =
             ranges.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |all, own| (all.0.min(own.0), all.1.max(own.1)));
         let least = least_half(ranges.iter().copied(), self.ranges.count);

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
+use crate::planning::pooling::are_one_quantity;
 
 /// At most so many table inputs are kept for statistics; beyond, calibration inputs are thinned out.
 const MAX_SAMPLES: usize = 1 << 25;
@@ -122,8 +123,6 @@ impl Statistics {
 
 /// Share of the mean range of units beside one another that each gets at the least.
 const LEAST_SHARE: f64 = 0.25;
-/// Largest range over the mean one of units that are of one quantity: beyond it they have units of their own.
-const MOST_RANGE_RATIO: f64 = 4.0;
 
 /// Half of the range that each of some units gets at the least, by the ranges of them all on so many inputs; 0 if they
 /// are all zero.
@@ -135,11 +134,11 @@ const MOST_RANGE_RATIO: f64 = 4.0;
 pub fn least_half(ranges: impl ExactSizeIterator<Item = (f64, f64)> + Clone, inputs: usize) -> f64 {
     let count = ranges.len().max(1) as f64;
     let halves = ranges.clone().map(|(low, high)| 0.5 * (high - low));
-    let mean_half = halves.clone().sum::<f64>() / count;
-    if halves.clone().fold(0.0, f64::max) > MOST_RANGE_RATIO * mean_half {
+    if !are_one_quantity(halves.clone()) {
         let narrowest = halves.filter(|&half| half > 0.0).fold(f64::INFINITY, f64::min);
         return LEAST_SHARE * narrowest;
     }
+    let mean_half = halves.sum::<f64>() / count;
     let largest = ranges.fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
     (LEAST_SHARE * mean_half).max(largest / inputs.max(1) as f64)
 }
