@@ -10,5 +10,6 @@ pub mod files;
 pub mod model;
 pub mod planning;
 pub mod progress;
+pub mod residues;
 pub mod tfhe;
 pub mod word_bytes;

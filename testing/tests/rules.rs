@@ -23,7 +23,7 @@ const COMPILER_FLAGS: [&str; 1] = ["cuda/src/modules.rs"];
 /// Ranks of the folders of core/src: a file names lower ranks, and its own folder.
 const CORE_RANKS: [&[&str]; 5] = [
     &["word_bytes", "progress", "device"],
-    &["batch", "model"],
+    &["batch", "model", "residues"],
     &["files", "planning"],
     &["tfhe", "ckks"],
     &["either"],

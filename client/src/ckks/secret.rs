@@ -3,7 +3,7 @@
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::context::Ring;
-use heman_core::ckks::ring::modulus::Modulus;
+use heman_core::residues::modulus::Modulus;
 use zeroize::Zeroizing;
 
 use crate::random::Stream;

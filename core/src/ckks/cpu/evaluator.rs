@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::SwitchKey;
-use crate::ckks::ring::modulus::Modulus;
 use crate::ckks::ring::words;
+use crate::residues::modulus::Modulus;
 
 /// Words of a limb that are summed at a time: those of some tens of ciphertexts fit the second-level cache.
 const TILE: usize = 1024;

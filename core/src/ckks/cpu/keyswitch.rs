@@ -6,8 +6,8 @@ use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
 use crate::ckks::ring::keys::GaloisKey;
 use crate::ckks::ring::keys::SwitchKey;
-use crate::ckks::ring::modulus::{Factor, Modulus};
 use crate::ckks::ring::words;
+use crate::residues::modulus::{Factor, Modulus};
 
 /// A polynomial's digits, extended to all primes in use.
 pub struct Decomposed {

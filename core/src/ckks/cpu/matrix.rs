@@ -186,7 +186,7 @@ impl Ring {
 mod tests {
     use super::*;
     use crate::ckks::params::set::ParameterSet;
-    use crate::ckks::ring::modulus::Modulus;
+    use crate::residues::modulus::Modulus;
 
     const SCALE: f64 = 4_194_304.0;
 

@@ -4,7 +4,7 @@
 //! `2^33 / p` terms: sums stay below B then, and below 2B < 2^64 before. Words are multiplied in pairs, as the halves
 //! of 64-bit lanes: the products read the lower half of a lane alone, so that only one half of the words must be moved.
 
-use crate::ckks::ring::modulus::Modulus;
+use crate::residues::modulus::Modulus;
 
 /// Rows that are computed at a time: their sums fit the registers.
 pub(super) const BLOCK: usize = 8;

@@ -1,7 +1,7 @@
 //! The reference's arithmetic, as it would be written on paper: residues by division, the transform from its
 //! definition, base conversions as sums of integers. It shares no code with the fast steps.
 
-use crate::ckks::ring::modulus::PRIME_BITS;
+use crate::residues::modulus::PRIME_BITS;
 
 /// A prime p with the powers of its 2N-th root psi.
 pub(in crate::ckks::cpu) struct Prime {
@@ -162,7 +162,7 @@ fn quotient(primes: &[&Prime], at: usize, target: &Prime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ckks::ring::modulus::primes_below;
+    use crate::residues::modulus::primes_below;
 
     #[test]
     fn values_are_the_polynomial_at_its_points() {

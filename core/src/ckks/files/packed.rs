@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ckks::ring::modulus::primes_below;
+    use crate::residues::modulus::primes_below;
 
     fn packed(p: u32, words: &[u32]) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ckks::ring::modulus::{Modulus, PRIME_BITS, primes_below};
+use crate::residues::modulus::{Modulus, PRIME_BITS, primes_below};
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///

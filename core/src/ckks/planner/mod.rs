@@ -23,7 +23,6 @@ use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::width::Width;
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
-use crate::ckks::ring::modulus::PRIME_BITS;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
@@ -36,6 +35,7 @@ use crate::planning::loss::Loss;
 use crate::planning::pooling::pooled;
 use crate::planning::task::Task;
 use crate::progress::Progress;
+use crate::residues::modulus::PRIME_BITS;
 
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,9 +4,9 @@ use crate::ckks::params::set::ParameterSet;
 use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Plaintext;
-use crate::ckks::ring::modulus::{Factor, Modulus};
-use crate::ckks::ring::ntt::Ntt;
 use crate::ckks::ring::pool::Pool;
+use crate::residues::modulus::{Factor, Modulus};
+use crate::residues::ntt::Ntt;
 
 /// One digit of the hybrid decomposition with a given number of limbs.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::ring::modulus::Modulus;
+use crate::residues::modulus::Modulus;
 
 /// Rows of numbers that are multiplied with ciphertexts: the kernels of a convolution, or a dense layer.
 #[derive(Clone, Debug, PartialEq)]

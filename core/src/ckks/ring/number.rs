@@ -1,7 +1,7 @@
 //! Numbers for all slots of a ciphertext, as residues.
 
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::ring::modulus::Modulus;
+use crate::residues::modulus::Modulus;
 
 /// Scale and limbs of a ciphertext, or of what is combined with one.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Loops over the words of one limb; all arguments are of equal length.
 
-use crate::ckks::ring::modulus::{Factor, Modulus, times};
 use crate::device::simd::for_each_arch;
+use crate::residues::modulus::{Factor, Modulus, times};
 
 for_each_arch! {
     /// `a += b`, residues.

@@ -7,11 +7,11 @@
 //! powers of the 2N-th root psi: leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is
 //! `b^((p - 1) / 2N)` for the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
 
-use crate::ckks::ring::modulus::{Factor, Modulus, times};
-#[cfg(target_arch = "x86_64")]
-use crate::ckks::ring::ntt_wide;
-use crate::ckks::ring::roots::{LANES, Roots, TILE};
 use crate::device::simd::for_each_arch;
+use crate::residues::modulus::{Factor, Modulus, times};
+#[cfg(target_arch = "x86_64")]
+use crate::residues::ntt_wide;
+use crate::residues::roots::{LANES, Roots, TILE};
 
 /// Roots for one prime and degree.
 #[derive(Clone, Debug)]
@@ -266,7 +266,7 @@ fn transpose(from: &[u32], to: &mut [[u32; LANES]; LANES]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ckks::ring::modulus::primes_below;
+    use crate::residues::modulus::primes_below;
 
     fn words(count: usize, below: u32, seed: u32) -> Vec<u32> {
         let mut state = seed;

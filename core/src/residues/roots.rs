@@ -1,6 +1,6 @@
 //! Roots of a transform, in the order in which it reads them.
 
-use crate::ckks::ring::modulus::Factor;
+use crate::residues::modulus::Factor;
 
 /// Blocks of a tile, and words of a block.
 pub(super) const LANES: usize = 16;

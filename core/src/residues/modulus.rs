@@ -30,7 +30,7 @@ impl Modulus {
 
     /// -p^-1 mod 2^32, for loops that reduce by themselves.
     #[must_use]
-    pub(in crate::ckks) fn negative_inverse(self) -> u32 {
+    pub(crate) fn negative_inverse(self) -> u32 {
         self.negative_inverse
     }
 
@@ -146,7 +146,7 @@ impl Factor {
 
 /// `x w` mod p in `[0, 2p)`, for any x.
 #[inline(always)]
-pub(in crate::ckks) fn times(x: u32, value: u32, quotient: u32, p: u32) -> u32 {
+pub(crate) fn times(x: u32, value: u32, quotient: u32, p: u32) -> u32 {
     let q = ((u64::from(x) * u64::from(quotient)) >> 32) as u32;
     x.wrapping_mul(value).wrapping_sub(q.wrapping_mul(p))
 }

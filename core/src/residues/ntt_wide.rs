@@ -5,8 +5,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::ckks::ring::modulus::Factor;
-use crate::ckks::ring::roots::{LANES, Roots, TILE};
+use crate::residues::modulus::Factor;
+use crate::residues::roots::{LANES, Roots, TILE};
 
 /// Words of all roots of a tile: values and quotients of 15 nodes.
 const TILE_ROOTS: usize = 15 * 2 * LANES;

@@ -1,0 +1,8 @@
+//! Residues of word-sized primes and the transform of polynomials of them: the integer arithmetic of CKKS, and of
+//! TFHE's exact external products.
+
+pub mod modulus;
+pub mod ntt;
+#[cfg(target_arch = "x86_64")]
+mod ntt_wide;
+mod roots;
