@@ -46,7 +46,7 @@ impl Devices {
                 DeviceChoice::Cuda(indices) => Ok(Self::tfhe_on_cuda(
                     indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<_, _>>()?,
                 )),
-                DeviceChoice::Wgpu(index) => match heman_wgpu::open(*index)? {},
+                DeviceChoice::Wgpu(_) => Err(EngineError::OnlyCpu),
                 DeviceChoice::Auto => {
                     let refused = match CudaBackend::open(0) {
                         Ok(backend) => match backend.supports(&plan.params.tfhe) {

@@ -1,14 +1,17 @@
 //! Kernel sources, the images compiled from them, and the parameter blocks that kernels and hosts share.
 //!
 //! `kernels/cuda` holds CUDA C++, `kernels/images` what `kernels/compile` makes of it: machine code for sm_80, sm_90,
-//! sm_100 and sm_120, and PTX that newer drivers compile for everything else.
+//! sm_100 and sm_120, and PTX that newer drivers compile for everything else. `kernels/wgsl` holds WGSL, which the
+//! graphics driver compiles.
 
 mod images;
 mod parameters;
 mod shapes;
+pub mod wgsl;
 
 pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR, SEEDED_ROWS};
 pub use parameters::{
-    BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, SeededRowsParams,
+    BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, RnsInnerProductParams,
+    RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams, SeededRowsParams,
 };
 pub use shapes::{BOOTSTRAP_SHAPES, BootstrapShape};

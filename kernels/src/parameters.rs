@@ -94,6 +94,78 @@ pub struct SeededRowsParams {
     pub seed: [u32; 4],
 }
 
+/// Parameters of transforms of residues, stem `rns_transform`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsTransformParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 of N over the words that a workgroup transforms.
+    pub log2_blocks: u32,
+    /// Index of the first prime's roots.
+    pub roots: u32,
+}
+
+/// Parameters of steps word by word, stem `rns_words`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsWordsParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+    /// What is computed.
+    pub operation: u32,
+}
+
+/// Parameters of products of ciphertexts, stem `rns_tensor`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsTensorParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+}
+
+/// Parameters of sums of products, stem `rns_inner_product`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsInnerProductParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+    /// Index of the first limb's prime.
+    pub first_prime: u32,
+}
+
+/// Parameters of matrices of residues, stem `rns_matrix`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsMatrixParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+    /// Address of the matrix, `[limb][kernel][term]`.
+    pub matrix: u32,
+    /// Rows of the matrix.
+    pub kernels: u32,
+    /// Terms of each row.
+    pub terms: u32,
+}
+
+/// Parameters of automorphisms, stem `rns_permute`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsPermuteParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+}
+
 const _: () = assert!(size_of::<SeededRowsParams>() == 36);
 const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);

@@ -30,7 +30,7 @@ impl Modulus {
 
     /// -p^-1 mod 2^32, for loops that reduce by themselves.
     #[must_use]
-    pub(crate) fn negative_inverse(self) -> u32 {
+    pub fn negative_inverse(self) -> u32 {
         self.negative_inverse
     }
 

@@ -28,6 +28,27 @@ fn reversed(index: usize, bits: u32) -> usize {
     if bits == 0 { 0 } else { index.reverse_bits() >> (usize::BITS - bits) }
 }
 
+/// Roots of the trees down and up: node `2^d + i` is the root of node i at depth d.
+///
+/// # Panics
+/// If the prime is not 1 mod 2N.
+#[must_use]
+pub fn tree(modulus: Modulus, log2_degree: u32) -> [Vec<Factor>; 2] {
+    let degree = 1_usize << log2_degree;
+    let order = 2 * degree as u32;
+    let psi = (2..)
+        .map(|base| modulus.pow(base, (modulus.p - 1) / order))
+        .find(|&root| modulus.pow(root, order / 2) == modulus.p - 1)
+        .expect("a prime that is 1 mod 2N has a primitive 2N-th root");
+    [psi, modulus.inverse(psi)].map(|psi| {
+        let mut powers = vec![1; degree];
+        for i in 1..degree {
+            powers[i] = modulus.mul(powers[i - 1], psi);
+        }
+        (0..degree).map(|i| Factor::new(powers[reversed(i, log2_degree)], modulus)).collect()
+    })
+}
+
 impl Ntt {
     /// Roots for `2^log2_degree` words, 256 at least.
     ///
@@ -37,18 +58,7 @@ impl Ntt {
     pub fn new(modulus: Modulus, log2_degree: u32) -> Self {
         let degree = 1_usize << log2_degree;
         assert!(degree >= TILE && modulus.p as usize % (2 * degree) == 1, "a prime that is 1 mod 2N, N at least 256");
-        let order = 2 * degree as u32;
-        let psi = (2..)
-            .map(|base| modulus.pow(base, (modulus.p - 1) / order))
-            .find(|&root| modulus.pow(root, order / 2) == modulus.p - 1)
-            .expect("a prime that is 1 mod 2N has a primitive 2N-th root");
-        let table = |psi: u32| -> Vec<Factor> {
-            let mut powers = vec![1; degree];
-            for i in 1..degree {
-                powers[i] = modulus.mul(powers[i - 1], psi);
-            }
-            (0..degree).map(|i| Factor::new(powers[reversed(i, log2_degree)], modulus)).collect()
-        };
+        let [down, up] = tree(modulus, log2_degree);
         let split = |all: &[Factor]| {
             let blocks = degree / LANES;
             let mut tiles = Vec::with_capacity(2 * degree);
@@ -64,7 +74,7 @@ impl Ntt {
             Roots { heads: all[..blocks].to_vec(), tiles }
         };
         let scale = Factor::new(modulus.inverse(degree as u32), modulus);
-        Self { modulus, degree, down: split(&table(psi)), up: split(&table(modulus.inverse(psi))), scale }
+        Self { modulus, degree, down: split(&down), up: split(&up), scale }
     }
 
     /// The prime.

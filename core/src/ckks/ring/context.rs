@@ -10,7 +10,7 @@ use crate::residues::ntt::Ntt;
 
 /// One digit of the hybrid decomposition with a given number of limbs.
 #[derive(Debug)]
-pub(in crate::ckks) struct Digit {
+pub struct Digit {
     /// First limb.
     pub first: usize,
     /// For each of its limbs `(D / q_i)^-1 2^-32 mod q_i`, D the product of the digit's limbs.
@@ -21,6 +21,7 @@ pub(in crate::ckks) struct Digit {
 
 impl Digit {
     /// Whether a limb of Q is one of its own.
+    #[must_use]
     pub fn owns(&self, limb: usize) -> bool {
         (self.first..self.first + self.inverse.len()).contains(&limb)
     }
@@ -31,7 +32,7 @@ impl Digit {
 /// Centred parts halve the error's deviation, and leave it without a mean: a mean would meet the key's errors
 /// coherently.
 #[derive(Debug)]
-pub(in crate::ckks) struct Conversion {
+pub struct Conversion {
     /// `M / p_i 2^64 mod t`.
     pub weights: Vec<u32>,
     /// `-sum_i floor(p_i / 2) (M / p_i) mod t`, times 2^64: parts come with half their prime added.
@@ -52,15 +53,15 @@ pub struct Ring {
     /// Transforms of the primes of Q, then of P.
     pub(in crate::ckks) rings: Vec<Ntt>,
     /// `digits[j][c - 1]`: digit j with c limbs.
-    pub(in crate::ckks) digits: Vec<Vec<Digit>>,
+    pub digits: Vec<Vec<Digit>>,
     /// For each special prime `(P / p_i)^-1 2^-32 mod p_i`.
-    pub(in crate::ckks) special_inverse: Vec<Factor>,
+    pub special_inverse: Vec<Factor>,
     /// For each prime of Q how the special part is converted to it.
-    pub(in crate::ckks) special_conversions: Vec<Conversion>,
+    pub special_conversions: Vec<Conversion>,
     /// For each prime q of Q `P^-1 mod q`.
-    pub(in crate::ckks) special_quotient: Vec<Factor>,
+    pub special_quotient: Vec<Factor>,
     /// `rescale[l][t]`: `q_l^-1 mod q_t`, t < l.
-    pub(in crate::ckks) rescale: Vec<Vec<Factor>>,
+    pub rescale: Vec<Vec<Factor>>,
 }
 
 impl Ring {

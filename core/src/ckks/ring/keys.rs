@@ -42,7 +42,8 @@ impl Ring {
     }
 
     /// For each place of the transform's order the place whose value X -> X^element brings there.
-    fn automorphism_order(&self, element: usize) -> Vec<u32> {
+    #[must_use]
+    pub fn automorphism_order(&self, element: usize) -> Vec<u32> {
         let (degree, bits) = (self.degree(), self.params.log2_degree);
         // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i, the point psi^(2 rev(leaf) + 1); the map is its own inverse.
         let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;

@@ -1,0 +1,91 @@
+//! WGSL sources for devices of any make, put together from parts.
+//!
+//! All kernels see the same memory (`kernels/wgsl/memory.wgsl`) and take a parameter block of plain words, which is the
+//! first thing of the block that CUDA's kernel of the same stem takes wherever there is one.
+
+/// How 32-bit words are multiplied to 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WideProducts {
+    /// From products of half words: every adapter can.
+    HalfWords,
+    /// By 64-bit integers, where an adapter has them.
+    Words64,
+}
+
+/// One WGSL source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shader {
+    /// Stem of the source.
+    pub name: &'static str,
+    /// Names of its kernels.
+    pub entries: &'static [&'static str],
+    /// Whether it transforms polynomials.
+    transforms: bool,
+    text: &'static str,
+}
+
+const MEMORY: &str = include_str!("../wgsl/memory.wgsl");
+const WIDE_U32: &str = include_str!("../wgsl/wide_u32.wgsl");
+const WIDE_U64: &str = include_str!("../wgsl/wide_u64.wgsl");
+const RESIDUES: &str = include_str!("../wgsl/residues.wgsl");
+const TRANSFORM: &str = include_str!("../wgsl/transform.wgsl");
+
+impl Shader {
+    const fn new(name: &'static str, entries: &'static [&'static str], transforms: bool, text: &'static str) -> Self {
+        Self { name, entries, transforms, text }
+    }
+
+    /// The whole source, with the constants that it is made for.
+    #[must_use]
+    pub fn text(&self, wide: WideProducts, constants: &[(&str, u32)]) -> String {
+        let mut text = String::new();
+        for (name, value) in constants {
+            text += &format!("const {name}: u32 = {value}u;\n");
+        }
+        let wide = match wide {
+            WideProducts::HalfWords => WIDE_U32,
+            WideProducts::Words64 => WIDE_U64,
+        };
+        let transform = if self.transforms { TRANSFORM } else { "" };
+        for part in [MEMORY, wide, RESIDUES, transform, self.text] {
+            text += part;
+        }
+        text
+    }
+}
+
+/// log2 of the words that one workgroup transforms in CKKS's rings.
+pub const RNS_LOG2_BLOCK: u32 = 12;
+/// Rows of a matrix that share a word.
+pub const RNS_MATRIX_ROWS: usize = 8;
+
+/// Transforms of CKKS, for [`rns_constants`].
+pub const RNS_TRANSFORM: Shader = Shader::new(
+    "rns_transform",
+    &["rns_forward", "rns_forward_columns", "rns_inverse", "rns_inverse_columns"],
+    true,
+    include_str!("../wgsl/rns_transform.wgsl"),
+);
+/// Steps word by word.
+pub const RNS_WORDS: Shader = Shader::new("rns_words", &["rns_words"], false, include_str!("../wgsl/rns_words.wgsl"));
+/// Products of ciphertexts.
+pub const RNS_TENSOR: Shader =
+    Shader::new("rns_tensor", &["rns_tensor"], false, include_str!("../wgsl/rns_tensor.wgsl"));
+/// Sums of products.
+pub const RNS_INNER_PRODUCT: Shader =
+    Shader::new("rns_inner_product", &["rns_inner_product"], false, include_str!("../wgsl/rns_inner_product.wgsl"));
+/// Matrices of residues.
+pub const RNS_MATRIX: Shader =
+    Shader::new("rns_matrix", &["rns_matrix"], false, include_str!("../wgsl/rns_matrix.wgsl"));
+/// Automorphisms.
+pub const RNS_PERMUTE: Shader =
+    Shader::new("rns_permute", &["rns_permute"], false, include_str!("../wgsl/rns_permute.wgsl"));
+
+/// All sources of CKKS.
+pub const RNS_SHADERS: [Shader; 6] = [RNS_TRANSFORM, RNS_WORDS, RNS_TENSOR, RNS_INNER_PRODUCT, RNS_MATRIX, RNS_PERMUTE];
+
+/// What [`RNS_TRANSFORM`] is made for.
+#[must_use]
+pub fn rns_constants() -> [(&'static str, u32); 2] {
+    [("LOG2_BLOCK", RNS_LOG2_BLOCK), ("SHARED_WORDS", 1 << RNS_LOG2_BLOCK)]
+}

@@ -1,0 +1,122 @@
+//! The table of a ring's constants on the device, and where each of them stands.
+
+use heman_core::ckks::ring::context::{Conversion, Ring};
+use heman_core::residues::modulus::{Factor, Modulus};
+use heman_core::residues::ntt;
+
+/// Places of constants; the moduli of Q, then P, come first.
+pub struct Places {
+    /// Roots on the way down, N a prime.
+    pub down: u32,
+    /// Roots on the way up.
+    pub up: u32,
+    /// `digit[j][c - 1]`: the factors of digit j's parts where it has c, and its conversions.
+    pub digits: Vec<Vec<DigitPlaces>>,
+    /// The factors of the special primes' parts.
+    pub special: u32,
+    /// For each prime of Q the conversion of the special part.
+    pub special_conversions: Vec<u32>,
+    /// For each prime of Q the factor 1 / P.
+    pub special_quotient: u32,
+    /// For each prime of Q as the last one.
+    pub rescale: Vec<RescalePlaces>,
+}
+
+/// Places of one digit's constants.
+pub struct DigitPlaces {
+    /// First limb.
+    pub first: usize,
+    /// Factors of its parts.
+    pub inverse: u32,
+    /// For each prime of QP.
+    pub conversions: Vec<u32>,
+}
+
+/// Places of the constants of a division by one prime.
+pub struct RescalePlaces {
+    /// The factor that brings the last limb's coefficients out of Montgomery form.
+    pub leave: u32,
+    /// For each prime before it the conversion.
+    pub conversions: Vec<u32>,
+    /// For each prime before it the factor of the quotient.
+    pub quotients: u32,
+}
+
+struct Builder {
+    table: Vec<[u32; 2]>,
+    degree: u32,
+}
+
+impl Builder {
+    fn here(&self) -> u32 {
+        self.table.len() as u32
+    }
+
+    fn factor(&mut self, factor: Factor) {
+        self.table.push([factor.value, factor.quotient]);
+    }
+
+    /// A factor of coefficients that come out of a transform without its 1 / N.
+    fn scaled(&mut self, factor: u32, modulus: Modulus) {
+        let scale = modulus.inverse(self.degree % modulus.p);
+        self.factor(Factor::new(modulus.mul(factor, scale), modulus));
+    }
+
+    fn conversion(&mut self, conversion: &Conversion) -> u32 {
+        let at = self.here();
+        self.table.push([conversion.offset as u32, (conversion.offset >> 32) as u32]);
+        self.table.extend(conversion.weights.iter().map(|&weight| [weight, 0]));
+        at
+    }
+}
+
+/// The table of a ring and the places in it.
+pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
+    let all: Vec<Modulus> = (0..ring.key_limbs()).map(|limb| ring.modulus(limb)).collect();
+    let (log2_degree, limbs) = (ring.params.log2_degree, ring.limbs());
+    let mut builder = Builder { table: Vec::new(), degree: ring.degree() as u32 };
+    builder.table.extend(all.iter().map(|modulus| [modulus.p, modulus.negative_inverse()]));
+    let digits = ring.digits.iter().map(|counts| {
+        let place = |digit: &heman_core::ckks::ring::context::Digit| {
+            let inverse = builder.here();
+            for (at, factor) in digit.inverse.iter().enumerate() {
+                builder.scaled(factor.value, all[digit.first + at]);
+            }
+            let conversions = digit.conversions.iter().map(|conversion| builder.conversion(conversion)).collect();
+            DigitPlaces { first: digit.first, inverse, conversions }
+        };
+        counts.iter().map(place).collect()
+    });
+    let digits = digits.collect();
+    let special = builder.here();
+    for (factor, &modulus) in ring.special_inverse.iter().zip(&all[limbs..]) {
+        builder.scaled(factor.value, modulus);
+    }
+    let special_conversions =
+        ring.special_conversions.iter().map(|conversion| builder.conversion(conversion)).collect();
+    let special_quotient = builder.here();
+    ring.special_quotient.iter().for_each(|&factor| builder.factor(factor));
+    let rescale = (0..limbs)
+        .map(|last| {
+            let (modulus, half) = (all[last], all[last].p / 2);
+            let leave = builder.here();
+            builder.scaled(modulus.inverse(modulus.montgomery(1)), modulus);
+            let recentred = |target: &Modulus| Conversion {
+                // Twice in Montgomery form: the reduction takes one out, and the other is the coefficient's.
+                weights: vec![target.montgomery(target.montgomery(1))],
+                offset: u64::from(target.montgomery(target.sub(0, target.montgomery(half % target.p)))),
+            };
+            let conversions = all[..last].iter().map(|target| builder.conversion(&recentred(target))).collect();
+            let quotients = builder.here();
+            ring.rescale[last].iter().for_each(|&factor| builder.factor(factor));
+            RescalePlaces { leave, conversions, quotients }
+        })
+        .collect();
+    let trees: Vec<_> = all.iter().map(|&modulus| ntt::tree(modulus, log2_degree)).collect();
+    let down = builder.here();
+    trees.iter().for_each(|[down, _]| down.iter().for_each(|&factor| builder.factor(factor)));
+    let up = builder.here();
+    trees.iter().for_each(|[_, up]| up.iter().for_each(|&factor| builder.factor(factor)));
+    let places = Places { down, up, digits, special, special_conversions, special_quotient, rescale };
+    (builder.table, places)
+}

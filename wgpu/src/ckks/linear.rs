@@ -1,0 +1,400 @@
+//! Sums, products with constants, and matrices.
+
+use std::sync::Arc;
+
+use heman_core::ckks::error::CkksError;
+use heman_core::ckks::ops::{Constant, Position, RnsOps};
+use heman_kernels::wgsl::RNS_MATRIX_ROWS;
+use heman_kernels::{RnsInnerProductParams, RnsMatrixParams, RnsWordsParams};
+
+use crate::ckks::batch::{Item, Over};
+use crate::ckks::ring::WgpuRing;
+use crate::ckks::{WgpuCiphertext, WgpuMap, WgpuPlaintext};
+
+/// Scales that differ by less are one.
+const SCALE_TOLERANCE: f64 = 1e-9;
+
+/// What `rns_words.wgsl` computes.
+#[derive(Clone, Copy, PartialEq)]
+enum Operation {
+    Copy = 0,
+    Add = 1,
+    AddNumber = 2,
+    Multiply = 3,
+    MultiplyNumber = 4,
+    MultiplyAdd = 5,
+    MultiplyAddNumber = 6,
+}
+
+fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
+    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
+        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
+    }
+    Ok(())
+}
+
+fn same_limbs(left: usize, right: usize) -> Result<(), CkksError> {
+    if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}
+
+/// Fails if there are fewer limbs than `left`.
+pub fn at_least(left: usize, right: usize) -> Result<(), CkksError> {
+    if right >= left { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}
+
+/// Limbs and scale of a constant.
+fn measures(constant: &Constant<'_, WgpuPlaintext>) -> (usize, f64) {
+    match constant {
+        Constant::Number(number) => (number.residues.len(), number.scale),
+        Constant::Slots(plaintext) => (plaintext.limbs, plaintext.scale),
+    }
+}
+
+/// Items of one operation at one number of limbs: launched together.
+#[derive(Default)]
+struct Queue(Vec<(Operation, usize, Vec<Item>)>);
+
+impl Queue {
+    fn push(&mut self, operation: Operation, limbs: usize, item: Item) {
+        match self.0.iter_mut().find(|(own, at, _)| (*own, *at) == (operation, limbs)) {
+            Some((_, _, items)) => items.push(item),
+            None => self.0.push((operation, limbs, vec![item])),
+        }
+    }
+}
+
+impl WgpuRing {
+    fn run(&self, step: &'static str, queue: Queue) -> Result<(), CkksError> {
+        for (operation, limbs, items) in queue.0 {
+            let over = Over {
+                step,
+                kernel: &self.kernels.words,
+                params: RnsWordsParams { items: 0, log2_degree: self.log2_degree(), operation: operation as u32 },
+                groups: [self.limb_groups(), limbs],
+                multiplications: (limbs * self.degree()) as f64,
+            };
+            self.over(&over, &items)?;
+        }
+        Ok(())
+    }
+
+    /// A ciphertext whose words may be written: itself if nobody else has it, else room for another.
+    fn own(&self, step: &'static str, ciphertext: &mut WgpuCiphertext) -> Result<WgpuCiphertext, CkksError> {
+        if Arc::get_mut(&mut ciphertext.block).is_some() {
+            return Ok(ciphertext.clone());
+        }
+        self.ciphertext(step, ciphertext.limbs, ciphertext.scale)
+    }
+
+    pub(super) fn add_all(&self, sums: &mut [WgpuCiphertext], terms: &[&WgpuCiphertext]) -> Result<(), CkksError> {
+        const STEP: &str = "sum";
+        let (mut queue, degree) = (Queue::default(), self.degree());
+        let mut results = Vec::with_capacity(sums.len());
+        for (sum, term) in sums.iter_mut().zip(terms) {
+            same_limbs(sum.limbs, term.limbs)?;
+            same_scale(sum.scale, term.scale)?;
+            let out = self.own(STEP, sum)?;
+            for part in 0..2 {
+                let words = [out.part(part, degree), sum.part(part, degree), term.part(part, degree), 0];
+                queue.push(Operation::Add, sum.limbs, Item::new(words));
+            }
+            results.push(out);
+        }
+        self.run(STEP, queue)?;
+        for (sum, out) in sums.iter_mut().zip(results) {
+            *sum = out;
+        }
+        Ok(())
+    }
+
+    /// By rounds: every group takes one more of its members.
+    pub(super) fn sum_groups(&self, groups: &[Vec<&WgpuCiphertext>]) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "sums";
+        let degree = self.degree();
+        let mut results = Vec::with_capacity(groups.len());
+        for group in groups {
+            let (first, rest) = group.split_first().ok_or(CkksError::Depth)?;
+            for term in rest {
+                same_limbs(first.limbs, term.limbs)?;
+                same_scale(first.scale, term.scale)?;
+            }
+            let alone = rest.is_empty();
+            results.push(if alone { (*first).clone() } else { self.ciphertext(STEP, first.limbs, first.scale)? });
+        }
+        let most = groups.iter().map(Vec::len).max().unwrap_or(0);
+        for round in 1..most {
+            let mut queue = Queue::default();
+            for (out, group) in results.iter().zip(groups).filter(|(_, group)| group.len() > round) {
+                let before = if round == 1 { group[0] } else { out };
+                for part in 0..2 {
+                    let words = [out.part(part, degree), before.part(part, degree), group[round].part(part, degree), 0];
+                    queue.push(Operation::Add, out.limbs, Item::new(words));
+                }
+            }
+            self.run(STEP, queue)?;
+        }
+        Ok(results)
+    }
+
+    pub(super) fn add_all_constants(
+        &self,
+        batch: &mut [WgpuCiphertext],
+        constants: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<(), CkksError> {
+        const STEP: &str = "adding constants";
+        let (mut queue, degree) = (Queue::default(), self.degree());
+        let mut results = Vec::with_capacity(batch.len());
+        for (ciphertext, constant) in batch.iter_mut().zip(constants) {
+            let (limbs, (right, scale)) = (ciphertext.limbs, measures(constant));
+            at_least(limbs, right)?;
+            same_scale(ciphertext.scale, scale)?;
+            let out = self.own(STEP, ciphertext)?;
+            let (to, from) = (out.part(0, degree), ciphertext.part(0, degree));
+            match constant {
+                Constant::Number(number) => {
+                    let residues = number.residues[..limbs].to_vec();
+                    queue.push(Operation::AddNumber, limbs, Item::with_list([to, from, 0, 0], 3, residues));
+                }
+                Constant::Slots(plaintext) => {
+                    queue.push(Operation::Add, limbs, Item::new([to, from, plaintext.block.address, 0]));
+                }
+            }
+            let (to, from) = (out.part(1, degree), ciphertext.part(1, degree));
+            if to != from {
+                queue.push(Operation::Copy, limbs, Item::new([to, from, 0, 0]));
+            }
+            results.push(out);
+        }
+        self.run(STEP, queue)?;
+        for (ciphertext, out) in batch.iter_mut().zip(results) {
+            *ciphertext = out;
+        }
+        Ok(())
+    }
+
+    pub(super) fn multiply_constants(
+        &self,
+        terms: &[&WgpuCiphertext],
+        factors: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "products with constants";
+        let (mut queue, degree) = (Queue::default(), self.degree());
+        let mut results = Vec::with_capacity(terms.len());
+        for (term, factor) in terms.iter().zip(factors) {
+            let (limbs, (right, scale)) = (term.limbs, measures(factor));
+            at_least(limbs, right)?;
+            let out = self.ciphertext(STEP, limbs, term.scale * scale)?;
+            for part in 0..2 {
+                let (to, from) = (out.part(part, degree), term.part(part, degree));
+                match factor {
+                    Constant::Number(number) => {
+                        let residues = number.residues[..limbs].to_vec();
+                        queue.push(Operation::MultiplyNumber, limbs, Item::with_list([to, from, 0, 0], 3, residues));
+                    }
+                    Constant::Slots(plaintext) => {
+                        queue.push(Operation::Multiply, limbs, Item::new([to, from, plaintext.block.address, 0]));
+                    }
+                }
+            }
+            results.push(out);
+        }
+        self.run(STEP, queue)?;
+        Ok(results)
+    }
+
+    pub(super) fn add_all_products(
+        &self,
+        sums: &mut [WgpuCiphertext],
+        terms: &[&WgpuCiphertext],
+        factors: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<(), CkksError> {
+        const STEP: &str = "adding products";
+        let (mut queue, degree) = (Queue::default(), self.degree());
+        let mut results = Vec::with_capacity(sums.len());
+        for ((sum, term), factor) in sums.iter_mut().zip(terms).zip(factors) {
+            let (limbs, (right, scale)) = (sum.limbs, measures(factor));
+            at_least(limbs, right.min(term.limbs))?;
+            same_scale(sum.scale, term.scale * scale)?;
+            let out = self.own(STEP, sum)?;
+            for part in 0..2 {
+                let words = [out.part(part, degree), sum.part(part, degree), term.part(part, degree)];
+                let [to, from, term] = words;
+                match factor {
+                    Constant::Number(number) => {
+                        let residues = number.residues[..limbs].to_vec();
+                        let item = Item::with_list([to, from, term, 0], 3, residues);
+                        queue.push(Operation::MultiplyAddNumber, limbs, item);
+                    }
+                    Constant::Slots(plaintext) => {
+                        let item = Item::new([to, from, term, plaintext.block.address]);
+                        queue.push(Operation::MultiplyAdd, limbs, item);
+                    }
+                }
+            }
+            results.push(out);
+        }
+        self.run(STEP, queue)?;
+        for (sum, out) in sums.iter_mut().zip(results) {
+            *sum = out;
+        }
+        Ok(())
+    }
+
+    pub(super) fn multiply_plaintexts(
+        &self,
+        inputs: &[WgpuCiphertext],
+        sums: &[Vec<(usize, &WgpuPlaintext)>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "inner products";
+        let first = inputs.first().ok_or(CkksError::Depth)?;
+        let (limbs, degree) = (first.limbs, self.degree());
+        inputs.iter().try_for_each(|input| same_limbs(limbs, input.limbs))?;
+        let scale_of = |&(input, plaintext): &(usize, &WgpuPlaintext)| inputs[input].scale * plaintext.scale;
+        let mut results = Vec::with_capacity(sums.len());
+        for terms in sums {
+            let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
+            for term in terms {
+                same_scale(scale, scale_of(term))?;
+                at_least(limbs, term.1.limbs)?;
+            }
+            let out = self.ciphertext(STEP, limbs, scale)?;
+            let items: Vec<Item> = (0..2)
+                .map(|part| {
+                    let pair = |&(input, plaintext): &(usize, &WgpuPlaintext)| {
+                        [inputs[input].part(part, degree), plaintext.block.address]
+                    };
+                    let pairs = terms.iter().flat_map(pair).collect();
+                    Item::with_list([out.part(part, degree), terms.len() as u32, 0], 2, pairs)
+                })
+                .collect();
+            self.inner_products_of(STEP, (0, limbs), terms.len(), &items)?;
+            results.push(out);
+        }
+        Ok(results)
+    }
+
+    /// Launches sums of products over `limbs` limbs, whose primes begin with number `first_prime`.
+    pub(super) fn inner_products_of(
+        &self,
+        step: &'static str,
+        (first_prime, limbs): (usize, usize),
+        terms: usize,
+        items: &[Item],
+    ) -> Result<(), CkksError> {
+        let over = Over {
+            step,
+            kernel: &self.kernels.inner_product,
+            params: RnsInnerProductParams {
+                items: 0,
+                log2_degree: self.log2_degree(),
+                first_prime: first_prime as u32,
+            },
+            groups: [self.limb_groups(), limbs],
+            multiplications: (terms * limbs * self.degree()) as f64,
+        };
+        self.over(&over, items)
+    }
+
+    pub(super) fn multiply_matrix(
+        &self,
+        map: &WgpuMap,
+        positions: &[Position<'_, WgpuCiphertext>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "linear map";
+        let (degree, expected) = (self.degree(), map.term_scales.len());
+        let (mut items, mut results) = (Vec::new(), Vec::new());
+        for Position { terms, kernels } in positions {
+            if terms.len() != expected {
+                let given = terms.len();
+                return Err(CkksError::Plan(format!("a matrix of {expected} terms was applied to {given}")));
+            }
+            if let Some(kernel) = kernels.iter().find(|&&kernel| kernel as usize >= map.kernels) {
+                let kernels = map.kernels;
+                return Err(CkksError::Plan(format!("a matrix of {kernels} kernels has none of number {kernel}")));
+            }
+            for (term, &scale) in terms.iter().zip(&map.term_scales) {
+                if term.limbs < map.limbs {
+                    return Err(CkksError::Level { left: term.limbs, right: map.limbs });
+                }
+                same_scale(term.scale, scale)?;
+            }
+            for kernels in kernels.chunks(RNS_MATRIX_ROWS) {
+                let outs: Vec<WgpuCiphertext> =
+                    kernels.iter().map(|_| self.ciphertext(STEP, map.limbs, map.scale)).collect::<Result<_, _>>()?;
+                for part in 0..2 {
+                    let mut words = vec![0, kernels.len() as u32];
+                    let padded = |words: &mut Vec<u32>, own: &mut dyn Iterator<Item = u32>| {
+                        let end = words.len() + RNS_MATRIX_ROWS;
+                        words.extend(own);
+                        words.resize(end, 0);
+                    };
+                    padded(&mut words, &mut kernels.iter().copied());
+                    padded(&mut words, &mut outs.iter().map(|out| out.part(part, degree)));
+                    let list = terms.iter().map(|term| term.part(part, degree)).collect();
+                    items.push(Item::with_list(words, 0, list));
+                }
+                results.extend(outs);
+            }
+        }
+        let over = Over {
+            step: STEP,
+            kernel: &self.kernels.matrix,
+            params: RnsMatrixParams {
+                items: 0,
+                log2_degree: self.log2_degree(),
+                matrix: map.block.address,
+                kernels: map.kernels as u32,
+                terms: expected as u32,
+            },
+            groups: [self.limb_groups(), map.limbs],
+            multiplications: (RNS_MATRIX_ROWS * expected * map.limbs * degree) as f64,
+        };
+        self.over(&over, &items)?;
+        Ok(results)
+    }
+
+    /// The first `limbs` limbs, in the same memory.
+    pub(super) fn low(&self, ciphertext: &WgpuCiphertext, limbs: usize) -> Result<WgpuCiphertext, CkksError> {
+        if limbs == 0 || limbs > ciphertext.limbs {
+            return Err(CkksError::Depth);
+        }
+        Ok(WgpuCiphertext { limbs, ..ciphertext.clone() })
+    }
+
+    /// In memory of just its size, if it is not already.
+    pub(super) fn shrunk(&self, ciphertext: &WgpuCiphertext) -> Option<WgpuCiphertext> {
+        const STEP: &str = "copy";
+        if ciphertext.stored == ciphertext.limbs {
+            return None;
+        }
+        let degree = self.degree();
+        let out = self.ciphertext(STEP, ciphertext.limbs, ciphertext.scale).ok()?;
+        let mut queue = Queue::default();
+        for part in 0..2 {
+            let words = [out.part(part, degree), ciphertext.part(part, degree), 0, 0];
+            queue.push(Operation::Copy, ciphertext.limbs, Item::new(words));
+        }
+        self.run(STEP, queue).ok().map(|()| out)
+    }
+
+    /// Copies whole polynomials of so many limbs.
+    pub(super) fn copy_limbs(
+        &self,
+        step: &'static str,
+        limbs: usize,
+        pairs: impl IntoIterator<Item = (u32, u32)>,
+    ) -> Result<(), CkksError> {
+        let mut queue = Queue::default();
+        for (to, from) in pairs {
+            queue.push(Operation::Copy, limbs, Item::new([to, from, 0, 0]));
+        }
+        self.run(step, queue)
+    }
+
+    /// What fits a ring's largest key switch.
+    pub(super) fn scratch_bytes(&self) -> u64 {
+        let (limbs, special) = (self.params().primes.len(), self.params().special_primes.len());
+        let polynomials = self.switch_polynomials(limbs, special);
+        (polynomials * 4 * self.degree()) as u64
+    }
+}

@@ -1,0 +1,296 @@
+//! A ring on the device: its constants, kernels, and what goes in and out.
+
+use std::sync::Arc;
+
+use heman_core::ckks::error::CkksError;
+use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
+use heman_core::ckks::params::packing::Occupancy;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::plan::width::Width;
+use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::context::Ring;
+use heman_core::ckks::ring::matrix::Matrix;
+use heman_core::ckks::ring::number::State;
+use heman_kernels::wgsl::{
+    RNS_INNER_PRODUCT, RNS_LOG2_BLOCK, RNS_MATRIX, RNS_PERMUTE, RNS_TENSOR, RNS_TRANSFORM, RNS_WORDS, rns_constants,
+};
+
+use crate::ckks::constants::{Places, constants};
+use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
+use crate::context::{Block, Context, Table};
+use crate::device::WgpuBackend;
+use crate::pipelines::Kernel;
+
+/// log2 of the largest degree.
+const MOST_LOG2_DEGREE: u32 = 16;
+/// Rows of a wave of a map: launches take whole waves.
+const WAVE_ROWS: usize = 256;
+
+/// A ring on one adapter.
+pub struct WgpuRing {
+    pub(super) context: Arc<Context>,
+    pub(super) ring: Ring,
+    pub(super) table: Table,
+    pub(super) places: Places,
+    pub(super) kernels: Kernels,
+}
+
+/// All kernels of CKKS.
+pub(super) struct Kernels {
+    pub forward: Arc<Kernel>,
+    pub forward_columns: Arc<Kernel>,
+    pub inverse: Arc<Kernel>,
+    pub inverse_columns: Arc<Kernel>,
+    pub words: Arc<Kernel>,
+    pub tensor: Arc<Kernel>,
+    pub inner_product: Arc<Kernel>,
+    pub matrix: Arc<Kernel>,
+    pub permute: Arc<Kernel>,
+}
+
+impl Kernels {
+    fn new(context: &Context) -> Result<Self, CkksError> {
+        const STEP: &str = "loading kernels";
+        let kernel = |shader, entry| context.kernel(STEP, shader, &[], entry);
+        let transforms = context.kernels(STEP, &RNS_TRANSFORM, &rns_constants(), RNS_TRANSFORM.entries)?;
+        Ok(Self {
+            forward: transforms[0].clone(),
+            forward_columns: transforms[1].clone(),
+            inverse: transforms[2].clone(),
+            inverse_columns: transforms[3].clone(),
+            words: kernel(&RNS_WORDS, "rns_words")?,
+            tensor: kernel(&RNS_TENSOR, "rns_tensor")?,
+            inner_product: kernel(&RNS_INNER_PRODUCT, "rns_inner_product")?,
+            matrix: kernel(&RNS_MATRIX, "rns_matrix")?,
+            permute: kernel(&RNS_PERMUTE, "rns_permute")?,
+        })
+    }
+}
+
+impl RnsDevice for WgpuBackend {
+    type Ring = WgpuRing;
+
+    fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<WgpuRing, CkksError> {
+        if !(RNS_LOG2_BLOCK..=MOST_LOG2_DEGREE).contains(&params.log2_degree) {
+            return Err(CkksError::Plan(format!(
+                "{} takes rings of 2^{RNS_LOG2_BLOCK} to 2^{MOST_LOG2_DEGREE}, and these parameters have 2^{}; the CPU \
+                 takes every ring",
+                self.context.name, params.log2_degree
+            )));
+        }
+        self.measure()?;
+        let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
+        let (table, places) = constants(&ring);
+        let table = self.context.table("loading constants", &table)?;
+        let kernels = Kernels::new(&self.context)?;
+        Ok(WgpuRing { context: self.context.clone(), ring, table, places, kernels })
+    }
+}
+
+impl WgpuRing {
+    pub(super) fn degree(&self) -> usize {
+        self.ring.degree()
+    }
+
+    pub(super) fn log2_degree(&self) -> u32 {
+        self.ring.params.log2_degree
+    }
+
+    /// Workgroups that take a word of a limb each thread.
+    pub(super) fn limb_groups(&self) -> usize {
+        self.degree() / 256
+    }
+
+    pub(super) fn reserve(&self, step: &'static str, words: usize) -> Result<Block, CkksError> {
+        Ok(self.context.reserve(step, words)?)
+    }
+
+    /// Room for a ciphertext.
+    pub(super) fn ciphertext(&self, step: &'static str, limbs: usize, scale: f64) -> Result<WgpuCiphertext, CkksError> {
+        let block = Arc::new(self.reserve(step, 2 * limbs * self.degree())?);
+        Ok(WgpuCiphertext { block, limbs, stored: limbs, scale })
+    }
+
+    fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
+        let block = self.reserve(step, words.len())?;
+        self.context.upload(step, words, &block, 0)?;
+        Ok(block)
+    }
+
+    fn send(&self, ciphertext: &Ciphertext) -> Result<WgpuCiphertext, CkksError> {
+        const STEP: &str = "upload";
+        let [body, mask] = &ciphertext.parts;
+        let sent = self.ciphertext(STEP, body.len() / self.degree(), ciphertext.scale)?;
+        self.context.upload(STEP, body, &sent.block, 0)?;
+        self.context.upload(STEP, mask, &sent.block, body.len())?;
+        Ok(sent)
+    }
+
+    fn switch_key(&self, key: &SeededSwitchKey) -> Result<WgpuSwitchKey, CkksError> {
+        const STEP: &str = "loading a key";
+        let key = self.ring.expand_key(key).ok_or(CkksError::Residues)?;
+        let digits = key.digits.iter().map(|[body, mask]| {
+            let block = self.reserve(STEP, 2 * body.len())?;
+            self.context.upload(STEP, body, &block, 0)?;
+            self.context.upload(STEP, mask, &block, body.len())?;
+            Ok(block)
+        });
+        Ok(WgpuSwitchKey { limbs: key.limbs, digits: digits.collect::<Result<_, CkksError>>()? })
+    }
+}
+
+impl RnsOps for WgpuRing {
+    type Ciphertext = WgpuCiphertext;
+    type Plaintext = WgpuPlaintext;
+    type Map = WgpuMap;
+    type SwitchKey = WgpuSwitchKey;
+    type GaloisKey = WgpuGaloisKey;
+
+    fn host(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn width(&self) -> Width {
+        let host = Width::of_threads(self.params(), 1);
+        Width { wave_rows: WAVE_ROWS, working_bytes: self.scratch_bytes().max(host.working_bytes) }
+    }
+
+    fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        let expand = |seeded: &&SeededCiphertext| {
+            let ciphertext = self.ring.expand(seeded, scale).ok_or(CkksError::Residues)?;
+            let sent = self.send(&ciphertext);
+            self.ring.recycle(ciphertext);
+            sent
+        };
+        batch.iter().map(expand).collect()
+    }
+
+    fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        batch.iter().map(|ciphertext| self.send(ciphertext)).collect()
+    }
+
+    fn download(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<Ciphertext>, CkksError> {
+        let receive = |ciphertext: WgpuCiphertext| {
+            let words = ciphertext.limbs * self.degree();
+            let mut parts = [vec![0; words], vec![0; words]];
+            for (part, out) in parts.iter_mut().enumerate() {
+                let at = part * ciphertext.stored * self.degree();
+                self.context.download("download", &ciphertext.block, at, out)?;
+            }
+            Ok(Ciphertext { parts, scale: ciphertext.scale })
+        };
+        batch.into_iter().map(receive).collect()
+    }
+
+    fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
+        let block = self.load("loading a plaintext", &plaintext.words)?;
+        Ok(WgpuPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+    }
+
+    fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {
+        let block = self.load("loading a matrix", &matrix.words)?;
+        let Matrix { kernels, limbs, scale, term_scales, .. } = matrix;
+        Ok(WgpuMap { block, kernels, limbs, scale, term_scales })
+    }
+
+    fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<WgpuSwitchKey, CkksError> {
+        self.switch_key(key)
+    }
+
+    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<WgpuGaloisKey, CkksError> {
+        let order = self.ring.automorphism_order(self.ring.rotation_element(steps));
+        Ok(WgpuGaloisKey { order: self.load("loading a key", &order)?, key: self.switch_key(key)? })
+    }
+
+    fn state(&self, ciphertext: &WgpuCiphertext) -> State {
+        ciphertext.state()
+    }
+
+    fn add_assign(&self, sums: &mut [WgpuCiphertext], terms: &[&WgpuCiphertext]) -> Result<(), CkksError> {
+        self.add_all(sums, terms)
+    }
+
+    fn sums(&self, groups: &[Vec<&WgpuCiphertext>]) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.sum_groups(groups)
+    }
+
+    fn add_constants(
+        &self,
+        batch: &mut [WgpuCiphertext],
+        constants: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<(), CkksError> {
+        self.add_all_constants(batch, constants)
+    }
+
+    fn products(
+        &self,
+        terms: &[&WgpuCiphertext],
+        factors: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.multiply_constants(terms, factors)
+    }
+
+    fn add_products(
+        &self,
+        sums: &mut [WgpuCiphertext],
+        terms: &[&WgpuCiphertext],
+        factors: &[Constant<'_, WgpuPlaintext>],
+    ) -> Result<(), CkksError> {
+        self.add_all_products(sums, terms, factors)
+    }
+
+    fn apply_map(
+        &self,
+        map: &WgpuMap,
+        positions: &[Position<'_, WgpuCiphertext>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.multiply_matrix(map, positions)
+    }
+
+    fn inner_products(
+        &self,
+        inputs: &[WgpuCiphertext],
+        sums: &[Vec<(usize, &WgpuPlaintext)>],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.multiply_plaintexts(inputs, sums)
+    }
+
+    fn multiply(
+        &self,
+        pairs: &[(&WgpuCiphertext, &WgpuCiphertext)],
+        key: &WgpuSwitchKey,
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.multiply_pairs(pairs, key)
+    }
+
+    fn rescale(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.divide_by_last(batch)
+    }
+
+    fn drop_to(&self, batch: Vec<WgpuCiphertext>, limbs: usize) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        batch.into_iter().map(|ciphertext| self.low(&ciphertext, limbs)).collect()
+    }
+
+    fn rotate(&self, pairs: &[(&WgpuCiphertext, &WgpuGaloisKey)]) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.rotate_pairs(pairs)
+    }
+
+    fn rotate_hoisted(
+        &self,
+        batch: &[&WgpuCiphertext],
+        limbs: usize,
+        keys: &[Option<&WgpuGaloisKey>],
+    ) -> Result<Vec<Vec<WgpuCiphertext>>, CkksError> {
+        batch.iter().map(|ciphertext| self.rotate_by_all(ciphertext, limbs, keys)).collect()
+    }
+
+    fn shrink(&self, batch: Vec<WgpuCiphertext>) -> Vec<WgpuCiphertext> {
+        // Where there is no room for a smaller copy, the larger one stays.
+        batch.into_iter().map(|ciphertext| self.shrunk(&ciphertext).unwrap_or(ciphertext)).collect()
+    }
+
+    fn release(&self, batch: Vec<WgpuCiphertext>) {
+        drop(batch);
+    }
+}

@@ -1,0 +1,72 @@
+//! The device of both schemes.
+
+use std::sync::Arc;
+
+use heman_core::device::Device;
+use heman_core::device::error::{BackendError, require};
+
+use crate::context::{Block, Context, Restrictions};
+use crate::error::WgpuError;
+
+/// Words on the device.
+pub struct WgpuBuffer(pub(crate) Block);
+
+/// Runs every step on one adapter, in the order of the calls.
+pub struct WgpuBackend {
+    pub(crate) context: Arc<Context>,
+}
+
+impl WgpuBackend {
+    /// Opens adapter `index` of [`crate::devices`].
+    ///
+    /// # Errors
+    /// [`WgpuError`] where there is none, or it cannot run our kernels.
+    pub fn open(index: usize) -> Result<Self, WgpuError> {
+        Self::restricted(index, Restrictions::default())
+    }
+
+    /// The same within limits that are narrower than the adapter's, for tests.
+    ///
+    /// # Errors
+    /// As [`WgpuBackend::open`].
+    pub fn restricted(index: usize, restrictions: Restrictions) -> Result<Self, WgpuError> {
+        Ok(Self { context: Arc::new(Context::open(index, restrictions)?) })
+    }
+
+    /// Bytes that keys, maps and ciphertexts may take in all, as far as kernels reach; the device may have less.
+    #[must_use]
+    pub fn reach_bytes(&self) -> u64 {
+        self.context.reach_bytes()
+    }
+}
+
+impl Device for WgpuBackend {
+    type Buffer = WgpuBuffer;
+
+    fn name(&self) -> String {
+        self.context.name.clone()
+    }
+
+    fn allocate(&self, words: usize) -> Result<WgpuBuffer, BackendError> {
+        self.context.reserve("allocate", words).map(WgpuBuffer)
+    }
+
+    fn upload(&self, words: &[u32], buffer: &mut WgpuBuffer, at: usize) -> Result<(), BackendError> {
+        require("upload", at.saturating_add(words.len()), buffer.0.words)?;
+        self.context.upload("upload", words, &buffer.0, at)
+    }
+
+    fn download(&self, buffer: &WgpuBuffer, at: usize, words: &mut [u32]) -> Result<(), BackendError> {
+        require("download", at.saturating_add(words.len()), buffer.0.words)?;
+        self.context.download("download", &buffer.0, at, words)
+    }
+
+    fn buffer_bytes(&self) -> usize {
+        // A pass's largest buffer is most of it, and no buffer is longer than a slab.
+        4 * self.context.most_words()
+    }
+
+    fn sync(&self) -> Result<(), BackendError> {
+        self.context.finish("waiting for the device")
+    }
+}

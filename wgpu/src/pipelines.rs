@@ -1,0 +1,154 @@
+//! From WGSL to pipelines, compiled once an adapter and kept on disk where the driver gives them out.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heman_core::device::error::BackendError;
+use heman_kernels::wgsl::{Shader, WideProducts};
+
+use crate::adapters::{PARAMETER_BYTES, wait};
+use crate::arena::SLABS;
+use crate::context::Context;
+
+/// A kernel, compiled.
+pub(crate) struct Kernel {
+    pub pipeline: wgpu::ComputePipeline,
+}
+
+/// The kernels of one adapter.
+pub(crate) struct Pipelines {
+    pub bindings: wgpu::BindGroupLayout,
+    layout: wgpu::PipelineLayout,
+    pub wide: WideProducts,
+    cache: Option<wgpu::PipelineCache>,
+    cache_path: Option<PathBuf>,
+    /// By source with its constants, and kernel.
+    known: Mutex<HashMap<(String, &'static str), Arc<Kernel>>>,
+}
+
+impl Pipelines {
+    pub fn new(device: &wgpu::Device, info: &wgpu::AdapterInfo, wide: WideProducts) -> Self {
+        let storage = |binding: u32| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Storage { read_only: binding as usize >= SLABS },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        };
+        let entries: Vec<_> = (0..SLABS as u32 + 2).map(storage).collect();
+        let bindings =
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&bindings)],
+            immediate_size: PARAMETER_BYTES,
+        });
+        let cache_path = cache_path(info).filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE));
+        let cache = cache_path.as_ref().map(|path| {
+            let data = std::fs::read(path).ok();
+            let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
+            // SAFETY: the file is named by adapter and driver and was written by `save` from what the same driver gave; the driver
+            // checks its own header again, and what does not fit is replaced by an empty cache.
+            unsafe { device.create_pipeline_cache(&descriptor) }
+        });
+        Self { bindings, layout, wide, cache, cache_path, known: Mutex::new(HashMap::new()) }
+    }
+
+    /// Keeps what the driver compiled for the next start; without it that one compiles again: slower, not wrong.
+    fn save(&self) {
+        let (Some(cache), Some(path)) = (&self.cache, &self.cache_path) else { return };
+        if let Some(data) = cache.get_data() {
+            let _ = write_whole(path, &data);
+        }
+    }
+}
+
+impl Context {
+    /// A kernel of a source made for some constants.
+    pub fn kernel(
+        &self,
+        step: &'static str,
+        shader: &Shader,
+        constants: &[(&str, u32)],
+        entry: &'static str,
+    ) -> Result<Arc<Kernel>, BackendError> {
+        Ok(self.kernels(step, shader, constants, &[entry])?.swap_remove(0))
+    }
+
+    /// Kernels of a source made for some constants.
+    pub fn kernels(
+        &self,
+        step: &'static str,
+        shader: &Shader,
+        constants: &[(&str, u32)],
+        entries: &[&'static str],
+    ) -> Result<Vec<Arc<Kernel>>, BackendError> {
+        let pipelines = &self.pipelines;
+        let name = format!("{}{constants:?}", shader.name);
+        let mut known = pipelines.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = |known: &HashMap<_, Arc<Kernel>>| -> Option<Vec<Arc<Kernel>>> {
+            entries.iter().map(|&entry| known.get(&(name.clone(), entry)).cloned()).collect()
+        };
+        if let Some(found) = find(&known) {
+            return Ok(found);
+        }
+        let scopes =
+            [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
+        let source = wgpu::ShaderSource::Wgsl(shader.text(pipelines.wide, constants).into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.name), source };
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: only the check that loops end is left out: all of ours count up to a bound that the host gave. Memory is checked.
+        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
+        let mut made = Vec::new();
+        for &entry in entries {
+            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(entry),
+                layout: Some(&pipelines.layout),
+                module: &module,
+                entry_point: Some(entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..wgpu::PipelineCompilationOptions::default()
+                },
+                cache: pipelines.cache.as_ref(),
+            });
+            made.push(Arc::new(Kernel { pipeline }));
+        }
+        for scope in scopes.into_iter().rev() {
+            if let Some(error) = wait(scope.pop()) {
+                return Err(self.device_error(step, error.to_string()));
+            }
+        }
+        for (&entry, kernel) in entries.iter().zip(&made) {
+            known.insert((name.clone(), entry), kernel.clone());
+        }
+        pipelines.save();
+        Ok(made)
+    }
+}
+
+/// Where compiled pipelines are kept: named by adapter and driver.
+fn cache_path(info: &wgpu::AdapterInfo) -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let mut hasher = blake3::Hasher::new();
+    let key = wgpu::util::pipeline_cache_key(info)?;
+    for part in [&key, &info.name, &info.driver, &info.driver_info] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    Some(base.join("heman").join(format!("wgpu-{}.pipelines", hasher.finalize().to_hex())))
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    std::fs::write(&partial, bytes)?;
+    std::fs::rename(partial, path)
+}
