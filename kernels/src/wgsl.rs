@@ -59,6 +59,60 @@ pub const RNS_LOG2_BLOCK: u32 = 12;
 /// Rows of a matrix that share a word.
 pub const RNS_MATRIX_ROWS: usize = 8;
 
+/// Affine maps of TFHE.
+pub const LWE_LINEAR: Shader =
+    Shader::new("lwe_linear", &["lwe_linear"], false, include_str!("../wgsl/lwe_linear.wgsl"));
+/// Keyswitch.
+pub const LWE_KEYSWITCH: Shader =
+    Shader::new("lwe_keyswitch", &["lwe_keyswitch"], false, include_str!("../wgsl/lwe_keyswitch.wgsl"));
+/// Bootstrap and its key, for [`RotationShape::constants`].
+pub const LWE_BOOTSTRAP: Shader = Shader::new(
+    "lwe_bootstrap",
+    &["lwe_modulus_switch", "lwe_rotate", "lwe_extract", "bootstrap_key"],
+    true,
+    include_str!("../wgsl/lwe_bootstrap.wgsl"),
+);
+
+/// All sources of TFHE.
+pub const LWE_SHADERS: [Shader; 3] = [LWE_LINEAR, LWE_KEYSWITCH, LWE_BOOTSTRAP];
+
+/// How [`LWE_BOOTSTRAP`] divides its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationShape {
+    /// log2 N.
+    pub log2_size: u32,
+    /// k + 1.
+    pub columns: usize,
+    /// Polynomials that a workgroup transforms together.
+    pub polynomials: usize,
+}
+
+impl RotationShape {
+    /// Words of polynomials in workgroup memory at the most: 16 KiB, what every adapter has.
+    const MOST_WORDS: usize = 4096;
+
+    /// The shape of a ring: as many columns together as fit, in batches of nearly equal size.
+    #[must_use]
+    pub fn new(polynomial_size: usize, glwe_dimension: usize) -> Self {
+        let columns = glwe_dimension + 1;
+        let batches = columns.div_ceil(Self::MOST_WORDS / polynomial_size);
+        let polynomials = columns.div_ceil(batches);
+        Self { log2_size: polynomial_size.trailing_zeros(), columns, polynomials }
+    }
+
+    /// What the source is made for.
+    #[must_use]
+    pub fn constants(&self) -> [(&'static str, u32); 4] {
+        let polynomials = self.polynomials as u32;
+        [
+            ("LOG2_BLOCK", self.log2_size),
+            ("COLUMNS", self.columns as u32),
+            ("POLYNOMIALS", polynomials),
+            ("SHARED_WORDS", polynomials << self.log2_size),
+        ]
+    }
+}
+
 /// Transforms of CKKS, for [`rns_constants`].
 pub const RNS_TRANSFORM: Shader = Shader::new(
     "rns_transform",

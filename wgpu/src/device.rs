@@ -1,11 +1,11 @@
 //! The device of both schemes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use heman_core::device::Device;
 use heman_core::device::error::{BackendError, require};
 
-use crate::context::{Block, Context, Restrictions};
+use crate::context::{Block, Context, Restrictions, Table};
 use crate::error::WgpuError;
 
 /// Words on the device.
@@ -14,6 +14,8 @@ pub struct WgpuBuffer(pub(crate) Block);
 /// Runs every step on one adapter, in the order of the calls.
 pub struct WgpuBackend {
     pub(crate) context: Arc<Context>,
+    /// For kernels that need no constants.
+    empty: OnceLock<Table>,
 }
 
 impl WgpuBackend {
@@ -30,7 +32,16 @@ impl WgpuBackend {
     /// # Errors
     /// As [`WgpuBackend::open`].
     pub fn restricted(index: usize, restrictions: Restrictions) -> Result<Self, WgpuError> {
-        Ok(Self { context: Arc::new(Context::open(index, restrictions)?) })
+        Ok(Self { context: Arc::new(Context::open(index, restrictions)?), empty: OnceLock::new() })
+    }
+
+    /// A table without constants.
+    pub(crate) fn empty_table(&self) -> Result<&Table, BackendError> {
+        if let Some(table) = self.empty.get() {
+            return Ok(table);
+        }
+        let table = self.context.table("loading constants", &[[0; 2]])?;
+        Ok(self.empty.get_or_init(|| table))
     }
 
     /// Bytes that keys, maps and ciphertexts may take in all, as far as kernels reach; the device may have less.

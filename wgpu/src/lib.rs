@@ -12,9 +12,11 @@ mod error;
 mod pipelines;
 mod queue;
 mod rate;
+mod tfhe;
 
 pub use adapters::{WgpuDevice, devices};
 pub use ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuRing, WgpuSwitchKey};
 pub use context::Restrictions;
 pub use device::{WgpuBackend, WgpuBuffer};
 pub use error::WgpuError;
+pub use tfhe::{WgpuAffine, WgpuBootstrapKey, WgpuKeyswitchKey, WgpuTables};
