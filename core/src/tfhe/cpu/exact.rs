@@ -22,8 +22,6 @@ use crate::tfhe::table_set::TableSet;
 
 /// Most ciphertexts that share one reading of the key.
 const MAX_BATCH: usize = 16;
-/// Words that the loops take at a time.
-const LANES: usize = 16;
 /// Products of residues that are summed before a reduction: 12 p^2 are below 3 2^32 p.
 const MOST_TERMS: usize = 12;
 
@@ -208,6 +206,7 @@ struct Memory {
     digits: Vec<u32>,
     transformed: Vec<u32>,
     factors: Vec<u32>,
+    sums: Vec<u64>,
     products: Vec<u32>,
 }
 
@@ -220,6 +219,7 @@ impl Memory {
             digits: vec![0; params.pbs_level * words],
             transformed: vec![0; params.pbs_level * words],
             factors: vec![0; size],
+            sums: vec![0; size],
             products: vec![0; words],
         }
     }
@@ -234,7 +234,7 @@ impl ExactBootstrapKey {
         if exponents.iter().all(|&exponent| exponent == 0) {
             return;
         }
-        let Memory { rotated, digits, transformed, factors, products } = memory;
+        let Memory { rotated, digits, transformed, factors, sums, products } = memory;
         decompose(arch, p, exponents, &row.accumulator, rotated, digits);
         let words = products.len();
         let ggsw = p.pbs_level * (p.glwe_dimension + 1) * words;
@@ -248,8 +248,8 @@ impl ExactBootstrapKey {
                     factors.as_slice()
                 });
                 for (column, product) in products.chunks_exact_mut(size).enumerate() {
-                    let terms = Terms { digits: transformed, key: &key[column * size..], words };
-                    multiply(arch, &terms, factors, ntt.modulus(), product);
+                    let terms = Terms { digits: transformed, key: &key[column * size..], words, factors };
+                    multiply(arch, &terms, ntt.modulus(), sums, product);
                 }
             }
             products.chunks_exact_mut(size).for_each(|product| ntt.inverse(arch, product));
@@ -291,6 +291,7 @@ struct Terms<'a> {
     digits: &'a [u32],
     key: &'a [u32],
     words: usize,
+    factors: Option<&'a [u32]>,
 }
 
 for_each_arch! {
@@ -299,7 +300,7 @@ for_each_arch! {
 }
 for_each_arch! {
     /// See [`multiply_words`].
-    fn multiply = multiply_words, (terms: &Terms<'_>, factors: Option<&[u32]>, modulus: Modulus, out: &mut [u32])
+    fn multiply = multiply_words, (terms: &Terms<'_>, modulus: Modulus, sums: &mut [u64], out: &mut [u32])
 }
 for_each_arch! {
     /// See [`accumulate_words`].
@@ -316,32 +317,27 @@ fn lift_words(digits: &[u32], modulus: Modulus, out: &mut [u32]) {
 
 /// Adds the sum over rows of digit times key, times a factor where there are some.
 #[inline(always)]
-fn multiply_words(terms: &Terms<'_>, factors: Option<&[u32]>, modulus: Modulus, out: &mut [u32]) {
-    let Terms { digits, key, words } = *terms;
-    let (size, rows) = (out.len(), digits.len() / out.len());
-    for (block, out) in out.chunks_exact_mut(LANES).enumerate() {
-        let mut total = [0; LANES];
-        for first in (0..rows).step_by(MOST_TERMS) {
-            let mut sums = [0_u64; LANES];
-            for row in first..rows.min(first + MOST_TERMS) {
-                let digit = &digits[row * size + block * LANES..][..LANES];
-                let key = &key[row * words + block * LANES..][..LANES];
-                for lane in 0..LANES {
-                    sums[lane] = sums[lane].wrapping_add(u64::from(digit[lane]) * u64::from(key[lane]));
-                }
-            }
-            for lane in 0..LANES {
-                total[lane] = modulus.add(total[lane], modulus.reduce_sum(sums[lane]));
+fn multiply_words(terms: &Terms<'_>, modulus: Modulus, sums: &mut [u64], out: &mut [u32]) {
+    let size = out.len();
+    let add = |sum: u32, term: u32| {
+        let sum = sum.wrapping_add(term);
+        sum.min(sum.wrapping_sub(modulus.p))
+    };
+    for (digits, key) in terms.digits.chunks(MOST_TERMS * size).zip(terms.key.chunks(MOST_TERMS * terms.words)) {
+        sums.fill(0);
+        for (digit, key) in digits.chunks_exact(size).zip(key.chunks(terms.words)) {
+            for ((sum, &d), &k) in sums.iter_mut().zip(digit).zip(key) {
+                *sum = sum.wrapping_add(u64::from(d) * u64::from(k));
             }
         }
-        if let Some(factors) = factors {
-            let factors = &factors[block * LANES..][..LANES];
-            for lane in 0..LANES {
-                total[lane] = modulus.reduce(u64::from(total[lane]) * u64::from(factors[lane]));
+        if let Some(factors) = terms.factors {
+            for ((o, &sum), &factor) in out.iter_mut().zip(&*sums).zip(factors) {
+                *o = add(*o, modulus.reduce(u64::from(modulus.reduce_sum(sum)) * u64::from(factor)));
             }
-        }
-        for lane in 0..LANES {
-            out[lane] = modulus.add(out[lane], total[lane]);
+        } else {
+            for (o, &sum) in out.iter_mut().zip(&*sums) {
+                *o = add(*o, modulus.reduce_sum(sum));
+            }
         }
     }
 }
