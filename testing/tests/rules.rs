@@ -31,7 +31,7 @@ const CORE_RANKS: [&[&str]; 5] = [
 
 /// Ranks within a scheme's folder. Files of the first rank may name each other.
 const SCHEME_RANKS: [&[&str]; 5] = [
-    &["error", "torus", "params", "ring"],
+    &["error", "torus", "params", "ring", "exact"],
     &["noise", "cost", "table_set", "files"],
     &["plan"],
     &["schedule", "ops"],

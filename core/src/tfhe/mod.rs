@@ -4,6 +4,7 @@
 
 pub mod cost;
 pub mod cpu;
+pub mod exact;
 pub mod files;
 pub mod noise;
 pub mod ops;

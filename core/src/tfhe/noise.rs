@@ -6,6 +6,7 @@
 //! 2025/809).
 
 use crate::model::erf::{erf, erfc_tail};
+use crate::tfhe::exact;
 use crate::tfhe::params::security::tuniform_log2_std;
 use crate::tfhe::params::set::ParameterSet;
 
@@ -53,20 +54,45 @@ pub fn modulus_switch_variance(params: &ParameterSet) -> f64 {
 /// accumulator counts where a bit is set: twice, with probability `1 - 2^-g`, instead of once with 1/2.
 #[must_use]
 pub fn bootstrap_variance(params: &ParameterSet) -> f64 {
+    rotation_variance(params, &Products { key: 0.0, transform: fft_variance(params), roundings: 1.0 })
+}
+
+/// Variance of the output of a bootstrap by exact transforms ([`crate::tfhe::exact`]), whatever its input's was.
+///
+/// As [`bootstrap_variance`], without the rounding of the FFT. The rounding of the key to `q' = p_1 p_2` adds
+/// `(kN/2 + 1) / (12 q'^2)` to `V_bsk`; 32-bit accumulators are rounded once a prime: `2 (kN/2 + 1) / (12 q^2)`.
+#[must_use]
+pub fn exact_bootstrap_variance(params: &ParameterSet) -> f64 {
+    let half_key = params.big_dimension() as f64 / 2.0;
+    let key = (half_key + 1.0) / (12.0 * (exact::modulus() as f64).powi(2));
+    rotation_variance(params, &Products { key, transform: 0.0, roundings: 2.0 })
+}
+
+/// What the arithmetic of external products adds.
+struct Products {
+    /// To the variance of a row of the key.
+    key: f64,
+    /// To a product.
+    transform: f64,
+    /// How often a step rounds the accumulators.
+    roundings: f64,
+}
+
+fn rotation_variance(params: &ParameterSet, arithmetic: &Products) -> f64 {
     let (b, l) = (params.pbs_base_log as f64, params.pbs_level as f64);
     let size = (params.glwe_dimension + 1) as f64;
     let degree = params.polynomial_size as f64;
     let half_key = params.big_dimension() as f64 / 2.0;
-    let key = tuniform_variance(params.pbs_noise_bound_log2, KEY_LOG2_Q);
+    let key = tuniform_variance(params.pbs_noise_bound_log2, KEY_LOG2_Q) + arithmetic.key;
     let product = l * degree * size * key * ((2.0 * b).exp2() / 12.0 + 1.0 / 6.0);
     let rounding = (half_key + 1.0) * (-2.0 * b * l).exp2() / 24.0 + half_key * (-2.0 * KEY_LOG2_Q).exp2() / 48.0;
-    let accumulator = (half_key + 1.0) * (-2.0 * LOG2_Q).exp2() / 12.0;
+    let accumulator = arithmetic.roundings * (half_key + 1.0) * (-2.0 * LOG2_Q).exp2() / 12.0;
     let groups = (params.lwe_dimension / params.grouping_factor) as f64;
     let (products, roundings) = match params.grouping_factor {
         1 => (1.0, 1.0),
         _ => (2.0 * params.subsets() as f64, 4.0 * params.subsets() as f64 / (params.subsets() + 1) as f64),
     };
-    groups * (products * (product + fft_variance(params)) + roundings * rounding + accumulator)
+    groups * (products * (product + arithmetic.transform) + roundings * rounding + accumulator)
 }
 
 /// Rounding of the double-precision FFT in one external product.

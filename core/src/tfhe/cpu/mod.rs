@@ -1,6 +1,7 @@
 //! The steps of TFHE on the host.
 
 mod bootstrap;
+mod exact;
 mod keyswitch;
 mod linear;
 mod product;
@@ -8,6 +9,7 @@ pub mod reference;
 mod rotation;
 
 pub use bootstrap::CpuBootstrapKey;
+pub use exact::{ExactBackend, ExactBootstrapKey};
 pub use keyswitch::CpuKeyswitchKey;
 
 use crate::device::cpu::CpuBackend;
