@@ -50,9 +50,9 @@ fn results_do_not_depend_on_the_batch() {
 fn measured_noise_is_as_predicted_and_not_above_the_ffts() {
     for (params, samples) in [
         (ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7)), 1024),
-        (ParameterSet::with_least_noise(640, 7, 256, (20, 1), (2, 5)), 1024),
+        (ParameterSet::with_least_noise(640, 7, 256, (20, 1), (2, 5)), 512),
         (ParameterSet::with_least_noise(880, 2, 1024, (15, 2), (2, 8)), 256),
-        (ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(720, 4, 512, (22, 1), (2, 7)) }, 1024),
+        (ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(720, 4, 512, (22, 1), (2, 7)) }, 512),
         (ParameterSet { grouping_factor: 3, ..ParameterSet::with_least_noise(810, 1, 2048, (15, 2), (2, 7)) }, 256),
     ] {
         let keys = TestKeys::new(params, 5);

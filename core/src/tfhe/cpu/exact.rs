@@ -132,12 +132,12 @@ struct Prime {
     monomials: Monomials,
 }
 
-/// The values of powers of X.
+/// The values of powers of X, less one.
 struct Monomials {
     /// The power of psi that X is at each place of the transform.
     frequencies: Vec<u32>,
-    /// `psi^t`, t below 2N.
-    powers: Vec<u32>,
+    /// `psi^t - 1` in Montgomery form, t below 2N.
+    less_one: Vec<u32>,
 }
 
 impl Monomials {
@@ -151,14 +151,16 @@ impl Monomials {
             powers[t] = modulus.mul(powers[t - 1], points[0]);
         }
         let exponents: HashMap<u32, u32> = powers.iter().copied().zip(0..).collect();
-        Self { frequencies: points.iter().map(|point| exponents[point]).collect(), powers }
+        Self {
+            frequencies: points.iter().map(|point| exponents[point]).collect(),
+            less_one: powers.iter().map(|&power| modulus.montgomery(modulus.sub(power, 1))).collect(),
+        }
     }
 
     /// `X^degree - 1` at all places, in Montgomery form.
-    fn less_one(&self, modulus: Modulus, degree: u32, out: &mut [u32]) {
+    fn at(&self, degree: u32, out: &mut [u32]) {
         for (factor, &frequency) in out.iter_mut().zip(&self.frequencies) {
-            let power = self.powers[degree.wrapping_mul(frequency) as usize & (self.powers.len() - 1)];
-            *factor = modulus.montgomery_of_word(modulus.sub(power, 1));
+            *factor = self.less_one[degree.wrapping_mul(frequency) as usize & (self.less_one.len() - 1)];
         }
     }
 }
@@ -244,7 +246,7 @@ impl ExactBootstrapKey {
             products.fill(0);
             for (key, set) in key[group * subsets * ggsw..].chunks_exact(ggsw).take(subsets).zip(1..) {
                 let factors = (p.grouping_factor > 1).then(|| {
-                    monomials.less_one(ntt.modulus(), rotation::degree_of_set(set, exponents), factors);
+                    monomials.at(rotation::degree_of_set(set, exponents), factors);
                     factors.as_slice()
                 });
                 for (column, product) in products.chunks_exact_mut(size).enumerate() {
