@@ -169,8 +169,8 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
                     let point = place % DEGREE;
                     if (column < COLUMNS) {
                         var total = sums[i];
-                        for (var set = 0u; set < sets; set++) {
-                            let key_row = (set * rows + first_row) * COLUMNS + column;
+                        for (var subset = 0u; subset < sets; subset++) {
+                            let key_row = (subset * rows + first_row) * COLUMNS + column;
                             let key = key_step + (key_row * 2u + prime) * DEGREE + point;
                             var sum = vec2<u32>(0u, 0u);
                             for (var row = 0u; row < count; row++) {
@@ -179,7 +179,7 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
                             }
                             var product = reduce(sum, modulus);
                             if (grouping > 1u) {
-                                product = multiply_residues(product, turn(exponents, step, set + 1u, point, prime), modulus);
+                                product = multiply_residues(product, turn(exponents, step, subset + 1u, point, prime), modulus);
                             }
                             total = add_residues(total, product, modulus.x);
                         }
@@ -216,10 +216,10 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
 }
 
 // `X^e - 1` at a leaf, in Montgomery form, e the sum of the exponents of a set's bits.
-fn turn(exponents: u32, step: u32, set: u32, leaf: u32, prime: u32) -> u32 {
+fn turn(exponents: u32, step: u32, subset: u32, leaf: u32, prime: u32) -> u32 {
     var degree = 0u;
     for (var bit = 0u; bit < launch.block.grouping; bit++) {
-        if ((set >> bit & 1u) == 1u) {
+        if ((subset >> bit & 1u) == 1u) {
             degree += load(exponents + step * launch.block.grouping + bit);
         }
     }
