@@ -16,7 +16,7 @@ const MEASURED_SECONDS: f64 = 0.004;
 /// Most polynomials of a launch.
 const MOST_POLYNOMIALS: usize = 1 << 14;
 /// Polynomials that are written: later ones write over earlier ones.
-const TARGETS: usize = 256;
+const TARGETS: usize = 32;
 
 const STEP: &str = "measuring the device";
 
