@@ -63,8 +63,12 @@ pub const RNS_MATRIX_ROWS: usize = 8;
 pub const LWE_LINEAR: Shader =
     Shader::new("lwe_linear", &["lwe_linear"], false, include_str!("../wgsl/lwe_linear.wgsl"));
 /// Keyswitch.
-pub const LWE_KEYSWITCH: Shader =
-    Shader::new("lwe_keyswitch", &["lwe_keyswitch"], false, include_str!("../wgsl/lwe_keyswitch.wgsl"));
+pub const LWE_KEYSWITCH: Shader = Shader::new(
+    "lwe_keyswitch",
+    &["lwe_keyswitch", "lwe_keyswitch_bytes"],
+    false,
+    include_str!("../wgsl/lwe_keyswitch.wgsl"),
+);
 /// Bootstrap and its key, for [`RotationShape::constants`].
 pub const LWE_BOOTSTRAP: Shader = Shader::new(
     "lwe_bootstrap",

@@ -80,16 +80,85 @@ fn lwe_keyswitch(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_inv
     }
     if (is_inside) {
         for (var row = 0u; row < ROWS; row++) {
-            if (first_row + row < launch.block.rows) {
-                let target_ = launch.out + (first_row + row) * small + column;
-                var start = 0u;
-                if (launch.first_word > 0u) {
-                    start = load(target_);
-                } else if (column == launch.block.output_dimension) {
-                    start = load(launch.input + (first_row + row) * big + launch.block.input_dimension);
+            finish(first_row + row, column, sums[row]);
+        }
+    }
+}
+
+// Adds a sum to an output word, which begins as the input's body or 0.
+fn finish(row: u32, column: u32, sum: u32) {
+    if (row < launch.block.rows) {
+        let target_ = launch.out + row * (launch.block.output_dimension + 1u) + column;
+        var start = 0u;
+        if (launch.first_word > 0u) {
+            start = load(target_);
+        } else if (column == launch.block.output_dimension) {
+            let big = launch.block.input_dimension + 1u;
+            start = load(launch.input + row * big + launch.block.input_dimension);
+        }
+        store(target_, start + sum);
+    }
+}
+
+// The same for digits of bytes: products of four digits with bytes of four key words are summed by one instruction, for
+// each of the four places of a byte. Digits come with 128 added, which one more sum takes off again. The key's words:
+// four terms, place of the byte, output word.
+@compute @workgroup_size(256)
+fn lwe_keyswitch_bytes(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let level = launch.block.level;
+    let small = launch.block.output_dimension + 1u;
+    let big = launch.block.input_dimension + 1u;
+    let column = workgroup.x * 256u + thread;
+    let first_row = launch.first_row + workgroup.y * ROWS;
+    let is_inside = column < small;
+    var sums: array<u32, ROWS>;
+    for (var first = 0u; first < launch.words; first += CHUNK) {
+        let count = min(CHUNK, launch.words - first);
+        workgroupBarrier();
+        if (thread < ROWS * CHUNK) {
+            let row = thread % ROWS;
+            let word = thread / ROWS;
+            if (word < count && first_row + row < launch.block.rows) {
+                let place = (first_row + row) * big + launch.first_word + first + word;
+                decompose(load(launch.input + place), word * level * ROWS + row);
+            }
+        }
+        workgroupBarrier();
+        // Four terms to one word, in the place of the first: terms of a group are read and written by one thread.
+        for (var i = thread; i < count * level / 4u * ROWS; i += 256u) {
+            let at = i / ROWS * 4u * ROWS + i % ROWS;
+            var packed = 0u;
+            for (var term = 0u; term < 4u; term++) {
+                packed |= ((digits[at + term * ROWS] + 128u) & 255u) << (8u * term);
+            }
+            digits[at] = packed;
+        }
+        workgroupBarrier();
+        if (is_inside) {
+            var places: array<vec4<u32>, ROWS>;
+            var less = vec4<u32>(0u);
+            for (var group = 0u; group < count * level / 4u; group++) {
+                let key = launch.key + (first * level / 4u + group) * 4u * small + column;
+                let bytes = vec4<u32>(load(key), load(key + small), load(key + 2u * small), load(key + 3u * small));
+                less += dots(0x80808080u, bytes);
+                for (var row = 0u; row < ROWS; row++) {
+                    places[row] += dots(digits[group * 4u * ROWS + row], bytes);
                 }
-                store(target_, start + sums[row]);
+            }
+            for (var row = 0u; row < ROWS; row++) {
+                let total = places[row] - less;
+                sums[row] -= total.x + (total.y << 8u) + (total.z << 16u) + (total.w << 24u);
             }
         }
     }
+    if (is_inside) {
+        for (var row = 0u; row < ROWS; row++) {
+            finish(first_row + row, column, sums[row]);
+        }
+    }
+}
+
+fn dots(packed: u32, bytes: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(dot4U8Packed(packed, bytes.x), dot4U8Packed(packed, bytes.y), dot4U8Packed(packed, bytes.z),
+        dot4U8Packed(packed, bytes.w));
 }

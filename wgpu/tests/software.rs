@@ -100,6 +100,12 @@ fn ckks_equals_the_reference() {
     ckks::all(&backend);
 }
 
+#[test]
+fn large_rings_of_ckks_equal_the_host() {
+    let Some(backend) = backend() else { return };
+    heman_testing::ckks::degrees::large(&backend, &CpuBackend::new(0).expect("threads"));
+}
+
 /// Bindings so short that keys lie in several blocks and ciphertexts in several slabs, and products from half words.
 #[test]
 fn adapters_with_less_give_the_same_words() {

@@ -18,12 +18,26 @@ const COLUMNS: usize = 256;
 
 const STEP: &str = "keyswitch";
 
-/// The key: input word, level, output word.
+/// Largest base whose digits are bytes.
+const MOST_BYTE_BASE_LOG: usize = 7;
+/// Input words whose terms are whole groups of four.
+const GROUP: usize = 4;
+
+/// The key: input word, level, output word; where digits are bytes, four terms, place of the byte, output word.
 pub struct WgpuKeyswitchKey {
     params: ParameterSet,
     /// Input words of each block but the last.
     words_a_block: usize,
     blocks: Vec<Block>,
+}
+
+/// Bytes of four rows of words side by side: a row for each place of a byte.
+fn bytes_of_four(rows: &[u32], width: usize) -> impl Iterator<Item = u32> + '_ {
+    (0..4).flat_map(move |place| {
+        (0..width).map(move |column| {
+            u32::from_le_bytes([0, 1, 2, 3].map(|term| rows[term * width + column].to_le_bytes()[place]))
+        })
+    })
 }
 
 #[repr(C)]
@@ -44,9 +58,13 @@ impl KeyswitchOps for WgpuBackend {
 
     fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<WgpuKeyswitchKey, BackendError> {
         let params = key.params;
-        let words = key.expand_keyswitch().into_container();
-        let of_word = params.ks_level * params.small_row_words();
-        let words_a_block = (self.context.most_words() / of_word).clamp(1, params.big_dimension());
+        let mut words = key.expand_keyswitch().into_container();
+        let small = params.small_row_words();
+        let of_word = params.ks_level * small;
+        if params.ks_base_log <= MOST_BYTE_BASE_LOG {
+            words = words.chunks_exact(4 * small).flat_map(|rows| bytes_of_four(rows, small)).collect();
+        }
+        let words_a_block = (self.context.most_words() / of_word / GROUP * GROUP).clamp(GROUP, params.big_dimension());
         let blocks = words.chunks(words_a_block * of_word).map(|words| self.load(STEP, words));
         Ok(WgpuKeyswitchKey { params, words_a_block, blocks: blocks.collect::<Result<_, _>>()? })
     }
@@ -62,7 +80,9 @@ impl KeyswitchOps for WgpuBackend {
         let (big, small, of_word) = (p.big_row_words(), p.small_row_words(), p.ks_level * p.small_row_words());
         require("keyswitch, input", rows * big, input.0.words)?;
         require("keyswitch, output", rows * small, out.0.words)?;
-        let kernel = self.context.kernel(STEP, &LWE_KEYSWITCH, &[], "lwe_keyswitch")?;
+        let of_bytes = p.ks_base_log <= MOST_BYTE_BASE_LOG;
+        let entry = if of_bytes { "lwe_keyswitch_bytes" } else { "lwe_keyswitch" };
+        let kernel = self.context.kernel(STEP, &LWE_KEYSWITCH, &[], entry)?;
         let table = self.empty_table()?;
         let arguments = Arguments::default();
         // Products of words: a quarter of one of residues each.
@@ -71,7 +91,8 @@ impl KeyswitchOps for WgpuBackend {
         let rows_a_launch = ((most / of_row_and_word) as usize).clamp(ROWS, MOST_GROUPS * ROWS) / ROWS * ROWS;
         for first_row in (0..rows).step_by(rows_a_launch) {
             let count = rows_a_launch.min(rows - first_row);
-            let words_a_launch = ((most / of_row_and_word / count as f64) as usize).clamp(1, key.words_a_block);
+            let words_a_launch = (most / of_row_and_word / count as f64) as usize / GROUP * GROUP;
+            let words_a_launch = words_a_launch.clamp(GROUP, key.words_a_block);
             for (at, block) in key.blocks.iter().enumerate() {
                 let first_of_block = at * key.words_a_block;
                 let of_block = key.words_a_block.min(p.big_dimension() - first_of_block);

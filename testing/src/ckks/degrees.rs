@@ -1,0 +1,45 @@
+//! Steps of large rings, for which the reference is too slow: against another device.
+
+use heman_core::ckks::ops::{RnsDevice, RnsOps};
+use heman_core::ckks::params::packing::Occupancy;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::ring::ciphertext::Ciphertext;
+
+use crate::ckks::keys::{ciphertexts, plaintext, switch_key};
+use crate::ckks::twins::{download, upload};
+
+const SCALE: f64 = 268_435_456.0;
+
+/// Products, rescaling, rotations and inner products on one ring.
+fn steps<R: RnsOps>(ring: &R, batch: &[Ciphertext]) -> Vec<Vec<Ciphertext>> {
+    let params = ring.params().clone();
+    let limbs = params.primes.len();
+    let own = upload(ring, batch);
+    let key = ring.load_switch_key(&switch_key(&params, limbs, 1)).expect("loads");
+    let turn = ring.load_galois_key(&switch_key(&params, limbs, 2), 3).expect("loads");
+    let factor = ring.load_plaintext(plaintext(&params, limbs, SCALE, 3)).expect("loads");
+    let products = ring.multiply(&[(&own[0], &own[1]), (&own[1], &own[1])], &key).expect("fits");
+    let rescaled = ring.rescale(products.clone()).expect("a level is left");
+    let rotated = ring.rotate(&[(&own[0], &turn)]).expect("fits");
+    let hoisted = ring.rotate_hoisted(&[&own[1]], limbs - 1, &[None, Some(&turn)]).expect("fits");
+    let sums = ring.inner_products(&own, &[vec![(0, &factor), (1, &factor)]]).expect("fits");
+    let mut all = vec![products, rescaled, rotated, sums];
+    all.extend(hoisted);
+    all.iter().map(|batch| download(ring, batch)).collect()
+}
+
+/// The same words as another device's, in rings of 2^14 to 2^16.
+///
+/// # Panics
+/// If words differ.
+pub fn large<D: RnsDevice, T: RnsDevice>(device: &D, trusted: &T) {
+    for log2_degree in 14..=16 {
+        let params = ParameterSet::new(log2_degree, 2, 28, 2).expect("a secure set");
+        let batch = ciphertexts(&params, 2, 3, SCALE, 4);
+        let got = steps(&device.ring(&params, Occupancy::Many).expect("a ring"), &batch);
+        let want = steps(&trusted.ring(&params, Occupancy::Many).expect("a ring"), &batch);
+        for (step, (got, want)) in got.iter().zip(&want).enumerate() {
+            assert!(got == want, "N = 2^{log2_degree}, step {step}");
+        }
+    }
+}
