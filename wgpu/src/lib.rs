@@ -5,6 +5,7 @@
 
 mod adapters;
 mod arena;
+pub mod bounds;
 mod ckks;
 mod context;
 mod device;
