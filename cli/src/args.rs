@@ -48,8 +48,9 @@ pub enum Verb {
     /// All five steps in one process, against the plaintext model
     #[command(after_help = "Example: heman evaluate -m model.onnx -c calibration.zip -d test.npz -n 20")]
     Evaluate(Evaluate),
-    /// List the devices that could run an inference
-    Devices,
+    /// List the devices that could run an inference, and measure how fast they are
+    #[command(after_help = "Example: heman devices --measure    (then --device auto knows which is fastest)")]
+    Devices(Devices),
     /// Classify handwritten digits under encryption
     Demo(Demo),
 }
@@ -92,8 +93,8 @@ pub struct Planning {
 /// Where an inference runs.
 #[derive(ClapArgs)]
 pub struct Running {
-    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several share out a batch, as in
-    /// cuda:0,1
+    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several CUDA devices share out a batch,
+    /// as in cuda:0,1; auto takes the one with the least predicted time
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads of the CPU backend, at most one a core; by default all cores
@@ -222,6 +223,21 @@ pub struct Evaluate {
     /// Where it runs
     #[command(flatten)]
     pub running: Running,
+}
+
+/// `heman devices`
+#[derive(ClapArgs)]
+pub struct Devices {
+    /// Measure all devices that can be used, or those of --device, and write what --device auto chooses by
+    #[arg(long)]
+    pub measure: bool,
+    /// What to measure: cpu, cuda or wgpu, the last two with a number as in wgpu:1; software adapters are measured only
+    /// if they are named
+    #[arg(long, requires = "measure")]
+    pub device: Option<DeviceChoice>,
+    /// Threads of the CPU backend, at most one a core; by default all cores
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// `heman demo`

@@ -2,16 +2,25 @@
 
 use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
-use heman_engine::{Devices, EngineError};
+use heman_engine::{Devices, EngineError, Wanted};
 
 use crate::args::Running;
 use crate::error::CliError;
-use crate::{memory, threads};
+use crate::{memory, profile, threads};
 
-/// Opens the devices for a plan.
-pub fn open_devices(running: &Running, plan: &Plan, progress: &dyn Progress) -> Result<Devices, CliError> {
-    Devices::open(&running.device, threads::number(running.threads), plan, progress).map_err(|error| match error {
-        EngineError::OnlyCpu => CliError::new(format!("{error}; use --device cpu, or --scheme tfhe")),
+/// Opens the devices for a plan and so many inputs at a time.
+pub fn open_devices(
+    running: &Running,
+    plan: &Plan,
+    inputs: usize,
+    progress: &dyn Progress,
+) -> Result<Devices, CliError> {
+    let profiles = profile::read_for(&running.device, progress);
+    let wanted =
+        Wanted { choice: &running.device, threads: threads::number(running.threads), inputs, profiles: &profiles };
+    Devices::open(&wanted, plan, progress).map_err(|error| match error {
+        EngineError::CkksOnCuda => CliError::new(format!("{error}; use --device cpu or wgpu, or --scheme tfhe")),
+        EngineError::TfheOnWgpu => CliError::new(format!("{error}; use --device cpu, or --scheme ckks")),
         other => other.into(),
     })
 }

@@ -5,6 +5,7 @@ mod device;
 mod error;
 mod io;
 mod memory;
+mod profile;
 mod progress;
 mod report;
 mod threads;

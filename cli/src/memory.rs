@@ -43,20 +43,31 @@ pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliE
 ///
 /// # Errors
 /// A sentence with both sizes.
-pub fn check_inference(needed: u64, asked: Option<MemorySize>) -> Result<(), CliError> {
-    match available_bytes() {
-        Some(available) if asked.is_none() => fits(needed, available),
+pub fn check_inference(needed: Option<u64>, asked: Option<MemorySize>) -> Result<(), CliError> {
+    check("this inference takes", "encrypt fewer inputs at a time", needed, asked)
+}
+
+/// The same for all steps in one process.
+///
+/// # Errors
+/// As [`check_inference`].
+pub fn check_evaluation(needed: Option<u64>, asked: Option<MemorySize>) -> Result<(), CliError> {
+    check("keys, ciphertexts and evaluation take", "evaluate fewer inputs with --number", needed, asked)
+}
+
+fn check(what: &str, help: &str, needed: Option<u64>, asked: Option<MemorySize>) -> Result<(), CliError> {
+    match (needed, available_bytes()) {
+        (Some(needed), Some(available)) if asked.is_none() => fits(what, help, needed, available),
         _ => Ok(()),
     }
 }
 
-fn fits(needed: u64, available: u64) -> Result<(), CliError> {
+fn fits(what: &str, help: &str, needed: u64, available: u64) -> Result<(), CliError> {
     if needed <= available {
         return Ok(());
     }
     Err(CliError::new(format!(
-        "this inference takes about {} of memory, and {} are to be had; encrypt fewer inputs at a time, or name what \
-         it may take with --memory",
+        "{what} about {} of memory, and {} are to be had; {help}, or name what may be taken with --memory",
         report::bytes(needed),
         report::bytes(available)
     )))
@@ -68,15 +79,18 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_sizes() {
-        assert!(fits(1 << 30, 1 << 30).is_ok());
-        let sentence = fits(3 << 30, 1 << 30).expect_err("too much").to_string();
+        assert!(fits("it takes", "take less", 1 << 30, 1 << 30).is_ok());
+        let sentence = fits("it takes", "take less", 3 << 30, 1 << 30).expect_err("too much").to_string();
         assert!(sentence.contains("3072.0 MiB") && sentence.contains("1024.0 MiB"), "{sentence}");
     }
 
     #[test]
     fn memory_that_was_named_is_taken_at_its_word() {
         assert_eq!(budget(Some(MemorySize { bytes: 5 })), 5);
-        assert!(check_inference(u64::MAX, Some(MemorySize { bytes: 5 })).is_ok());
-        assert!(check_inference(u64::MAX, None).is_err() || available_bytes().is_none());
+        for check in [check_inference, check_evaluation] {
+            assert!(check(Some(u64::MAX), Some(MemorySize { bytes: 5 })).is_ok());
+            assert!(check(Some(u64::MAX), None).is_err() || available_bytes().is_none());
+            assert!(check(None, None).is_ok());
+        }
     }
 }

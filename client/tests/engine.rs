@@ -13,7 +13,7 @@ use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner::options as tfhe;
-use heman_engine::{DeviceChoice, Devices, EngineError, Inputs};
+use heman_engine::{DeviceChoice, Devices, EngineError, Inputs, Profiles, Wanted};
 
 const MOST_LOSS: f64 = 0.05;
 
@@ -60,6 +60,11 @@ fn planned(scheme: Scheme) -> Plan {
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
 }
 
+fn opened(choice: &DeviceChoice, threads: usize, plan: &Plan) -> Result<Devices, EngineError> {
+    let profiles = Profiles::default();
+    Devices::open(&Wanted { choice, threads, inputs: 1, profiles: &profiles }, plan, &NoProgress)
+}
+
 /// Batches of the given sizes, one after the other, encrypted when they are asked for.
 struct Batches<'a> {
     key: &'a SecretKey,
@@ -82,10 +87,12 @@ fn batches_stream_through_sessions_of_either_scheme() {
     for scheme in [Scheme::Tfhe, Scheme::Ckks] {
         let plan = planned(scheme);
         let key = SecretKey::generate(&plan.params()).expect("sound parameters");
-        let devices = Devices::open(&DeviceChoice::Cpu, 2, &plan, &NoProgress).expect("the host");
+        let devices = opened(&DeviceChoice::Cpu, 2, &plan).expect("the host");
         assert_eq!((devices.count(), devices.names().contains("2 threads")), (1, true));
         for is_timed in [false, true] {
-            let session = devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, is_timed).expect("loads");
+            let session = devices
+                .session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, is_timed, &NoProgress)
+                .expect("loads");
             let mut inputs = Batches { key: &key, sizes: vec![2, 3, 1], done: 0 };
             let mut outputs: Vec<EncryptedOutput> = Vec::new();
             let timings = session.run(&mut inputs, &mut outputs, &NoProgress).expect("runs");
@@ -108,12 +115,13 @@ fn batches_stream_through_sessions_of_either_scheme() {
 fn keys_and_inputs_of_the_other_scheme_are_refused() {
     let (plan, other) = (planned(Scheme::Tfhe), planned(Scheme::Ckks));
     let [key, other_key] = [&plan, &other].map(|plan| SecretKey::generate(&plan.params()).expect("sound parameters"));
-    let devices = Devices::open(&DeviceChoice::Auto, 1, &plan, &NoProgress).expect("the host");
-    let refused = devices.session(&plan, &other_key.evaluation_key(&NoProgress), u64::MAX, false).err();
+    let devices = opened(&DeviceChoice::Auto, 1, &plan).expect("the host");
+    let refused = devices.session(&plan, &other_key.evaluation_key(&NoProgress), u64::MAX, false, &NoProgress).err();
     assert!(matches!(refused, Some(EngineError::Scheme("evaluation key"))));
-    let session = devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, false).expect("loads");
+    let session =
+        devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, false, &NoProgress).expect("loads");
     let input = other_key.encrypt(&[0.0; 4], false).expect("values in range");
     assert!(matches!(session.pass(&input, &NoProgress).err(), Some(EngineError::Scheme("encrypted input"))));
-    let cuda = Devices::open(&DeviceChoice::Cuda(vec![0]), 1, &other, &NoProgress).err();
-    assert!(matches!(cuda, Some(EngineError::OnlyCpu)));
+    let cuda = opened(&DeviceChoice::Cuda(vec![0]), 1, &other).err();
+    assert!(matches!(cuda, Some(EngineError::CkksOnCuda)));
 }

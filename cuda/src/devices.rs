@@ -2,6 +2,8 @@
 
 use cudarc::driver::{result, sys};
 
+use crate::rates::Rates;
+
 /// A CUDA device that the driver reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CudaDevice {
@@ -13,6 +15,18 @@ pub struct CudaDevice {
     pub compute_capability: (i32, i32),
     /// Memory in bytes.
     pub memory_bytes: u64,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// The driver's clock, in kilohertz.
+    pub clock_khz: usize,
+}
+
+impl CudaDevice {
+    /// The device's ceilings.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates::new(self.multiprocessors, 1e3 * self.clock_khz as f64, self.compute_capability)
+    }
 }
 
 /// Why CUDA cannot be used.
@@ -70,6 +84,8 @@ fn describe(index: i32) -> Result<CudaDevice, CudaError> {
     unsafe {
         let major = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
         let minor = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR;
+        let multiprocessors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let clock = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE;
         Ok(CudaDevice {
             index: index as usize,
             name: result::device::get_name(device)?,
@@ -78,6 +94,8 @@ fn describe(index: i32) -> Result<CudaDevice, CudaError> {
                 result::device::get_attribute(device, minor)?,
             ),
             memory_bytes: result::device::total_mem(device)? as u64,
+            multiprocessors: result::device::get_attribute(device, multiprocessors)?.max(0) as usize,
+            clock_khz: result::device::get_attribute(device, clock)?.max(0) as usize,
         })
     }
 }

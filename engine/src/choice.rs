@@ -7,7 +7,7 @@ use heman_core::files::scheme::Scheme;
 /// Devices as users name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The fastest that works.
+    /// The one with the least predicted time.
     Auto,
     /// The host.
     Cpu,
@@ -22,8 +22,8 @@ impl DeviceChoice {
     #[must_use]
     pub fn only_scheme(&self) -> Option<Scheme> {
         match self {
-            Self::Auto | Self::Cpu => None,
-            Self::Cuda(_) | Self::Wgpu(_) => Some(Scheme::Tfhe),
+            Self::Auto | Self::Cpu | Self::Wgpu(_) => None,
+            Self::Cuda(_) => Some(Scheme::Tfhe),
         }
     }
 }

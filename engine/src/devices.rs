@@ -1,20 +1,51 @@
 //! Opens the devices that were asked for.
 
+use std::sync::OnceLock;
+
 use heman_core::ckks::cpu::CpuRing;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::either::plan::Plan;
+use heman_core::files::scheme::Scheme;
 use heman_core::progress::Progress;
-use heman_cuda::{CudaBackend, CudaError};
+use heman_cuda::CudaBackend;
+use heman_wgpu::{WgpuBackend, WgpuRing};
 
+use crate::candidates::{Candidates, Place, open_first};
 use crate::choice::DeviceChoice;
 use crate::error::EngineError;
+use crate::predict::Work;
+use crate::profile::Profiles;
+
+/// What is to run, and where.
+pub struct Wanted<'a> {
+    /// The devices.
+    pub choice: &'a DeviceChoice,
+    /// Threads of the host, 0 for all cores.
+    pub threads: usize,
+    /// Inputs that come at a time: what times are predicted for.
+    pub inputs: usize,
+    /// How fast devices are, as far as that was measured.
+    pub profiles: &'a Profiles,
+}
 
 /// Devices of one kind, opened for plans of one parameter set.
 pub struct Devices {
     pub(crate) opened: Opened,
     names: Vec<String>,
+    /// What to do where keys cannot be loaded.
+    others: Option<Others>,
+    /// The devices in their place, once that has happened.
+    next: OnceLock<Box<Devices>>,
+}
+
+/// Devices that were not taken, because another one was predicted to be faster.
+struct Others {
+    candidates: Candidates,
+    /// The position of the next one.
+    next: usize,
+    threads: usize,
 }
 
 /// By scheme and kind.
@@ -25,72 +56,116 @@ pub(crate) enum Opened {
     TfheCuda(Vec<CudaBackend>),
     /// CKKS on the host.
     CkksCpu(Box<CpuRing>),
+    /// CKKS on a wgpu adapter, and the bytes that its kernels reach.
+    CkksWgpu(Box<WgpuRing>, u64),
 }
 
 impl Devices {
-    /// Opens devices for a plan; `threads` are the host's, 0 for all cores. Where the choice is ours, `progress` is
-    /// told why a GPU that is there is not used.
+    /// Opens devices for a plan. Where the choice is ours, it falls on the device with the least predicted time, and
+    /// `progress` is told which one that is and why, unless there is only the host.
     ///
     /// # Errors
     /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run,
-    /// [`EngineError::OnlyCpu`].
-    pub fn open(
-        choice: &DeviceChoice,
+    /// [`EngineError::CkksOnCuda`], [`EngineError::TfheOnWgpu`].
+    pub fn open(wanted: &Wanted<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Self, EngineError> {
+        let threads = wanted.threads;
+        match wanted.choice {
+            DeviceChoice::Cpu => Self::on_cpu(CpuBackend::new(threads)?, plan),
+            DeviceChoice::Cuda(indices) => Self::on_cuda(indices, plan),
+            DeviceChoice::Wgpu(index) => Self::on_wgpu(*index, plan),
+            DeviceChoice::Auto => {
+                let scheme = match plan {
+                    Plan::Tfhe(_) => Scheme::Tfhe,
+                    Plan::Ckks(_) => Scheme::Ckks,
+                };
+                let work = Work::of(plan, wanted.inputs);
+                let candidates = Candidates::find(&CpuBackend::new(threads)?, wanted.profiles, scheme, &work);
+                Self::first_of(candidates, 0, threads, plan, progress)
+            }
+        }
+    }
+
+    /// The first candidate that opens, from `first` on.
+    fn first_of(
+        candidates: Candidates,
+        first: usize,
         threads: usize,
         plan: &Plan,
         progress: &dyn Progress,
     ) -> Result<Self, EngineError> {
-        match plan {
-            Plan::Tfhe(plan) => match choice {
-                DeviceChoice::Cpu => Self::tfhe_on_cpu(threads),
-                DeviceChoice::Cuda(indices) => Ok(Self::tfhe_on_cuda(
-                    indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<_, _>>()?,
-                )),
-                DeviceChoice::Wgpu(_) => Err(EngineError::OnlyCpu),
-                DeviceChoice::Auto => {
-                    let refused = match CudaBackend::open(0) {
-                        Ok(backend) => match backend.supports(&plan.params.tfhe) {
-                            Ok(()) => return Ok(Self::tfhe_on_cuda(vec![backend])),
-                            Err(error) => Some(error.to_string()),
-                        },
-                        Err(CudaError::NoDriver | CudaError::NoDevice { .. }) => None,
-                        Err(error) => Some(error.to_string()),
-                    };
-                    if let Some(reason) = refused {
-                        progress.note(&format!("the CUDA device is not used, the CPU is: {reason}"));
-                    }
-                    Self::tfhe_on_cpu(threads)
-                }
-            },
-            Plan::Ckks(plan) => match choice {
-                DeviceChoice::Auto | DeviceChoice::Cpu => {
-                    let backend = CpuBackend::new(threads)?;
-                    let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                    Ok(Self { opened: Opened::CkksCpu(Box::new(ring)), names: vec![backend.name()] })
-                }
-                DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_) => Err(EngineError::OnlyCpu),
-            },
+        let open = |place| match place {
+            Place::Cpu => Self::on_cpu(CpuBackend::new(threads)?, plan),
+            Place::Cuda(index) => Self::on_cuda(&[index], plan),
+            Place::Wgpu(index) => Self::on_wgpu(index, plan),
+        };
+        let (opened, at, reason) = open_first(&candidates, first, open)?;
+        if let Some(reason) = reason {
+            progress.note(&reason);
         }
+        Ok(Self { others: Some(Others { candidates, next: at + 1, threads }), ..opened })
     }
 
-    fn tfhe_on_cpu(threads: usize) -> Result<Self, EngineError> {
-        let backend = CpuBackend::new(threads)?;
-        Ok(Self { names: vec![backend.name()], opened: Opened::TfheCpu(backend) })
+    /// The devices that take the place of these, whose keys could not be loaded; none if there are none.
+    pub(crate) fn replaced(
+        &self,
+        error: &EngineError,
+        plan: &Plan,
+        progress: &dyn Progress,
+    ) -> Option<Result<&Self, EngineError>> {
+        let others = self.others.as_ref().filter(|others| others.next < others.candidates.ranked.len())?;
+        if !error.is_of_a_device() {
+            return None;
+        }
+        let failed = others.candidates.ranked[others.next - 1].place;
+        progress.note(&format!("{failed} is not used: {error}"));
+        let next = Self::first_of(others.candidates.clone(), others.next, others.threads, plan, progress);
+        Some(next.map(|next| self.next.get_or_init(|| Box::new(next)).as_ref()))
     }
 
-    fn tfhe_on_cuda(backends: Vec<CudaBackend>) -> Self {
-        Self { names: backends.iter().map(Device::name).collect(), opened: Opened::TfheCuda(backends) }
+    fn new(opened: Opened, names: Vec<String>) -> Self {
+        Self { opened, names, others: None, next: OnceLock::new() }
+    }
+
+    fn on_cpu(backend: CpuBackend, plan: &Plan) -> Result<Self, EngineError> {
+        let names = vec![backend.name()];
+        Ok(match plan {
+            Plan::Tfhe(_) => Self::new(Opened::TfheCpu(backend), names),
+            Plan::Ckks(plan) => {
+                let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
+                Self::new(Opened::CkksCpu(Box::new(ring)), names)
+            }
+        })
+    }
+
+    fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
+        let Plan::Tfhe(plan) = plan else { return Err(EngineError::CkksOnCuda) };
+        let backends = indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<Vec<_>, _>>()?;
+        backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
+        let names = backends.iter().map(Device::name).collect();
+        Ok(Self::new(Opened::TfheCuda(backends), names))
+    }
+
+    fn on_wgpu(index: usize, plan: &Plan) -> Result<Self, EngineError> {
+        let backend = WgpuBackend::open(index)?;
+        let Plan::Ckks(plan) = plan else { return Err(EngineError::TfheOnWgpu) };
+        let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
+        Ok(Self::new(Opened::CkksWgpu(Box::new(ring), backend.reach_bytes()), vec![backend.name()]))
+    }
+
+    /// The devices that evaluate: these, or those in their place.
+    pub(crate) fn current(&self) -> &Self {
+        self.next.get().map_or(self, |next| next.current())
     }
 
     /// What the devices are called, all together.
     #[must_use]
     pub fn names(&self) -> String {
-        self.names.join(" and ")
+        self.current().names.join(" and ")
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.names.len()
+        self.current().names.len()
     }
 }

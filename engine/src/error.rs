@@ -24,13 +24,33 @@ pub enum EngineError {
     /// A CKKS session failed.
     #[error(transparent)]
     Ckks(#[from] CkksError),
-    /// A device that cannot run plans of this scheme.
-    #[error("CKKS runs on the CPU only so far")]
-    OnlyCpu,
+    /// CKKS on devices that do not run it.
+    #[error("CKKS does not run on CUDA devices so far, but on the CPU and on wgpu adapters")]
+    CkksOnCuda,
+    /// TFHE on adapters that do not run it.
+    #[error("TFHE does not run on wgpu adapters so far, but on the CPU and on CUDA devices")]
+    TfheOnWgpu,
+    /// A device whose words are not those of the host.
+    #[error("{0} computes wrong results")]
+    Wrong(String),
     /// Keys or inputs of the other scheme.
     #[error("the {0} is for the other scheme than the plan")]
     Scheme(&'static str),
     /// Where inputs come from, or outputs go to, failed.
     #[error(transparent)]
     Outside(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl EngineError {
+    /// Whether another device may do better: it is not about the plan, the key or the inputs.
+    pub(crate) fn is_of_a_device(&self) -> bool {
+        match self {
+            Self::Backend(_) | Self::Cuda(_) | Self::Wgpu(_) | Self::Wrong(_) | Self::CkksOnCuda | Self::TfheOnWgpu => {
+                true
+            }
+            Self::Tfhe(error) => matches!(error, ExecError::Backend(_)),
+            Self::Ckks(error) => matches!(error, CkksError::Device(_) | CkksError::Memory { .. }),
+            Self::Scheme(_) | Self::Outside(_) => false,
+        }
+    }
 }

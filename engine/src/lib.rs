@@ -3,14 +3,19 @@
 //! A server, whatever its shell, opens devices for a plan, loads a client's evaluation key, and runs encrypted inputs
 //! pass by pass. Nothing here can name a secret key.
 
+mod candidates;
 mod choice;
 mod devices;
 mod error;
+pub mod measure;
 pub mod memory;
 mod need;
+mod predict;
+mod profile;
 mod session;
 
 pub use choice::DeviceChoice;
-pub use devices::Devices;
+pub use devices::{Devices, Wanted};
 pub use error::EngineError;
+pub use profile::{DeviceProfile, ProfileError, Profiles, Speed};
 pub use session::{Inputs, Outputs, Session};

@@ -15,9 +15,9 @@ impl Devices {
     /// device evaluates.
     #[must_use]
     pub fn needed_bytes(&self, plan: &Plan, inputs: usize) -> Option<u64> {
-        match &self.opened {
+        match &self.current().opened {
             Opened::TfheCpu(_) | Opened::CkksCpu(_) => Some(host_bytes(plan, inputs)),
-            Opened::TfheCuda(_) => None,
+            Opened::TfheCuda(_) | Opened::CkksWgpu(..) => None,
         }
     }
 }

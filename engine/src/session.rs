@@ -79,12 +79,35 @@ pub trait Session {
 }
 
 impl Devices {
-    /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs. With
-    /// `is_timed` steps are told apart in [`Timings`], which costs a little time.
+    /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs, and
+    /// within what the device reaches. With `is_timed` steps are told apart in [`Timings`], which costs a little time.
+    /// Where the choice of the device was ours and it cannot load them, the next best takes its place, and `progress`
+    /// is told.
     ///
     /// # Errors
     /// [`EngineError::Scheme`] if plan, key and devices are not of one scheme; whatever the devices fail with.
     pub fn session<'a>(
+        &'a self,
+        plan: &'a Plan,
+        key: &EvaluationKey,
+        memory_bytes: u64,
+        is_timed: bool,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Session + 'a>, EngineError> {
+        let mut devices = self.current();
+        loop {
+            let error = match devices.load(plan, key, memory_bytes, is_timed) {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            devices = match devices.replaced(&error, plan, progress) {
+                Some(next) => next?,
+                None => return Err(error),
+            };
+        }
+    }
+
+    fn load<'a>(
         &'a self,
         plan: &'a Plan,
         key: &EvaluationKey,
@@ -99,6 +122,10 @@ impl Devices {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
             (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
+                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
+            }
+            (Opened::CkksWgpu(ring, reach_bytes), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
+                let memory_bytes = memory_bytes.min(*reach_bytes);
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             _ => Err(EngineError::Scheme("evaluation key")),

@@ -46,14 +46,15 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
     say(&format!("{choice}{}\n", report::plan(&plan).1));
-    let devices = open_devices(&args.running, &plan, &bar)?;
+    let devices = open_devices(&args.running, &plan, 1, &bar)?;
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params())?;
     let evaluation_key = key.evaluation_key(&bar);
     let bytes =
         evaluation_key.seal_to(&plan.params(), &mut std::io::sink()).map_err(|e| CliError::new(e.to_string()))?;
-    let keys = Keys { seconds: start.elapsed().as_secs_f64(), bytes, device: devices.names() };
-    let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), false)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), false, &bar)?;
+    let keys = Keys { seconds, bytes, device: devices.names() };
     classify(out, args, &network, &keys, |image| {
         let input = key.encrypt(image, false)?;
         let input_bytes = input.sealed_bytes(&plan.params());

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Verb::Decrypt(args) => decrypt::run(&out, args),
         Verb::Inspect(args) => inspect::run(&out, args),
         Verb::Evaluate(args) => evaluate::run(&out, args),
-        Verb::Devices => devices::run(&out),
+        Verb::Devices(args) => devices::run(&out, args),
         Verb::Demo(args) => demo::run(&out, args),
     }
 }

@@ -7,7 +7,7 @@ use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
-use heman_engine::{EngineError, Inputs, Outputs};
+use heman_engine::{Devices, EngineError, Inputs, Outputs};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::args::Running;
 use crate::device::{memory_budget, open_devices};
 use crate::error::CliError;
 use crate::io::samples::Samples;
-use crate::report;
+use crate::{memory, report};
 
 /// Most inputs that a device is given at a time, but for those that cost no more than one.
 const BATCH: usize = 64;
@@ -45,19 +45,21 @@ pub fn simulated(plan: &Plan, samples: &Samples) -> Result<Run, ClientError> {
 
 /// All steps on real ciphertexts, batch after batch.
 pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &dyn Progress) -> Result<Run, CliError> {
-    let devices = open_devices(running, plan, progress)?;
     let params = plan.params();
+    let per_run = params.inputs_per_run();
+    let devices = open_devices(running, plan, samples.count, progress)?;
+    let needed = needed_bytes(&devices, plan, samples.count);
+    memory::check_evaluation(needed, running.memory)?;
     let start = Instant::now();
     let key = SecretKey::generate(&params)?;
     let evaluation = key.evaluation_key(progress);
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.sealed_bytes(&params);
     let start = Instant::now();
-    let session = devices.session(plan, &evaluation, memory_budget(running), true)?;
+    let session = devices.session(plan, &evaluation, memory_budget(running), true, progress)?;
     let loading = start.elapsed().as_secs_f64();
     let inputs: Vec<&[f32]> = samples.iter().collect();
-    let per_run = params.inputs_per_run();
-    let together = session.inputs_per_pass().min(BATCH.max(per_run) * devices.count());
+    let together = session.inputs_per_pass().min(most_at_a_time(&devices, plan));
     let mut encrypting =
         Encrypting { key: &key, params: &params, left: &inputs, together, seconds: 0.0, bytes: 0, batches: 0 };
     let mut decrypting = Decrypting { key: &key, outputs: Vec::with_capacity(samples.count) };
@@ -72,6 +74,7 @@ pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &d
         "seconds_per_run": seconds / runs as f64,
         "inputs_per_second_full_runs": (per_run * runs) as f64 / seconds,
         "evaluation_peak_bytes": session.peak_bytes(),
+        "needed_bytes": needed,
         "measured_evaluation_key_bytes": key_bytes,
         "measured_input_bytes": encrypting.bytes / encrypting.batches.max(1),
     });
@@ -90,6 +93,17 @@ pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &d
         );
     }
     Ok(Run { outputs, seconds, device: devices.names(), details })
+}
+
+/// Most inputs that are encrypted at a time.
+fn most_at_a_time(devices: &Devices, plan: &Plan) -> usize {
+    BATCH.max(plan.params().inputs_per_run()) * devices.count()
+}
+
+/// Bytes that the evaluation of so many inputs holds at one time on the host, keys and ciphertexts included; none where
+/// another device evaluates.
+fn needed_bytes(devices: &Devices, plan: &Plan, inputs: usize) -> Option<u64> {
+    devices.needed_bytes(plan, inputs.min(most_at_a_time(devices, plan)))
 }
 
 /// The data owner encrypts what comes next.

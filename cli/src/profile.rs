@@ -1,0 +1,52 @@
+//! The file that says how fast devices are.
+
+use std::path::PathBuf;
+
+use heman_core::progress::Progress;
+use heman_engine::{DeviceChoice, ProfileError, Profiles};
+
+use crate::error::{CliError, printable};
+use crate::io::output::{Access, Target};
+
+/// Names the file, for tests and for machines that share a home.
+const VARIABLE: &str = "HEMAN_DEVICES";
+
+/// Where the file lies; none where there is no home.
+pub fn path() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable(VARIABLE).or_else(|| {
+        let folder = variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
+        let folder = folder.or_else(|| variable("HOME").map(|home| home.join(".config")));
+        folder.map(|folder| folder.join("heman").join("devices.json"))
+    })
+}
+
+/// The measured devices.
+pub fn read() -> Result<Profiles, ProfileError> {
+    path().map_or_else(|| Ok(Profiles::default()), |path| Profiles::read(&path))
+}
+
+/// What a choice of devices needs of them: nothing where the user has chosen. A file that is broken is left aside with a
+/// note.
+pub fn read_for(choice: &DeviceChoice, progress: &dyn Progress) -> Profiles {
+    if *choice != DeviceChoice::Auto {
+        return Profiles::default();
+    }
+    read().unwrap_or_else(|error| {
+        progress.note(&printable(&format!("{error}; devices are chosen by shipped predictions")));
+        Profiles::default()
+    })
+}
+
+/// Writes the file in the place of the one before.
+pub fn write(profiles: &Profiles) -> Result<PathBuf, CliError> {
+    let path =
+        path().ok_or_else(|| CliError::new(format!("there is no home for the device profile; set {VARIABLE}")))?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| CliError::file(folder, error))?;
+    }
+    let text = profiles.to_json();
+    let target = Target::claim(&path, Access::Everybody, &[])?;
+    target.write_with(|out| out.write_all(text.as_bytes()).map(|()| text.len() as u64))?;
+    Ok(path)
+}

@@ -1,0 +1,70 @@
+//! Keyswitches and bootstraps of one parameter set.
+
+use std::time::Instant;
+
+use heman_core::device::error::BackendError;
+use heman_core::files::container::Fingerprint;
+use heman_core::tfhe::cost::CostModel;
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::params::set::ParameterSet;
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
+use heman_core::tfhe::table_set::TableSet;
+
+use super::{Part, speed, step_seconds, words};
+use crate::error::EngineError;
+use crate::profile::Speed;
+
+/// Rows of the largest batch.
+const MOST_ROWS: usize = 1 << 14;
+
+fn uniform_key(params: ParameterSet) -> SeededEvaluationKey {
+    let bootstrap = SeededEvaluationKey::bootstrap_body_words(&params);
+    let keyswitch = SeededEvaluationKey::keyswitch_body_words(&params);
+    SeededEvaluationKey {
+        fingerprint: Fingerprint([0; 16]),
+        params,
+        bootstrap_seed: [1; 16],
+        bootstrap_bodies: words(1).take(bootstrap).collect(),
+        keyswitch_seed: [2; 16],
+        keyswitch_bodies: words(2).take(keyswitch).map(|word| word as u32).collect(),
+    }
+}
+
+fn uploaded<B: TfheBackend>(backend: &B, count: usize) -> Result<B::Buffer, BackendError> {
+    let mut buffer = backend.allocate(count)?;
+    let rows: Vec<u32> = words(3).take(count).map(|word| word as u32).collect();
+    backend.upload(&rows, &mut buffer, 0)?;
+    Ok(buffer)
+}
+
+/// One row that is another.
+fn copying() -> AffineMap {
+    let block = AffineBlock { terms: 1, weights: vec![1], picks: vec![0], targets: vec![0], kernels: 1, positions: 1 };
+    AffineMap { rows: 1, blocks: vec![block], bias: vec![0] }
+}
+
+/// Measures a device.
+pub(super) fn measure<B: TfheBackend>(backend: &B) -> Result<Part, EngineError> {
+    let params = ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7));
+    let key = uniform_key(params);
+    let (bootstrap_key, keyswitch_key) = (backend.load_bootstrap_key(&key)?, backend.load_keyswitch_key(&key)?);
+    let row_words = params.big_row_words();
+    let mut time = |rows: usize| {
+        let big = uploaded(backend, rows * row_words)?;
+        let (mut small, mut out) =
+            (backend.allocate(rows * params.small_row_words())?, backend.allocate(rows * row_words)?);
+        let tables = backend.load_tables(TableSet::shared(vec![1 << 29; params.polynomial_size], rows))?;
+        backend.sync()?;
+        let start = Instant::now();
+        backend.keyswitch(&keyswitch_key, rows, &big, &mut small)?;
+        backend.bootstrap(&bootstrap_key, &tables, 1, &small, &mut out)?;
+        backend.sync()?;
+        Ok::<_, BackendError>(start.elapsed())
+    };
+    let speed: Speed = speed(CostModel::default().bootstrap_seconds(&params), MOST_ROWS, &mut time)?;
+    let map = backend.load_affine(&copying())?;
+    let (values, mut out) = (uploaded(backend, row_words)?, backend.allocate(row_words)?);
+    let step = || backend.affine(&map, 1, row_words, &values, &mut out);
+    Ok(Part { speed, step_seconds: step_seconds(step, || backend.sync())? })
+}

@@ -1,0 +1,148 @@
+//! How long a plan takes on a device, predicted from the plan and the device's profile.
+
+use heman_core::ckks::plan as ckks;
+use heman_core::ckks::plan::linear::{LinearMap, Operand};
+use heman_core::ckks::plan::steps::{Axis, Steps};
+use heman_core::either::plan::Plan;
+use heman_core::files::scheme::Scheme;
+use heman_core::tfhe::cost::{CostModel, keyswitch_operations};
+use heman_core::tfhe::plan as tfhe;
+use heman_core::tfhe::schedule::{Schedule, Step};
+
+use crate::profile::DeviceProfile;
+
+/// log2 of the ring whose ciphertexts profiles count.
+pub(crate) const LOG2_COUNTED_RING: u32 = 13;
+/// Rows of a map that devices take side by side in CKKS, where a ciphertext holds one value of each input.
+const WAVE_ROWS: usize = 128;
+
+/// Steps of a plan for so many inputs.
+pub(crate) struct Work {
+    scheme: Scheme,
+    steps: Vec<Repeated>,
+}
+
+/// Equal steps.
+struct Repeated {
+    count: f64,
+    /// Bootstraps or ciphertexts side by side in each.
+    rows: f64,
+    /// Thread-seconds of each.
+    thread_seconds: f64,
+}
+
+impl Work {
+    /// The steps of a plan.
+    pub fn of(plan: &Plan, inputs: usize) -> Self {
+        match plan {
+            Plan::Tfhe(plan) => Self { scheme: Scheme::Tfhe, steps: tfhe_steps(plan, inputs.max(1)) },
+            Plan::Ckks(plan) => Self { scheme: Scheme::Ckks, steps: ckks_steps(plan, inputs.max(1)) },
+        }
+    }
+
+    /// Predicted seconds on a device; none if it does not run the scheme.
+    pub fn seconds(&self, device: &DeviceProfile) -> Option<f64> {
+        let speed = match self.scheme {
+            Scheme::Tfhe => device.tfhe,
+            Scheme::Ckks => device.ckks,
+        }?;
+        let at_least = f64::from(speed.rows);
+        let step = |step: &Repeated| {
+            // Fewer rows than the device takes side by side take as long as so many.
+            let taken = (step.rows / at_least).ceil() * at_least / step.rows;
+            step.count * device.step_seconds.max(step.thread_seconds * taken / speed.threads)
+        };
+        Some(self.steps.iter().filter(|step| step.rows > 0.0).map(step).sum())
+    }
+}
+
+fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
+    let (cost, params) = (CostModel::default(), &plan.params.tfhe);
+    let keyswitch = 1e-9 * cost.keyswitch_ns * keyswitch_operations(params);
+    let bootstrap = cost.bootstrap_seconds(params) - keyswitch;
+    let step = |step: &Step| {
+        let (rows, each) = match *step {
+            Step::Linear { rows, terms, .. } | Step::Output { rows, terms } => {
+                (rows, cost.linear_seconds(terms, params) / rows.max(1) as f64)
+            }
+            Step::Keyswitch { rows, .. } => (rows, keyswitch),
+            Step::Bootstrap { rows, .. } => (rows, bootstrap),
+        };
+        let rows = (rows * inputs) as f64;
+        Repeated { count: 1.0, rows, thread_seconds: rows * each }
+    };
+    Schedule::new(plan).steps.iter().map(step).collect()
+}
+
+/// The plan knows the time of a whole run; it is shared out over the steps. A device takes one run after the other.
+fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
+    let params = &plan.params;
+    let runs = inputs.div_ceil(params.inputs_per_run()) as f64;
+    // Larger rings fill a device with fewer ciphertexts.
+    let ring = f64::from(params.ckks.log2_degree as i32 - LOG2_COUNTED_RING as i32).exp2();
+    let products = |at: usize| plan.network.stages.get(at).map_or(0, |stage| stage.products().len());
+    // For each map how many steps it takes, and how many ciphertexts each of them has.
+    let maps: Vec<(usize, usize)> = match &plan.latency {
+        Some(latency) => latency
+            .maps
+            .iter()
+            .enumerate()
+            .map(|(at, map)| (rotations_in_a_row(map) + products(at), map.ciphertexts()))
+            .collect(),
+        None => {
+            let stages = plan.network.stages.iter().map(|stage| stage.rows.len());
+            let rows = stages.chain([plan.network.output_rows.len()]);
+            rows.enumerate()
+                .map(|(at, rows)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS)))
+                .collect()
+        }
+    };
+    let work = |&(steps, rows): &(usize, usize)| (steps * rows) as f64;
+    let each = params.prediction.thread_seconds_per_run / maps.iter().map(work).sum::<f64>().max(1.0);
+    let step = |&(steps, rows): &(usize, usize)| Repeated {
+        count: runs * steps as f64,
+        rows: rows as f64 * ring,
+        thread_seconds: each * rows as f64,
+    };
+    maps.iter().map(step).collect()
+}
+
+/// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
+/// of a sum is one.
+fn rotations_in_a_row(map: &LinearMap) -> usize {
+    let of_steps = |steps: &Steps| 1 + steps.axes.iter().map(Axis::giants).product::<usize>();
+    let of_operand = |operand: &Operand| operand.window.iter().chain([&operand.steps]).map(of_steps).sum::<usize>();
+    map.operands.iter().map(of_operand).sum::<usize>() + map.folds().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Speed;
+
+    fn device(threads: f64, rows: u32, step_seconds: f64) -> DeviceProfile {
+        let speed = Some(Speed { threads, rows });
+        DeviceProfile { name: "device".into(), measured: None, tfhe: speed, ckks: None, step_seconds }
+    }
+
+    fn work(rows: f64) -> Work {
+        Work { scheme: Scheme::Tfhe, steps: vec![Repeated { count: 2.0, rows, thread_seconds: rows }] }
+    }
+
+    #[test]
+    fn few_rows_take_as_long_as_fill_the_device() {
+        let seconds = |rows| work(rows).seconds(&device(4.0, 8, 0.0)).expect("TFHE runs");
+        assert_eq!([1.0, 8.0, 9.0, 16.0].map(seconds), [4.0, 4.0, 8.0, 8.0]);
+    }
+
+    #[test]
+    fn a_step_takes_its_launch_at_the_least() {
+        assert_eq!(work(8.0).seconds(&device(1e9, 1, 0.5)), Some(1.0));
+        assert_eq!(work(0.0).seconds(&device(1.0, 1, 0.5)), Some(0.0));
+    }
+
+    #[test]
+    fn a_scheme_that_the_device_does_not_run_has_no_time() {
+        assert_eq!(Work { scheme: Scheme::Ckks, ..work(1.0) }.seconds(&device(1.0, 1, 0.5)), None);
+    }
+}
