@@ -1,22 +1,31 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
-//! `device_report [cpu|cuda[:N]] [--quick] [--json FILE]`: the suite against the reference, noise against prediction
-//! and against the CPU with the same keys, then times beside their bounds. Ends with status 1 if anything was wrong.
-//! `--quick` stays with toy parameters and small batches.
+//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--quick] [--json FILE]`: the suite against the reference, noise against
+//! prediction and against the CPU with the same keys, then times beside their bounds; the same of CKKS where the device
+//! has it. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and small batches.
+
+mod bounds;
+mod ckks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use heman_benches::{cpu_rates, dense, exit_code, filled, keys, median, sets, words};
+use heman_core::ckks::ops::RnsDevice;
+use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::cost::{blind_rotation_operations, keyswitch_operations};
+use heman_core::tfhe::noise::{bootstrap_variance, exact_bootstrap_variance};
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
+use heman_kernels::wgsl::WideProducts;
 use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
 use heman_testing::tfhe::{noise, suite};
+use heman_wgpu::WgpuBackend;
+use heman_wgpu::bounds::Operations;
 use serde_json::{Value, json};
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.
@@ -44,7 +53,11 @@ fn options() -> Result<Options, String> {
             "--quick" => options.quick = true,
             "--json" => options.json = Some(args.next().ok_or("--json takes a file")?),
             device if !device.starts_with('-') => options.device = device.into(),
-            other => return Err(format!("{other} is not known; device_report [cpu|cuda[:N]] [--quick] [--json FILE]")),
+            other => {
+                return Err(format!(
+                    "{other} is not known; device_report [cpu|cuda[:N]|wgpu[:N]] [--quick] [--json FILE]"
+                ));
+            }
         }
     }
     Ok(options)
@@ -56,29 +69,46 @@ fn main() -> ExitCode {
         let report = match options.device.split_once(':').unwrap_or((&options.device, "0")) {
             ("cpu", _) => {
                 let backend = CpuBackend::new(0).map_err(|e| e.to_string())?;
-                report(
-                    &backend,
-                    &options,
-                    &Limits {
-                        rates: cpu_rates(),
-                        rotation: blind_rotation_operations,
-                        batches: &[1, 16, 256],
-                        waves: |_| &[],
-                    },
-                )
+                let rates = cpu_rates();
+                let limits = Limits {
+                    rates,
+                    rotation: Box::new(move |p| blind_rotation_operations(p) / rates.doubles),
+                    variance: bootstrap_variance,
+                    batches: &[1, 16, 256],
+                    waves: |_| &[],
+                };
+                with_ckks(report(&backend, &options, &limits), &backend, options.quick)
             }
             ("cuda", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
                 let backend = CudaBackend::open(index).map_err(|e| e.to_string())?;
+                let rates = backend.rates();
                 let limits = Limits {
-                    rates: backend.rates(),
-                    rotation: heman_cuda::operations,
+                    rates,
+                    rotation: Box::new(move |p| heman_cuda::operations(p) / rates.doubles),
+                    variance: bootstrap_variance,
                     batches: &[1, 100, 1_000, 10_000, 50_000],
                     waves: CudaBootstrapKey::waves,
                 };
                 report(&backend, &options, &limits)
             }
-            (other, _) => return Err(format!("{other} is neither cpu nor cuda")),
+            ("wgpu", index) => {
+                let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
+                let backend = WgpuBackend::open(index).map_err(|e| e.to_string())?;
+                let gpu = bounds::gpu(&backend.name());
+                let limits = Limits {
+                    rates: gpu.map_or(UNKNOWN_RATES, bounds::rates),
+                    rotation: Box::new(move |p| {
+                        gpu.map_or(0.0, |gpu| gpu.seconds(Operations::bootstrap(p, WideProducts::Words64)))
+                    }),
+                    variance: exact_bootstrap_variance,
+                    batches: &[1, 100, 1_000, 10_000],
+                    waves: |_| &[],
+                };
+                bounds::print();
+                with_ckks(report(&backend, &options, &limits), &backend, options.quick)
+            }
+            (other, _) => return Err(format!("{other} is none of cpu, cuda and wgpu")),
         };
         if let Some(path) = &options.json {
             std::fs::write(path, format!("{report:#}\n")).map_err(|error| format!("{path}: {error}"))?;
@@ -92,18 +122,33 @@ fn main() -> ExitCode {
 /// What bounds are computed from.
 struct Limits<B: TfheBackend> {
     rates: Rates,
-    /// Double-precision instructions of a blind rotation.
-    rotation: fn(&ParameterSet) -> f64,
+    /// Least seconds of a blind rotation; 0 where the device's rates are not known.
+    rotation: Box<dyn Fn(&ParameterSet) -> f64>,
+    /// Predicted variance of a bootstrap.
+    variance: fn(&ParameterSet) -> f64,
     /// Rows of a batch, from one to as many as fill the device.
     batches: &'static [usize],
     /// What was measured to choose the ciphertexts a block.
     waves: fn(&B::BootstrapKey) -> &[Waves],
 }
 
+/// A device whose rates nobody gave.
+const UNKNOWN_RATES: Rates = Rates { doubles: f64::INFINITY, words: f64::INFINITY, bytes: f64::INFINITY };
+
+/// A report with that of CKKS on the same device.
+fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, quick: bool) -> Value {
+    let (failures, times) = ckks::report(device, quick);
+    if let Some(all) = report["failures"].as_array_mut() {
+        all.extend(failures.into_iter().map(Value::from));
+    }
+    report["ckks_times"] = times.into();
+    report
+}
+
 fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<B>) -> Value {
     println!("{}\n", backend.name());
     let mut failures = correctness(backend);
-    let noise = if options.quick { vec![] } else { noises(backend, &mut failures) };
+    let noise = if options.quick { vec![] } else { noises(backend, limits.variance, &mut failures) };
     let (times, waves) = times(backend, options.quick, limits);
     let rates = limits.rates;
     json!({
@@ -142,17 +187,19 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
 }
 
 /// Noise of the sets in use against the prediction and against the CPU.
-fn noises<B: TfheBackend>(backend: &B, failures: &mut Vec<String>) -> Vec<Value> {
+fn noises<B: TfheBackend>(backend: &B, variance: fn(&ParameterSet) -> f64, failures: &mut Vec<String>) -> Vec<Value> {
     let cpu = CpuBackend::new(0).expect("threads");
     let mut rows = Vec::new();
     println!("{:24} {:>16} {:>12} {:>12} {:>12}", "noise", "", "of predicted", "CPU's", "ratio");
     for (name, params) in sets().into_iter().take(NOISE_SETS) {
         let keys = TestKeys::new(params, 5);
         let (ours, theirs) = (noise::measure(backend, &keys, SAMPLES), noise::measure(&cpu, &keys, SAMPLES));
+        // Exact transforms have less noise than those of doubles.
+        let less = variance(&params) / bootstrap_variance(&params);
         for (what, ours, theirs) in [
             ("keyswitch", ours.keyswitch, theirs.keyswitch),
             ("modulus switch", ours.modulus_switch, theirs.modulus_switch),
-            ("bootstrap", ours.bootstrap, theirs.bootstrap),
+            ("bootstrap", ours.bootstrap / less, theirs.bootstrap),
         ] {
             let ratio = ours / theirs;
             println!("{name:24} {what:>16} {ours:>12.3} {theirs:>12.3} {ratio:>12.3}");
@@ -233,22 +280,21 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<V
             });
             // Four byte products a word product on the tensor cores.
             let keyswitch_bound = batch as f64 * 4.0 * keyswitch_operations(&p) / rates.bytes;
-            let bootstrap_bound = batch as f64 * (limits.rotation)(&p) / rates.doubles;
+            let bootstrap_bound = batch as f64 * (limits.rotation)(&p);
             line("keyswitch", &name, batch, keyswitch, keyswitch_bound);
             line("bootstrap", &name, batch, bootstrap, bootstrap_bound);
             line("keyswitch+bootstrap", &name, batch, both, keyswitch_bound + bootstrap_bound);
         }
     }
-    let (outputs, inputs, row_words) = if quick { (9, 20, 257) } else { (120, 400, 2049) };
-    let map = backend.load_affine(&dense(outputs, inputs)).expect("loads");
+    let (outputs, values, row_words) = if quick { (9, 20, 257) } else { (120, 400, 2049) };
+    let map = backend.load_affine(&dense(outputs, values)).expect("loads");
     for inputs in if quick { vec![1] } else { vec![1, 64] } {
         let length = inputs * row_words;
-        let values = filled(backend, inputs * length).expect("memory");
+        let input = filled(backend, values * length).expect("memory");
         let mut out = backend.allocate(outputs * length).expect("memory");
-        let time =
-            seconds(backend, limit, || backend.affine(&map, inputs, row_words, &values, &mut out).expect("runs"));
-        let bound = 4.0 * (outputs * inputs * length) as f64 / rates.bytes;
-        line("linear", &format!("dense_{inputs}x{outputs}"), outputs * inputs, time, bound);
+        let time = seconds(backend, limit, || backend.affine(&map, inputs, row_words, &input, &mut out).expect("runs"));
+        let bound = 4.0 * (outputs * values * length) as f64 / rates.bytes;
+        line("linear", &format!("dense_{values}x{outputs}"), outputs * values * inputs, time, bound);
     }
     (rows, waves)
 }

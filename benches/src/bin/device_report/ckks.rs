@@ -1,0 +1,87 @@
+//! CKKS's part of the report: the suite against the reference, then times of products and rotations.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use heman_benches::median;
+use heman_core::ckks::ops::{RnsDevice, RnsOps};
+use heman_core::ckks::params::packing::Occupancy;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::device::cpu::CpuBackend;
+use heman_testing::ckks::keys::{ciphertexts, switch_key};
+use heman_testing::ckks::{degrees, suite, switches};
+use serde_json::{Value, json};
+
+/// Rings that are timed: degree, levels, special primes.
+const RINGS: [(u32, usize, usize); 3] = [(13, 4, 1), (14, 9, 2), (15, 18, 4)];
+/// Ciphertexts of a batch.
+const BATCHES: [usize; 2] = [1, 32];
+/// Times of which the middle one counts.
+const RUNS: usize = 3;
+
+/// What failed, and times.
+pub fn report<D: RnsDevice>(device: &D, quick: bool) -> (Vec<String>, Vec<Value>) {
+    let mut failures = Vec::new();
+    let mut check = |name: &str, run: &dyn Fn()| {
+        let passed = catch_unwind(AssertUnwindSafe(run)).is_ok();
+        println!("{} CKKS: {name}", if passed { "ok    " } else { "FAILED" });
+        if !passed {
+            failures.push(format!("CKKS: {name}"));
+        }
+    };
+    check("uploads and masks equal the reference", &|| suite::uploads(device));
+    check("sums equal the reference", &|| suite::sums(device));
+    check("constants equal the reference", &|| suite::constants(device));
+    check("matrices equal the reference", &|| suite::maps(device));
+    check("inner products equal the reference", &|| suite::inner_products(device));
+    check("rescaled ciphertexts equal the reference", &|| suite::rescales(device));
+    check("products equal the reference", &|| switches::products(device));
+    check("rotations equal the reference", &|| switches::rotations(device));
+    check("activations equal the reference", &|| switches::activations(device));
+    check("rings of 2^14 to 2^16 equal the host's", &|| {
+        degrees::large(device, &CpuBackend::new(0).expect("threads"));
+    });
+    println!();
+    (failures, times(device, quick))
+}
+
+fn times<D: RnsDevice>(device: &D, quick: bool) -> Vec<Value> {
+    let mut rows = Vec::new();
+    println!("{:24} {:20} {:>7} {:>12} {:>14}", "step", "ring", "batch", "ms", "ciphertexts/s");
+    for (log2_degree, levels, special) in RINGS.into_iter().take(if quick { 1 } else { RINGS.len() }) {
+        let params = ParameterSet::new(log2_degree, levels, 28, special).expect("a secure set");
+        let ring = device.ring(&params, Occupancy::Many).expect("a ring");
+        let limbs = levels + 1;
+        let key = ring.load_switch_key(&switch_key(&params, limbs, 1)).expect("loads");
+        let turn = ring.load_galois_key(&switch_key(&params, limbs, 2), 1).expect("loads");
+        for &batch in &BATCHES[..if quick { 1 } else { BATCHES.len() }] {
+            let scale = 28.0_f64.exp2();
+            let own = ring.upload(ciphertexts(&params, batch, limbs, scale, 3)).expect("memory");
+            let products = || {
+                let pairs: Vec<_> = own.iter().map(|x| (x, x)).collect();
+                let mut results = ring.multiply_rescale(&pairs, &key).expect("fits");
+                // A download waits for all.
+                ring.download(results.split_off(batch - 1)).expect("downloads");
+            };
+            let rotations = || {
+                let pairs: Vec<_> = own.iter().map(|x| (x, &turn)).collect();
+                let mut results = ring.rotate(&pairs).expect("fits");
+                ring.download(results.split_off(batch - 1)).expect("downloads");
+            };
+            for (step, run) in [("product, rescaled", &products as &dyn Fn()), ("rotation", &rotations)] {
+                run();
+                let timed = |_| {
+                    let start = Instant::now();
+                    run();
+                    start.elapsed().as_secs_f64()
+                };
+                let seconds = median((0..RUNS).map(timed).collect());
+                let name = format!("2^{log2_degree}, {limbs} + {special}");
+                let rate = batch as f64 / seconds;
+                println!("{step:24} {name:20} {batch:>7} {:>12.3} {rate:>14.1}", 1e3 * seconds);
+                rows.push(json!({ "step": step, "ring": name, "batch": batch, "seconds": seconds }));
+            }
+        }
+    }
+    rows
+}
