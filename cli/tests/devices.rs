@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SCHEMES, Work, demo_images, npy, npy_values};
+use common::{Work, demo_images, npy};
 use heman_testing::required::is_required;
 use serde_json::{Value, json};
 
@@ -90,31 +90,22 @@ fn devices_that_are_not_there_are_not_measured() {
 const INFERENCE: [&str; 8] = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "in.enc", "-o"];
 
 #[test]
-fn an_adapter_decrypts_to_what_the_host_does() {
-    for scheme in SCHEMES {
-        let work = Work::with_keys(scheme);
-        if !has_adapter(&work) {
-            return;
-        }
-        work.write("two.npy", &npy("(2, 1, 8, 8)", &demo_images(&work)[..128]));
-        work.ok(&["encrypt", "-k", "key", "-i", "two.npy", "-o", "in.enc"]);
-        let run = |device: &str, output: &str| {
-            let report = work.ok(&[&INFERENCE[..], &[output, "--json", "--device", device]].concat());
-            let report: Value = serde_json::from_str(&report).expect("JSON");
-            work.ok(&["decrypt", "-k", "key", "-i", output, "-o", "out.npy"]);
-            (npy_values(&work.read("out.npy")), report)
-        };
-        let (want, _) = run("cpu", "cpu.enc");
-        let (got, report) = run("wgpu", "wgpu.enc");
-        assert!(report["device"].as_str().is_some_and(|name| name.starts_with("wgpu 0, ")), "{report}");
-        assert_eq!(report["needed_bytes"], Value::Null, "the host evaluates nothing");
-        if scheme == "ckks" {
-            assert_eq!(work.read("wgpu.enc"), work.read("cpu.enc"), "words are those of the host");
-        }
-        let scale = want.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        let largest = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
-        assert!(got.len() == want.len() && largest < 0.2 * scale, "{scheme}: off by {largest} of {scale}");
+fn an_adapter_gives_the_words_of_the_host() {
+    let work = Work::with_keys("ckks");
+    if !has_adapter(&work) {
+        return;
     }
+    work.write("one.npy", &npy("(1, 8, 8)", &demo_images(&work)[..64]));
+    work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "in.enc"]);
+    let run = |device: &str, output: &str| {
+        let report = work.ok(&[&INFERENCE[..], &[output, "--json", "--device", device]].concat());
+        serde_json::from_str::<Value>(&report).expect("JSON")
+    };
+    run("cpu", "cpu.enc");
+    let report = run("wgpu", "wgpu.enc");
+    assert!(report["device"].as_str().is_some_and(|name| name.starts_with("wgpu 0, ")), "{report}");
+    assert_eq!(report["needed_bytes"], Value::Null, "the host evaluates nothing");
+    assert_eq!(work.read("wgpu.enc"), work.read("cpu.enc"));
 }
 
 #[test]
