@@ -20,7 +20,6 @@ pub fn open_devices(
         Wanted { choice: &running.device, threads: threads::number(running.threads), inputs, profiles: &profiles };
     Devices::open(&wanted, plan, progress).map_err(|error| match error {
         EngineError::CkksOnCuda => CliError::new(format!("{error}; use --device cpu or wgpu, or --scheme tfhe")),
-        EngineError::TfheOnWgpu => CliError::new(format!("{error}; use --device cpu, or --scheme ckks")),
         other => other.into(),
     })
 }

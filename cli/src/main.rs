@@ -18,6 +18,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let threads = threads::check_environment();
+    quiet_drivers();
     io::temporaries::remove_on_signals();
     match threads.and_then(|()| verbs::run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -25,5 +26,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Keeps a layer of Mesa's Vulkan drivers from printing an error where there is no desktop whose device it could ask
+/// for.
+fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

@@ -56,11 +56,33 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
         assert!(largest < 0.2 * scale, "largest difference {largest} of {scale}");
         assert!(got.chunks(10).zip(want.chunks(10)).all(|(g, w)| best(g) == best(w)), "{got:?} {want:?}");
     };
-    // Memory for the keys and a few inputs; `auto` finds the device.
+    // Memory for the keys and a few inputs; `auto` takes the device that is said to be fast.
     let memory = ("HEMAN_EMULATION_MEMORY", "260000000");
-    let (got, device, stderr) = inference("auto", "cuda.enc", &[emulated, memory]);
+    let file = work.path("devices.json").display().to_string();
+    let profile = ("HEMAN_DEVICES", file.as_str());
+    let listed: serde_json::Value = serde_json::from_str(&work.ok(&["devices", "--json"])).expect("JSON");
+    let device = |name: &str, threads: f64| {
+        serde_json::json!({
+            "name": name,
+            "measured": "2026-11-26",
+            "tfhe": { "threads": threads, "rows": 1 },
+            "ckks": null,
+            "step_seconds": 1e-6,
+        })
+    };
+    let host = listed["devices"][0]["name"].as_str().expect("a name");
+    let devices = [device(host, 1e-3), device("CUDA emulation (sm_90)", 1e3)];
+    let text = serde_json::json!({ "version": 1, "devices": devices }).to_string();
+    work.write("devices.json", text.as_bytes());
+    let (got, device, stderr) = inference("auto", "cuda.enc", &[emulated, memory, profile]);
     assert!(device.starts_with("CUDA 0, CUDA emulation (sm_90)"), "{device}");
-    assert_eq!(stderr, "");
+    assert!(stderr.starts_with("cuda:0 is used: ") && stderr.contains(" on the CPU (measured)"), "{stderr}");
+    close(&got);
+    // Keys that do not fit are the host's in the end.
+    let short = ("HEMAN_EMULATION_MEMORY", "10000000");
+    let (got, device, stderr) = inference("auto", "host.enc", &[emulated, short, profile]);
+    assert!(device.starts_with("CPU, "), "{device}");
+    assert!(stderr.contains("cuda:0 is not used: ") && stderr.contains("the CPU is used"), "{stderr}");
     close(&got);
     let (got, device, _) = inference("cuda:1,0", "both.enc", &[emulated, ("HEMAN_EMULATION_DEVICES", "2")]);
     assert!(device.starts_with("CUDA 1, ") && device.contains(" and CUDA 0, "), "{device}");

@@ -2,6 +2,7 @@
 
 use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::files::ciphertexts::EncryptedOutput as CkksOutput;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::plan::Plan;
@@ -14,6 +15,7 @@ use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner::options as tfhe;
 use heman_engine::{DeviceChoice, Devices, EngineError, Inputs, Profiles, Wanted};
+use heman_testing::required::is_required;
 
 const MOST_LOSS: f64 = 0.05;
 
@@ -124,4 +126,41 @@ fn keys_and_inputs_of_the_other_scheme_are_refused() {
     assert!(matches!(session.pass(&input, &NoProgress).err(), Some(EngineError::Scheme("encrypted input"))));
     let cuda = opened(&DeviceChoice::Cuda(vec![0]), 1, &other).err();
     assert!(matches!(cuda, Some(EngineError::CkksOnCuda)));
+}
+
+/// TFHE on an adapter computes exactly, the host rounds: both decrypt to the network's outputs. CKKS gives the same words.
+#[test]
+fn an_adapter_runs_plans_of_both_schemes() {
+    for scheme in [Scheme::Tfhe, Scheme::Ckks] {
+        let plan = planned(scheme);
+        let devices = match opened(&DeviceChoice::Wgpu(0), 1, &plan) {
+            Ok(devices) => devices,
+            Err(error) => {
+                assert!(!is_required("wgpu"), "{error}");
+                println!("skipped: {error}");
+                return;
+            }
+        };
+        assert!(devices.names().starts_with("wgpu 0, ") && devices.needed_bytes(&plan, 1).is_none());
+        let key = SecretKey::generate(&plan.params()).expect("sound parameters");
+        let evaluation = key.evaluation_key(&NoProgress);
+        let input = key.encrypt(&samples(1).concat(), true).expect("values in range");
+        let pass = |devices: &Devices| {
+            let session = devices.session(&plan, &evaluation, u64::MAX, false, &NoProgress).expect("loads");
+            session.pass(&input, &NoProgress).expect("runs").0
+        };
+        let got = pass(&devices);
+        let x: Vec<f64> = samples(1)[0].iter().map(|&x| f64::from(x)).collect();
+        let values = key.decrypt_values(&got).expect("its key").remove(0);
+        for (got, want) in values.iter().zip(network().evaluate(&x).1) {
+            assert!((got - want).abs() < 0.2, "{scheme:?}: {got} instead of {want}");
+        }
+        let host = pass(&opened(&DeviceChoice::Cpu, 1, &plan).expect("the host"));
+        if let (EncryptedOutput::Ckks(got), EncryptedOutput::Ckks(host)) = (got, host) {
+            let words = |output: CkksOutput| {
+                output.ciphertexts.into_iter().flat_map(|parts| [parts.body, parts.mask]).collect::<Vec<_>>()
+            };
+            assert!(words(got) == words(host), "other words than the host's");
+        }
+    }
 }

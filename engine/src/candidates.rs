@@ -90,18 +90,15 @@ impl Candidates {
                 Err(error) => found.passed_over.push(format!("CUDA is passed over: {error}")),
             }
         }
-        if scheme == Scheme::Ckks {
-            // TFHE does not run on adapters yet.
-            for device in heman_wgpu::devices().into_iter().filter(|device| device.hardware) {
-                let place = Place::Wgpu(device.index);
-                match (device.refused.as_ref(), profiles.of_wgpu(&device)) {
-                    (Some(reason), _) => found.passed_over.push(format!("{place} is passed over: {reason}")),
-                    (None, Some(profile)) => found.add(place, work, &profile),
-                    (None, None) => found.passed_over.push(format!(
-                        "{place} is passed over: nobody knows how fast {} is, and `heman devices` can measure it",
-                        device.name
-                    )),
-                }
+        for device in heman_wgpu::devices().into_iter().filter(|device| device.hardware) {
+            let place = Place::Wgpu(device.index);
+            match (device.refused.as_ref(), profiles.of_wgpu(&device)) {
+                (Some(reason), _) => found.passed_over.push(format!("{place} is passed over: {reason}")),
+                (None, Some(profile)) => found.add(place, work, &profile),
+                (None, None) => found.passed_over.push(format!(
+                    "{place} is passed over: nobody knows how fast {} is, and `heman devices` can measure it",
+                    device.name
+                )),
             }
         }
         found

@@ -54,6 +54,8 @@ pub(crate) enum Opened {
     TfheCpu(CpuBackend),
     /// TFHE on CUDA devices.
     TfheCuda(Vec<CudaBackend>),
+    /// TFHE on wgpu adapters.
+    TfheWgpu(Vec<WgpuBackend>),
     /// CKKS on the host.
     CkksCpu(Box<CpuRing>),
     /// CKKS on a wgpu adapter, and the bytes that its kernels reach.
@@ -66,7 +68,7 @@ impl Devices {
     ///
     /// # Errors
     /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run,
-    /// [`EngineError::CkksOnCuda`], [`EngineError::TfheOnWgpu`].
+    /// [`EngineError::CkksOnCuda`], or what a device says of parameters that it does not take.
     pub fn open(wanted: &Wanted<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Self, EngineError> {
         let threads = wanted.threads;
         match wanted.choice {
@@ -147,9 +149,17 @@ impl Devices {
 
     fn on_wgpu(index: usize, plan: &Plan) -> Result<Self, EngineError> {
         let backend = WgpuBackend::open(index)?;
-        let Plan::Ckks(plan) = plan else { return Err(EngineError::TfheOnWgpu) };
-        let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-        Ok(Self::new(Opened::CkksWgpu(Box::new(ring), backend.reach_bytes()), vec![backend.name()]))
+        let names = vec![backend.name()];
+        Ok(match plan {
+            Plan::Tfhe(plan) => {
+                backend.supports(&plan.params.tfhe)?;
+                Self::new(Opened::TfheWgpu(vec![backend]), names)
+            }
+            Plan::Ckks(plan) => {
+                let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
+                Self::new(Opened::CkksWgpu(Box::new(ring), backend.reach_bytes()), names)
+            }
+        })
     }
 
     /// The devices that evaluate: these, or those in their place.

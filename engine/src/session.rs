@@ -121,6 +121,9 @@ impl Devices {
             (Opened::TfheCuda(backends), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
+            (Opened::TfheWgpu(backends), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
+                Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
+            }
             (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }

@@ -6,9 +6,11 @@ use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::planner;
-use heman_core::either::planner::Options;
+use heman_core::either::planner::{Derived, Options};
+use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::argmax;
 use heman_core::model::network::Network;
+use heman_core::progress::Progress;
 use heman_core::tfhe::planner::options as tfhe;
 use heman_import::import_bytes;
 use serde_json::json;
@@ -35,13 +37,7 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     };
     let bar = Bar::new(out.verbose);
     let start = Instant::now();
-    let network = import_bytes(MODEL)?;
-    let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
-    let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let tfhe = tfhe::Options::default();
-    let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
-    let options = Options { ckks: ckks::Options { max_loss, confident: false, task, batch: 1, cost }, tfhe };
-    let derived = planner::plan(args.scheme.into(), &network, &inputs, &options, &bar).map_err(planning_failed)?;
+    let (network, derived) = planned(args.scheme.into(), &bar)?;
     let (plan, choice) = (derived.plan, report::choice::text(derived.choice.as_ref()));
     say("A small CNN reads handwritten digits that it cannot see.\n");
     say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
@@ -62,6 +58,18 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
         let values = key.decrypt_values(&output)?.remove(0);
         Ok(Answer { values, seconds: timings.total.as_secs_f64(), input_bytes })
     })
+}
+
+/// The demo's network, and a plan for it.
+pub(super) fn planned(scheme: Option<Scheme>, progress: &dyn Progress) -> Result<(Network, Derived), CliError> {
+    let network = import_bytes(MODEL)?;
+    let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
+    let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
+    let tfhe = tfhe::Options::default();
+    let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
+    let options = Options { ckks: ckks::Options { max_loss, confident: false, task, batch: 1, cost }, tfhe };
+    let derived = planner::plan(scheme, &network, &inputs, &options, progress).map_err(planning_failed)?;
+    Ok((network, derived))
 }
 
 /// One digit, encrypted, evaluated and decrypted.

@@ -82,7 +82,8 @@ impl Subject {
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
-                (backend.name(), Err(EngineError::TfheOnWgpu), step(ckks::measure(&backend)))
+                let tfhe = tfhe::check_exact(&backend).and_then(|()| tfhe::measure(&backend));
+                (backend.name(), step(tfhe), step(ckks::measure(&backend)))
             }
         };
         progress.finish();

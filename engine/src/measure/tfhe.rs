@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
 use heman_core::files::container::Fingerprint;
 use heman_core::tfhe::cost::CostModel;
+use heman_core::tfhe::cpu::ExactBackend;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
@@ -44,9 +46,38 @@ fn copying() -> AffineMap {
     AffineMap { rows: 1, blocks: vec![block], bias: vec![0] }
 }
 
+/// The set that is measured: what the planner takes for many networks.
+fn params() -> ParameterSet {
+    ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7))
+}
+
+/// One row, keyswitched and bootstrapped.
+fn row<B: TfheBackend>(backend: &B, key: &SeededEvaluationKey) -> Result<Vec<u32>, BackendError> {
+    let params = key.params;
+    let (bootstrap_key, keyswitch_key) = (backend.load_bootstrap_key(key)?, backend.load_keyswitch_key(key)?);
+    let big = uploaded(backend, params.big_row_words())?;
+    let mut small = backend.allocate(params.small_row_words())?;
+    let mut out = backend.allocate(params.big_row_words())?;
+    let tables = backend.load_tables(TableSet::shared(vec![1 << 29; params.polynomial_size], 1))?;
+    backend.keyswitch(&keyswitch_key, 1, &big, &mut small)?;
+    backend.bootstrap(&bootstrap_key, &tables, 1, &small, &mut out)?;
+    let mut words = vec![0; params.big_row_words()];
+    backend.download(&out, 0, &mut words)?;
+    Ok(words)
+}
+
+/// Compares a row of a device that computes exactly with the host's.
+pub(super) fn check_exact<B: TfheBackend>(backend: &B) -> Result<(), EngineError> {
+    let key = uniform_key(params());
+    if row(backend, &key)? == row(&ExactBackend::new(CpuBackend::new(0)?), &key)? {
+        return Ok(());
+    }
+    Err(EngineError::Wrong(backend.name()))
+}
+
 /// Measures a device.
 pub(super) fn measure<B: TfheBackend>(backend: &B) -> Result<Part, EngineError> {
-    let params = ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7));
+    let params = params();
     let key = uniform_key(params);
     let (bootstrap_key, keyswitch_key) = (backend.load_bootstrap_key(&key)?, backend.load_keyswitch_key(&key)?);
     let row_words = params.big_row_words();

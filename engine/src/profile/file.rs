@@ -53,7 +53,7 @@ impl Profiles {
             return Ok(Self::default());
         }
         if !found.map_err(|error| failed(error.to_string()))?.is_file() {
-            return Err(failed("this is no file".into()));
+            return Err(failed("this is not a file".into()));
         }
         let mut text = Vec::new();
         let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text));
@@ -212,6 +212,6 @@ mod tests {
             assert!(sentence.starts_with(&path.display().to_string()) && sentence.contains(why), "{sentence}");
         }
         let sentence = Profiles::read(folder.path()).expect_err("a folder").to_string();
-        assert!(sentence.contains("this is no file"), "{sentence}");
+        assert!(sentence.contains("this is not a file"), "{sentence}");
     }
 }

@@ -7,6 +7,7 @@ use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
+use heman_engine::memory::available_bytes;
 use heman_engine::{Devices, EngineError, Inputs, Outputs};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &d
     let per_run = params.inputs_per_run();
     let devices = open_devices(running, plan, samples.count, progress)?;
     let needed = needed_bytes(&devices, plan, samples.count);
-    memory::check_evaluation(needed, running.memory)?;
+    memory::check_evaluation(needed, running.memory, available_bytes())?;
     let start = Instant::now();
     let key = SecretKey::generate(&params)?;
     let evaluation = key.evaluation_key(progress);
@@ -144,5 +145,39 @@ impl Outputs for Decrypting<'_> {
         let values = self.key.decrypt_values(&output).map_err(|error| EngineError::Outside(Box::new(error)))?;
         self.outputs.extend(values);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::MemorySize;
+    use crate::verbs::demo::planned;
+    use heman_core::files::scheme::Scheme;
+    use heman_core::progress::NoProgress;
+    use heman_engine::{DeviceChoice, Profiles, Wanted};
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_the_work_keys_and_ciphertexts_included() {
+        for scheme in [Scheme::Tfhe, Scheme::Ckks] {
+            let plan = planned(Some(scheme), &NoProgress).expect("a plan").1.plan;
+            let profiles = Profiles::default();
+            let wanted = Wanted { choice: &DeviceChoice::Cpu, threads: 1, inputs: 1, profiles: &profiles };
+            let devices = Devices::open(&wanted, &plan, &NoProgress).expect("the host");
+            let needed = |inputs| needed_bytes(&devices, &plan, inputs).expect("the host evaluates");
+            let (key_bytes, input_bytes) = match plan.params() {
+                Params::Tfhe(params) => (params.prediction.evaluation_key_bytes, params.prediction.input_bytes),
+                Params::Ckks(params) => (params.prediction.evaluation_key_bytes, params.prediction.input_bytes),
+            };
+            assert!(needed(1) > key_bytes + input_bytes, "{scheme:?}: {}", needed(1));
+            let most = most_at_a_time(&devices, &plan);
+            assert!(needed(most) > needed(1) && needed(most) == needed(100 * most), "{scheme:?}");
+
+            let check = |asked, available| memory::check_evaluation(Some(needed(1)), asked, Some(available));
+            assert!(check(None, needed(1)).is_ok());
+            let sentence = check(None, needed(1) - 1).expect_err("too much").to_string();
+            assert!(sentence.contains(&report::bytes(needed(1))) && sentence.contains("--number"), "{sentence}");
+            assert!(check(Some(MemorySize { bytes: 1 }), 1).is_ok(), "what was named is believed");
+        }
     }
 }
