@@ -140,6 +140,21 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
         let current = accumulator(step, ciphertext);
         let next = accumulator(step + 1u, ciphertext);
         let first_exponent = load(exponents + step * grouping);
+        // For each set of the group's bits the sum of their exponents.
+        var degrees: array<u32, 8>;
+        if (grouping > 1u) {
+            let second = load(exponents + step * grouping + 1u);
+            degrees[1] = first_exponent;
+            degrees[2] = second;
+            degrees[3] = first_exponent + second;
+            if (grouping > 2u) {
+                let third = load(exponents + step * grouping + 2u);
+                degrees[4] = third;
+                degrees[5] = first_exponent + third;
+                degrees[6] = second + third;
+                degrees[7] = degrees[3] + third;
+            }
+        }
         let key_step = launch.a + at * sets * rows * COLUMNS * 2u * DEGREE;
         for (var prime = 0u; prime < 2u; prime++) {
             let modulus = constants[prime];
@@ -168,22 +183,30 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
                     let column = place / DEGREE;
                     let point = place % DEGREE;
                     if (column < COLUMNS) {
-                        var total = sums[i];
-                        for (var subset = 0u; subset < sets; subset++) {
-                            let key_row = (subset * rows + first_row) * COLUMNS + column;
-                            let key = key_step + (key_row * 2u + prime) * DEGREE + point;
-                            var sum = vec2<u32>(0u, 0u);
+                        let key = key_step + ((first_row * COLUMNS + column) * 2u + prime) * DEGREE + point;
+                        var sum = vec2<u32>(0u, 0u);
+                        if (grouping == 1u) {
                             for (var row = 0u; row < count; row++) {
                                 let word = load(key + row * COLUMNS * 2u * DEGREE);
                                 sum = accumulate(sum, shared_words[row * DEGREE + point], word, modulus.x);
                             }
-                            var product = reduce(sum, modulus);
-                            if (grouping > 1u) {
-                                product = multiply_residues(product, turn(exponents, step, subset + 1u, point, prime), modulus);
+                        } else {
+                            // The key of the group as it is set for this ciphertext: one product with each digit.
+                            var turns: array<u32, 8>;
+                            for (var subset = 1u; subset <= sets; subset++) {
+                                turns[subset] = turn(degrees[subset], point, prime);
                             }
-                            total = add_residues(total, product, modulus.x);
+                            for (var row = 0u; row < count; row++) {
+                                var own = vec2<u32>(0u, 0u);
+                                for (var subset = 0u; subset < sets; subset++) {
+                                    let word = load(key + (subset * rows + row) * COLUMNS * 2u * DEGREE);
+                                    own = accumulate(own, turns[subset + 1u], word, modulus.x);
+                                }
+                                let digit = shared_words[row * DEGREE + point];
+                                sum = accumulate(sum, digit, reduce(own, modulus), modulus.x);
+                            }
                         }
-                        sums[i] = total;
+                        sums[i] = add_residues(sums[i], reduce(sum, modulus), modulus.x);
                     }
                 }
             }
@@ -215,18 +238,12 @@ fn lwe_rotate(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     }
 }
 
-// `X^e - 1` at a leaf, in Montgomery form, e the sum of the exponents of a set's bits.
-fn turn(exponents: u32, step: u32, subset: u32, leaf: u32, prime: u32) -> u32 {
-    var degree = 0u;
-    for (var bit = 0u; bit < launch.block.grouping; bit++) {
-        if ((subset >> bit & 1u) == 1u) {
-            degree += load(exponents + step * launch.block.grouping + bit);
-        }
-    }
+// `X^degree - 1` at a leaf, in Montgomery form.
+fn turn(degree: u32, leaf: u32, prime: u32) -> u32 {
     let point = 2u * (reverseBits(leaf) >> (32u - LOG2_BLOCK)) + 1u;
-    let power = constants[TURNS + prime * 2u * DEGREE + ((degree * point) & (2u * DEGREE - 1u))].x;
-    let one = constants[TURNS + prime * 2u * DEGREE].x;
-    return subtract_residues(power, one, constants[prime].x);
+    let turns = TURNS + prime * 2u * DEGREE;
+    let power = constants[turns + ((degree * point) & (2u * DEGREE - 1u))].x;
+    return subtract_residues(power, constants[turns].x, constants[prime].x);
 }
 
 // Constant coefficients as rows, to their places. `a` is the address of each value's row, `b` that of the output.

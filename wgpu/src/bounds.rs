@@ -95,18 +95,19 @@ impl Operations {
         Self::butterfly(wide).times(degree / 2.0 * degree.log2())
     }
 
-    /// Of one bootstrap: for each step `(k + 1)(l + 1)` transforms modulo each prime, and the products of every set's rows.
+    /// Of one bootstrap: for each step `(k + 1)(l + 1)` transforms modulo each prime, and the products with every set's rows.
     #[must_use]
     pub fn bootstrap(params: &ParameterSet, wide: WideProducts) -> Self {
         let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
         let (size, sets) = (params.polynomial_size as f64, params.subsets() as f64);
         let transforms = Self::transform(wide, size).times(columns * (level + 1.0));
-        let products = Self::product(wide).times(sets * columns * columns * level * size);
-        let reductions = Self::reduction(wide).times(sets * columns * size);
-        let turned = if params.grouping_factor > 1 { sets * columns * size } else { 0.0 };
-        let factors = Self::product(wide).and(Self::reduction(wide)).times(turned);
+        let rows = columns * level;
+        // Groups of bits: the key of each row as it is set, from those of all sets, before it meets the digit.
+        let (each_product, each_reduction) = if params.grouping_factor > 1 { (sets + 1.0, 1.0) } else { (1.0, 0.0) };
+        let products = Self::product(wide).times(each_product * columns * rows * size);
+        let reductions = Self::reduction(wide).times((each_reduction * rows + 1.0) * columns * size);
         let shares = Self { multiplications: 2.0, others: 5.0 }.and(Self::high(wide).times(2.0)).times(columns * size);
-        let step = transforms.and(products).and(reductions).and(factors).and(shares);
+        let step = transforms.and(products).and(reductions).and(shares);
         step.times(2.0 * (params.lwe_dimension / params.grouping_factor) as f64)
     }
 

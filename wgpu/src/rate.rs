@@ -73,3 +73,16 @@ impl WgpuBackend {
         Ok(rate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_multiplies_at_a_rate() {
+        let Ok(backend) = WgpuBackend::open(0) else { return println!("skipped: no adapter") };
+        let rate = backend.measure().expect("measures");
+        println!("{rate:.3e} multiplications of residues a second");
+        assert!(rate > 1e5 && rate.is_finite());
+    }
+}

@@ -69,7 +69,8 @@ pub fn step_multiplications(params: &ParameterSet) -> f64 {
     let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
     let (size, sets) = (params.polynomial_size as f64, params.subsets() as f64);
     let transforms = columns * (level + 1.0) * size / 2.0 * size.log2();
-    let products = sets * columns * (columns * level + if params.grouping_factor > 1 { 2.0 } else { 1.0 }) * size;
+    let each = if params.grouping_factor > 1 { sets + 2.0 } else { 1.0 };
+    let products = columns * (columns * level * each + 1.0) * size;
     2.0 * (transforms + products + 2.0 * columns * size)
 }
 
