@@ -93,8 +93,8 @@ pub struct Planning {
 /// Where an inference runs.
 #[derive(ClapArgs)]
 pub struct Running {
-    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several CUDA devices share out a batch,
-    /// as in cuda:0,1; auto takes the one with the least predicted time
+    /// Device: auto, cpu, cuda or wgpu, the last two with a number as in cuda:1; several CUDA devices share out a
+    /// batch, as in cuda:0,1; auto takes the one with the least predicted time
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Threads of the CPU backend, at most one a core; by default all cores

@@ -26,8 +26,8 @@ pub fn read() -> Result<Profiles, ProfileError> {
     path().map_or_else(|| Ok(Profiles::default()), |path| Profiles::read(&path))
 }
 
-/// What a choice of devices needs of them: nothing where the user has chosen. A file that is broken is left aside with a
-/// note.
+/// What a choice of devices needs of them: nothing where the user has chosen. A file that is broken is left aside with
+/// a note.
 pub fn read_for(choice: &DeviceChoice, progress: &dyn Progress) -> Profiles {
     if *choice != DeviceChoice::Auto {
         return Profiles::default();

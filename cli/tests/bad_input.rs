@@ -277,9 +277,7 @@ fn a_full_disk_leaves_what_was_there() {
 fn what_is_not_built_says_so() {
     let work = complete("ckks");
     let inference = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "one.enc", "-o", "x", "--device"];
-    assert!(work.fails(&[&inference[..], &["wgpu"]].concat()).contains("CPU only so far"));
-    let work = complete("tfhe");
-    assert!(work.fails(&[&inference[..], &["wgpu"]].concat()).contains("not built yet"));
+    assert!(work.fails(&[&inference[..], &["cuda"]].concat()).contains("does not run on CUDA devices"));
     let keyparams = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o", "x.json"];
     assert!(work.fails(&[&keyparams[..], &["--scheme", "ckks", "--exact"]].concat()).contains("--exact is for TFHE"));
     assert!(work.fails(&[&keyparams[..], &["--max-loss", "0"]].concat()).contains("--max-loss"));

@@ -142,7 +142,7 @@ mod tests {
                 measured,
                 tfhe: Some(Speed { threads: 1.0 / 3.0, rows: 7 }),
                 ckks: None,
-                step_seconds: 1e-5,
+                step_seconds: 0.25,
             });
         }
         profiles
@@ -189,7 +189,7 @@ mod tests {
             (changed("\"version\": 1", "\"version\": 2"), "has version 2"),
             (changed("\"version\": 1", "\"version\": 1, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 7, \"more\": 0"), "unknown field `more`"),
-            (changed("\"step_seconds\": 1e-5", "\"step_seconds\": 1e-5, \"more\": 0"), "unknown field `more`"),
+            (changed("\"step_seconds\": 0.25", "\"step_seconds\": 0.25, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 0"), "rows of tfhe of \"GPU (Vulkan)\""),
             (changed("\"rows\": 7", "\"rows\": 4294967295"), "rows of tfhe"),
             (changed("\"rows\": 7", "\"rows\": -1"), "this is no device profile"),
@@ -198,8 +198,8 @@ mod tests {
             (changed("\"threads\": 0.3333333333333333", "\"threads\": 1e300"), "threads of tfhe"),
             (changed("\"threads\": 0.3333333333333333", "\"threads\": 1e999"), "this is no device profile"),
             (changed("\"threads\": 0.3333333333333333", "\"threads\": NaN"), "this is no device profile"),
-            (changed("\"step_seconds\": 1e-5", "\"step_seconds\": 0"), "step_seconds of \"GPU (Vulkan)\""),
-            (changed("\"step_seconds\": 1e-5", "\"step_seconds\": 1e9"), "step_seconds"),
+            (changed("\"step_seconds\": 0.25", "\"step_seconds\": 0"), "step_seconds of \"GPU (Vulkan)\""),
+            (changed("\"step_seconds\": 0.25", "\"step_seconds\": 1e9"), "step_seconds"),
             (changed("2026-11-26", "26.11.2026"), "YYYY-MM-DD"),
             (changed("2026-11-26", "2026-13-26"), "YYYY-MM-DD"),
             (changed("GPU (Vulkan)", ""), "the name of a device"),

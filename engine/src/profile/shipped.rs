@@ -75,11 +75,11 @@ const OTHER_DEVICES: [&str; 7] = ["laptop", "max-q", "mobile", "pro", "max", "ul
 /// instruction set reference, quarter rate) at 2.5 GHz, 3.8 · 10^12 a second, beside 128 multiprocessors of 64 a clock
 /// at 2.52 GHz, 20.6 · 10^12.
 ///
-/// CKKS: the lower of two bounds. By multiplications: a thread does 6.25 · 10^9 butterflies a second, the RTX 4090
-/// 2.9 · 10^12 (seven multiplications each), of which it is granted the share that TFHE's kernels are expected to
-/// reach of their bound, 31 %: 146 threads, and others in proportion to their bootstraps. By memory: a transform of
-/// 2^13 words reads and writes them twice, and 70 % of the data sheet's bandwidth (1,008, 560, 100 and 960 GB/s) gives
-/// 45, 25, 4.5 and 43 threads.
+/// CKKS: the lower of two bounds. By integer instructions: a thread does 6.25 · 10^9 butterflies a second, the RTX 4090
+/// 2.3 · 10^12 (three multiplications and six other instructions each), of which it is granted the share that TFHE's
+/// kernels are expected to reach of their bound, 31 %: 113 threads, and others in proportion to their bootstraps. By
+/// memory: a transform of 2^13 words reads and writes them twice, and 70 % of the data sheet's bandwidth (1,008, 560,
+/// 100 and 960 GB/s) gives 45, 25, 4.5 and 43 threads.
 ///
 /// Side by side: enough workgroups of 256 threads for all multiprocessors, and enough limbs of ciphertexts.
 const PREDICTIONS: [Prediction; 4] = [
@@ -90,13 +90,13 @@ const PREDICTIONS: [Prediction; 4] = [
         ckks_threads: 45.0,
         ckks_rows: 4,
     },
-    Prediction { words: &["arc", "a770"], bootstraps: 2e3, tfhe_rows: 128, ckks_threads: 19.0, ckks_rows: 2 },
+    Prediction { words: &["arc", "a770"], bootstraps: 2e3, tfhe_rows: 128, ckks_threads: 15.0, ckks_rows: 2 },
     Prediction { words: &["apple", "m3"], bootstraps: 700.0, tfhe_rows: 32, ckks_threads: 4.5, ckks_rows: 1 },
     Prediction {
         words: &["amd", "radeon", "rx", "7900", "xtx"],
         bootstraps: 2.8e3,
         tfhe_rows: 192,
-        ckks_threads: 27.0,
+        ckks_threads: 21.0,
         ckks_rows: 4,
     },
 ];
