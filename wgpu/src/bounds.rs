@@ -2,8 +2,9 @@
 //!
 //! **Counts.** With 64-bit products a lazy product with a constant is three multiplications (one high, two low) and a
 //! subtraction; a butterfly of the transform adds five additions and minima. A product that is added to a sum is two
-//! multiplications, an addition with carry (three) and a minimum (two); its reduction three and three. From half words a high product
-//! is four multiplications and seven other instructions. Loads, addresses and digits are not counted: bounds are bounds.
+//! multiplications, an addition with carry (three) and a minimum (two); its reduction three and three. From half words
+//! a high product is four multiplications and seven other instructions. Loads, addresses and digits are not counted:
+//! bounds are bounds.
 
 use heman_core::ckks::params::set::ParameterSet as CkksSet;
 use heman_core::tfhe::params::set::ParameterSet;
@@ -95,7 +96,8 @@ impl Operations {
         Self::butterfly(wide).times(degree / 2.0 * degree.log2())
     }
 
-    /// Of one bootstrap: for each step `(k + 1)(l + 1)` transforms modulo each prime, and the products with every set's rows.
+    /// Of one bootstrap: for each step `(k + 1)(l + 1)` transforms modulo each prime, and the products with every set's
+    /// rows.
     #[must_use]
     pub fn bootstrap(params: &ParameterSet, wide: WideProducts) -> Self {
         let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
@@ -111,8 +113,8 @@ impl Operations {
         step.times(2.0 * (params.lwe_dimension / params.grouping_factor) as f64)
     }
 
-    /// Of one key switch at all limbs: transforms of the mask's limbs up, of all digits down, of the special limbs up and of the
-    /// results down; conversions, and products with the key.
+    /// Of one key switch at all limbs: transforms of the mask's limbs up, of all digits down, of the special limbs up
+    /// and of the results down; conversions, and products with the key.
     #[must_use]
     pub fn key_switch(params: &CkksSet, wide: WideProducts) -> Self {
         let (limbs, special) = (params.primes.len() as f64, params.special_primes.len() as f64);

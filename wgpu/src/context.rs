@@ -11,7 +11,7 @@ use crate::adapters::{PARAMETER_BYTES, STORAGE_BUFFERS, adapters, suits, wait};
 use crate::arena::{Arena, PLACE_BITS, SLABS, granules};
 use crate::error::{Failure, WgpuError};
 use crate::pipelines::Pipelines;
-use crate::queue::{ARGUMENT_WORDS, Recorder};
+use crate::recorder::{ARGUMENT_WORDS, Recorder};
 
 /// Bytes of the first slab where the adapter allows it; each further one has twice as many.
 const FIRST_SLAB_BYTES: u64 = 256 << 20;
@@ -129,7 +129,8 @@ impl Context {
         let wide = restrictions.wide.unwrap_or(best);
         let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size).min((4 << PLACE_BITS) - 4);
         let binding = restrictions.binding_bytes.map_or(binding, |most| binding.min(most));
-        let pipelines = Pipelines::new(&device, &info, wide);
+        let name = format!("wgpu {index}, {} ({:?})", info.name, info.backend);
+        let pipelines = Pipelines::new(&device, name.clone(), &info, wide);
         let storage = |label, bytes, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -145,7 +146,7 @@ impl Context {
             recorder: Recorder::default(),
         };
         Ok(Self {
-            name: format!("wgpu {index}, {} ({:?})", info.name, info.backend),
+            name,
             pipelines,
             failure,
             slab_words: (binding / 4) as usize / 64 * 64,

@@ -13,6 +13,7 @@ mod error;
 mod pipelines;
 mod queue;
 mod rate;
+mod recorder;
 mod tfhe;
 
 pub use adapters::{WgpuDevice, devices};

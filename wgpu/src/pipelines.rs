@@ -9,7 +9,6 @@ use heman_kernels::wgsl::{Shader, WideProducts};
 
 use crate::adapters::{PARAMETER_BYTES, wait};
 use crate::arena::SLABS;
-use crate::context::Context;
 
 /// A kernel, compiled.
 pub(crate) struct Kernel {
@@ -18,6 +17,9 @@ pub(crate) struct Kernel {
 
 /// The kernels of one adapter.
 pub(crate) struct Pipelines {
+    device: wgpu::Device,
+    /// The adapter's name, for errors.
+    name: String,
     pub bindings: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
     pub wide: WideProducts,
@@ -28,7 +30,7 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device, info: &wgpu::AdapterInfo, wide: WideProducts) -> Self {
+    pub fn new(device: &wgpu::Device, name: String, info: &wgpu::AdapterInfo, wide: WideProducts) -> Self {
         let storage = |binding: u32| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -55,7 +57,8 @@ impl Pipelines {
             // checks its own header again, and what does not fit is replaced by an empty cache.
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
-        Self { bindings, layout, wide, cache, cache_path, known: Mutex::new(HashMap::new()) }
+        let known = Mutex::new(HashMap::new());
+        Self { device: device.clone(), name, bindings, layout, wide, cache, cache_path, known }
     }
 
     /// Keeps what the driver compiled for the next start; without it that one compiles again: slower, not wrong.
@@ -65,9 +68,7 @@ impl Pipelines {
             let _ = write_whole(path, &data);
         }
     }
-}
 
-impl Context {
     /// A kernel of a source made for some constants.
     pub fn kernel(
         &self,
@@ -87,9 +88,8 @@ impl Context {
         constants: &[(&str, u32)],
         entries: &[&'static str],
     ) -> Result<Vec<Arc<Kernel>>, BackendError> {
-        let pipelines = &self.pipelines;
         let name = format!("{}{constants:?}", shader.name);
-        let mut known = pipelines.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let find = |known: &HashMap<_, Arc<Kernel>>| -> Option<Vec<Arc<Kernel>>> {
             entries.iter().map(|&entry| known.get(&(name.clone(), entry)).cloned()).collect()
         };
@@ -98,7 +98,7 @@ impl Context {
         }
         let scopes =
             [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
-        let source = wgpu::ShaderSource::Wgsl(shader.text(pipelines.wide, constants).into());
+        let source = wgpu::ShaderSource::Wgsl(shader.text(self.wide, constants).into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.name), source };
         let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
         // SAFETY: only the check that loops end is left out: all of ours count up to a bound that the host gave. Memory is checked.
@@ -107,26 +107,27 @@ impl Context {
         for &entry in entries {
             let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(entry),
-                layout: Some(&pipelines.layout),
+                layout: Some(&self.layout),
                 module: &module,
                 entry_point: Some(entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
                     ..wgpu::PipelineCompilationOptions::default()
                 },
-                cache: pipelines.cache.as_ref(),
+                cache: self.cache.as_ref(),
             });
             made.push(Arc::new(Kernel { pipeline }));
         }
         for scope in scopes.into_iter().rev() {
             if let Some(error) = wait(scope.pop()) {
-                return Err(self.device_error(step, error.to_string()));
+                let (device, message) = (self.name.clone(), error.to_string());
+                return Err(BackendError::Device { step, device, message });
             }
         }
         for (&entry, kernel) in entries.iter().zip(&made) {
             known.insert((name.clone(), entry), kernel.clone());
         }
-        pipelines.save();
+        self.save();
         Ok(made)
     }
 }

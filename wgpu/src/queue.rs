@@ -11,56 +11,12 @@ use heman_core::device::error::BackendError;
 
 use crate::context::{Context, Table};
 use crate::pipelines::Kernel;
+use crate::recorder::{ARGUMENT_WORDS, Arguments};
 
-/// Words of arguments of one submission.
-pub(crate) const ARGUMENT_WORDS: usize = 1 << 20;
-/// Seconds that one submission should keep the device for: half of what the slowest may.
-const SUBMISSION_SECONDS: f64 = 0.05;
+/// Seconds that one submission should keep the device for: a third of what the slowest may.
+const SUBMISSION_SECONDS: f64 = 0.03;
 /// Workgroups of a launch in each direction.
 pub(crate) const MOST_GROUPS: usize = 65_535;
-
-/// What is recorded but not yet handed to the device.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    encoder: Option<wgpu::CommandEncoder>,
-    pass: Option<wgpu::ComputePass<'static>>,
-    arguments: Vec<u32>,
-    multiplications: f64,
-}
-
-impl Recorder {
-    /// Commands and their arguments, if there are any.
-    pub fn finish(&mut self) -> Option<(wgpu::CommandBuffer, Vec<u32>)> {
-        self.multiplications = 0.0;
-        drop(self.pass.take());
-        let commands = self.encoder.take()?.finish();
-        Some((commands, std::mem::take(&mut self.arguments)))
-    }
-}
-
-/// Arguments of launches: items of equal length, and lists that they point to.
-#[derive(Default)]
-pub(crate) struct Arguments {
-    words: Vec<u32>,
-    /// Words that are places in `words`.
-    pointers: Vec<usize>,
-}
-
-impl Arguments {
-    pub fn len(&self) -> usize {
-        self.words.len()
-    }
-
-    pub fn extend(&mut self, words: impl IntoIterator<Item = u32>) {
-        self.words.extend(words);
-    }
-
-    /// A word that will be where place `at` of these arguments comes to lie.
-    pub fn point_to(&mut self, at: usize) {
-        self.pointers.push(self.words.len());
-        self.words.push(at as u32);
-    }
-}
 
 /// One launch.
 pub(crate) struct Launch<'a, P: Pod> {

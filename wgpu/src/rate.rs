@@ -9,7 +9,8 @@ use heman_kernels::RnsTransformParams;
 use heman_kernels::wgsl::{RNS_LOG2_BLOCK, RNS_TRANSFORM, rns_constants};
 
 use crate::device::WgpuBackend;
-use crate::queue::{Arguments, Launch};
+use crate::queue::Launch;
+use crate::recorder::Arguments;
 
 /// Seconds of a launch that tells the rate: so long that starting it does not count.
 const MEASURED_SECONDS: f64 = 0.004;
@@ -34,7 +35,7 @@ impl WgpuBackend {
         let mut constants = vec![[modulus.p, modulus.negative_inverse()]];
         constants.extend(down.iter().map(|factor| [factor.value, factor.quotient]));
         let table = context.table(STEP, &constants)?;
-        let kernel = context.kernel(STEP, &RNS_TRANSFORM, &rns_constants(), "rns_forward")?;
+        let kernel = context.pipelines.kernel(STEP, &RNS_TRANSFORM, &rns_constants(), "rns_forward")?;
         let words = context.reserve(STEP, (TARGETS + 1) * degree)?;
         let seconds = |polynomials: usize| -> Result<f64, BackendError> {
             let mut arguments = Arguments::default();

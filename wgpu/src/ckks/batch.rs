@@ -7,7 +7,8 @@ use heman_core::ckks::error::CkksError;
 
 use crate::ckks::ring::WgpuRing;
 use crate::pipelines::Kernel;
-use crate::queue::{ARGUMENT_WORDS, Arguments, Launch, MOST_GROUPS};
+use crate::queue::{Launch, MOST_GROUPS};
+use crate::recorder::{ARGUMENT_WORDS, Arguments};
 
 /// What stands for "no address".
 pub const NOWHERE: u32 = u32::MAX;

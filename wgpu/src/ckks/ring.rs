@@ -52,8 +52,8 @@ pub(super) struct Kernels {
 impl Kernels {
     fn new(context: &Context) -> Result<Self, CkksError> {
         const STEP: &str = "loading kernels";
-        let kernel = |shader, entry| context.kernel(STEP, shader, &[], entry);
-        let transforms = context.kernels(STEP, &RNS_TRANSFORM, &rns_constants(), RNS_TRANSFORM.entries)?;
+        let kernel = |shader, entry| context.pipelines.kernel(STEP, shader, &[], entry);
+        let transforms = context.pipelines.kernels(STEP, &RNS_TRANSFORM, &rns_constants(), RNS_TRANSFORM.entries)?;
         Ok(Self {
             forward: transforms[0].clone(),
             forward_columns: transforms[1].clone(),

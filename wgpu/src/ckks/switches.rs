@@ -1,7 +1,7 @@
 //! Key switches and what is made of them: products, rotations; and divisions by primes, which work the same way.
 //!
-//! A key switch takes five launches for a whole batch: coefficients of the digits' parts; digits at all primes; products
-//! with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
+//! A key switch takes five launches for a whole batch: coefficients of the digits' parts; digits at all primes;
+//! products with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::RnsOps;

@@ -17,7 +17,8 @@ use heman_kernels::wgsl::{LWE_BOOTSTRAP, RotationShape};
 use crate::context::{Block, Table};
 use crate::device::{WgpuBackend, WgpuBuffer};
 use crate::pipelines::Kernel;
-use crate::queue::{Arguments, Launch, MOST_GROUPS};
+use crate::queue::{Launch, MOST_GROUPS};
+use crate::recorder::Arguments;
 
 /// Words of residues that are on the device at a time while the key is transformed.
 const STAGED_WORDS: usize = 1 << 22;
@@ -140,7 +141,8 @@ impl BootstrapOps for WgpuBackend {
         self.measure()?;
         let shape = RotationShape::new(params.polynomial_size, params.glwe_dimension);
         let table = self.context.table(STEP, &constants(&params))?;
-        let kernels = self.context.kernels(STEP, &LWE_BOOTSTRAP, &shape.constants(), LWE_BOOTSTRAP.entries)?;
+        let kernels =
+            self.context.pipelines.kernels(STEP, &LWE_BOOTSTRAP, &shape.constants(), LWE_BOOTSTRAP.entries)?;
         let [switch, rotate, extract, transform] =
             kernels.try_into().map_err(|_| self.context.device_error(STEP, "four kernels".into()))?;
         let size = params.polynomial_size;

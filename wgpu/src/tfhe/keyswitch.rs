@@ -10,7 +10,8 @@ use heman_kernels::wgsl::LWE_KEYSWITCH;
 
 use crate::context::Block;
 use crate::device::{WgpuBackend, WgpuBuffer};
-use crate::queue::{Arguments, Launch, MOST_GROUPS};
+use crate::queue::{Launch, MOST_GROUPS};
+use crate::recorder::Arguments;
 
 /// Rows and output words of a workgroup.
 const ROWS: usize = 8;
@@ -82,7 +83,7 @@ impl KeyswitchOps for WgpuBackend {
         require("keyswitch, output", rows * small, out.0.words)?;
         let of_bytes = p.ks_base_log <= MOST_BYTE_BASE_LOG;
         let entry = if of_bytes { "lwe_keyswitch_bytes" } else { "lwe_keyswitch" };
-        let kernel = self.context.kernel(STEP, &LWE_KEYSWITCH, &[], entry)?;
+        let kernel = self.context.pipelines.kernel(STEP, &LWE_KEYSWITCH, &[], entry)?;
         let table = self.empty_table()?;
         let arguments = Arguments::default();
         // Products of words: a quarter of one of residues each.

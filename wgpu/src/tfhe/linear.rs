@@ -9,7 +9,8 @@ use heman_kernels::{LweLinearItem, LweLinearParams};
 
 use crate::context::Block;
 use crate::device::{WgpuBackend, WgpuBuffer};
-use crate::queue::{Arguments, Launch, MOST_GROUPS};
+use crate::queue::{Launch, MOST_GROUPS};
+use crate::recorder::Arguments;
 
 /// Kernels that share a word.
 const KERNELS: usize = 8;
@@ -109,7 +110,7 @@ impl LinearOps for WgpuBackend {
         if tiles > MOST_GROUPS {
             return Err(self.context.out_of_memory(STEP, map.rows * length));
         }
-        let kernel = self.context.kernel(STEP, &LWE_LINEAR, &[], "lwe_linear")?;
+        let kernel = self.context.pipelines.kernel(STEP, &LWE_LINEAR, &[], "lwe_linear")?;
         let table = self.empty_table()?;
         let arguments = Arguments::default();
         let mut first = 0;
