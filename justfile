@@ -31,6 +31,11 @@ onnx-conformance FOLDER="":
 demo:
     cargo run --release -- demo
 
+# The same on the first wgpu adapter, a software one as well: all digits by CKKS, one by TFHE.
+demo-wgpu:
+    cargo run --release -- demo --scheme ckks --device wgpu
+    cargo run --release -- demo --scheme tfhe --device wgpu --number 1
+
 # Keyswitch and bootstrap beside tfhe-rs in one run.
 ratio:
     cargo run --release --package heman-benches --bin pbs_ratio
