@@ -28,8 +28,6 @@ pub struct Gpu {
     pub multiplications: f64,
     /// Other 32-bit integer instructions a second.
     pub others: f64,
-    /// Whether both are issued to one pipe, so that their times add up.
-    pub one_pipe: bool,
 }
 
 /// GPUs whose bounds are printed: data sheets' units and boost clocks, and how many integer instructions a unit does a
@@ -42,22 +40,21 @@ pub struct Gpu {
 /// multiplications (32 cores of 128 lanes, 2.1 GHz), M3 as many, and a quarter multiplications (10 cores of 128 lanes,
 /// 1.4 GHz).
 pub const GPUS: [Gpu; 4] = [
-    gpu("GeForce RTX 4090", 128.0 * 2.52e9, 64.0, 64.0, true),
-    gpu("Radeon RX 7900 XTX", 96.0 * 2.5e9, 16.0, 64.0, true),
-    gpu("Arc A770", 32.0 * 2.1e9, 16.0, 64.0, true),
-    gpu("Apple M3", 10.0 * 1.4e9, 32.0, 128.0, true),
+    gpu("GeForce RTX 4090", 128.0 * 2.52e9, 64.0, 64.0),
+    gpu("Radeon RX 7900 XTX", 96.0 * 2.5e9, 16.0, 64.0),
+    gpu("Arc A770", 32.0 * 2.1e9, 16.0, 64.0),
+    gpu("Apple M3", 10.0 * 1.4e9, 32.0, 128.0),
 ];
 
-const fn gpu(name: &'static str, unit_clocks: f64, multiplications: f64, others: f64, one_pipe: bool) -> Gpu {
-    Gpu { name, multiplications: unit_clocks * multiplications, others: unit_clocks * others, one_pipe }
+const fn gpu(name: &'static str, unit_clocks: f64, multiplications: f64, others: f64) -> Gpu {
+    Gpu { name, multiplications: unit_clocks * multiplications, others: unit_clocks * others }
 }
 
 impl Gpu {
-    /// Least seconds for so many instructions.
+    /// Least seconds for so many instructions: both kinds are issued to the same lanes.
     #[must_use]
     pub fn seconds(&self, operations: Operations) -> f64 {
-        let (multiplying, rest) = (operations.multiplications / self.multiplications, operations.others / self.others);
-        if self.one_pipe { multiplying + rest } else { multiplying.max(rest) }
+        operations.multiplications / self.multiplications + operations.others / self.others
     }
 }
 
