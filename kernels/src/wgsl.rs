@@ -61,7 +61,7 @@ pub const RNS_MATRIX_ROWS: usize = 8;
 
 /// Affine maps of TFHE.
 pub const LWE_LINEAR: Shader =
-    Shader::new("lwe_linear", &["lwe_linear"], false, include_str!("../wgsl/lwe_linear.wgsl"));
+    Shader::new("lwe_linear", &["lwe_linear", "lwe_linear_bytes"], false, include_str!("../wgsl/lwe_linear.wgsl"));
 /// Keyswitch.
 pub const LWE_KEYSWITCH: Shader = Shader::new(
     "lwe_keyswitch",

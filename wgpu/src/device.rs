@@ -81,3 +81,34 @@ impl Device for WgpuBackend {
         self.context.finish("waiting for the device")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_lost_is_an_error() {
+        let Ok(backend) = WgpuBackend::open(0) else { return println!("skipped: no adapter") };
+        let mut buffer = backend.allocate(64).expect("memory");
+        backend.upload(&[1; 64], &mut buffer, 0).expect("uploads");
+        backend.context.device.destroy();
+        let uploaded = backend.upload(&[2; 64], &mut buffer, 0);
+        let mut words = [0; 64];
+        let downloaded = backend.download(&buffer, 0, &mut words);
+        assert!(matches!(downloaded, Err(BackendError::Device { .. })), "{uploaded:?}, {downloaded:?}");
+        assert!(backend.sync().is_err(), "and stays one");
+    }
+
+    #[test]
+    fn what_no_binding_holds_is_out_of_memory() {
+        let Ok(backend) = WgpuBackend::open(0) else { return println!("skipped: no adapter") };
+        let refused = backend.allocate(1 << 40).err();
+        assert!(matches!(refused, Some(BackendError::OutOfMemory { bytes, .. }) if bytes == 4 << 40), "{refused:?}");
+        let words = backend.context.most_words();
+        let held: Vec<_> = std::iter::from_fn(|| backend.allocate(words).ok()).take(100).collect();
+        assert!(held.len() <= 6, "no more than there are slabs");
+        assert!(matches!(backend.allocate(words).err(), Some(BackendError::OutOfMemory { .. })));
+        drop(held);
+        assert!(backend.allocate(words).is_ok(), "what was given back is free");
+    }
+}

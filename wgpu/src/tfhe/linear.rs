@@ -1,9 +1,9 @@
-//! Affine maps over rows.
+//! Affine maps over rows: blocks with weights of bytes by packed products, others word by word.
 
 use bytemuck::{Pod, Zeroable};
 use heman_core::device::error::{BackendError, require};
 use heman_core::tfhe::ops::LinearOps;
-use heman_core::tfhe::plan::affine::AffineMap;
+use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_kernels::wgsl::LWE_LINEAR;
 use heman_kernels::{LweLinearItem, LweLinearParams};
 
@@ -16,6 +16,8 @@ use crate::recorder::Arguments;
 const KERNELS: usize = 8;
 /// Words of a tile.
 const TILE: usize = 256;
+/// Terms whose products are summed by one instruction where weights are bytes.
+const BYTES: usize = 4;
 
 const STEP: &str = "linear map";
 
@@ -23,13 +25,74 @@ const STEP: &str = "linear map";
 pub struct WgpuAffine {
     rows: usize,
     values: usize,
-    /// Terms of each item, those of all kernels.
-    terms: Vec<usize>,
-    items: Block,
+    words: Option<Items>,
+    bytes: Option<Items>,
+    bias: Block,
+}
+
+/// Items of one kernel.
+struct Items {
+    /// Products of each, those of all kernels.
+    products: Vec<usize>,
+    list: Block,
     picks: Block,
     weights: Block,
     targets: Block,
-    bias: Block,
+}
+
+/// Items while they are collected.
+#[derive(Default)]
+struct Parts {
+    products: Vec<usize>,
+    list: Vec<u32>,
+    picks: Vec<u32>,
+    weights: Vec<u32>,
+    targets: Vec<u32>,
+}
+
+impl Parts {
+    /// One block: `word(kernel, step)` are its weights for a step of `of_step` terms.
+    fn add(&mut self, block: &AffineBlock, of_step: usize, word: impl Fn(usize, usize) -> u32) {
+        let steps = block.terms.div_ceil(of_step);
+        let first_pick = self.picks.len() / of_step;
+        for picks in block.picks.chunks(block.terms.max(1)) {
+            self.picks.extend_from_slice(picks);
+            // Any value does where the weight is 0.
+            self.picks.resize(self.picks.len() + steps * of_step - block.terms, picks[0]);
+        }
+        for first in (0..block.kernels).step_by(KERNELS) {
+            let kernels = KERNELS.min(block.kernels - first);
+            let first_weight = self.weights.len();
+            for step in 0..steps {
+                self.weights.extend((0..KERNELS).map(|k| if k < kernels { word(first + k, step) } else { 0 }));
+            }
+            for position in 0..block.positions {
+                let item = LweLinearItem {
+                    terms: steps as u32,
+                    kernels: kernels as u32,
+                    picks: (first_pick + position * steps) as u32,
+                    weights: first_weight as u32,
+                    targets: self.targets.len() as u32,
+                };
+                self.list.extend_from_slice(bytemuck::cast_slice::<LweLinearItem, u32>(&[item]));
+                self.targets.extend((first..first + kernels).map(|k| block.targets[k * block.positions + position]));
+                self.products.push(KERNELS * block.terms);
+            }
+        }
+    }
+
+    fn load(self, backend: &WgpuBackend) -> Result<Option<Items>, BackendError> {
+        if self.products.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Items {
+            products: self.products,
+            list: backend.load(STEP, &self.list)?,
+            picks: backend.load(STEP, &self.picks)?,
+            weights: backend.load(STEP, &self.weights)?,
+            targets: backend.load(STEP, &self.targets)?,
+        }))
+    }
 }
 
 #[repr(C)]
@@ -51,43 +114,28 @@ impl LinearOps for WgpuBackend {
     type Affine = WgpuAffine;
 
     fn load_affine(&self, map: &AffineMap) -> Result<WgpuAffine, BackendError> {
-        let (mut items, mut picks, mut weights, mut targets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut terms = Vec::new();
+        let (mut words, mut bytes) = (Parts::default(), Parts::default());
         for block in &map.blocks {
-            let first_pick = picks.len();
-            picks.extend_from_slice(&block.picks);
-            for first in (0..block.kernels).step_by(KERNELS) {
-                let kernels = KERNELS.min(block.kernels - first);
-                let first_weight = weights.len();
-                for term in 0..block.terms {
-                    let weight = |k: usize| {
-                        let word = |k: usize| i32::from(block.weights[(first + k) * block.terms + term]);
-                        if k < kernels { word(k).cast_unsigned() } else { 0 }
+            let weight = |kernel: usize, term: usize| block.weights[kernel * block.terms + term];
+            if block.terms >= BYTES && block.weights.iter().all(|&weight| i8::try_from(weight).is_ok()) {
+                bytes.add(block, BYTES, |kernel, step| {
+                    let byte = |at: usize| {
+                        let term = BYTES * step + at;
+                        let weight = if term < block.terms { weight(kernel, term) } else { 0 };
+                        (weight + 128) as u8
                     };
-                    weights.extend((0..KERNELS).map(weight));
-                }
-                for position in 0..block.positions {
-                    let item = LweLinearItem {
-                        terms: block.terms as u32,
-                        kernels: kernels as u32,
-                        picks: (first_pick + position * block.terms) as u32,
-                        weights: first_weight as u32,
-                        targets: targets.len() as u32,
-                    };
-                    items.extend_from_slice(bytemuck::cast_slice::<LweLinearItem, u32>(&[item]));
-                    targets.extend((first..first + kernels).map(|k| block.targets[k * block.positions + position]));
-                    terms.push(KERNELS * block.terms);
-                }
+                    u32::from_le_bytes([0, 1, 2, 3].map(byte))
+                });
+            } else {
+                words.add(block, 1, |kernel, term| i32::from(weight(kernel, term)).cast_unsigned());
             }
         }
+        let picks = map.blocks.iter().flat_map(|block| &block.picks);
         Ok(WgpuAffine {
             rows: map.rows,
-            values: picks.iter().max().map_or(0, |&pick| pick as usize + 1),
-            terms,
-            items: self.load(STEP, &items)?,
-            picks: self.load(STEP, &picks)?,
-            weights: self.load(STEP, &weights)?,
-            targets: self.load(STEP, &targets)?,
+            values: picks.max().map_or(0, |&pick| pick as usize + 1),
+            words: words.load(self)?,
+            bytes: bytes.load(self)?,
             bias: self.load(STEP, &map.bias)?,
         })
     }
@@ -110,38 +158,56 @@ impl LinearOps for WgpuBackend {
         if tiles > MOST_GROUPS {
             return Err(self.context.out_of_memory(STEP, map.rows * length));
         }
-        let kernel = self.context.pipelines.kernel(STEP, &LWE_LINEAR, &[], "lwe_linear")?;
+        let block = LweLinearParams { length: length as u32, row_words: row_words as u32, tiles: tiles as u32 };
+        for (items, entry) in [(&map.words, "lwe_linear"), (&map.bytes, "lwe_linear_bytes")] {
+            if let Some(items) = items {
+                let params = LinearLaunch {
+                    items: 0,
+                    block,
+                    list: items.list.address,
+                    first: 0,
+                    picks: items.picks.address,
+                    weights: items.weights.address,
+                    targets: items.targets.address,
+                    bias: map.bias.address,
+                    values: values.0.address,
+                    out: out.0.address,
+                };
+                self.launch_items(items, entry, params)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WgpuBackend {
+    /// Launches all items, as many at a time as a submission may take.
+    fn launch_items(&self, items: &Items, entry: &'static str, params: LinearLaunch) -> Result<(), BackendError> {
+        let kernel = self.context.pipelines.kernel(STEP, &LWE_LINEAR, &[], entry)?;
         let table = self.empty_table()?;
-        let arguments = Arguments::default();
+        let most = self.context.most_multiplications();
         let mut first = 0;
-        while first < map.terms.len() {
+        while first < items.products.len() {
             let mut multiplications = 0.0;
-            let count = map.terms[first..].iter().take(MOST_GROUPS).take_while(|&&terms| {
+            let fitting = items.products[first..].iter().take(MOST_GROUPS).take_while(|&&products| {
                 // A product of words is a quarter of one of residues.
-                multiplications += (terms * length / 4) as f64;
-                multiplications <= self.context.most_multiplications()
+                let own = (products * params.block.length as usize / 4) as f64;
+                let fits = multiplications == 0.0 || multiplications + own <= most;
+                if fits {
+                    multiplications += own;
+                }
+                fits
             });
-            let count = count.count().max(1);
+            let count = fitting.count();
             self.context.launch(&Launch {
                 step: STEP,
                 kernel: &kernel,
                 table,
-                params: LinearLaunch {
-                    items: 0,
-                    block: LweLinearParams { length: length as u32, row_words: row_words as u32, tiles: tiles as u32 },
-                    list: map.items.address,
-                    first: first as u32,
-                    picks: map.picks.address,
-                    weights: map.weights.address,
-                    targets: map.targets.address,
-                    bias: map.bias.address,
-                    values: values.0.address,
-                    out: out.0.address,
-                },
-                arguments: &arguments,
+                params: LinearLaunch { first: first as u32, ..params },
+                arguments: &Arguments::default(),
                 first_item: 0,
-                groups: [count, tiles, 1],
-                multiplications: multiplications.min(self.context.most_multiplications()),
+                groups: [count, params.block.tiles as usize, 1],
+                multiplications,
             })?;
             first += count;
         }
