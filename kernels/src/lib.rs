@@ -12,6 +12,7 @@ pub mod wgsl;
 pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR, SEEDED_ROWS};
 pub use parameters::{
     BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, RnsInnerProductParams,
-    RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams, SeededRowsParams,
+    RnsMasksParams, RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
+    SeededRowsParams,
 };
 pub use shapes::{BOOTSTRAP_SHAPES, BootstrapShape};

@@ -166,6 +166,16 @@ pub struct RnsPermuteParams {
     pub log2_degree: u32,
 }
 
+/// Parameters of masks made from seeds, stem `rns_masks`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsMasksParams {
+    /// Word of the arguments where the items begin.
+    pub items: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+}
+
 const _: () = assert!(size_of::<SeededRowsParams>() == 36);
 const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);

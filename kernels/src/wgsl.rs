@@ -139,8 +139,12 @@ pub const RNS_MATRIX: Shader =
 pub const RNS_PERMUTE: Shader =
     Shader::new("rns_permute", &["rns_permute"], false, include_str!("../wgsl/rns_permute.wgsl"));
 
+/// Masks from their seeds.
+pub const RNS_MASKS: Shader = Shader::new("rns_masks", &["rns_masks"], false, include_str!("../wgsl/rns_masks.wgsl"));
+
 /// All sources of CKKS.
-pub const RNS_SHADERS: [Shader; 6] = [RNS_TRANSFORM, RNS_WORDS, RNS_TENSOR, RNS_INNER_PRODUCT, RNS_MATRIX, RNS_PERMUTE];
+pub const RNS_SHADERS: [Shader; 7] =
+    [RNS_TRANSFORM, RNS_WORDS, RNS_TENSOR, RNS_INNER_PRODUCT, RNS_MATRIX, RNS_PERMUTE, RNS_MASKS];
 
 /// What [`RNS_TRANSFORM`] is made for.
 #[must_use]

@@ -2,8 +2,8 @@
 
 use heman_kernels::wgsl::{LWE_SHADERS, RNS_SHADERS, RotationShape, Shader, WideProducts, rns_constants};
 use heman_kernels::{
-    BOOTSTRAP_SHAPES, LweBootstrapParams, LweKeyswitchParams, LweLinearParams, RnsInnerProductParams, RnsMatrixParams,
-    RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
+    BOOTSTRAP_SHAPES, LweBootstrapParams, LweKeyswitchParams, LweLinearParams, RnsInnerProductParams, RnsMasksParams,
+    RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
 };
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
@@ -96,6 +96,7 @@ fn parameter_blocks_are_those_of_the_host() {
         ("RnsTensorParams", size_of::<RnsTensorParams>()),
         ("RnsInnerProductParams", size_of::<RnsInnerProductParams>()),
         ("RnsMatrixParams", size_of::<RnsMatrixParams>()),
+        ("RnsMasksParams", size_of::<RnsMasksParams>()),
         ("RnsPermuteParams", size_of::<RnsPermuteParams>()),
     ];
     for (name, bytes) in blocks {

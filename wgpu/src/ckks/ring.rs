@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
-use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey, mask_context};
 use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
@@ -12,10 +12,13 @@ use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
+use heman_kernels::RnsMasksParams;
 use heman_kernels::wgsl::{
-    RNS_INNER_PRODUCT, RNS_LOG2_BLOCK, RNS_MATRIX, RNS_PERMUTE, RNS_TENSOR, RNS_TRANSFORM, RNS_WORDS, rns_constants,
+    RNS_INNER_PRODUCT, RNS_LOG2_BLOCK, RNS_MASKS, RNS_MATRIX, RNS_PERMUTE, RNS_TENSOR, RNS_TRANSFORM, RNS_WORDS,
+    rns_constants,
 };
 
+use crate::ckks::batch::{Item, Over};
 use crate::ckks::constants::{Places, constants};
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
 use crate::context::{Block, Context, Table};
@@ -24,8 +27,9 @@ use crate::pipelines::Kernel;
 
 /// log2 of the largest degree.
 const MOST_LOG2_DEGREE: u32 = 16;
-/// Rows of a wave of a map: launches take whole waves.
-const WAVE_ROWS: usize = 256;
+/// Rows of a wave of a map at the least and at the most, and the bytes of their sums between: launches take whole waves.
+const WAVE_ROWS: [usize; 2] = [32, 256];
+const WAVE_BYTES: usize = 1 << 28;
 
 /// A ring on one adapter.
 pub struct WgpuRing {
@@ -47,6 +51,7 @@ pub(super) struct Kernels {
     pub inner_product: Arc<Kernel>,
     pub matrix: Arc<Kernel>,
     pub permute: Arc<Kernel>,
+    pub masks: Arc<Kernel>,
 }
 
 impl Kernels {
@@ -64,6 +69,7 @@ impl Kernels {
             inner_product: kernel(&RNS_INNER_PRODUCT, "rns_inner_product")?,
             matrix: kernel(&RNS_MATRIX, "rns_matrix")?,
             permute: kernel(&RNS_PERMUTE, "rns_permute")?,
+            masks: kernel(&RNS_MASKS, "rns_masks")?,
         })
     }
 }
@@ -127,17 +133,58 @@ impl WgpuRing {
         Ok(sent)
     }
 
+    /// Fills polynomials with their masks.
+    fn fill(&self, step: &'static str, masks: &[Mask<'_>]) -> Result<(), CkksError> {
+        let context = mask_context();
+        let item = |&Mask { seed, address, polynomial, limb }: &Mask<'_>| {
+            let words = [address, limb as u32, polynomial as u32, limb as u32, 0];
+            Item::with_list(words, 4, seed_words(seed).chain(context).collect())
+        };
+        let over = Over {
+            step,
+            kernel: &self.kernels.masks,
+            params: RnsMasksParams { items: 0, log2_degree: self.log2_degree() },
+            groups: [self.degree() / 8 / 256, 0],
+            // A block of the stream takes about as long as 64 products.
+            multiplications: (8 * self.degree()) as f64,
+        };
+        self.over(&over, &masks.iter().map(item).collect::<Vec<_>>())
+    }
+
+    /// Bodies first, then all masks: what is uploaded waits for what was recorded before it.
     fn switch_key(&self, key: &SeededSwitchKey) -> Result<WgpuSwitchKey, CkksError> {
         const STEP: &str = "loading a key";
-        let key = self.ring.expand_key(key).ok_or(CkksError::Residues)?;
-        let digits = key.digits.iter().map(|[body, mask]| {
-            let block = self.reserve(STEP, 2 * body.len())?;
+        let shape = self.ring.sound_key(key).ok_or(CkksError::Residues)?;
+        let (limbs, words) = (key.limbs as usize, shape.limbs * self.degree());
+        let (mut digits, mut masks) = (Vec::with_capacity(shape.digits), Vec::new());
+        for (polynomial, body) in key.bodies.chunks_exact(words).enumerate() {
+            let block = self.reserve(STEP, 2 * words)?;
             self.context.upload(STEP, body, &block, 0)?;
-            self.context.upload(STEP, mask, &block, body.len())?;
-            Ok(block)
-        });
-        Ok(WgpuSwitchKey { limbs: key.limbs, digits: digits.collect::<Result<_, CkksError>>()? })
+            masks.extend((0..shape.limbs).map(|place| Mask {
+                seed: &key.seed,
+                address: block.address + (words + place * self.degree()) as u32,
+                polynomial,
+                limb: self.ring.extended_limb(limbs, place),
+            }));
+            digits.push(block);
+        }
+        self.fill(STEP, &masks)?;
+        Ok(WgpuSwitchKey { limbs, digits })
     }
+}
+
+/// A polynomial that is to become a mask.
+struct Mask<'a> {
+    seed: &'a Seed,
+    address: u32,
+    /// Its number under the seed.
+    polynomial: usize,
+    /// Limb of QP.
+    limb: usize,
+}
+
+fn seed_words(seed: &Seed) -> impl Iterator<Item = u32> + '_ {
+    seed.chunks_exact(4).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
 impl RnsOps for WgpuRing {
@@ -153,17 +200,32 @@ impl RnsOps for WgpuRing {
 
     fn width(&self) -> Width {
         let host = Width::of_threads(self.params(), 1);
-        Width { wave_rows: WAVE_ROWS, working_bytes: self.scratch_bytes().max(host.working_bytes) }
+        let fitting = WAVE_BYTES / (8 * self.params().primes.len() * self.degree());
+        Width {
+            wave_rows: fitting.clamp(WAVE_ROWS[0], WAVE_ROWS[1]),
+            working_bytes: self.scratch_bytes().max(host.working_bytes),
+        }
     }
 
     fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        let expand = |seeded: &&SeededCiphertext| {
-            let ciphertext = self.ring.expand(seeded, scale).ok_or(CkksError::Residues)?;
-            let sent = self.send(&ciphertext);
-            self.ring.recycle(ciphertext);
-            sent
-        };
-        batch.iter().map(expand).collect()
+        const STEP: &str = "fresh ciphertexts";
+        let (mut all, mut masks) = (Vec::with_capacity(batch.len()), Vec::new());
+        for seeded in batch {
+            if !self.ring.is_fresh(seeded) {
+                return Err(CkksError::Residues);
+            }
+            let fresh = self.ciphertext(STEP, seeded.body.len() / self.degree(), scale)?;
+            self.context.upload(STEP, &seeded.body, &fresh.block, 0)?;
+            masks.extend((0..fresh.limbs).map(|limb| Mask {
+                seed: &seeded.seed,
+                address: fresh.part(1, self.degree()) + (limb * self.degree()) as u32,
+                polynomial: 0,
+                limb,
+            }));
+            all.push(fresh);
+        }
+        self.fill(STEP, &masks)?;
+        Ok(all)
     }
 
     fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {

@@ -18,7 +18,8 @@ pub struct Decomposed {
 
 impl Ring {
     /// Limb of QP at place `at` of an extended polynomial that has `limbs` limbs of Q.
-    pub(in crate::ckks) fn extended_limb(&self, limbs: usize, at: usize) -> usize {
+    #[must_use]
+    pub fn extended_limb(&self, limbs: usize, at: usize) -> usize {
         if at < limbs { at } else { self.limbs() + at - limbs }
     }
 

@@ -47,6 +47,14 @@ pub struct SeededSwitchKey {
     pub bodies: Vec<u32>,
 }
 
+/// The key that masks' streams are derived with, for devices that make them: the chaining value with which BLAKE3's
+/// derivation hashes seed, polynomial and limb, as one root block of 40 bytes.
+#[must_use]
+pub fn mask_context() -> [u32; 8] {
+    let key = blake3::hazmat::hash_derive_key_context(CONTEXT);
+    std::array::from_fn(|at| u32::from_le_bytes(std::array::from_fn(|byte| key[4 * at + byte])))
+}
+
 impl Ring {
     /// A uniform polynomial over limb `limb` of QP, the `polynomial`-th of its seed. Values, in any form: uniform ones
     /// stay uniform.
@@ -98,30 +106,35 @@ impl Ring {
         })
     }
 
-    /// The key with its masks. `None` if its length is wrong, or it holds words that are no residues.
+    /// The shape of a key; `None` if its length is wrong, or it holds words that are no residues.
     #[must_use]
-    pub fn expand_key(&self, seeded: &SeededSwitchKey) -> Option<SwitchKey> {
-        let degree = self.degree();
-        let limbs = seeded.limbs as usize;
-        let key = self.key_shape(limbs)?;
-        if seeded.bodies.len() != key.digits * key.limbs * degree {
+    pub fn sound_key(&self, seeded: &SeededSwitchKey) -> Option<KeyShape> {
+        let (degree, limbs) = (self.degree(), seeded.limbs as usize);
+        let shape = self.key_shape(limbs)?;
+        if seeded.bodies.len() != shape.digits * shape.limbs * degree {
             return None;
         }
+        let is_reduced = |(at, body): (usize, &[u32])| {
+            let p = self.modulus(self.extended_limb(limbs, at % shape.limbs)).p;
+            body.iter().fold(true, |sound, &word| sound & (word < p))
+        };
+        seeded.bodies.par_chunks_exact(degree).enumerate().all(is_reduced).then_some(shape)
+    }
+
+    /// The key with its masks; `None` if it is not a [`Ring::sound_key`].
+    #[must_use]
+    pub fn expand_key(&self, seeded: &SeededSwitchKey) -> Option<SwitchKey> {
+        let (degree, limbs) = (self.degree(), seeded.limbs as usize);
+        let shape = self.sound_key(seeded)?;
         let digit = |(at, bodies): (usize, &[u32])| {
             let mut masks = vec![0; bodies.len()];
-            let limb = |(place, (mask, body)): (usize, (&mut [u32], &[u32]))| {
-                let limb = self.extended_limb(limbs, place);
-                let p = self.modulus(limb).p;
-                self.uniform(&seeded.seed, at, limb, mask);
-                body.iter().fold(true, |sound, &word| sound & (word < p))
-            };
-            let places = masks.par_chunks_exact_mut(degree).zip(bodies.par_chunks_exact(degree)).enumerate();
-            let sound = places.map(limb).reduce(|| true, |a, b| a & b);
-            sound.then(|| [bodies.to_vec(), masks])
+            masks.par_chunks_exact_mut(degree).enumerate().for_each(|(place, mask)| {
+                self.uniform(&seeded.seed, at, self.extended_limb(limbs, place), mask);
+            });
+            [bodies.to_vec(), masks]
         };
-        let digits: Option<Vec<[Vec<u32>; 2]>> =
-            seeded.bodies.par_chunks_exact(key.limbs * degree).enumerate().map(digit).collect();
-        Some(SwitchKey { limbs, digits: digits? })
+        let digits = seeded.bodies.par_chunks_exact(shape.limbs * degree).enumerate().map(digit).collect();
+        Some(SwitchKey { limbs, digits })
     }
 
     /// As [`Ring::expand_key`], for a rotation by `steps` to the left.
@@ -169,6 +182,14 @@ mod tests {
             stream.fill(&mut bytes);
             assert_eq!(u128::from(got[at]), (u128::from(u64::from_le_bytes(bytes)) * p) >> 64, "residue {at}");
         }
+    }
+
+    #[test]
+    fn the_contexts_key_is_what_streams_are_derived_with() {
+        use blake3::hazmat::HasherExt;
+        let key = mask_context().map(u32::to_le_bytes);
+        let mut hasher = blake3::Hasher::new_from_context_key(key.as_flattened().try_into().expect("32 bytes"));
+        assert_eq!(*hasher.update(&[1, 2, 3]).finalize().as_bytes(), blake3::derive_key(CONTEXT, &[1, 2, 3]));
     }
 
     #[test]
