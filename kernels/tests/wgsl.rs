@@ -1,11 +1,13 @@
-//! WGSL sources are sound, and their parameter blocks are those of the host; no device is needed to tell.
+//! WGSL sources are sound, every graphics interface's own language can say them, and their parameter blocks are those of
+//! the host; no device is needed to tell.
 
 use heman_kernels::wgsl::{LWE_SHADERS, RNS_SHADERS, RotationShape, Shader, WideProducts, rns_constants};
 use heman_kernels::{
     BOOTSTRAP_SHAPES, LweBootstrapParams, LweKeyswitchParams, LweLinearParams, RnsInnerProductParams, RnsMasksParams,
     RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
 };
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
 
 /// Bytes of immediate data of any kernel.
@@ -23,6 +25,7 @@ fn parsed(shader: &Shader, wide: WideProducts, constants: &[(&str, u32)]) -> Mod
     }
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(&text)));
+    translate(shader.name, &module, &info);
     let mut entries: Vec<&str> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
     let mut expected = shader.entries.to_vec();
     entries.sort_unstable();
@@ -40,6 +43,23 @@ fn parsed(shader: &Shader, wide: WideProducts, constants: &[(&str, u32)]) -> Mod
         assert!(bytes <= MOST_WORKGROUP_BYTES, "{}: {bytes} bytes of workgroup storage", entry.name);
     }
     module
+}
+
+/// A module in the languages of Vulkan, DirectX 12 and Metal.
+fn translate(name: &str, module: &Module, info: &ModuleInfo) {
+    let spirv = spv::write_vec(module, info, &spv::Options::default(), None);
+    assert!(spirv.is_ok_and(|words| !words.is_empty()), "{name} in SPIR-V");
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_4,
+        immediates_target: Some(hlsl::BindTarget::default()),
+        ..hlsl::Options::default()
+    };
+    let mut text = String::new();
+    let written = hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default()).write(module, info, None);
+    assert!(written.is_ok(), "{name} in HLSL: {:?}", written.err());
+    let options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
+    let written = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
+    assert!(written.is_ok(), "{name} in MSL: {:?}", written.err());
 }
 
 /// Rings that the planner takes, with every kind of batching of their columns.
@@ -99,14 +119,14 @@ fn parameter_blocks_are_those_of_the_host() {
         ("RnsMasksParams", size_of::<RnsMasksParams>()),
         ("RnsPermuteParams", size_of::<RnsPermuteParams>()),
     ];
-    for (name, bytes) in blocks {
-        let mut found = 0;
-        all(|_, module| {
+    let mut found = [0; 10];
+    all(|_, module| {
+        for ((name, bytes), found) in blocks.iter().zip(&mut found) {
             if let Some(of_source) = struct_bytes(&module, name) {
-                assert_eq!(of_source as usize, bytes, "{name}");
-                found += 1;
+                assert_eq!(of_source as usize, *bytes, "{name}");
+                *found += 1;
             }
-        });
-        assert!(found > 0, "{name} stands in a source");
-    }
+        }
+    });
+    assert!(found.iter().all(|&count| count > 0), "every block stands in a source: {found:?}");
 }
