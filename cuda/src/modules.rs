@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::sys::CUfunction_attribute;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule};
 use cudarc::nvrtc::{self, CompileOptions, Ptx};
+use heman_core::device::cache;
 use heman_kernels::Image;
 
 use crate::devices::CudaError;
@@ -98,8 +99,7 @@ impl Modules {
         let compiled = nvrtc::compile_ptx_with_opts(&source, CompileOptions { options, ..CompileOptions::default() });
         let text = compiled.map_err(|error| error.to_string())?.to_src();
         if let Some(path) = path {
-            // Without a cache the next start compiles again: slower, not wrong.
-            let _ = write_whole(&path, text.as_bytes());
+            cache::keep(&path, text.as_bytes());
         }
         Ok(Ptx::from_src(text))
     }
@@ -116,23 +116,7 @@ fn cache_path(image: &Image, source: &str, options: &[String]) -> Option<PathBuf
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both pointers are to live integers; the library is there, as the caller checked.
     unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result().ok()?;
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let mut hasher = blake3::Hasher::new();
-    for part in [source, &options.join(" "), &format!("NVRTC {major}.{minor}")] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    Some(base.join("heman").join(format!("{}-{}.ptx", image.name, hasher.finalize().to_hex())))
-}
-
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, bytes)?;
-    std::fs::rename(partial, path)
+    cache::path(image.name, &[source, &options.join(" "), &format!("NVRTC {major}.{minor}")], "ptx")
 }
 
 #[cfg(test)]

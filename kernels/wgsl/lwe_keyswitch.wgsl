@@ -48,11 +48,20 @@ fn decompose(word: u32, at: u32) {
     }
 }
 
+// Digits of a chunk of the rows' words, a word a thread.
+fn decompose_chunk(thread: u32, first_row: u32, first: u32, count: u32) {
+    let row = thread % ROWS;
+    let word = thread / ROWS;
+    if (word < count && first_row + row < launch.block.rows) {
+        let place = (first_row + row) * (launch.block.input_dimension + 1u) + launch.first_word + first + word;
+        decompose(load(launch.input + place), word * launch.block.level * ROWS + row);
+    }
+}
+
 @compute @workgroup_size(256)
 fn lwe_keyswitch(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let level = launch.block.level;
     let small = launch.block.output_dimension + 1u;
-    let big = launch.block.input_dimension + 1u;
     let column = workgroup.x * 256u + thread;
     let first_row = launch.first_row + workgroup.y * ROWS;
     let is_inside = column < small;
@@ -60,14 +69,7 @@ fn lwe_keyswitch(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_inv
     for (var first = 0u; first < launch.words; first += CHUNK) {
         let count = min(CHUNK, launch.words - first);
         workgroupBarrier();
-        if (thread < ROWS * CHUNK) {
-            let row = thread % ROWS;
-            let word = thread / ROWS;
-            if (word < count && first_row + row < launch.block.rows) {
-                let place = (first_row + row) * big + launch.first_word + first + word;
-                decompose(load(launch.input + place), word * level * ROWS + row);
-            }
-        }
+        decompose_chunk(thread, first_row, first, count);
         workgroupBarrier();
         if (is_inside) {
             for (var at = 0u; at < count * level; at++) {
@@ -107,7 +109,6 @@ fn finish(row: u32, column: u32, sum: u32) {
 fn lwe_keyswitch_bytes(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let level = launch.block.level;
     let small = launch.block.output_dimension + 1u;
-    let big = launch.block.input_dimension + 1u;
     let column = workgroup.x * 256u + thread;
     let first_row = launch.first_row + workgroup.y * ROWS;
     let is_inside = column < small;
@@ -115,14 +116,7 @@ fn lwe_keyswitch_bytes(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(loc
     for (var first = 0u; first < launch.words; first += CHUNK) {
         let count = min(CHUNK, launch.words - first);
         workgroupBarrier();
-        if (thread < ROWS * CHUNK) {
-            let row = thread % ROWS;
-            let word = thread / ROWS;
-            if (word < count && first_row + row < launch.block.rows) {
-                let place = (first_row + row) * big + launch.first_word + first + word;
-                decompose(load(launch.input + place), word * level * ROWS + row);
-            }
-        }
+        decompose_chunk(thread, first_row, first, count);
         workgroupBarrier();
         // Four terms to one word, in the place of the first: terms of a group are read and written by one thread.
         for (var i = thread; i < count * level / 4u * ROWS; i += 256u) {

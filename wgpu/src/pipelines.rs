@@ -1,9 +1,10 @@
 //! From WGSL to pipelines, compiled once an adapter and kept on disk where the driver gives them out.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use heman_core::device::cache;
 use heman_core::device::error::BackendError;
 use heman_kernels::wgsl::{Shader, WideProducts};
 
@@ -61,11 +62,11 @@ impl Pipelines {
         Self { device: device.clone(), name, bindings, layout, wide, cache, cache_path, known }
     }
 
-    /// Keeps what the driver compiled for the next start; without it that one compiles again: slower, not wrong.
+    /// Keeps what the driver compiled for the next start.
     fn save(&self) {
         let (Some(cache), Some(path)) = (&self.cache, &self.cache_path) else { return };
         if let Some(data) = cache.get_data() {
-            let _ = write_whole(path, &data);
+            cache::keep(path, &data);
         }
     }
 
@@ -134,22 +135,6 @@ impl Pipelines {
 
 /// Where compiled pipelines are kept: named by adapter and driver.
 fn cache_path(info: &wgpu::AdapterInfo) -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let mut hasher = blake3::Hasher::new();
     let key = wgpu::util::pipeline_cache_key(info)?;
-    for part in [&key, &info.name, &info.driver, &info.driver_info] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    Some(base.join("heman").join(format!("wgpu-{}.pipelines", hasher.finalize().to_hex())))
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, bytes)?;
-    std::fs::rename(partial, path)
+    cache::path("wgpu", &[&key, &info.name, &info.driver, &info.driver_info], "pipelines")
 }

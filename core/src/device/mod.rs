@@ -1,5 +1,6 @@
 #![doc = include_str!("contract.md")]
 
+pub mod cache;
 pub mod cpu;
 pub mod error;
 pub mod reference;
