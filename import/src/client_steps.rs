@@ -81,24 +81,29 @@ impl Lowering<'_> {
         }
         if let Some(op) = node.op_as::<Cast>() {
             let operand = self.client_input(node, 0, &inputs[0])?;
-            return Ok(vec![Value::ForClient(self.client_cast(operand, op.to))]);
+            return Ok(vec![Value::ForClient(self.client_cast(operand, op.to)?)]);
         }
         self.element_by_element(node, inputs)
     }
 
-    fn client_cast(&mut self, operand: ClientTensor, to: DatumType) -> ClientTensor {
+    fn client_cast(&mut self, operand: ClientTensor, to: DatumType) -> Result<ClientTensor, Refusal> {
         let function = if operand.labels.is_some() || to.is_float() {
-            return operand;
+            return Ok(operand);
+        } else if to == DatumType::String {
+            return Err(Refusal::new(
+                "numbers become texts, and the client is given numbers",
+                "end the model before this node",
+            ));
         } else if to == DatumType::Bool {
             let zero = Function::Binary(Binary::Equal, Box::new(Function::X), Box::new(Function::Constant(0.0)));
             Function::affine(-1.0, 1.0).compose(&zero)
         } else if operand.is_whole {
-            return operand;
+            return Ok(operand);
         } else {
             Function::unary(Unary::Truncate)
         };
         let whole = self.program.functions(operand, &Functions { list: vec![function], of: Vec::new() });
-        ClientTensor { is_whole: true, ..whole }
+        Ok(ClientTensor { is_whole: true, ..whole })
     }
 
     fn top_k(&mut self, node: &TypedNode, inputs: &[Value]) -> Outputs {

@@ -304,3 +304,11 @@ fn what_the_client_computes_is_no_input_of_a_layer() {
     let refused = import_bytes(&model.build()).expect_err("not supported").to_string();
     assert!(refused.contains("Softmax") && refused.contains("before other layers"), "{refused}");
 }
+
+#[test]
+fn texts_are_not_made_of_decrypted_numbers() {
+    let mut model = Onnx::new(&[1, 4]);
+    model.node("Cast", &["x"], &[("to", Int(8))]);
+    let refused = import_bytes(&model.build()).expect_err("not numbers").to_string();
+    assert!(refused.contains("Cast") && refused.contains("numbers become texts"), "{refused}");
+}
