@@ -177,7 +177,7 @@ impl Context {
 
     /// Bytes that slabs may have in all.
     pub fn reach_bytes(&self) -> u64 {
-        (SLABS * self.slab_words * 4) as u64
+        (0..SLABS).map(|at| (FIRST_SLAB_BYTES << at).min(4 * self.slab_words as u64)).sum()
     }
 
     pub fn out_of_memory(&self, step: &'static str, words: usize) -> BackendError {
