@@ -116,7 +116,7 @@ fn cache_path(image: &Image, source: &str, options: &[String]) -> Option<PathBuf
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both pointers are to live integers; the library is there, as the caller checked.
     unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result().ok()?;
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
     let mut hasher = blake3::Hasher::new();
     for part in [source, &options.join(" "), &format!("NVRTC {major}.{minor}")] {

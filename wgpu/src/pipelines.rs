@@ -134,7 +134,7 @@ impl Pipelines {
 
 /// Where compiled pipelines are kept: named by adapter and driver.
 fn cache_path(info: &wgpu::AdapterInfo) -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
     let mut hasher = blake3::Hasher::new();
     let key = wgpu::util::pipeline_cache_key(info)?;
