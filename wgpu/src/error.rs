@@ -47,12 +47,18 @@ impl Failure {
         first.get_or_insert((is_memory, message));
     }
 
-    /// Fails if anything did.
+    /// Fails if anything did. Want of memory is told once: less may fit.
     pub fn check(&self, step: &'static str, device: &str) -> Result<(), BackendError> {
-        let first = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut first = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*first {
             None => Ok(()),
-            Some((_, message)) => Err(BackendError::Device { step, device: device.into(), message: message.clone() }),
+            Some((true, _)) => {
+                *first = None;
+                Err(BackendError::OutOfMemory { step, bytes: 0, device: device.into() })
+            }
+            Some((false, message)) => {
+                Err(BackendError::Device { step, device: device.into(), message: message.clone() })
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ use heman_kernels::wgsl::{Shader, WideProducts};
 use crate::adapters::{PARAMETER_BYTES, wait};
 use crate::arena::SLABS;
 
+/// Longest cache of compiled kernels that is read.
+const MOST_CACHE_BYTES: u64 = 256 << 20;
+
 /// A kernel, compiled.
 pub(crate) struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
@@ -52,10 +55,10 @@ impl Pipelines {
         });
         let cache_path = cache_path(info).filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE));
         let cache = cache_path.as_ref().map(|path| {
-            let data = std::fs::read(path).ok();
+            let data = cache::read_checked(path, MOST_CACHE_BYTES);
             let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
-            // SAFETY: the file is named by adapter and driver and was written by `save` from what the same driver gave; the driver
-            // checks its own header again, and what does not fit is replaced by an empty cache.
+            // SAFETY: the data are whole, as their digest says, were written by `save` from what this driver gave for this adapter
+            // (both name the file), and lie in the user's own cache.
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
         let known = Mutex::new(HashMap::new());
@@ -66,7 +69,7 @@ impl Pipelines {
     fn save(&self) {
         let (Some(cache), Some(path)) = (&self.cache, &self.cache_path) else { return };
         if let Some(data) = cache.get_data() {
-            cache::keep(path, &data);
+            cache::keep_checked(path, &data);
         }
     }
 
