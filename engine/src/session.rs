@@ -128,7 +128,9 @@ impl Devices {
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             (Opened::CkksWgpu(ring, reach_bytes), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
-                let memory_bytes = memory_bytes.min(*reach_bytes);
+                // Keys lie where ciphertexts do, with their masks; and stretches between blocks are lost.
+                let keys = plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4;
+                let memory_bytes = memory_bytes.min((*reach_bytes / 10 * 9).saturating_sub(keys));
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             _ => Err(EngineError::Scheme("evaluation key")),

@@ -138,6 +138,8 @@ pub struct RnsInnerProductParams {
     pub log2_degree: u32,
     /// Index of the first limb's prime.
     pub first_prime: u32,
+    /// Whether sums are added to what is there.
+    pub adds: u32,
 }
 
 /// Parameters of matrices of residues, stem `rns_matrix`.
@@ -154,6 +156,10 @@ pub struct RnsMatrixParams {
     pub kernels: u32,
     /// Terms of each row.
     pub terms: u32,
+    /// First term of the launch.
+    pub first: u32,
+    /// End of its terms.
+    pub end: u32,
 }
 
 /// Parameters of automorphisms, stem `rns_permute`.

@@ -7,11 +7,11 @@ struct LweLinearParams {
 }
 
 struct Launch {
+    // Word of the arguments where the items begin.
     items: u32,
     block: LweLinearParams,
-    // Address of the items, and the number of the first one of this launch.
-    list: u32,
-    first: u32,
+    // Tile that this launch begins with.
+    first_tile: u32,
     picks: u32,
     weights: u32,
     targets: u32,
@@ -31,13 +31,13 @@ var<workgroup> picks: array<u32, CHUNK>;
 // An item: terms, kernels, first pick, first weight of `terms x 8`, first target.
 @compute @workgroup_size(256)
 fn lwe_linear(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let item = launch.list + (launch.first + workgroup.x) * 5u;
-    let terms = load(item);
-    let kernels = load(item + 1u);
-    let first_pick = load(item + 2u);
-    let first_weight = load(item + 3u);
-    let first_target = load(item + 4u);
-    let word = workgroup.y * 256u + thread;
+    let item = launch.items + workgroup.x * 5u;
+    let terms = arguments[item];
+    let kernels = arguments[item + 1u];
+    let first_pick = arguments[item + 2u];
+    let first_weight = arguments[item + 3u];
+    let first_target = arguments[item + 4u];
+    let word = (launch.first_tile + workgroup.y) * 256u + thread;
     let is_inside = word < launch.block.length;
     var sums: array<u32, KERNELS>;
     for (var first = 0u; first < terms; first += CHUNK) {
@@ -81,13 +81,13 @@ fn finish(word: u32, target_number: u32, sum: u32) {
 // weights in fours: a word of weights is four terms of one kernel.
 @compute @workgroup_size(256)
 fn lwe_linear_bytes(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let item = launch.list + (launch.first + workgroup.x) * 5u;
-    let groups = load(item);
-    let kernels = load(item + 1u);
-    let first_pick = 4u * load(item + 2u);
-    let first_weight = load(item + 3u);
-    let first_target = load(item + 4u);
-    let word = workgroup.y * 256u + thread;
+    let item = launch.items + workgroup.x * 5u;
+    let groups = arguments[item];
+    let kernels = arguments[item + 1u];
+    let first_pick = 4u * arguments[item + 2u];
+    let first_weight = arguments[item + 3u];
+    let first_target = arguments[item + 4u];
+    let word = (launch.first_tile + workgroup.y) * 256u + thread;
     let is_inside = word < launch.block.length;
     var sums: array<u32, KERNELS>;
     for (var first = 0u; first < groups; first += CHUNK / 4u) {

@@ -7,6 +7,8 @@ struct RnsInnerProductParams {
     log2_degree: u32,
     // Index of the first limb's prime.
     first_prime: u32,
+    // Whether sums are added to what is there.
+    adds: u32,
 }
 
 var<immediate> params: RnsInnerProductParams;
@@ -26,5 +28,9 @@ fn rns_inner_product(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local
         let y = load(arguments[pairs + 2u * term + 1u] + place);
         sum = accumulate(sum, x, y, modulus.x);
     }
-    store(arguments[at] + place, reduce(sum, modulus));
+    var word = reduce(sum, modulus);
+    if (params.adds == 1u) {
+        word = add_residues(word, load(arguments[at] + place), modulus.x);
+    }
+    store(arguments[at] + place, word);
 }

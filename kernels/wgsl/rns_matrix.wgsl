@@ -11,6 +11,9 @@ struct RnsMatrixParams {
     kernels: u32,
     // Terms of each row.
     terms: u32,
+    // Terms that this launch takes, the first one and the end.
+    first: u32,
+    end: u32,
 }
 
 var<immediate> params: RnsMatrixParams;
@@ -20,7 +23,7 @@ const CHUNK: u32 = 64u;
 
 var<workgroup> weights: array<u32, ROWS * CHUNK>;
 
-// For each item: the word of the arguments where the terms' addresses begin, the number of rows, their kernels (eight
+// For each item: the word of the arguments where the addresses of the launch's terms begin, the number of rows, their kernels (eight
 // words), and their targets (eight words).
 @compute @workgroup_size(256)
 fn rns_matrix(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -31,12 +34,12 @@ fn rns_matrix(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     let list = arguments[at];
     let rows = arguments[at + 1u];
     var sums: array<vec2<u32>, ROWS>;
-    for (var first = 0u; first < params.terms; first += CHUNK) {
+    for (var first = params.first; first < params.end; first += CHUNK) {
         workgroupBarrier();
         for (var i = thread; i < ROWS * CHUNK; i += 256u) {
             let row = i / CHUNK;
             let term = first + i % CHUNK;
-            if (row < rows && term < params.terms) {
+            if (row < rows && term < params.end) {
                 let kernel = limb * params.kernels + arguments[at + 2u + row];
                 weights[i] = load(params.matrix + kernel * params.terms + term);
             } else {
@@ -44,15 +47,20 @@ fn rns_matrix(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
             }
         }
         workgroupBarrier();
-        let count = min(CHUNK, params.terms - first);
+        let count = min(CHUNK, params.end - first);
         for (var term = 0u; term < count; term++) {
-            let word = load(arguments[list + first + term] + place);
+            let word = load(arguments[list + first - params.first + term] + place);
             for (var row = 0u; row < ROWS; row++) {
                 sums[row] = accumulate(sums[row], word, weights[row * CHUNK + term], modulus.x);
             }
         }
     }
     for (var row = 0u; row < rows; row++) {
-        store(arguments[at + 2u + ROWS + row] + place, reduce(sums[row], modulus));
+        let target_ = arguments[at + 2u + ROWS + row] + place;
+        var word = reduce(sums[row], modulus);
+        if (params.first > 0u) {
+            word = add_residues(word, load(target_), modulus.x);
+        }
+        store(target_, word);
     }
 }

@@ -17,6 +17,9 @@ pub(crate) const STORAGE_BUFFERS: u32 = 8;
 /// Bytes of a kernel's parameter block at the most.
 pub(crate) const PARAMETER_BYTES: u32 = 64;
 
+/// Percent of what the driver says is left for us that buffers may take: a device that runs full is lost.
+const MEMORY_PERCENT: u8 = 90;
+
 /// A graphics adapter that could run compute shaders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WgpuDevice {
@@ -36,8 +39,15 @@ pub struct WgpuDevice {
 const INTERFACES: Backends = Backends::VULKAN.union(Backends::METAL).union(Backends::DX12);
 
 pub(crate) fn adapters() -> Vec<wgpu::Adapter> {
-    let descriptor =
-        wgpu::InstanceDescriptor { backends: INTERFACES, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    let memory_budget_thresholds = wgpu::MemoryBudgetThresholds {
+        for_resource_creation: Some(MEMORY_PERCENT),
+        ..wgpu::MemoryBudgetThresholds::default()
+    };
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: INTERFACES,
+        memory_budget_thresholds,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
     wait(wgpu::Instance::new(descriptor).enumerate_adapters(INTERFACES))
 }
 

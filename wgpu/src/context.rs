@@ -1,5 +1,6 @@
 //! An open adapter: its memory, its queue and its kernels.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,8 @@ use crate::recorder::{ARGUMENT_WORDS, Recorder};
 
 /// Bytes of the first slab where the adapter allows it; each further one has twice as many.
 const FIRST_SLAB_BYTES: u64 = 256 << 20;
+/// Submissions that wait for the device at the most.
+const MOST_SUBMISSIONS: usize = 4;
 /// Bytes that are handed to the driver at a time.
 const UPLOAD_BYTES: usize = 16 << 20;
 
@@ -48,6 +51,8 @@ pub(crate) struct State {
     unused: Vec<wgpu::Buffer>,
     arguments: wgpu::Buffer,
     pub recorder: Recorder,
+    /// What was handed over and not yet waited for.
+    submitted: VecDeque<wgpu::SubmissionIndex>,
 }
 
 struct Slab {
@@ -144,6 +149,7 @@ impl Context {
             unused: (0..SLABS).map(|_| storage("unused", 16, BufferUsages::empty())).collect(),
             arguments: storage("arguments", 4 * ARGUMENT_WORDS as u64, BufferUsages::COPY_DST),
             recorder: Recorder::default(),
+            submitted: VecDeque::new(),
         };
         Ok(Self {
             name,
@@ -334,13 +340,23 @@ impl Context {
         BackendError::Device { step, device: self.name.clone(), message }
     }
 
-    /// Hands recorded launches to the device.
+    /// Hands recorded launches to the device, and waits where it has enough to do: what is handed over takes memory, and
+    /// whoever tells progress would be far ahead of it.
     pub fn flush(&self, state: &mut State) {
         if let Some((commands, arguments)) = state.recorder.finish() {
             if !arguments.is_empty() {
                 self.queue.write_buffer(&state.arguments, 0, bytemuck::cast_slice(&arguments));
             }
-            self.queue.submit([commands]);
+            let index = self.queue.submit([commands]);
+            state.submitted.push_back(index);
+        }
+        if state.submitted.len() > MOST_SUBMISSIONS
+            && let Some(index) = state.submitted.pop_front()
+        {
+            let waited = self.device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
+            if let Err(error) = waited {
+                self.failure.set(false, error.to_string());
+            }
         }
     }
 

@@ -4,11 +4,11 @@
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum BackendError {
     /// Memory for a batch is not to be had; a smaller batch may do.
-    #[error("{step}: {bytes} bytes do not fit into the memory of {device}")]
+    #[error("{step}: {} not fit into the memory of {device}", amount(*bytes))]
     OutOfMemory {
         /// Which step.
         step: &'static str,
-        /// How much was asked for.
+        /// How much was asked for; 0 where the device does not tell.
         bytes: u64,
         /// Where.
         device: String,
@@ -33,6 +33,10 @@ pub enum BackendError {
         /// The driver's words.
         message: String,
     },
+}
+
+fn amount(bytes: u64) -> String {
+    if bytes == 0 { "what it takes does".into() } else { format!("{bytes} bytes do") }
 }
 
 /// Fails unless a buffer holds at least `expected` words.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
-use heman_core::ckks::ops::{Constant, Position, RnsOps};
+use heman_core::ckks::ops::{Constant, Position};
 use heman_kernels::wgsl::RNS_MATRIX_ROWS;
 use heman_kernels::{RnsInnerProductParams, RnsMatrixParams, RnsWordsParams};
 
@@ -13,6 +13,9 @@ use crate::ckks::{WgpuCiphertext, WgpuMap, WgpuPlaintext};
 
 /// Scales that differ by less are one.
 const SCALE_TOLERANCE: f64 = 1e-9;
+
+/// Terms of a sum in one launch: their addresses are a part of a submission's arguments.
+const MOST_TERMS: usize = 1 << 16;
 
 /// What `rns_words.wgsl` computes.
 #[derive(Clone, Copy, PartialEq)]
@@ -258,41 +261,54 @@ impl WgpuRing {
                 at_least(limbs, term.1.limbs)?;
             }
             let out = self.ciphertext(STEP, limbs, scale)?;
-            let items: Vec<Item> = (0..2)
-                .map(|part| {
-                    let pair = |&(input, plaintext): &(usize, &WgpuPlaintext)| {
-                        [inputs[input].part(part, degree), plaintext.block.address]
-                    };
-                    let pairs = terms.iter().flat_map(pair).collect();
-                    Item::with_list([out.part(part, degree), terms.len() as u32, 0], 2, pairs)
-                })
-                .collect();
-            self.inner_products_of(STEP, (0, limbs), terms.len(), &items)?;
+            let of_part = |part: usize| {
+                let pair = |&(input, plaintext): &(usize, &WgpuPlaintext)| {
+                    [inputs[input].part(part, degree), plaintext.block.address]
+                };
+                (out.part(part, degree), terms.iter().map(pair).collect())
+            };
+            self.inner_products_of(STEP, (0, limbs), &[of_part(0), of_part(1)])?;
             results.push(out);
         }
         Ok(results)
     }
 
-    /// Launches sums of products over `limbs` limbs, whose primes begin with number `first_prime`.
+    /// Terms of a sum over so many words that one launch may take.
+    fn most_terms(&self, words: usize) -> usize {
+        ((self.context.most_multiplications() / words as f64) as usize).clamp(1, MOST_TERMS)
+    }
+
+    /// Sums of products over `limbs` limbs, whose primes begin with number `first_prime`: targets, and the pairs of
+    /// addresses of each; all sums have as many.
     pub(super) fn inner_products_of(
         &self,
         step: &'static str,
         (first_prime, limbs): (usize, usize),
-        terms: usize,
-        items: &[Item],
+        sums: &[(u32, Vec<[u32; 2]>)],
     ) -> Result<(), CkksError> {
-        let over = Over {
-            step,
-            kernel: &self.kernels.inner_product,
-            params: RnsInnerProductParams {
-                items: 0,
-                log2_degree: self.log2_degree(),
-                first_prime: first_prime as u32,
-            },
-            groups: [self.limb_groups(), limbs],
-            multiplications: (terms * limbs * self.degree()) as f64,
-        };
-        self.over(&over, items)
+        let words = limbs * self.degree();
+        let most = self.most_terms(words);
+        let terms = sums.iter().map(|(_, pairs)| pairs.len()).max().unwrap_or(0);
+        for first in (0..terms).step_by(most) {
+            let item = |(target, pairs): &(u32, Vec<[u32; 2]>)| {
+                let own = &pairs[first.min(pairs.len())..(first + most).min(pairs.len())];
+                Item::with_list([*target, own.len() as u32, 0], 2, own.as_flattened().to_vec())
+            };
+            let over = Over {
+                step,
+                kernel: &self.kernels.inner_product,
+                params: RnsInnerProductParams {
+                    items: 0,
+                    log2_degree: self.log2_degree(),
+                    first_prime: first_prime as u32,
+                    adds: u32::from(first > 0),
+                },
+                groups: [self.limb_groups(), limbs],
+                multiplications: (most.min(terms - first) * words) as f64,
+            };
+            self.over(&over, &sums.iter().map(item).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     pub(super) fn multiply_matrix(
@@ -302,7 +318,7 @@ impl WgpuRing {
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "linear map";
         let (degree, expected) = (self.degree(), map.term_scales.len());
-        let (mut items, mut results) = (Vec::new(), Vec::new());
+        let (mut rows, mut results) = (Vec::new(), Vec::new());
         for Position { terms, kernels } in positions {
             if terms.len() != expected {
                 let given = terms.len();
@@ -330,26 +346,36 @@ impl WgpuRing {
                     };
                     padded(&mut words, &mut kernels.iter().copied());
                     padded(&mut words, &mut outs.iter().map(|out| out.part(part, degree)));
-                    let list = terms.iter().map(|term| term.part(part, degree)).collect();
-                    items.push(Item::with_list(words, 0, list));
+                    rows.push((words, part, terms));
                 }
                 results.extend(outs);
             }
         }
-        let over = Over {
-            step: STEP,
-            kernel: &self.kernels.matrix,
-            params: RnsMatrixParams {
-                items: 0,
-                log2_degree: self.log2_degree(),
-                matrix: map.block.address,
-                kernels: map.kernels as u32,
-                terms: expected as u32,
-            },
-            groups: [self.limb_groups(), map.limbs],
-            multiplications: (RNS_MATRIX_ROWS * expected * map.limbs * degree) as f64,
-        };
-        self.over(&over, &items)?;
+        let words = RNS_MATRIX_ROWS * map.limbs * degree;
+        let most = self.most_terms(words);
+        for first in (0..expected).step_by(most) {
+            let end = (first + most).min(expected);
+            let item = |(words, part, terms): &(Vec<u32>, usize, &Vec<&WgpuCiphertext>)| {
+                let list = terms[first..end].iter().map(|term| term.part(*part, degree)).collect();
+                Item::with_list(words.clone(), 0, list)
+            };
+            let over = Over {
+                step: STEP,
+                kernel: &self.kernels.matrix,
+                params: RnsMatrixParams {
+                    items: 0,
+                    log2_degree: self.log2_degree(),
+                    matrix: map.block.address,
+                    kernels: map.kernels as u32,
+                    terms: expected as u32,
+                    first: first as u32,
+                    end: end as u32,
+                },
+                groups: [self.limb_groups(), map.limbs],
+                multiplications: ((end - first) * words) as f64,
+            };
+            self.over(&over, &rows.iter().map(item).collect::<Vec<_>>())?;
+        }
         Ok(results)
     }
 
@@ -389,12 +415,5 @@ impl WgpuRing {
             queue.push(Operation::Copy, limbs, Item::new([to, from, 0, 0]));
         }
         self.run(step, queue)
-    }
-
-    /// What fits a ring's largest key switch.
-    pub(super) fn scratch_bytes(&self) -> u64 {
-        let (limbs, special) = (self.params().primes.len(), self.params().special_primes.len());
-        let polynomials = self.switch_polynomials(limbs, special);
-        (polynomials * 4 * self.degree()) as u64
     }
 }

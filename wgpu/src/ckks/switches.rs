@@ -15,9 +15,6 @@ use crate::ckks::ring::WgpuRing;
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuSwitchKey};
 use crate::context::Block;
 
-/// Words of scratch of the key switches that are recorded together.
-const SCRATCH_WORDS: usize = 1 << 25;
-
 /// A polynomial's digits at all primes in use.
 struct Digits {
     limbs: usize,
@@ -93,15 +90,20 @@ impl WgpuRing {
     }
 
     /// Polynomials of scratch that a key switch at `limbs` limbs takes.
-    pub(super) fn switch_polynomials(&self, limbs: usize, special: usize) -> usize {
+    fn switch_polynomials(&self, limbs: usize, special: usize) -> usize {
         limbs + (limbs.div_ceil(special) + 3) * (limbs + special)
+    }
+
+    /// Bytes of scratch of one key switch at all limbs.
+    pub(super) fn switch_bytes(&self) -> u64 {
+        let (limbs, special) = (self.params().primes.len(), self.params().special_primes.len());
+        (4 * self.switch_polynomials(limbs, special) * self.degree()) as u64
     }
 
     /// Polynomials that are switched together.
     fn switched_together(&self, limbs: usize) -> usize {
         let polynomials = self.switch_polynomials(limbs, self.params().special_primes.len());
-        let words = SCRATCH_WORDS.min(self.context.most_words());
-        (words / (polynomials * self.degree())).max(1)
+        ((self.work_bytes() / 4) as usize / (polynomials * self.degree())).max(1)
     }
 
     /// Digits of polynomials of `limbs` limbs at the given addresses.
@@ -174,12 +176,11 @@ impl WgpuRing {
                         let key_part = part * (key.limbs + special) + of_key;
                         [digit.address + self.words(of_digit), key_digit.address + self.words(key_part)]
                     };
-                    digits.blocks.iter().zip(&key.digits).flat_map(pair).collect::<Vec<u32>>()
+                    digits.blocks.iter().zip(&key.digits).map(pair).collect::<Vec<[u32; 2]>>()
                 };
-                let terms = digits.blocks.len() as u32;
-                low.push(Item::with_list([product, terms, 0], 2, pairs(0, 0)));
+                low.push((product, pairs(0, 0)));
                 let above = product + self.words(limbs);
-                high.push(Item::with_list([above, terms, 0], 2, pairs(limbs, key.limbs)));
+                high.push((above, pairs(limbs, key.limbs)));
                 for at in 0..special {
                     let (prime, word) = (self.ring.limbs() + at, above + self.words(at));
                     let half = self.ring.modulus(prime).p / 2;
@@ -204,9 +205,8 @@ impl WgpuRing {
             }
             scratch.push((products, between));
         }
-        let terms = first.blocks.len();
-        self.inner_products_of(step, (0, limbs), terms, &low)?;
-        self.inner_products_of(step, (self.ring.limbs(), special), terms, &high)?;
+        self.inner_products_of(step, (0, limbs), &low)?;
+        self.inner_products_of(step, (self.ring.limbs(), special), &high)?;
         self.up(step, &up)?;
         self.down(step, &down)
     }
@@ -257,15 +257,27 @@ impl WgpuRing {
         Ok(results)
     }
 
-    pub(super) fn divide_by_last(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        const STEP: &str = "rescale";
-        let degree = self.degree();
+    /// A part of the batch at a time, whose memory later parts take.
+    pub(super) fn divide_by_last(&self, mut batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
         if batch.iter().any(|ciphertext| ciphertext.limbs == 1) {
             return Err(CkksError::Depth);
         }
+        let limbs = batch.iter().map(|ciphertext| ciphertext.limbs).max().unwrap_or(1);
+        let together = ((self.work_bytes() / 8) as usize / (limbs * self.degree())).max(1);
+        let mut results = Vec::with_capacity(batch.len());
+        while !batch.is_empty() {
+            let part: Vec<WgpuCiphertext> = batch.drain(..together.min(batch.len())).collect();
+            results.extend(self.divide_part(&part)?);
+        }
+        Ok(results)
+    }
+
+    fn divide_part(&self, batch: &[WgpuCiphertext]) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "rescale";
+        let degree = self.degree();
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let (mut results, mut scratch) = (Vec::with_capacity(batch.len()), Vec::new());
-        for ciphertext in &batch {
+        for ciphertext in batch {
             let last = ciphertext.limbs - 1;
             let modulus = self.ring.modulus(last);
             let places = &self.places.rescale[last];

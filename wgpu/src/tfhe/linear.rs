@@ -16,6 +16,8 @@ use crate::recorder::Arguments;
 const KERNELS: usize = 8;
 /// Words of a tile.
 const TILE: usize = 256;
+/// Items of a launch at the most: their arguments are a part of a submission's.
+const MOST_ITEMS: usize = 1 << 14;
 /// Terms whose products are summed by one instruction where weights are bytes.
 const BYTES: usize = 4;
 
@@ -34,7 +36,7 @@ pub struct WgpuAffine {
 struct Items {
     /// Products of each, those of all kernels.
     products: Vec<usize>,
-    list: Block,
+    list: Vec<LweLinearItem>,
     picks: Block,
     weights: Block,
     targets: Block,
@@ -44,7 +46,7 @@ struct Items {
 #[derive(Default)]
 struct Parts {
     products: Vec<usize>,
-    list: Vec<u32>,
+    list: Vec<LweLinearItem>,
     picks: Vec<u32>,
     weights: Vec<u32>,
     targets: Vec<u32>,
@@ -67,14 +69,13 @@ impl Parts {
                 self.weights.extend((0..KERNELS).map(|k| if k < kernels { word(first + k, step) } else { 0 }));
             }
             for position in 0..block.positions {
-                let item = LweLinearItem {
+                self.list.push(LweLinearItem {
                     terms: steps as u32,
                     kernels: kernels as u32,
                     picks: (first_pick + position * steps) as u32,
                     weights: first_weight as u32,
                     targets: self.targets.len() as u32,
-                };
-                self.list.extend_from_slice(bytemuck::cast_slice::<LweLinearItem, u32>(&[item]));
+                });
                 self.targets.extend((first..first + kernels).map(|k| block.targets[k * block.positions + position]));
                 self.products.push(KERNELS * block.terms);
             }
@@ -87,7 +88,7 @@ impl Parts {
         }
         Ok(Some(Items {
             products: self.products,
-            list: backend.load(STEP, &self.list)?,
+            list: self.list,
             picks: backend.load(STEP, &self.picks)?,
             weights: backend.load(STEP, &self.weights)?,
             targets: backend.load(STEP, &self.targets)?,
@@ -100,8 +101,7 @@ impl Parts {
 struct LinearLaunch {
     items: u32,
     block: LweLinearParams,
-    list: u32,
-    first: u32,
+    first_tile: u32,
     picks: u32,
     weights: u32,
     targets: u32,
@@ -155,17 +155,13 @@ impl LinearOps for WgpuBackend {
             return Ok(());
         }
         let tiles = length.div_ceil(TILE);
-        if tiles > MOST_GROUPS {
-            return Err(self.context.out_of_memory(STEP, map.rows * length));
-        }
         let block = LweLinearParams { length: length as u32, row_words: row_words as u32, tiles: tiles as u32 };
         for (items, entry) in [(&map.words, "lwe_linear"), (&map.bytes, "lwe_linear_bytes")] {
             if let Some(items) = items {
                 let params = LinearLaunch {
                     items: 0,
                     block,
-                    list: items.list.address,
-                    first: 0,
+                    first_tile: 0,
                     picks: items.picks.address,
                     weights: items.weights.address,
                     targets: items.targets.address,
@@ -181,34 +177,39 @@ impl LinearOps for WgpuBackend {
 }
 
 impl WgpuBackend {
-    /// Launches all items, as many at a time as a submission may take.
+    /// Launches all items, as many of them and of their tiles at a time as a submission may take.
     fn launch_items(&self, items: &Items, entry: &'static str, params: LinearLaunch) -> Result<(), BackendError> {
         let kernel = self.context.pipelines.kernel(STEP, &LWE_LINEAR, &[], entry)?;
         let table = self.empty_table()?;
         let most = self.context.most_multiplications();
+        let tiles = params.block.tiles as usize;
         let mut first = 0;
-        while first < items.products.len() {
+        while first < items.list.len() {
+            // A product of words is a quarter of one of residues.
+            let of_tile = |at: usize| (items.products[at] * TILE).max(TILE) as f64 / 4.0;
+            let tiles_a_launch = ((most / of_tile(first)) as usize).clamp(1, tiles.min(MOST_GROUPS));
             let mut multiplications = 0.0;
-            let fitting = items.products[first..].iter().take(MOST_GROUPS).take_while(|&&products| {
-                // A product of words is a quarter of one of residues.
-                let own = (products * params.block.length as usize / 4) as f64;
-                let fits = multiplications == 0.0 || multiplications + own <= most;
-                if fits {
-                    multiplications += own;
-                }
+            let fitting = (first..items.list.len()).take(MOST_ITEMS).take_while(|&at| {
+                let own = of_tile(at) * tiles_a_launch as f64;
+                let fits = at == first || multiplications + own <= most;
+                multiplications += if fits { own } else { 0.0 };
                 fits
             });
             let count = fitting.count();
-            self.context.launch(&Launch {
-                step: STEP,
-                kernel: &kernel,
-                table,
-                params: LinearLaunch { first: first as u32, ..params },
-                arguments: &Arguments::default(),
-                first_item: 0,
-                groups: [count, params.block.tiles as usize, 1],
-                multiplications,
-            })?;
+            let mut arguments = Arguments::default();
+            arguments.extend(bytemuck::cast_slice(&items.list[first..first + count]).iter().copied());
+            for first_tile in (0..tiles).step_by(tiles_a_launch) {
+                self.context.launch(&Launch {
+                    step: STEP,
+                    kernel: &kernel,
+                    table,
+                    params: LinearLaunch { first_tile: first_tile as u32, ..params },
+                    arguments: &arguments,
+                    first_item: 0,
+                    groups: [count, tiles_a_launch.min(tiles - first_tile), 1],
+                    multiplications,
+                })?;
+            }
             first += count;
         }
         Ok(())
