@@ -21,7 +21,7 @@ use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::planner::options as tfhe;
 use heman_core::tfhe::session::Session as TfheSession;
 use heman_testing::required::is_required;
-use heman_wgpu::WgpuBackend;
+use heman_wgpu::{Restrictions, WgpuBackend};
 
 const INPUTS: usize = 16;
 const UNITS: usize = 8;
@@ -108,9 +108,12 @@ fn tfhe_gives_the_words_of_the_exact_mirror() {
     assert!(rows(&backend, plan, key, input) == rows(&mirror, plan, key, input));
 }
 
+/// On the adapter as it is, and with bindings so short that every slab is needed.
 #[test]
 fn ckks_gives_the_words_of_the_host_in_both_packings() {
     let Some(backend) = backend() else { return };
+    let restrictions = Restrictions { binding_bytes: Some(6 << 20), ..Restrictions::default() };
+    let short = WgpuBackend::restricted(0, restrictions).expect("it was there");
     let host = CpuBackend::new(0).expect("threads");
     for (batch, inputs) in [(1, 2), (1 << 14, 3)] {
         let plan = planned(Scheme::Ckks, batch);
@@ -127,6 +130,8 @@ fn ckks_gives_the_words_of_the_host_in_both_packings() {
                 output.ciphertexts.iter().map(|parts| (parts.body.clone(), parts.mask.clone())).collect::<Vec<_>>()
             }};
         }
-        assert!(run!(backend) == run!(host), "{:?}", plan.params.packing);
+        let want = run!(host);
+        assert!(run!(backend) == want, "{:?}", plan.params.packing);
+        assert!(run!(short) == want, "{:?}, in short bindings", plan.params.packing);
     }
 }

@@ -96,7 +96,7 @@ impl Candidates {
                 (Some(reason), _) => found.passed_over.push(format!("{place} is passed over: {reason}")),
                 (None, Some(profile)) => found.add(place, work, &profile),
                 (None, None) => found.passed_over.push(format!(
-                    "{place} is passed over: nobody knows how fast {} is, and `heman devices` can measure it",
+                    "{place} is passed over: nobody knows how fast {} is until it is measured (`heman devices` says how)",
                     device.name
                 )),
             }
