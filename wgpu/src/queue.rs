@@ -13,7 +13,7 @@ use crate::context::{Context, Table};
 use crate::pipelines::Kernel;
 use crate::recorder::{ARGUMENT_WORDS, Arguments};
 
-/// Seconds that one submission should keep the device for: a third of what the slowest may.
+/// Seconds that one submission should keep the device for, so that none takes 0.1 where the rate is told wrong.
 const SUBMISSION_SECONDS: f64 = 0.03;
 /// Workgroups of a launch in each direction.
 pub(crate) const MOST_GROUPS: usize = 65_535;

@@ -66,6 +66,20 @@ impl Queue {
     }
 }
 
+/// A ciphertext and where its new words go, which may be the same place.
+struct Change<'a> {
+    from: &'a WgpuCiphertext,
+    to: &'a WgpuCiphertext,
+    degree: usize,
+}
+
+impl Change<'_> {
+    /// Where a part goes, and where it comes from.
+    fn part(&self, part: usize) -> [u32; 2] {
+        [self.to, self.from].map(|ciphertext| ciphertext.part(part, self.degree))
+    }
+}
+
 impl WgpuRing {
     fn run(&self, step: &'static str, queue: Queue) -> Result<(), CkksError> {
         for (operation, limbs, items) in queue.0 {
@@ -89,25 +103,38 @@ impl WgpuRing {
         self.ciphertext(step, ciphertext.limbs, ciphertext.scale)
     }
 
-    pub(super) fn add_all(&self, sums: &mut [WgpuCiphertext], terms: &[&WgpuCiphertext]) -> Result<(), CkksError> {
-        const STEP: &str = "sum";
-        let (mut queue, degree) = (Queue::default(), self.degree());
-        let mut results = Vec::with_capacity(sums.len());
-        for (sum, term) in sums.iter_mut().zip(terms) {
-            same_limbs(sum.limbs, term.limbs)?;
-            same_scale(sum.scale, term.scale)?;
-            let out = self.own(STEP, sum)?;
-            for part in 0..2 {
-                let words = [out.part(part, degree), sum.part(part, degree), term.part(part, degree), 0];
-                queue.push(Operation::Add, sum.limbs, Item::new(words));
-            }
+    /// Changes ciphertexts: `act` queues what makes one out of its old self. Nothing is launched if any is refused.
+    fn change(
+        &self,
+        step: &'static str,
+        batch: &mut [WgpuCiphertext],
+        mut act: impl FnMut(&mut Queue, usize, &Change<'_>) -> Result<(), CkksError>,
+    ) -> Result<(), CkksError> {
+        let mut queue = Queue::default();
+        let mut results = Vec::with_capacity(batch.len());
+        for (at, ciphertext) in batch.iter_mut().enumerate() {
+            let out = self.own(step, ciphertext)?;
+            act(&mut queue, at, &Change { from: ciphertext, to: &out, degree: self.degree() })?;
             results.push(out);
         }
-        self.run(STEP, queue)?;
-        for (sum, out) in sums.iter_mut().zip(results) {
-            *sum = out;
+        self.run(step, queue)?;
+        for (ciphertext, out) in batch.iter_mut().zip(results) {
+            *ciphertext = out;
         }
         Ok(())
+    }
+
+    pub(super) fn add_all(&self, sums: &mut [WgpuCiphertext], terms: &[&WgpuCiphertext]) -> Result<(), CkksError> {
+        self.change("sum", sums, |queue, at, change| {
+            let (sum, term) = (change.from, terms[at]);
+            same_limbs(sum.limbs, term.limbs)?;
+            same_scale(sum.scale, term.scale)?;
+            for part in 0..2 {
+                let [to, from] = change.part(part);
+                queue.push(Operation::Add, sum.limbs, Item::new([to, from, term.part(part, change.degree), 0]));
+            }
+            Ok(())
+        })
     }
 
     /// By rounds: every group takes one more of its members.
@@ -144,16 +171,12 @@ impl WgpuRing {
         batch: &mut [WgpuCiphertext],
         constants: &[Constant<'_, WgpuPlaintext>],
     ) -> Result<(), CkksError> {
-        const STEP: &str = "adding constants";
-        let (mut queue, degree) = (Queue::default(), self.degree());
-        let mut results = Vec::with_capacity(batch.len());
-        for (ciphertext, constant) in batch.iter_mut().zip(constants) {
-            let (limbs, (right, scale)) = (ciphertext.limbs, measures(constant));
+        self.change("adding constants", batch, |queue, at, change| {
+            let (limbs, (right, scale)) = (change.from.limbs, measures(&constants[at]));
             at_least(limbs, right)?;
-            same_scale(ciphertext.scale, scale)?;
-            let out = self.own(STEP, ciphertext)?;
-            let (to, from) = (out.part(0, degree), ciphertext.part(0, degree));
-            match constant {
+            same_scale(change.from.scale, scale)?;
+            let [to, from] = change.part(0);
+            match constants[at] {
                 Constant::Number(number) => {
                     let residues = number.residues[..limbs].to_vec();
                     queue.push(Operation::AddNumber, limbs, Item::with_list([to, from, 0, 0], 3, residues));
@@ -162,17 +185,12 @@ impl WgpuRing {
                     queue.push(Operation::Add, limbs, Item::new([to, from, plaintext.block.address, 0]));
                 }
             }
-            let (to, from) = (out.part(1, degree), ciphertext.part(1, degree));
+            let [to, from] = change.part(1);
             if to != from {
                 queue.push(Operation::Copy, limbs, Item::new([to, from, 0, 0]));
             }
-            results.push(out);
-        }
-        self.run(STEP, queue)?;
-        for (ciphertext, out) in batch.iter_mut().zip(results) {
-            *ciphertext = out;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     pub(super) fn multiply_constants(
@@ -211,18 +229,13 @@ impl WgpuRing {
         terms: &[&WgpuCiphertext],
         factors: &[Constant<'_, WgpuPlaintext>],
     ) -> Result<(), CkksError> {
-        const STEP: &str = "adding products";
-        let (mut queue, degree) = (Queue::default(), self.degree());
-        let mut results = Vec::with_capacity(sums.len());
-        for ((sum, term), factor) in sums.iter_mut().zip(terms).zip(factors) {
-            let (limbs, (right, scale)) = (sum.limbs, measures(factor));
+        self.change("adding products", sums, |queue, at, change| {
+            let (limbs, term, (right, scale)) = (change.from.limbs, terms[at], measures(&factors[at]));
             at_least(limbs, right.min(term.limbs))?;
-            same_scale(sum.scale, term.scale * scale)?;
-            let out = self.own(STEP, sum)?;
+            same_scale(change.from.scale, term.scale * scale)?;
             for part in 0..2 {
-                let words = [out.part(part, degree), sum.part(part, degree), term.part(part, degree)];
-                let [to, from, term] = words;
-                match factor {
+                let ([to, from], term) = (change.part(part), term.part(part, change.degree));
+                match factors[at] {
                     Constant::Number(number) => {
                         let residues = number.residues[..limbs].to_vec();
                         let item = Item::with_list([to, from, term, 0], 3, residues);
@@ -234,13 +247,8 @@ impl WgpuRing {
                     }
                 }
             }
-            results.push(out);
-        }
-        self.run(STEP, queue)?;
-        for (sum, out) in sums.iter_mut().zip(results) {
-            *sum = out;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     pub(super) fn multiply_plaintexts(
