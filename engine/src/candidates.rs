@@ -9,9 +9,9 @@ use heman_cuda::CudaError;
 use crate::predict::Work;
 use crate::profile::{DeviceProfile, Profiles};
 
-/// Seconds that it takes to load the drivers of GPUs, which tell what they are: where the host is done sooner, nothing
-/// is gained by asking.
-const LOADING_SECONDS: f64 = 0.05;
+/// Seconds that opening a GPU takes beside the work: its driver, its kernels out of their cache, keys in its own form.
+/// Where the host is done sooner, nothing is gained by asking which there are.
+const OPENING_SECONDS: f64 = 0.3;
 
 /// Where a plan can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,8 @@ pub(crate) struct Candidates {
 impl Candidates {
     fn add(&mut self, place: Place, work: &Work, profile: &DeviceProfile) {
         match work.seconds(profile) {
-            Some(seconds) => {
+            Some(work) => {
+                let seconds = work + if place == Place::Cpu { 0.0 } else { OPENING_SECONDS };
                 let is_measured = profile.measured.is_some();
                 self.ranked.push(Candidate { place, seconds, is_measured });
                 self.ranked.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
@@ -76,7 +77,7 @@ impl Candidates {
     pub fn find(host: &CpuBackend, profiles: &Profiles, scheme: Scheme, work: &Work) -> Self {
         let mut found = Self::default();
         found.add(Place::Cpu, work, &profiles.of_cpu(host));
-        if found.ranked.first().is_some_and(|host| host.seconds < LOADING_SECONDS) {
+        if found.ranked.first().is_some_and(|host| host.seconds < OPENING_SECONDS) {
             return found;
         }
         if scheme == Scheme::Tfhe {
