@@ -340,8 +340,8 @@ impl Context {
         BackendError::Device { step, device: self.name.clone(), message }
     }
 
-    /// Hands recorded launches to the device, and waits where it has enough to do: what is handed over takes memory, and
-    /// whoever tells progress would be far ahead of it.
+    /// Hands recorded launches to the device, and waits where it has enough to do: what is handed over takes memory,
+    /// and whoever tells progress would be far ahead of it.
     pub fn flush(&self, state: &mut State) {
         if let Some((commands, arguments)) = state.recorder.finish() {
             if !arguments.is_empty() {

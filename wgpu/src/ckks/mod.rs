@@ -4,6 +4,7 @@ mod batch;
 mod constants;
 mod linear;
 mod ring;
+mod seeded;
 mod switches;
 
 use std::sync::Arc;
