@@ -12,6 +12,25 @@ pub enum WideProducts {
     Words64,
 }
 
+/// What a source makes use of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// How words are multiplied.
+    pub wide: WideProducts,
+    /// Whether sums of a workgroup are those of its subgroups first.
+    pub subgroups: bool,
+}
+
+impl Variant {
+    /// All that there are.
+    pub const ALL: [Self; 4] = [
+        Self { wide: WideProducts::HalfWords, subgroups: false },
+        Self { wide: WideProducts::HalfWords, subgroups: true },
+        Self { wide: WideProducts::Words64, subgroups: false },
+        Self { wide: WideProducts::Words64, subgroups: true },
+    ];
+}
+
 /// One WGSL source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shader {
@@ -21,33 +40,42 @@ pub struct Shader {
     pub entries: &'static [&'static str],
     /// Whether it transforms polynomials.
     transforms: bool,
+    /// Whether it sums over a workgroup.
+    sums: bool,
     text: &'static str,
 }
 
 const MEMORY: &str = include_str!("../wgsl/memory.wgsl");
 const WIDE_U32: &str = include_str!("../wgsl/wide_u32.wgsl");
 const WIDE_U64: &str = include_str!("../wgsl/wide_u64.wgsl");
+const SUMS_ATOMIC: &str = include_str!("../wgsl/sums_atomic.wgsl");
+const SUMS_SUBGROUP: &str = include_str!("../wgsl/sums_subgroup.wgsl");
 const RESIDUES: &str = include_str!("../wgsl/residues.wgsl");
 const TRANSFORM: &str = include_str!("../wgsl/transform.wgsl");
 
 impl Shader {
     const fn new(name: &'static str, entries: &'static [&'static str], transforms: bool, text: &'static str) -> Self {
-        Self { name, entries, transforms, text }
+        Self { name, entries, transforms, sums: false, text }
     }
 
     /// The whole source, with the constants that it is made for.
     #[must_use]
-    pub fn text(&self, wide: WideProducts, constants: &[(&str, u32)]) -> String {
+    pub fn text(&self, variant: Variant, constants: &[(&str, u32)]) -> String {
         let mut text = String::new();
         for (name, value) in constants {
             text += &format!("const {name}: u32 = {value}u;\n");
         }
-        let wide = match wide {
+        let wide = match variant.wide {
             WideProducts::HalfWords => WIDE_U32,
             WideProducts::Words64 => WIDE_U64,
         };
         let transform = if self.transforms { TRANSFORM } else { "" };
-        for part in [MEMORY, wide, RESIDUES, transform, self.text] {
+        let sums = match (self.sums, variant.subgroups) {
+            (false, _) => "",
+            (true, false) => SUMS_ATOMIC,
+            (true, true) => SUMS_SUBGROUP,
+        };
+        for part in [MEMORY, wide, RESIDUES, transform, sums, self.text] {
             text += part;
         }
         text
@@ -70,12 +98,13 @@ pub const LWE_KEYSWITCH: Shader = Shader::new(
     include_str!("../wgsl/lwe_keyswitch.wgsl"),
 );
 /// Bootstrap and its key, for [`RotationShape::constants`].
-pub const LWE_BOOTSTRAP: Shader = Shader::new(
-    "lwe_bootstrap",
-    &["lwe_modulus_switch", "lwe_rotate", "lwe_extract", "bootstrap_key"],
-    true,
-    include_str!("../wgsl/lwe_bootstrap.wgsl"),
-);
+pub const LWE_BOOTSTRAP: Shader = Shader {
+    name: "lwe_bootstrap",
+    entries: &["lwe_modulus_switch", "lwe_rotate", "lwe_extract", "bootstrap_key"],
+    transforms: true,
+    sums: true,
+    text: include_str!("../wgsl/lwe_bootstrap.wgsl"),
+};
 
 /// All sources of TFHE.
 pub const LWE_SHADERS: [Shader; 3] = [LWE_LINEAR, LWE_KEYSWITCH, LWE_BOOTSTRAP];

@@ -1,7 +1,7 @@
 //! WGSL sources are sound, every graphics interface's own language can say them, and their parameter blocks are those of
 //! the host; no device is needed to tell.
 
-use heman_kernels::wgsl::{LWE_SHADERS, RNS_SHADERS, RotationShape, Shader, WideProducts, rns_constants};
+use heman_kernels::wgsl::{LWE_SHADERS, RNS_SHADERS, RotationShape, Shader, Variant, WideProducts, rns_constants};
 use heman_kernels::{
     BOOTSTRAP_SHAPES, LweBootstrapParams, LweKeyswitchParams, LweLinearParams, RnsInnerProductParams, RnsMasksParams,
     RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
@@ -15,13 +15,16 @@ const MOST_IMMEDIATE_BYTES: u32 = 64;
 /// Bytes of workgroup storage of any kernel.
 const MOST_WORKGROUP_BYTES: u32 = 16 << 10;
 
-fn parsed(shader: &Shader, wide: WideProducts, constants: &[(&str, u32)]) -> Module {
-    let text = shader.text(wide, constants);
+fn parsed(shader: &Shader, variant: Variant, constants: &[(&str, u32)]) -> Module {
+    let text = shader.text(variant, constants);
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(&text)));
     let mut capabilities = Capabilities::IMMEDIATES;
-    if wide == WideProducts::Words64 {
+    if variant.wide == WideProducts::Words64 {
         capabilities |= Capabilities::SHADER_INT64;
+    }
+    if variant.subgroups {
+        capabilities |= Capabilities::SUBGROUP;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = info.unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(&text)));
@@ -47,7 +50,7 @@ fn parsed(shader: &Shader, wide: WideProducts, constants: &[(&str, u32)]) -> Mod
 
 /// A module in the languages of Vulkan, DirectX 12 and Metal.
 fn translate(name: &str, module: &Module, info: &ModuleInfo) {
-    let spirv = spv::write_vec(module, info, &spv::Options::default(), None);
+    let spirv = spv::write_vec(module, info, &spv::Options { lang_version: (1, 3), ..spv::Options::default() }, None);
     assert!(spirv.is_ok_and(|words| !words.is_empty()), "{name} in SPIR-V");
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_4,
@@ -70,13 +73,13 @@ fn shapes() -> impl Iterator<Item = RotationShape> {
 }
 
 fn all(mut see: impl FnMut(&Shader, Module)) {
-    for wide in [WideProducts::HalfWords, WideProducts::Words64] {
+    for variant in Variant::ALL {
         for shader in &RNS_SHADERS {
-            see(shader, parsed(shader, wide, &rns_constants()));
+            see(shader, parsed(shader, variant, &rns_constants()));
         }
         for shader in &LWE_SHADERS {
             for shape in shapes() {
-                see(shader, parsed(shader, wide, &shape.constants()));
+                see(shader, parsed(shader, variant, &shape.constants()));
             }
         }
     }

@@ -68,14 +68,22 @@ fn lwe_modulus_switch(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(loca
         atomicStore(&error_low, 0);
     }
     workgroupBarrier();
+    // The sum has more than 32 bits: it is taken in two.
+    var high = 0;
+    var low = 0;
     for (var i = thread; i < dimension; i += THREADS) {
         let word = load(input + i);
         let exponent = (word + half) >> drop;
         let error = bitcast<i32>(word - (exponent << drop));
-        // The sum has more than 32 bits.
-        atomicAdd(&error_high, error >> 8u);
-        atomicAdd(&error_low, error & 255);
+        high += error >> 8u;
+        low += error & 255;
         store(out + i, exponent);
+    }
+    high = part_to_add(high);
+    low = part_to_add(low);
+    if (adds_part()) {
+        atomicAdd(&error_high, high);
+        atomicAdd(&error_low, low);
     }
     workgroupBarrier();
     if (thread == 0u) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heman_core::device::error::BackendError;
-use heman_kernels::wgsl::WideProducts;
+use heman_kernels::wgsl::{Variant, WideProducts};
 use wgpu::{BufferUsages, Features};
 
 use crate::adapters::{PARAMETER_BYTES, STORAGE_BUFFERS, adapters, suits, wait};
@@ -26,8 +26,8 @@ const UPLOAD_BYTES: usize = 16 << 20;
 pub struct Restrictions {
     /// Bytes that a storage buffer may have at the most.
     pub binding_bytes: Option<u64>,
-    /// How words are multiplied, where the adapter would do better.
-    pub wide: Option<WideProducts>,
+    /// What kernels make use of, where the adapter would do better.
+    pub variant: Option<Variant>,
 }
 
 /// An open adapter.
@@ -98,7 +98,7 @@ impl Context {
         let adapter = adapters.swap_remove(index);
         suits(&adapter)?;
         let (info, has) = (adapter.get_info(), adapter.limits());
-        let wanted = Features::IMMEDIATES | Features::SHADER_INT64 | Features::PIPELINE_CACHE;
+        let wanted = Features::IMMEDIATES | Features::SHADER_INT64 | Features::SUBGROUP | Features::PIPELINE_CACHE;
         let features = adapter.features() & wanted;
         let limits = wgpu::Limits {
             max_storage_buffers_per_shader_stage: STORAGE_BUFFERS,
@@ -129,13 +129,16 @@ impl Context {
                 told.set(false, format!("the device was lost: {message}"));
             }
         });
-        let best =
-            if features.contains(Features::SHADER_INT64) { WideProducts::Words64 } else { WideProducts::HalfWords };
-        let wide = restrictions.wide.unwrap_or(best);
+        let has_u64 = features.contains(Features::SHADER_INT64);
+        let best = Variant {
+            wide: if has_u64 { WideProducts::Words64 } else { WideProducts::HalfWords },
+            subgroups: features.contains(Features::SUBGROUP),
+        };
+        let variant = restrictions.variant.unwrap_or(best);
         let binding = has.max_storage_buffer_binding_size.min(has.max_buffer_size).min((4 << PLACE_BITS) - 4);
         let binding = restrictions.binding_bytes.map_or(binding, |most| binding.min(most));
         let name = format!("wgpu {index}, {} ({:?})", info.name, info.backend);
-        let pipelines = Pipelines::new(&device, name.clone(), &info, wide);
+        let pipelines = Pipelines::new(&device, name.clone(), &info, variant);
         let storage = |label, bytes, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use heman_core::device::cache;
 use heman_core::device::error::BackendError;
-use heman_kernels::wgsl::{Shader, WideProducts};
+use heman_kernels::wgsl::{Shader, Variant};
 
 use crate::adapters::{PARAMETER_BYTES, wait};
 use crate::arena::SLABS;
@@ -26,7 +26,7 @@ pub(crate) struct Pipelines {
     name: String,
     pub bindings: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
-    pub wide: WideProducts,
+    variant: Variant,
     cache: Option<wgpu::PipelineCache>,
     cache_path: Option<PathBuf>,
     /// By source with its constants, and kernel.
@@ -34,7 +34,7 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device, name: String, info: &wgpu::AdapterInfo, wide: WideProducts) -> Self {
+    pub fn new(device: &wgpu::Device, name: String, info: &wgpu::AdapterInfo, variant: Variant) -> Self {
         let storage = |binding: u32| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -62,7 +62,7 @@ impl Pipelines {
             unsafe { device.create_pipeline_cache(&descriptor) }
         });
         let known = Mutex::new(HashMap::new());
-        Self { device: device.clone(), name, bindings, layout, wide, cache, cache_path, known }
+        Self { device: device.clone(), name, bindings, layout, variant, cache, cache_path, known }
     }
 
     /// Keeps what the driver compiled for the next start.
@@ -102,7 +102,7 @@ impl Pipelines {
         }
         let scopes =
             [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation].map(|f| self.device.push_error_scope(f));
-        let source = wgpu::ShaderSource::Wgsl(shader.text(self.wide, constants).into());
+        let source = wgpu::ShaderSource::Wgsl(shader.text(self.variant, constants).into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.name), source };
         let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
         // SAFETY: only the check that loops end is left out: all of ours count up to a bound that the host gave. Memory is checked.

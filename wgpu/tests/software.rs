@@ -6,7 +6,7 @@ use heman_core::tfhe::cpu::ExactBackend;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
-use heman_kernels::wgsl::WideProducts;
+use heman_kernels::wgsl::{Variant, WideProducts};
 use heman_testing::ckks::suite as ckks;
 use heman_testing::required::is_required;
 use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups, words};
@@ -109,7 +109,10 @@ fn large_rings_of_ckks_equal_the_host() {
 /// Bindings so short that keys lie in several blocks and ciphertexts in several slabs, and products from half words.
 #[test]
 fn adapters_with_less_give_the_same_words() {
-    let restrictions = Restrictions { binding_bytes: Some(1_100_000), wide: Some(WideProducts::HalfWords) };
+    let restrictions = Restrictions {
+        binding_bytes: Some(1_100_000),
+        variant: Some(Variant { wide: WideProducts::HalfWords, subgroups: false }),
+    };
     let Some(backend) = restricted(restrictions) else { return };
     let mirror = ExactBackend::new(CpuBackend::new(0).expect("threads"));
     for params in [TOY_INSECURE_RINGS[2], TOY_INSECURE_RINGS[3], toy_insecure_rings_in_groups()[2]] {
@@ -117,7 +120,10 @@ fn adapters_with_less_give_the_same_words() {
         assert!(bootstrapped(&backend, &keys, 5, 3) == bootstrapped(&mirror, &keys, 5, 3), "{params:?}");
         tfhe::keyswitch(&backend, &keys);
     }
-    let restrictions = Restrictions { binding_bytes: Some(12 << 20), wide: Some(WideProducts::HalfWords) };
+    let restrictions = Restrictions {
+        binding_bytes: Some(12 << 20),
+        variant: Some(Variant { wide: WideProducts::HalfWords, subgroups: false }),
+    };
     let Some(backend) = restricted(restrictions) else { return };
     tfhe::linear(&backend);
     ckks::sums(&backend);
