@@ -178,8 +178,6 @@ pub struct RnsPermuteParams {
 pub struct RnsMasksParams {
     /// Word of the arguments where the items begin.
     pub items: u32,
-    /// log2 N.
-    pub log2_degree: u32,
 }
 
 const _: () = assert!(size_of::<SeededRowsParams>() == 36);

@@ -6,8 +6,6 @@
 struct RnsMasksParams {
     // Word of the arguments where the items begin.
     items: u32,
-    // log2 N.
-    log2_degree: u32,
 }
 
 var<immediate> params: RnsMasksParams;
@@ -47,21 +45,21 @@ fn scaled(low: u32, high: u32, p: u32) -> u32 {
     return product.y + select(0u, 1u, carried < product.x);
 }
 
-// For each item: target, prime's index, the polynomial's number, the limb's number, and the word of the arguments where
-// eight words of the seed and eight of the context's key begin.
+// For each item: target, the limb's number, the polynomial's number, and the word of the arguments where eight words of
+// the seed and eight of the context's key begin.
 @compute @workgroup_size(256)
 fn rns_masks(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let at = params.items + workgroup.y * 5u;
+    let at = params.items + workgroup.y * 4u;
     let counter = workgroup.x * 256u + thread;
     let p = constants[arguments[at + 1u]].x;
-    let seed = arguments[at + 4u];
+    let seed = arguments[at + 3u];
     let key = seed + 8u;
     var m: array<u32, 16>;
     for (var i = 0u; i < 8u; i++) {
         m[i] = arguments[seed + i];
     }
     m[8] = arguments[at + 2u];
-    m[9] = arguments[at + 3u];
+    m[9] = arguments[at + 1u];
     let low_key = vec4<u32>(arguments[key], arguments[key + 1u], arguments[key + 2u], arguments[key + 3u]);
     let high_key = vec4<u32>(arguments[key + 4u], arguments[key + 5u], arguments[key + 6u], arguments[key + 7u]);
     var state = State(low_key, high_key, vec4<u32>(0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au),

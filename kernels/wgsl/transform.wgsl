@@ -5,37 +5,6 @@
 
 var<workgroup> shared_words: array<u32, SHARED_WORDS>;
 
-// Node `node` and below, `count` depths of the `2^count` words from `first` on.
-fn depths_down(x: ptr<function, array<u32, 16>>, first: u32, count: u32, node: u32, roots: u32, p: u32) {
-    for (var depth = 0u; depth < count; depth++) {
-        let rest = count - 1u - depth;
-        let half = 1u << rest;
-        for (var pair = 0u; pair < (1u << (count - 1u)); pair++) {
-            let low = first + (((pair >> rest) << (rest + 1u)) | (pair & (half - 1u)));
-            let root = constants[roots + (node << depth) + (pair >> rest)];
-            let a = min((*x)[low], (*x)[low] - 2u * p);
-            let b = times_lazy((*x)[low + half], root, p);
-            (*x)[low] = a + b;
-            (*x)[low + half] = a + 2u * p - b;
-        }
-    }
-}
-
-fn depths_up(x: ptr<function, array<u32, 16>>, first: u32, count: u32, node: u32, roots: u32, p: u32) {
-    for (var up = 0u; up < count; up++) {
-        let depth = count - 1u - up;
-        let half = 1u << up;
-        for (var pair = 0u; pair < (1u << (count - 1u)); pair++) {
-            let low = first + (((pair >> up) << (up + 1u)) | (pair & (half - 1u)));
-            let root = constants[roots + (node << depth) + (pair >> up)];
-            let sum = (*x)[low] + (*x)[low + half];
-            let difference = (*x)[low] + 2u * p - (*x)[low + half];
-            (*x)[low] = min(sum, sum - 2u * p);
-            (*x)[low + half] = times_lazy(difference, root, p);
-        }
-    }
-}
-
 // Below 4p to below p.
 fn reduce_down(x: u32, p: u32) -> u32 {
     let once = min(x, x - 2u * p);

@@ -283,6 +283,13 @@ impl Context {
         self.failure.check(step, &self.name)
     }
 
+    /// Words in a block of their own.
+    pub fn load(self: &Arc<Self>, step: &'static str, words: &[u32]) -> Result<Block, BackendError> {
+        let block = self.reserve(step, words.len())?;
+        self.upload(step, words, &block, 0)?;
+        Ok(block)
+    }
+
     /// Words of a block, after all launches before it.
     pub fn download(
         &self,

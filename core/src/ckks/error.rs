@@ -44,3 +44,33 @@ pub enum CkksError {
     #[error(transparent)]
     Device(#[from] BackendError),
 }
+
+/// Scales that differ by less are one: sums of them lose no more than rescaling does.
+const SCALE_TOLERANCE: f64 = 1e-9;
+
+/// Fails unless two scales are one.
+///
+/// # Errors
+/// [`CkksError::Scale`].
+pub fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
+    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
+        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
+    }
+    Ok(())
+}
+
+/// Fails unless there are as many limbs on both sides.
+///
+/// # Errors
+/// [`CkksError::Level`].
+pub fn same_limbs(left: usize, right: usize) -> Result<(), CkksError> {
+    if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}
+
+/// Fails if there are fewer limbs on the right: a constant's, a term's, or those that a key switches.
+///
+/// # Errors
+/// [`CkksError::Level`].
+pub fn enough_limbs(left: usize, right: usize) -> Result<(), CkksError> {
+    if left <= right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}

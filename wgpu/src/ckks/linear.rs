@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heman_core::ckks::error::CkksError;
+use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
 use heman_core::ckks::ops::{Constant, Position};
 use heman_kernels::wgsl::RNS_MATRIX_ROWS;
 use heman_kernels::{RnsInnerProductParams, RnsMatrixParams, RnsWordsParams};
@@ -10,9 +10,6 @@ use heman_kernels::{RnsInnerProductParams, RnsMatrixParams, RnsWordsParams};
 use crate::ckks::batch::{Item, Over};
 use crate::ckks::ring::WgpuRing;
 use crate::ckks::{WgpuCiphertext, WgpuMap, WgpuPlaintext};
-
-/// Scales that differ by less are one.
-const SCALE_TOLERANCE: f64 = 1e-9;
 
 /// Terms of a sum in one launch: their addresses are a part of a submission's arguments.
 const MOST_TERMS: usize = 1 << 16;
@@ -27,22 +24,6 @@ enum Operation {
     MultiplyNumber = 4,
     MultiplyAdd = 5,
     MultiplyAddNumber = 6,
-}
-
-fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
-    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
-        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
-    }
-    Ok(())
-}
-
-fn same_limbs(left: usize, right: usize) -> Result<(), CkksError> {
-    if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
-}
-
-/// Fails if there are fewer limbs than `left`.
-pub fn at_least(left: usize, right: usize) -> Result<(), CkksError> {
-    if right >= left { Ok(()) } else { Err(CkksError::Level { left, right }) }
 }
 
 /// Limbs and scale of a constant.
@@ -173,7 +154,7 @@ impl WgpuRing {
     ) -> Result<(), CkksError> {
         self.change("adding constants", batch, |queue, at, change| {
             let (limbs, (right, scale)) = (change.from.limbs, measures(&constants[at]));
-            at_least(limbs, right)?;
+            enough_limbs(limbs, right)?;
             same_scale(change.from.scale, scale)?;
             let [to, from] = change.part(0);
             match constants[at] {
@@ -203,7 +184,7 @@ impl WgpuRing {
         let mut results = Vec::with_capacity(terms.len());
         for (term, factor) in terms.iter().zip(factors) {
             let (limbs, (right, scale)) = (term.limbs, measures(factor));
-            at_least(limbs, right)?;
+            enough_limbs(limbs, right)?;
             let out = self.ciphertext(STEP, limbs, term.scale * scale)?;
             for part in 0..2 {
                 let (to, from) = (out.part(part, degree), term.part(part, degree));
@@ -231,7 +212,7 @@ impl WgpuRing {
     ) -> Result<(), CkksError> {
         self.change("adding products", sums, |queue, at, change| {
             let (limbs, term, (right, scale)) = (change.from.limbs, terms[at], measures(&factors[at]));
-            at_least(limbs, right.min(term.limbs))?;
+            enough_limbs(limbs, right.min(term.limbs))?;
             same_scale(change.from.scale, term.scale * scale)?;
             for part in 0..2 {
                 let ([to, from], term) = (change.part(part), term.part(part, change.degree));
@@ -266,7 +247,7 @@ impl WgpuRing {
             let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
             for term in terms {
                 same_scale(scale, scale_of(term))?;
-                at_least(limbs, term.1.limbs)?;
+                enough_limbs(limbs, term.1.limbs)?;
             }
             let out = self.ciphertext(STEP, limbs, scale)?;
             let of_part = |part: usize| {
@@ -325,26 +306,15 @@ impl WgpuRing {
         positions: &[Position<'_, WgpuCiphertext>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "linear map";
-        let (degree, expected) = (self.degree(), map.term_scales.len());
+        let (degree, expected) = (self.degree(), map.shape.terms());
         let (mut rows, mut results) = (Vec::new(), Vec::new());
         for Position { terms, kernels } in positions {
-            if terms.len() != expected {
-                let given = terms.len();
-                return Err(CkksError::Plan(format!("a matrix of {expected} terms was applied to {given}")));
-            }
-            if let Some(kernel) = kernels.iter().find(|&&kernel| kernel as usize >= map.kernels) {
-                let kernels = map.kernels;
-                return Err(CkksError::Plan(format!("a matrix of {kernels} kernels has none of number {kernel}")));
-            }
-            for (term, &scale) in terms.iter().zip(&map.term_scales) {
-                if term.limbs < map.limbs {
-                    return Err(CkksError::Level { left: term.limbs, right: map.limbs });
-                }
-                same_scale(term.scale, scale)?;
-            }
+            map.shape.check_position(terms.iter().map(|term| term.state()), kernels)?;
             for kernels in kernels.chunks(RNS_MATRIX_ROWS) {
-                let outs: Vec<WgpuCiphertext> =
-                    kernels.iter().map(|_| self.ciphertext(STEP, map.limbs, map.scale)).collect::<Result<_, _>>()?;
+                let outs: Vec<WgpuCiphertext> = kernels
+                    .iter()
+                    .map(|_| self.ciphertext(STEP, map.shape.limbs, map.shape.scale))
+                    .collect::<Result<_, _>>()?;
                 for part in 0..2 {
                     let mut words = vec![0, kernels.len() as u32];
                     let padded = |words: &mut Vec<u32>, own: &mut dyn Iterator<Item = u32>| {
@@ -359,7 +329,7 @@ impl WgpuRing {
                 results.extend(outs);
             }
         }
-        let words = RNS_MATRIX_ROWS * map.limbs * degree;
+        let words = RNS_MATRIX_ROWS * map.shape.limbs * degree;
         let most = self.most_terms(words);
         for first in (0..expected).step_by(most) {
             let end = (first + most).min(expected);
@@ -374,12 +344,12 @@ impl WgpuRing {
                     items: 0,
                     log2_degree: self.log2_degree(),
                     matrix: map.block.address,
-                    kernels: map.kernels as u32,
+                    kernels: map.shape.kernels as u32,
                     terms: expected as u32,
                     first: first as u32,
                     end: end as u32,
                 },
-                groups: [self.limb_groups(), map.limbs],
+                groups: [self.limb_groups(), map.shape.limbs],
                 multiplications: ((end - first) * words) as f64,
             };
             self.over(&over, &rows.iter().map(item).collect::<Vec<_>>())?;

@@ -9,6 +9,7 @@ mod switches;
 
 use std::sync::Arc;
 
+use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
 
 use crate::context::Block;
@@ -36,10 +37,8 @@ pub struct WgpuPlaintext {
 /// A matrix of residues on the device.
 pub struct WgpuMap {
     block: Block,
-    kernels: usize,
-    limbs: usize,
-    scale: f64,
-    term_scales: Vec<f64>,
+    /// The matrix without its words.
+    shape: Matrix,
 }
 
 /// A key-switching key on the device.

@@ -133,12 +133,6 @@ impl WgpuRing {
         Ok(WgpuCiphertext { block, limbs, stored: limbs, scale })
     }
 
-    fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
-        let block = self.reserve(step, words.len())?;
-        self.context.upload(step, words, &block, 0)?;
-        Ok(block)
-    }
-
     fn send(&self, ciphertext: &Ciphertext) -> Result<WgpuCiphertext, CkksError> {
         const STEP: &str = "upload";
         let [body, mask] = &ciphertext.parts;
@@ -192,14 +186,13 @@ impl RnsOps for WgpuRing {
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
-        let block = self.load("loading a plaintext", &plaintext.words)?;
+        let block = self.context.load("loading a plaintext", &plaintext.words)?;
         Ok(WgpuPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {
-        let block = self.load("loading a matrix", &matrix.words)?;
-        let Matrix { kernels, limbs, scale, term_scales, .. } = matrix;
-        Ok(WgpuMap { block, kernels, limbs, scale, term_scales })
+        let block = self.context.load("loading a matrix", &matrix.words)?;
+        Ok(WgpuMap { block, shape: Matrix { words: Vec::new(), ..matrix } })
     }
 
     fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<WgpuSwitchKey, CkksError> {
@@ -208,7 +201,7 @@ impl RnsOps for WgpuRing {
 
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<WgpuGaloisKey, CkksError> {
         let order = self.ring.automorphism_order(self.ring.rotation_element(steps));
-        Ok(WgpuGaloisKey { order: self.load("loading a key", &order)?, key: self.switch_key(key)? })
+        Ok(WgpuGaloisKey { order: self.context.load("loading a key", &order)?, key: self.switch_key(key)? })
     }
 
     fn state(&self, ciphertext: &WgpuCiphertext) -> State {

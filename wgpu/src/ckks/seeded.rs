@@ -27,13 +27,13 @@ impl WgpuRing {
     fn fill(&self, step: &'static str, masks: &[Mask<'_>]) -> Result<(), CkksError> {
         let context = mask_context();
         let item = |&Mask { seed, address, polynomial, limb }: &Mask<'_>| {
-            let words = [address, limb as u32, polynomial as u32, limb as u32, 0];
-            Item::with_list(words, 4, seed_words(seed).chain(context).collect())
+            let words = [address, limb as u32, polynomial as u32, 0];
+            Item::with_list(words, 3, seed_words(seed).chain(context).collect())
         };
         let over = Over {
             step,
             kernel: &self.kernels.masks,
-            params: RnsMasksParams { items: 0, log2_degree: self.log2_degree() },
+            params: RnsMasksParams { items: 0 },
             groups: [self.degree() / 8 / 256, 0],
             // A block of the stream takes about as long as 64 products.
             multiplications: (8 * self.degree()) as f64,

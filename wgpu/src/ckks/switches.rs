@@ -3,14 +3,13 @@
 //! A key switch takes five launches for a whole batch: coefficients of the digits' parts; digits at all primes;
 //! products with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
 
-use heman_core::ckks::error::CkksError;
+use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
 use heman_core::ckks::ops::RnsOps;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
 use heman_kernels::{RnsPermuteParams, RnsTensorParams, RnsTransformParams};
 
 use crate::ckks::batch::{Item, NOWHERE, Over};
 use crate::ckks::constants::DigitPlaces;
-use crate::ckks::linear::at_least;
 use crate::ckks::ring::WgpuRing;
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuSwitchKey};
 use crate::context::Block;
@@ -219,10 +218,8 @@ impl WgpuRing {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
-            if a.limbs != b.limbs {
-                return Err(CkksError::Level { left: a.limbs, right: b.limbs });
-            }
-            at_least(a.limbs, key.limbs)?;
+            same_limbs(a.limbs, b.limbs)?;
+            enough_limbs(a.limbs, key.limbs)?;
         }
         let mut results = Vec::with_capacity(pairs.len());
         for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
@@ -349,7 +346,7 @@ impl WgpuRing {
         pairs: &[(&WgpuCiphertext, &WgpuGaloisKey)],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rotation";
-        pairs.iter().try_for_each(|(ciphertext, key)| at_least(ciphertext.limbs, key.key.limbs))?;
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
         let mut results = Vec::with_capacity(pairs.len());
         for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
             let limbs = same[0].0.limbs;
@@ -376,7 +373,7 @@ impl WgpuRing {
         if turning.is_empty() {
             return Ok(keys.iter().map(|_| low.clone()).collect());
         }
-        turning.iter().try_for_each(|key| at_least(low.limbs, key.key.limbs))?;
+        turning.iter().try_for_each(|key| enough_limbs(low.limbs, key.key.limbs))?;
         let digits = self.decompose(STEP, low.limbs, &[low.part(1, self.degree())])?;
         let mut rotated = Vec::with_capacity(turning.len());
         for chunk in turning.chunks(self.switched_together(low.limbs)) {

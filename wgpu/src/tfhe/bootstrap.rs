@@ -188,13 +188,13 @@ impl BootstrapOps for WgpuBackend {
     }
 
     fn load_tables(&self, tables: TableSet) -> Result<WgpuTables, BackendError> {
-        let words = self.load(STEP, tables.words())?;
+        let words = self.context.load(STEP, tables.words())?;
         let size = tables.polynomial_size();
         let address = |&table: &u32| words.address + table * size as u32;
         let addresses: Vec<u32> = tables.table_of_value().iter().map(address).collect();
         Ok(WgpuTables {
-            addresses: self.load(STEP, &addresses)?,
-            rows: self.load(STEP, tables.row_of_value())?,
+            addresses: self.context.load(STEP, &addresses)?,
+            rows: self.context.load(STEP, tables.row_of_value())?,
             _words: words,
             set: tables,
         })

@@ -66,7 +66,7 @@ impl KeyswitchOps for WgpuBackend {
             words = words.chunks_exact(4 * small).flat_map(|rows| bytes_of_four(rows, small)).collect();
         }
         let words_a_block = (self.context.most_words() / of_word / GROUP * GROUP).clamp(GROUP, params.big_dimension());
-        let blocks = words.chunks(words_a_block * of_word).map(|words| self.load(STEP, words));
+        let blocks = words.chunks(words_a_block * of_word).map(|words| self.context.load(STEP, words));
         Ok(WgpuKeyswitchKey { params, words_a_block, blocks: blocks.collect::<Result<_, _>>()? })
     }
 

@@ -89,9 +89,9 @@ impl Parts {
         Ok(Some(Items {
             products: self.products,
             list: self.list,
-            picks: backend.load(STEP, &self.picks)?,
-            weights: backend.load(STEP, &self.weights)?,
-            targets: backend.load(STEP, &self.targets)?,
+            picks: backend.context.load(STEP, &self.picks)?,
+            weights: backend.context.load(STEP, &self.weights)?,
+            targets: backend.context.load(STEP, &self.targets)?,
         }))
     }
 }
@@ -136,7 +136,7 @@ impl LinearOps for WgpuBackend {
             values: picks.max().map_or(0, |&pick| pick as usize + 1),
             words: words.load(self)?,
             bytes: bytes.load(self)?,
-            bias: self.load(STEP, &map.bias)?,
+            bias: self.context.load(STEP, &map.bias)?,
         })
     }
 

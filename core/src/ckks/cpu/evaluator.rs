@@ -1,6 +1,6 @@
 //! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
 
-use crate::ckks::error::CkksError;
+use crate::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
 use crate::ckks::ops::Constant;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::ciphertext::Plaintext;
@@ -16,21 +16,6 @@ use crate::residues::modulus::Modulus;
 const TILE: usize = 1024;
 
 type WordLoop = fn(pulp::Arch, Modulus, &mut [u32], &[u32]);
-
-/// Scales that differ by less are one: sums of them lose no more than rescaling does.
-const SCALE_TOLERANCE: f64 = 1e-9;
-
-pub(in crate::ckks) fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
-    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
-        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
-    }
-    Ok(())
-}
-
-/// Fails for a ciphertext of more limbs than its key switches.
-pub(in crate::ckks) fn switchable(left: usize, right: usize) -> Result<(), CkksError> {
-    if left <= right { Ok(()) } else { Err(CkksError::Level { left, right }) }
-}
 
 impl Ring {
     /// Limbs of a ciphertext.
@@ -52,8 +37,7 @@ impl Ring {
     }
 
     fn check_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<(), CkksError> {
-        let (left, right) = (self.limbs_of(a), self.limbs_of(b));
-        if left == right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+        same_limbs(self.limbs_of(a), self.limbs_of(b))
     }
 
     /// `a + b`. Noise: the sum of both.
@@ -120,9 +104,7 @@ impl Ring {
     /// A number of fewer limbs or another scale.
     pub fn add_number(&self, ciphertext: &mut Ciphertext, number: &Number) -> Result<(), CkksError> {
         let (left, right) = (self.limbs_of(ciphertext), number.residues.len());
-        if right < left {
-            return Err(CkksError::Level { left, right });
-        }
+        enough_limbs(left, right)?;
         same_scale(ciphertext.scale, number.scale)?;
         let limbs = ciphertext.parts[0].chunks_exact_mut(self.degree()).zip(&number.residues);
         for (limb, (words, &residue)) in limbs.enumerate() {
@@ -138,9 +120,7 @@ impl Ring {
     /// A number of fewer limbs.
     pub fn multiply_number(&self, a: &Ciphertext, number: &Number) -> Result<Ciphertext, CkksError> {
         let (degree, left, right) = (self.degree(), self.limbs_of(a), number.residues.len());
-        if right < left {
-            return Err(CkksError::Level { left, right });
-        }
+        enough_limbs(left, right)?;
         let parts = a.parts.each_ref().map(|part| {
             let mut out = self.pool.take(part.len());
             let limbs = out.chunks_exact_mut(degree).zip(part.chunks_exact(degree)).zip(&number.residues);
@@ -168,9 +148,7 @@ impl Ring {
             Constant::Slots(plaintext) => (plaintext.words.len() / degree, plaintext.scale),
         };
         let right = right.min(self.limbs_of(a));
-        if right < left {
-            return Err(CkksError::Level { left, right });
-        }
+        enough_limbs(left, right)?;
         same_scale(sum.scale, a.scale * scale)?;
         for (sum, a) in sum.parts.iter_mut().zip(&a.parts) {
             for (limb, (sum, a)) in sum.chunks_exact_mut(degree).zip(a.chunks_exact(degree)).enumerate() {
@@ -231,9 +209,7 @@ impl Ring {
     /// A plaintext of fewer limbs.
     pub fn multiply_plain(&self, a: &Ciphertext, plaintext: &Plaintext) -> Result<Ciphertext, CkksError> {
         let (left, right) = (self.limbs_of(a), plaintext.words.len() / self.degree());
-        if right < left {
-            return Err(CkksError::Level { left, right });
-        }
+        enough_limbs(left, right)?;
         let degree = self.degree();
         let parts = std::array::from_fn(|part| {
             let mut out = self.pool.take(a.parts[part].len());
@@ -309,7 +285,7 @@ impl Ring {
     /// Different levels, or a key for lower ones.
     pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
         self.check_pair(a, b)?;
-        switchable(self.limbs_of(a), key.limbs)?;
+        enough_limbs(self.limbs_of(a), key.limbs)?;
         let degree = self.degree();
         let words = a.parts[0].len();
         let (mut low, mut middle, mut high) = (self.pool.take(words), self.pool.take(words), self.pool.take(words));

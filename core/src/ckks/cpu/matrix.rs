@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::ckks::cpu::evaluator::same_scale;
 use crate::ckks::cpu::matrix_words::{self, BLOCK, TermWords};
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::Position;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
+use crate::ckks::ring::number::State;
 
 /// Terms that are summed in one go: their part of a tile fits the second-level cache.
 const TERMS: usize = 512;
@@ -70,7 +70,10 @@ impl Ring {
         matrix: &Matrix,
         positions: &[Position<'_, Ciphertext>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        positions.iter().try_for_each(|position| self.check_position(matrix, position))?;
+        for Position { terms, kernels } in positions {
+            let state = |term: &&Ciphertext| State { scale: term.scale, limbs: self.limbs_of(term) };
+            matrix.check_position(terms.iter().map(state), kernels)?;
+        }
         let (degree, limbs) = (self.degree(), matrix.limbs);
         let mut selections: Vec<Selection> = Vec::new();
         let mut known: HashMap<&[u32], usize> = HashMap::new();
@@ -110,27 +113,6 @@ impl Ring {
             });
         });
         Ok(results)
-    }
-
-    fn check_position(&self, matrix: &Matrix, position: &Position<'_, Ciphertext>) -> Result<(), CkksError> {
-        if position.terms.len() != matrix.terms() {
-            return Err(CkksError::Plan(format!(
-                "a matrix of {} terms was applied to {}",
-                matrix.terms(),
-                position.terms.len()
-            )));
-        }
-        if let Some(kernel) = position.kernels.iter().find(|&&kernel| kernel as usize >= matrix.kernels) {
-            return Err(CkksError::Plan(format!("a matrix of {} kernels has none of number {kernel}", matrix.kernels)));
-        }
-        for (term, &scale) in position.terms.iter().zip(&matrix.term_scales) {
-            let (left, right) = (self.limbs_of(term), matrix.limbs);
-            if left < right {
-                return Err(CkksError::Level { left, right });
-            }
-            same_scale(term.scale, scale)?;
-        }
-        Ok(())
     }
 
     /// Words of one limb of all results, from word `first` of each polynomial.

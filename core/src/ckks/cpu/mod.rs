@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::ckks::cpu::evaluator::switchable;
-use crate::ckks::error::CkksError;
+use crate::ckks::error::{CkksError, enough_limbs};
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
 use crate::ckks::params::packing::Occupancy;
@@ -186,7 +185,7 @@ impl RnsOps for CpuRing {
 
     fn rotate(&self, pairs: &[(&Ciphertext, &GaloisKey)]) -> Result<Vec<Ciphertext>, CkksError> {
         self.map(pairs.par_iter(), |(ciphertext, key)| {
-            switchable(self.ring.limbs_of(ciphertext), key.limbs())?;
+            enough_limbs(self.ring.limbs_of(ciphertext), key.limbs())?;
             Ok(self.ring.automorphism(ciphertext, key))
         })
     }
@@ -204,7 +203,7 @@ impl RnsOps for CpuRing {
             if keys.iter().all(Option::is_none) {
                 return keys.iter().map(|_| still()).collect();
             }
-            keys.iter().flatten().try_for_each(|key| switchable(limbs, key.limbs()))?;
+            keys.iter().flatten().try_for_each(|key| enough_limbs(limbs, key.limbs()))?;
             let digits = ring.decompose_mask(ciphertext, limbs);
             let turn =
                 |key: &Option<&GaloisKey>| key.map_or_else(still, |key| Ok(ring.hoisted(ciphertext, &digits, key)));

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::ckks::error::CkksError;
+use crate::ckks::error::{CkksError, same_scale};
+use crate::ckks::ring::number::State;
 use crate::residues::modulus::Modulus;
 
 /// Rows of numbers that are multiplied with ciphertexts: the kernels of a convolution, or a dense layer.
@@ -44,6 +45,34 @@ impl Matrix {
             }
         });
         Ok(Self { words, kernels, limbs: moduli.len(), scale, term_scales })
+    }
+
+    /// Whether the matrix can be applied to terms of these states, and has the wanted rows.
+    ///
+    /// # Errors
+    /// [`CkksError::Plan`] for another number of terms, or a kernel that there is none of; [`CkksError::Level`],
+    /// [`CkksError::Scale`] for a term that does not fit.
+    pub fn check_position(
+        &self,
+        terms: impl ExactSizeIterator<Item = State>,
+        kernels: &[u32],
+    ) -> Result<(), CkksError> {
+        if terms.len() != self.terms() {
+            let (terms, given) = (self.terms(), terms.len());
+            return Err(CkksError::Plan(format!("a matrix of {terms} terms was applied to {given}")));
+        }
+        if let Some(kernel) = kernels.iter().find(|&&kernel| kernel as usize >= self.kernels) {
+            let kernels = self.kernels;
+            return Err(CkksError::Plan(format!("a matrix of {kernels} kernels has none of number {kernel}")));
+        }
+        for (term, &scale) in terms.zip(&self.term_scales) {
+            let (left, right) = (term.limbs, self.limbs);
+            if left < right {
+                return Err(CkksError::Level { left, right });
+            }
+            same_scale(term.scale, scale)?;
+        }
+        Ok(())
     }
 
     /// Numbers of a row.
