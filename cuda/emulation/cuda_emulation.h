@@ -34,9 +34,13 @@
 #define __restrict__
 #define __launch_bounds__(...)
 #define __forceinline__ inline
+#define __grid_constant__
 
 struct alignas(16) double2 {
     double x, y;
+};
+struct alignas(8) uint2 {
+    unsigned x, y;
 };
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
@@ -325,6 +329,7 @@ template <typename T>
 inline T atomicAdd(T* to, T value) {
     return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
 }
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }
 inline int __ffs(int word) { return __builtin_ffs(word); }
 inline unsigned __brev(unsigned word) {
     unsigned reversed = 0;
