@@ -15,7 +15,7 @@ use crate::rates::Rates;
 /// Runs every step on one NVIDIA device, in the order of the calls.
 pub struct CudaBackend {
     pub(crate) stream: Arc<CudaStream>,
-    modules: Modules,
+    modules: Arc<Modules>,
     name: String,
     multiprocessors: usize,
     shared_bytes: usize,
@@ -47,9 +47,17 @@ impl CudaBackend {
         let clock_hz = 1e3 * attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)? as f64;
         let rates = Rates::new(multiprocessors, clock_hz, (major, minor));
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
-        let modules = Modules::new(context.clone());
+        let modules = Arc::new(Modules::new(context.clone()));
         // A stream of its own: a device opened twice has two queues that overlap.
         Ok(Self { stream: context.new_stream()?, modules, name, multiprocessors, shared_bytes, rates })
+    }
+
+    /// The same queue of the same device.
+    pub(crate) fn handle(&self) -> Self {
+        let Self { stream, modules, name, .. } = self;
+        let (multiprocessors, shared_bytes, rates) = (self.multiprocessors, self.shared_bytes, self.rates);
+        let (stream, modules, name) = (stream.clone(), modules.clone(), name.clone());
+        Self { stream, modules, name, multiprocessors, shared_bytes, rates }
     }
 
     /// The device's ceilings.
@@ -68,6 +76,12 @@ impl CudaBackend {
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
         self.shared_bytes
+    }
+
+    /// Gives blocks no more shared memory than this, as on a smaller card.
+    #[must_use]
+    pub fn with_shared_bytes(self, bytes: usize) -> Self {
+        Self { shared_bytes: self.shared_bytes.min(bytes), ..self }
     }
 
     /// How the kernels come to this device.
@@ -100,6 +114,12 @@ impl CudaBackend {
         } else {
             self.device(step, CudaError::from(error).to_string())
         }
+    }
+
+    /// Bytes that nobody has.
+    pub(crate) fn free_bytes(&self) -> Result<u64, BackendError> {
+        let info = self.stream.context().mem_get_info();
+        info.map(|(free, _)| free as u64).map_err(|error| self.error("asking for memory", error, 0))
     }
 
     /// Room for `count` values, content undefined.

@@ -1,8 +1,9 @@
-//! The CUDA backend: everything that a TFHE inference needs, resident on one NVIDIA device.
+//! The CUDA backend: everything that an inference needs by either scheme, resident on one NVIDIA device.
 //!
 //! Kernels come from [`heman_kernels`] as machine code; building needs no CUDA, running needs the NVIDIA driver only.
 //! All steps are queued on one stream, so that only downloads and [`heman_core::device::Device::sync`] wait.
 
+mod ckks;
 mod device;
 mod devices;
 mod launch;
@@ -10,6 +11,7 @@ mod modules;
 mod rates;
 mod tfhe;
 
+pub use ckks::{CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaRing, CudaSwitchKey};
 pub use device::CudaBackend;
 pub use devices::{CudaDevice, CudaError, devices};
 pub use rates::Rates;

@@ -1,37 +1,17 @@
 //! The suite on the CUDA backend, kernels and host code alike, with a stand-in for the driver that runs the kernels' own source
 //! on the host (`cuda/emulation`). Needs g++; with `HEMAN_REQUIRE=emulation` its absence is a failure.
 
-use std::path::Path;
-use std::sync::OnceLock;
+mod common;
 
+use common::backend;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::tfhe::ops::BootstrapOps;
 use heman_core::tfhe::params::security::smallest_noise_bound;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
-use heman_cuda::CudaBackend;
-use heman_testing::cuda_emulation;
 use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure, toy_insecure_rings_in_groups};
 use heman_testing::tfhe::{noise, suite};
-
-/// The backend on the emulated driver, or nothing where it cannot be built.
-fn backend() -> Option<CudaBackend> {
-    static READY: OnceLock<Result<(), String>> = OnceLock::new();
-    let ready = READY.get_or_init(|| {
-        let library = cuda_emulation::library(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda"))?;
-        // Its soname is libcuda.so: whoever opens that name later, cudarc, is given this copy.
-        // SAFETY: the library's constructors only fill a table of kernels.
-        let library = unsafe { libloading::Library::new(library) }.expect("loads");
-        std::mem::forget(library);
-        Ok(())
-    });
-    if let Err(reason) = ready {
-        println!("skipped: {reason}");
-        return None;
-    }
-    Some(CudaBackend::open(0).expect("opens"))
-}
 
 #[test]
 fn inputs_are_those_of_the_host() {

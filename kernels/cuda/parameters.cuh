@@ -45,3 +45,47 @@ struct BootstrapKeyParams {
     u32 log2_points;  // log2 of N / 2
 };
 static_assert(sizeof(BootstrapKeyParams) == 4, "kernels/src/lib.rs");
+
+struct RnsLaunchParams {
+    u32 arguments;    // of an item
+    u32 log2_degree;  // log2 N
+    u32 log2_blocks;  // log2 of N over the words that a block transforms
+    u32 roots;        // index of the first prime's roots
+    u32 limbs;        // of the polynomials, without special ones
+    u32 all_limbs;    // primes of Q: the special ones' numbers begin here
+    u32 special;      // primes of P
+    u32 operation;    // what is computed, where there is a choice
+};
+static_assert(sizeof(RnsLaunchParams) == 32, "kernels/src/lib.rs");
+
+// One limb on the way down: `sources` polynomials are converted to the prime and transformed; values become `(kept - value) factor + addend`,
+// in the given order, where they are named. Places as in rns_arguments.cuh.
+struct RnsDown {
+    u32 prime;       // its number in QP
+    u32 sources;
+    u32 source;      // place of the first
+    u32 conversion;  // index of its constants
+    u32 between;     // place of words between two launches
+    u32 target;      // place
+    u32 kept;        // place
+    u32 factor;      // index, or NOWHERE: values as they are
+    u32 addend;      // place, or NOWHERE
+    u32 order;       // place, or NOWHERE
+};
+static_assert(sizeof(RnsDown) == 40, "kernels/src/lib.rs");
+
+// One limb on the way up: coefficients times a factor (1 / N is part of it), and a number that is added to them.
+struct RnsUp {
+    u32 prime;   // its number in QP
+    u32 source;  // place
+    u32 target;  // place
+    u32 factor;  // index
+    u32 offset;
+};
+static_assert(sizeof(RnsUp) == 20, "kernels/src/lib.rs");
+
+// The key that masks are hashed with.
+struct RnsContextKey {
+    u32 words[8];
+};
+static_assert(sizeof(RnsContextKey) == 32, "kernels/src/lib.rs");

@@ -65,8 +65,66 @@ pub const LWE_BOOTSTRAP: [Image; 5] = [
     bootstrap("lwe_bootstrap_4096", include_bytes!("../images/lwe_bootstrap_4096.fatbin"), 12),
 ];
 
+const RESIDUES: &str = include_str!("../cuda/residues.cuh");
+const RESIDUE_TRANSFORM: &str = include_str!("../cuda/residue_transform.cuh");
+const RNS_ARGUMENTS: &str = include_str!("../cuda/rns_arguments.cuh");
+const RNS_CONVERSION: &str = include_str!("../cuda/rns_conversion.cuh");
+
+const fn rns_transform(name: &'static str, bytes: &'static [u8], log2: u32) -> Image {
+    let source = &[
+        HEADERS[0],
+        HEADERS[1],
+        RESIDUES,
+        RESIDUE_TRANSFORM,
+        RNS_ARGUMENTS,
+        RNS_CONVERSION,
+        include_str!("../cuda/rns_transform.cu"),
+    ];
+    Image { name, bytes, source, log2_polynomial_size: Some(log2) }
+}
+
+/// Transforms of CKKS, one image for each number of words that a block transforms, 2^12 first.
+pub const RNS_TRANSFORM: [Image; 4] = [
+    rns_transform("rns_transform_4096", include_bytes!("../images/rns_transform_4096.fatbin"), 12),
+    rns_transform("rns_transform_8192", include_bytes!("../images/rns_transform_8192.fatbin"), 13),
+    rns_transform("rns_transform_16384", include_bytes!("../images/rns_transform_16384.fatbin"), 14),
+    rns_transform("rns_transform_32768", include_bytes!("../images/rns_transform_32768.fatbin"), 15),
+];
+
+/// First depths of transforms of larger degrees.
+pub const RNS_COLUMNS: Image = Image {
+    name: "rns_columns",
+    bytes: include_bytes!("../images/rns_columns.fatbin"),
+    source: &[HEADERS[0], HEADERS[1], RESIDUES, RNS_ARGUMENTS, RNS_CONVERSION, include_str!("../cuda/rns_columns.cu")],
+    log2_polynomial_size: None,
+};
+
+/// Steps word by word.
+pub const RNS_WORDS: Image = Image {
+    name: "rns_words",
+    bytes: include_bytes!("../images/rns_words.fatbin"),
+    source: &[HEADERS[0], HEADERS[1], RESIDUES, RNS_ARGUMENTS, include_str!("../cuda/rns_words.cu")],
+    log2_polynomial_size: None,
+};
+
+/// Matrices of residues.
+pub const RNS_MATRIX: Image = Image {
+    name: "rns_matrix",
+    bytes: include_bytes!("../images/rns_matrix.fatbin"),
+    source: &[HEADERS[0], HEADERS[1], RESIDUES, RNS_ARGUMENTS, include_str!("../cuda/rns_matrix.cu")],
+    log2_polynomial_size: None,
+};
+
+/// Masks from their seeds.
+pub const RNS_MASKS: Image = Image {
+    name: "rns_masks",
+    bytes: include_bytes!("../images/rns_masks.fatbin"),
+    source: &[HEADERS[0], HEADERS[1], RESIDUES, RNS_ARGUMENTS, include_str!("../cuda/rns_masks.cu")],
+    log2_polynomial_size: None,
+};
+
 /// Every image.
-pub const ALL_IMAGES: [Image; 9] = [
+pub const ALL_IMAGES: [Image; 17] = [
     LWE_LINEAR,
     LWE_KEYSWITCH,
     BOOTSTRAP_KEY,
@@ -76,4 +134,12 @@ pub const ALL_IMAGES: [Image; 9] = [
     LWE_BOOTSTRAP[2],
     LWE_BOOTSTRAP[3],
     LWE_BOOTSTRAP[4],
+    RNS_TRANSFORM[0],
+    RNS_TRANSFORM[1],
+    RNS_TRANSFORM[2],
+    RNS_TRANSFORM[3],
+    RNS_COLUMNS,
+    RNS_WORDS,
+    RNS_MATRIX,
+    RNS_MASKS,
 ];

@@ -9,10 +9,13 @@ mod parameters;
 mod shapes;
 pub mod wgsl;
 
-pub use images::{ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR, SEEDED_ROWS};
+pub use images::{
+    ALL_IMAGES, BOOTSTRAP_KEY, Image, LWE_BOOTSTRAP, LWE_KEYSWITCH, LWE_LINEAR, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX,
+    RNS_TRANSFORM, RNS_WORDS, SEEDED_ROWS,
+};
 pub use parameters::{
-    BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, RnsInnerProductParams,
-    RnsMasksParams, RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsWordsParams,
-    SeededRowsParams,
+    BootstrapKeyParams, LweBootstrapParams, LweKeyswitchParams, LweLinearItem, LweLinearParams, RNS_ARGUMENTS,
+    RNS_NOWHERE, RnsArguments, RnsContextKey, RnsDown, RnsInnerProductParams, RnsLaunchParams, RnsMasksParams,
+    RnsMatrixParams, RnsPermuteParams, RnsTensorParams, RnsTransformParams, RnsUp, RnsWordsParams, SeededRowsParams,
 };
 pub use shapes::{BOOTSTRAP_SHAPES, BootstrapShape};

@@ -180,6 +180,102 @@ pub struct RnsMasksParams {
     pub items: u32,
 }
 
+/// Parameters of CUDA's kernels of CKKS, stems `rns_*`: what all items of a launch share.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsLaunchParams {
+    /// Arguments of an item.
+    pub arguments: u32,
+    /// log2 N.
+    pub log2_degree: u32,
+    /// log2 of N over the words that a block transforms.
+    pub log2_blocks: u32,
+    /// Index of the first prime's roots.
+    pub roots: u32,
+    /// Limbs of the polynomials, without special ones.
+    pub limbs: u32,
+    /// Primes of Q: the special ones' numbers begin here.
+    pub all_limbs: u32,
+    /// Primes of P.
+    pub special: u32,
+    /// What is computed, where there is a choice.
+    pub operation: u32,
+}
+
+/// Arguments of a launch at the most: with everything else they are below the 4 KiB that every driver takes.
+pub const RNS_ARGUMENTS: usize = 480;
+
+/// Addresses and numbers of a launch's items, so many each as [`RnsLaunchParams::arguments`] says.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct RnsArguments {
+    /// The items' arguments, one item behind the other.
+    pub words: [u64; RNS_ARGUMENTS],
+}
+
+impl Default for RnsArguments {
+    fn default() -> Self {
+        Self { words: [0; RNS_ARGUMENTS] }
+    }
+}
+
+/// One limb on the way down, see `parameters.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsDown {
+    /// Number of the prime in QP.
+    pub prime: u32,
+    /// Polynomials that are converted.
+    pub sources: u32,
+    /// Place of the first.
+    pub source: u32,
+    /// Index of the conversion's constants.
+    pub conversion: u32,
+    /// Place of words between two launches.
+    pub between: u32,
+    /// Place of the result.
+    pub target: u32,
+    /// Place of what values are subtracted from.
+    pub kept: u32,
+    /// Index of the difference's factor, [`RNS_NOWHERE`] for values as they are.
+    pub factor: u32,
+    /// Place of what is added, or [`RNS_NOWHERE`].
+    pub addend: u32,
+    /// Place of the order of values, or [`RNS_NOWHERE`].
+    pub order: u32,
+}
+
+/// One limb on the way up, see `parameters.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsUp {
+    /// Number of the prime in QP.
+    pub prime: u32,
+    /// Place of the values.
+    pub source: u32,
+    /// Place of the coefficients.
+    pub target: u32,
+    /// Index of their factor.
+    pub factor: u32,
+    /// What is added to them.
+    pub offset: u32,
+}
+
+/// The key that masks are hashed with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RnsContextKey {
+    /// Its words.
+    pub words: [u32; 8],
+}
+
+/// No place, no factor.
+pub const RNS_NOWHERE: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<RnsLaunchParams>() == 32);
+const _: () = assert!(size_of::<RnsDown>() == 40);
+const _: () = assert!(size_of::<RnsUp>() == 20);
+const _: () = assert!(size_of::<RnsContextKey>() == 32);
 const _: () = assert!(size_of::<SeededRowsParams>() == 36);
 const _: () = assert!(size_of::<BootstrapKeyParams>() == 4);
 const _: () = assert!(size_of::<LweLinearParams>() == 12);

@@ -21,7 +21,7 @@ pub fn library(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// Sources with the ring that each is compiled for.
-const UNITS: [(&str, Option<u32>); 10] = [
+const UNITS: [(&str, Option<u32>); 18] = [
     ("kernels/cuda/lwe_linear.cu", None),
     ("kernels/cuda/lwe_keyswitch.cu", None),
     ("kernels/cuda/bootstrap_key.cu", None),
@@ -31,6 +31,14 @@ const UNITS: [(&str, Option<u32>); 10] = [
     ("kernels/cuda/lwe_bootstrap.cu", Some(10)),
     ("kernels/cuda/lwe_bootstrap.cu", Some(11)),
     ("kernels/cuda/lwe_bootstrap.cu", Some(12)),
+    ("kernels/cuda/rns_transform.cu", Some(12)),
+    ("kernels/cuda/rns_transform.cu", Some(13)),
+    ("kernels/cuda/rns_transform.cu", Some(14)),
+    ("kernels/cuda/rns_transform.cu", Some(15)),
+    ("kernels/cuda/rns_columns.cu", None),
+    ("kernels/cuda/rns_words.cu", None),
+    ("kernels/cuda/rns_matrix.cu", None),
+    ("kernels/cuda/rns_masks.cu", None),
     ("cuda/emulation/driver.cpp", None),
 ];
 

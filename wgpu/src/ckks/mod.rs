@@ -1,7 +1,6 @@
 //! The steps of CKKS on the device.
 
 mod batch;
-mod constants;
 mod linear;
 mod ring;
 mod seeded;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
+use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_parts};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
-use heman_core::ckks::plan::width::Width;
+use heman_core::ckks::plan::width::{GpuShares, Width};
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
@@ -18,7 +19,6 @@ use heman_kernels::wgsl::{
     rns_constants,
 };
 
-use crate::ckks::constants::{Places, constants};
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
 use crate::context::{Block, Context, Table};
 use crate::device::WgpuBackend;
@@ -26,16 +26,6 @@ use crate::pipelines::Kernel;
 
 /// log2 of the largest degree.
 const MOST_LOG2_DEGREE: u32 = 16;
-/// Rows of a wave of a map at the least and at the most; between, their sums are [`WAVE_SHARE`] of what kernels reach.
-const WAVE_ROWS: [usize; 2] = [32, 256];
-const WAVE_SHARE: u64 = 32;
-/// The share of what kernels reach that the ciphertexts of polynomials in the works take, and that of key switches.
-const WORK_SHARE: u64 = 12;
-/// Bytes of either at the most: more does not make a device faster.
-const MOST_WORK_BYTES: u64 = 256 << 20;
-/// Ciphertexts that a polynomial's evaluation holds at one time, the argument and the result among them.
-const HELD_BY_POLYNOMIAL: usize = 8;
-
 /// A ring on one adapter.
 pub struct WgpuRing {
     pub(super) context: Arc<Context>,
@@ -108,14 +98,8 @@ impl WgpuRing {
         self.ring.params.log2_degree
     }
 
-    fn ciphertext_bytes(&self, limbs: usize) -> u64 {
-        (8 * limbs * self.degree()) as u64
-    }
-
-    /// Bytes of the polynomials, or of the key switches, that are in the works at one time, but for one that takes
-    /// more.
-    pub(super) fn work_bytes(&self) -> u64 {
-        (self.context.reach_bytes() / WORK_SHARE).min(MOST_WORK_BYTES)
+    pub(super) fn shares(&self) -> GpuShares {
+        GpuShares { reach_bytes: self.context.reach_bytes() }
     }
 
     /// Workgroups that take a word of a limb each thread.
@@ -155,13 +139,7 @@ impl RnsOps for WgpuRing {
     }
 
     fn width(&self) -> Width {
-        let of_ciphertext = self.ciphertext_bytes(self.params().primes.len());
-        let fitting = (self.context.reach_bytes() / WAVE_SHARE / of_ciphertext) as usize;
-        let one_polynomial = HELD_BY_POLYNOMIAL as u64 * of_ciphertext;
-        Width {
-            wave_rows: fitting.clamp(WAVE_ROWS[0], WAVE_ROWS[1]),
-            working_bytes: self.work_bytes().max(one_polynomial) + self.work_bytes().max(self.switch_bytes()),
-        }
+        self.shares().width(self.params())
     }
 
     fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<WgpuCiphertext>, CkksError> {
@@ -274,24 +252,12 @@ impl RnsOps for WgpuRing {
         &self,
         key: &WgpuSwitchKey,
         kind: FormKind,
-        mut u: Vec<WgpuCiphertext>,
+        u: Vec<WgpuCiphertext>,
         constants: &[Vec<Constant<'_, WgpuPlaintext>>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        let mut factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
         let limbs = u.first().map_or(1, |first| first.limbs);
-        let of_element = HELD_BY_POLYNOMIAL as u64 * self.ciphertext_bytes(limbs);
-        let together = ((self.work_bytes() / of_element) as usize).max(1);
-        let mut values = Vec::with_capacity(u.len());
-        let mut first = 0;
-        while !u.is_empty() {
-            let count = together.min(u.len());
-            let mut own: Vec<WgpuCiphertext> = u.drain(..count).collect();
-            own.extend(factors.drain(..count.min(factors.len())));
-            let constants: Vec<_> = constants.iter().map(|all| all[first..first + count].to_vec()).collect();
-            values.extend(activate_in_steps(self, key, kind, own, &constants)?);
-            first += count;
-        }
-        Ok(values)
+        let together = self.shares().polynomials_together(self.params(), limbs);
+        activate_in_parts(self, together, key, kind, u, constants)
     }
 
     fn drop_to(&self, batch: Vec<WgpuCiphertext>, limbs: usize) -> Result<Vec<WgpuCiphertext>, CkksError> {

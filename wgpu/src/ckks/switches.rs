@@ -5,11 +5,11 @@
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
 use heman_core::ckks::ops::RnsOps;
+use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
 use heman_kernels::{RnsPermuteParams, RnsTensorParams, RnsTransformParams};
 
 use crate::ckks::batch::{Item, NOWHERE, Over};
-use crate::ckks::constants::DigitPlaces;
 use crate::ckks::ring::WgpuRing;
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuSwitchKey};
 use crate::context::Block;
@@ -86,23 +86,6 @@ impl WgpuRing {
             let count = alpha.min(limbs - j * alpha);
             (count, &self.places.digits[j][count - 1])
         })
-    }
-
-    /// Polynomials of scratch that a key switch at `limbs` limbs takes.
-    fn switch_polynomials(&self, limbs: usize, special: usize) -> usize {
-        limbs + (limbs.div_ceil(special) + 3) * (limbs + special)
-    }
-
-    /// Bytes of scratch of one key switch at all limbs.
-    pub(super) fn switch_bytes(&self) -> u64 {
-        let (limbs, special) = (self.params().primes.len(), self.params().special_primes.len());
-        (4 * self.switch_polynomials(limbs, special) * self.degree()) as u64
-    }
-
-    /// Polynomials that are switched together.
-    fn switched_together(&self, limbs: usize) -> usize {
-        let polynomials = self.switch_polynomials(limbs, self.params().special_primes.len());
-        ((self.work_bytes() / 4) as usize / (polynomials * self.degree())).max(1)
     }
 
     /// Digits of polynomials of `limbs` limbs at the given addresses.
@@ -224,7 +207,7 @@ impl WgpuRing {
         let mut results = Vec::with_capacity(pairs.len());
         for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
             let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.switched_together(limbs)) {
+            for chunk in same.chunks(self.shares().switched_together(self.params(), limbs)) {
                 let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
                 for (a, b) in chunk {
                     let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
@@ -260,7 +243,7 @@ impl WgpuRing {
             return Err(CkksError::Depth);
         }
         let limbs = batch.iter().map(|ciphertext| ciphertext.limbs).max().unwrap_or(1);
-        let together = ((self.work_bytes() / 8) as usize / (limbs * self.degree())).max(1);
+        let together = self.shares().rescaled_together(self.params(), limbs);
         let mut results = Vec::with_capacity(batch.len());
         while !batch.is_empty() {
             let part: Vec<WgpuCiphertext> = batch.drain(..together.min(batch.len())).collect();
@@ -350,7 +333,7 @@ impl WgpuRing {
         let mut results = Vec::with_capacity(pairs.len());
         for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
             let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.switched_together(limbs)) {
+            for chunk in same.chunks(self.shares().switched_together(self.params(), limbs)) {
                 let masks: Vec<u32> = chunk.iter().map(|(own, _)| own.part(1, self.degree())).collect();
                 let digits = self.decompose(STEP, limbs, &masks)?;
                 let turned: Vec<_> =
@@ -376,7 +359,7 @@ impl WgpuRing {
         turning.iter().try_for_each(|key| enough_limbs(low.limbs, key.key.limbs))?;
         let digits = self.decompose(STEP, low.limbs, &[low.part(1, self.degree())])?;
         let mut rotated = Vec::with_capacity(turning.len());
-        for chunk in turning.chunks(self.switched_together(low.limbs)) {
+        for chunk in turning.chunks(self.shares().switched_together(self.params(), low.limbs)) {
             let turned: Vec<_> = chunk.iter().map(|&key| (&low, &digits[0], key)).collect();
             rotated.extend(self.turn(STEP, &turned)?);
         }

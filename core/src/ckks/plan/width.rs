@@ -10,6 +10,78 @@ const WAVE_ROWS: [usize; 2] = [32, 128];
 /// Bytes of the sums of a wave, between those bounds.
 const WAVE_BYTES: usize = 1 << 25;
 
+/// Rows of a wave on a GPU at the least and at the most; between, their sums are [`GPU_WAVE_SHARE`] of its memory.
+const GPU_WAVE_ROWS: [usize; 2] = [32, 256];
+const GPU_WAVE_SHARE: u64 = 32;
+/// The share of a GPU's memory that the ciphertexts of polynomials in the works take, and that of key switches.
+const WORK_SHARE: u64 = 12;
+/// Bytes of either at the most: more does not make a device faster.
+const MOST_WORK_BYTES: u64 = 256 << 20;
+/// Ciphertexts that a polynomial's evaluation holds at one time, the argument and the result among them.
+const HELD_BY_POLYNOMIAL: usize = 8;
+
+/// Bytes of a ciphertext.
+fn ciphertext_bytes(params: &ParameterSet, limbs: usize) -> u64 {
+    (8 * limbs as u64) << params.log2_degree
+}
+
+/// Bytes of scratch that one key switch takes at a number of limbs: parts, digits at all primes, their products with
+/// the key and what is made of those.
+#[must_use]
+pub fn switch_bytes(params: &ParameterSet, limbs: usize) -> u64 {
+    let special = params.special_primes.len();
+    let polynomials = limbs + (limbs.div_ceil(special) + 3) * (limbs + special);
+    (4 * polynomials as u64) << params.log2_degree
+}
+
+/// How a GPU's memory is shared out.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuShares {
+    /// Bytes that kernels reach.
+    pub reach_bytes: u64,
+}
+
+impl GpuShares {
+    /// Bytes of the polynomials, or of the key switches, that are in the works at one time, but for one that takes
+    /// more.
+    #[must_use]
+    pub fn work_bytes(self) -> u64 {
+        (self.reach_bytes / WORK_SHARE).min(MOST_WORK_BYTES)
+    }
+
+    /// Elements whose polynomials are evaluated together, from arguments of so many limbs.
+    #[must_use]
+    pub fn polynomials_together(self, params: &ParameterSet, limbs: usize) -> usize {
+        let of_element = HELD_BY_POLYNOMIAL as u64 * ciphertext_bytes(params, limbs);
+        ((self.work_bytes() / of_element) as usize).max(1)
+    }
+
+    /// Polynomials that are switched together.
+    #[must_use]
+    pub fn switched_together(self, params: &ParameterSet, limbs: usize) -> usize {
+        ((self.work_bytes() / switch_bytes(params, limbs)) as usize).max(1)
+    }
+
+    /// Ciphertexts that are divided by their last prime together: half of the memory of what is in the works.
+    #[must_use]
+    pub fn rescaled_together(self, params: &ParameterSet, limbs: usize) -> usize {
+        ((self.work_bytes() / ciphertext_bytes(params, limbs)) as usize).max(1)
+    }
+
+    /// All of it for a ring.
+    #[must_use]
+    pub fn width(self, params: &ParameterSet) -> Width {
+        let limbs = params.primes.len();
+        let of_ciphertext = ciphertext_bytes(params, limbs);
+        let fitting = (self.reach_bytes / GPU_WAVE_SHARE / of_ciphertext) as usize;
+        let one_polynomial = HELD_BY_POLYNOMIAL as u64 * of_ciphertext;
+        Width {
+            wave_rows: fitting.clamp(GPU_WAVE_ROWS[0], GPU_WAVE_ROWS[1]),
+            working_bytes: self.work_bytes().max(one_polynomial) + self.work_bytes().max(switch_bytes(params, limbs)),
+        }
+    }
+}
+
 /// What a device holds and works on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width {

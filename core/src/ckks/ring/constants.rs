@@ -1,8 +1,11 @@
-//! The table of a ring's constants on the device, and where each of them stands.
+//! The table of a ring's constants for devices that take it as one buffer, and where each of them stands.
+//!
+//! An entry is a pair of words: a modulus with its `-p^-1 mod 2^32`, a factor with its quotient, a number of 64 bits with
+//! its low word first, or a word with a zero.
 
-use heman_core::ckks::ring::context::{Conversion, Ring};
-use heman_core::residues::modulus::{Factor, Modulus};
-use heman_core::residues::ntt;
+use crate::ckks::ring::context::{Conversion, Digit, Ring};
+use crate::residues::modulus::{Factor, Modulus};
+use crate::residues::ntt;
 
 /// Places of constants; the moduli of Q, then P, come first.
 pub struct Places {
@@ -71,13 +74,14 @@ impl Builder {
 }
 
 /// The table of a ring and the places in it.
+#[must_use]
 pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
     let all: Vec<Modulus> = (0..ring.key_limbs()).map(|limb| ring.modulus(limb)).collect();
     let (log2_degree, limbs) = (ring.params.log2_degree, ring.limbs());
     let mut builder = Builder { table: Vec::new(), degree: ring.degree() as u32 };
     builder.table.extend(all.iter().map(|modulus| [modulus.p, modulus.negative_inverse()]));
     let digits = ring.digits.iter().map(|counts| {
-        let place = |digit: &heman_core::ckks::ring::context::Digit| {
+        let place = |digit: &Digit| {
             let inverse = builder.here();
             for (at, factor) in digit.inverse.iter().enumerate() {
                 builder.scaled(factor.value, all[digit.first + at]);

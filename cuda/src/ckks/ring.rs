@@ -1,0 +1,364 @@
+//! A ring on the device: its constants, kernels, and what goes in and out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::{CudaFunction, CudaSlice, DevicePtr};
+use heman_core::ckks::error::CkksError;
+use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_parts};
+use heman_core::ckks::params::packing::Occupancy;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::plan::activation::FormKind;
+use heman_core::ckks::plan::width::{GpuShares, Width};
+use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::constants::{Places, constants};
+use heman_core::ckks::ring::context::Ring;
+use heman_core::ckks::ring::matrix::Matrix;
+use heman_core::ckks::ring::number::State;
+use heman_core::device::Device;
+use heman_core::device::error::BackendError;
+use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RNS_WORDS};
+
+use crate::ckks::records::{List, Records};
+use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
+use crate::device::CudaBackend;
+
+/// log2 of the smallest and of the largest degree.
+const LOG2_DEGREES: [u32; 2] = [12, 16];
+/// log2 of the words that a block transforms where the device's shared memory does not hold a polynomial.
+const LOG2_SMALL_BLOCK: u32 = 12;
+/// log2 of the most words of a block.
+const LOG2_LARGEST_BLOCK: u32 = 15;
+/// log2 of the most words of a block that sums the products of all digits in registers.
+const LOG2_LARGEST_SWITCH: u32 = 14;
+/// Words of a block that goes word by word.
+const WORDS_A_BLOCK: usize = 1024;
+
+/// A ring on one device.
+pub struct CudaRing {
+    pub(super) backend: CudaBackend,
+    pub(super) ring: Ring,
+    /// Pairs of words, see [`constants`].
+    pub(super) table: CudaSlice<u32>,
+    pub(super) places: Places,
+    pub(super) kernels: Kernels,
+    pub(super) records: Mutex<HashMap<(List, usize), Arc<Records>>>,
+    /// log2 of the words that a block transforms.
+    pub(super) log2_block: u32,
+    /// Bytes that were free when the ring was made.
+    reach_bytes: u64,
+}
+
+/// All kernels of CKKS for one size of block.
+pub(super) struct Kernels {
+    pub forward: CudaFunction,
+    pub inverse: CudaFunction,
+    /// Where a block holds a polynomial, and registers its sums.
+    pub switch: Option<CudaFunction>,
+    pub forward_columns: CudaFunction,
+    pub inverse_columns: CudaFunction,
+    pub words: CudaFunction,
+    pub tensor: CudaFunction,
+    pub key_products: CudaFunction,
+    pub inner_products: CudaFunction,
+    pub permute: CudaFunction,
+    /// For 8 and 16 rows.
+    pub matrix: [CudaFunction; 2],
+    pub masks: CudaFunction,
+}
+
+impl Kernels {
+    fn new(backend: &CudaBackend, log2_block: u32, log2_degree: u32) -> Result<Self, BackendError> {
+        let load = |image: &Image, name: &str, shared| backend.function("loading kernels", image, name, shared);
+        let of_block = |stem: &str| {
+            let image = &RNS_TRANSFORM[(log2_block - LOG2_SMALL_BLOCK) as usize];
+            load(image, &format!("rns_{stem}_{}", 1 << log2_block), 4 << log2_block)
+        };
+        let sums = log2_block == log2_degree && log2_block <= LOG2_LARGEST_SWITCH;
+        Ok(Self {
+            forward: of_block("forward")?,
+            inverse: of_block("inverse")?,
+            switch: if sums { Some(of_block("switch")?) } else { None },
+            forward_columns: load(&RNS_COLUMNS, "rns_forward_columns", 0)?,
+            inverse_columns: load(&RNS_COLUMNS, "rns_inverse_columns", 0)?,
+            words: load(&RNS_WORDS, "rns_words", 0)?,
+            tensor: load(&RNS_WORDS, "rns_tensor", 0)?,
+            key_products: load(&RNS_WORDS, "rns_key_products", 0)?,
+            inner_products: load(&RNS_WORDS, "rns_inner_products", 0)?,
+            permute: load(&RNS_WORDS, "rns_permute", 0)?,
+            matrix: [load(&RNS_MATRIX, "rns_matrix_8", 0)?, load(&RNS_MATRIX, "rns_matrix_16", 0)?],
+            masks: load(&RNS_MASKS, "rns_masks", 0)?,
+        })
+    }
+}
+
+impl RnsDevice for CudaBackend {
+    type Ring = CudaRing;
+
+    fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<CudaRing, CkksError> {
+        let [least, most] = LOG2_DEGREES;
+        if !(least..=most).contains(&params.log2_degree) {
+            return Err(CkksError::Plan(format!(
+                "{} takes rings of 2^{least} to 2^{most}, and these parameters have 2^{}; the CPU takes every ring",
+                self.name(),
+                params.log2_degree
+            )));
+        }
+        let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
+        let (table, places) = constants(&ring);
+        let table = self.load("loading constants", table.as_flattened())?;
+        let whole = params.log2_degree <= LOG2_LARGEST_BLOCK && 4 << params.log2_degree <= self.shared_bytes();
+        let log2_block = if whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
+        Ok(CudaRing {
+            kernels: Kernels::new(self, log2_block, params.log2_degree)?,
+            reach_bytes: self.free_bytes()?,
+            backend: self.handle(),
+            ring,
+            table,
+            places,
+            records: Mutex::default(),
+            log2_block,
+        })
+    }
+}
+
+impl CudaRing {
+    pub(super) fn degree(&self) -> usize {
+        self.ring.degree()
+    }
+
+    pub(super) fn log2_degree(&self) -> u32 {
+        self.ring.params.log2_degree
+    }
+
+    /// Primes of P.
+    pub(super) fn special(&self) -> usize {
+        self.ring.params.special_primes.len()
+    }
+
+    pub(super) fn shares(&self) -> GpuShares {
+        GpuShares { reach_bytes: self.reach_bytes }
+    }
+
+    /// Blocks that take a limb word by word.
+    pub(super) fn limb_blocks(&self) -> usize {
+        self.degree() / WORDS_A_BLOCK
+    }
+
+    fn block(&self, slice: CudaSlice<u32>) -> Block {
+        let address = slice.device_ptr(&self.backend.stream).0;
+        Block { slice, address }
+    }
+
+    /// Room for polynomials, content undefined.
+    pub(super) fn reserve(&self, step: &'static str, polynomials: usize) -> Result<Block, CkksError> {
+        Ok(self.block(self.backend.reserve(step, polynomials * self.degree())?))
+    }
+
+    fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
+        Ok(self.block(self.backend.load(step, words)?))
+    }
+
+    /// A list of addresses on the device. It is freed behind the launches that were queued before.
+    pub(super) fn list(&self, step: &'static str, addresses: &[u64]) -> Result<Block, CkksError> {
+        self.load(step, bytemuck::cast_slice(addresses))
+    }
+
+    /// Copies words to a block, from its polynomial `at` on.
+    pub(super) fn copy(
+        &self,
+        step: &'static str,
+        words: &[u32],
+        block: &mut Block,
+        at: usize,
+    ) -> Result<(), CkksError> {
+        let first = at * self.degree();
+        let mut target = block.slice.slice_mut(first..first + words.len());
+        let copied = self.backend.stream.memcpy_htod(words, &mut target);
+        Ok(copied.map_err(|error| self.backend.error(step, error, 0))?)
+    }
+
+    /// Room for a ciphertext.
+    pub(super) fn ciphertext(&self, step: &'static str, limbs: usize, scale: f64) -> Result<CudaCiphertext, CkksError> {
+        let block = Arc::new(self.reserve(step, 2 * limbs)?);
+        Ok(CudaCiphertext { block, limbs, stored: limbs, scale })
+    }
+
+    fn send(&self, ciphertext: &Ciphertext) -> Result<CudaCiphertext, CkksError> {
+        const STEP: &str = "upload";
+        let [body, mask] = &ciphertext.parts;
+        let limbs = body.len() / self.degree();
+        let mut block = self.reserve(STEP, 2 * limbs)?;
+        self.copy(STEP, body, &mut block, 0)?;
+        self.copy(STEP, mask, &mut block, limbs)?;
+        Ok(CudaCiphertext { block: Arc::new(block), limbs, stored: limbs, scale: ciphertext.scale })
+    }
+
+    /// Queues the copy of a ciphertext to the host; the words are there when the stream has come so far.
+    fn receive(&self, ciphertext: &CudaCiphertext) -> Result<Ciphertext, CkksError> {
+        let words = ciphertext.limbs * self.degree();
+        let mut parts = [vec![0; words], vec![0; words]];
+        for (part, out) in parts.iter_mut().enumerate() {
+            let first = part * ciphertext.stored * self.degree();
+            let source = ciphertext.block.slice.slice(first..first + words);
+            let copied = self.backend.stream.memcpy_dtoh(&source, out);
+            copied.map_err(|error| self.backend.error("download", error, 0))?;
+        }
+        Ok(Ciphertext { parts, scale: ciphertext.scale })
+    }
+}
+
+impl RnsOps for CudaRing {
+    type Ciphertext = CudaCiphertext;
+    type Plaintext = CudaPlaintext;
+    type Map = CudaMap;
+    type SwitchKey = CudaSwitchKey;
+    type GaloisKey = CudaGaloisKey;
+
+    fn host(&self) -> &Ring {
+        &self.ring
+    }
+
+    fn width(&self) -> Width {
+        self.shares().width(self.params())
+    }
+
+    fn upload_seeded(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.fresh(batch, scale)
+    }
+
+    fn upload(&self, batch: Vec<Ciphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
+        batch.iter().map(|ciphertext| self.send(ciphertext)).collect()
+    }
+
+    fn download(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<Ciphertext>, CkksError> {
+        let received = batch.iter().map(|ciphertext| self.receive(ciphertext)).collect();
+        // Also where a copy failed: others may still be on their way to memory that is about to be freed.
+        self.backend.sync()?;
+        received
+    }
+
+    fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
+        let block = self.load("loading a plaintext", &plaintext.words)?;
+        Ok(CudaPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+    }
+
+    fn load_map(&self, matrix: Matrix) -> Result<CudaMap, CkksError> {
+        let block = self.load("loading a matrix", &matrix.words)?;
+        Ok(CudaMap { block, shape: Matrix { words: Vec::new(), ..matrix } })
+    }
+
+    fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<CudaSwitchKey, CkksError> {
+        self.switch_key(key)
+    }
+
+    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<CudaGaloisKey, CkksError> {
+        let order = self.ring.automorphism_order(self.ring.rotation_element(steps));
+        Ok(CudaGaloisKey { order: self.load("loading a key", &order)?, key: self.switch_key(key)? })
+    }
+
+    fn state(&self, ciphertext: &CudaCiphertext) -> State {
+        ciphertext.state()
+    }
+
+    fn add_assign(&self, sums: &mut [CudaCiphertext], terms: &[&CudaCiphertext]) -> Result<(), CkksError> {
+        self.add_all(sums, terms)
+    }
+
+    fn sums(&self, groups: &[Vec<&CudaCiphertext>]) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.sum_groups(groups)
+    }
+
+    fn add_constants(
+        &self,
+        batch: &mut [CudaCiphertext],
+        constants: &[Constant<'_, CudaPlaintext>],
+    ) -> Result<(), CkksError> {
+        self.add_all_constants(batch, constants)
+    }
+
+    fn products(
+        &self,
+        terms: &[&CudaCiphertext],
+        factors: &[Constant<'_, CudaPlaintext>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiply_constants(terms, factors)
+    }
+
+    fn add_products(
+        &self,
+        sums: &mut [CudaCiphertext],
+        terms: &[&CudaCiphertext],
+        factors: &[Constant<'_, CudaPlaintext>],
+    ) -> Result<(), CkksError> {
+        self.add_all_products(sums, terms, factors)
+    }
+
+    fn apply_map(
+        &self,
+        map: &CudaMap,
+        positions: &[Position<'_, CudaCiphertext>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiply_matrix(map, positions)
+    }
+
+    fn inner_products(
+        &self,
+        inputs: &[CudaCiphertext],
+        sums: &[Vec<(usize, &CudaPlaintext)>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiply_plaintexts(inputs, sums)
+    }
+
+    fn multiply(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+        key: &CudaSwitchKey,
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiply_pairs(pairs, key)
+    }
+
+    fn rescale(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.divide_by_last(batch)
+    }
+
+    /// As many elements at a time as the memory for it holds.
+    fn activate(
+        &self,
+        key: &CudaSwitchKey,
+        kind: FormKind,
+        u: Vec<CudaCiphertext>,
+        constants: &[Vec<Constant<'_, CudaPlaintext>>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        let limbs = u.first().map_or(1, |first| first.limbs);
+        let together = self.shares().polynomials_together(self.params(), limbs);
+        activate_in_parts(self, together, key, kind, u, constants)
+    }
+
+    fn drop_to(&self, batch: Vec<CudaCiphertext>, limbs: usize) -> Result<Vec<CudaCiphertext>, CkksError> {
+        batch.iter().map(|ciphertext| self.low(ciphertext, limbs)).collect()
+    }
+
+    fn rotate(&self, pairs: &[(&CudaCiphertext, &CudaGaloisKey)]) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.rotate_pairs(pairs)
+    }
+
+    fn rotate_hoisted(
+        &self,
+        batch: &[&CudaCiphertext],
+        limbs: usize,
+        keys: &[Option<&CudaGaloisKey>],
+    ) -> Result<Vec<Vec<CudaCiphertext>>, CkksError> {
+        self.rotate_by_all(batch, limbs, keys)
+    }
+
+    fn shrink(&self, batch: Vec<CudaCiphertext>) -> Vec<CudaCiphertext> {
+        // Where there is no room for a smaller copy, the larger one stays.
+        batch.into_iter().map(|ciphertext| self.shrunk(&ciphertext).unwrap_or(ciphertext)).collect()
+    }
+
+    fn release(&self, batch: Vec<CudaCiphertext>) {
+        drop(batch);
+    }
+}

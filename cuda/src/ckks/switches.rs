@@ -1,0 +1,405 @@
+//! Key switches and what is made of them: products, rotations; and divisions by primes, which work the same way.
+//!
+//! A key switch takes four launches for a whole batch: coefficients of the digits' parts; digits at all primes and their
+//! products with the key; coefficients of the special limbs; and their conversion, subtraction, division and the order
+//! of a rotation in one. Where shared memory does not hold a polynomial, registers do not hold a limb's sums, or the
+//! batch is too small to fill the device with a block for each limb, digits and their products are two launches.
+//!
+//! **Bound**, for l limbs, s special ones, d = ceil(l / s) digits, N words: `d (l + s) + 4 l + 2 s` transforms of
+//! `N / 2 log2 N` butterflies (three products of words each), `2 d (l + s) N` products with the key, and the key's
+//! `8 d (l + s) N` bytes from the second-level cache.
+
+use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
+use heman_core::ckks::ops::RnsOps;
+use heman_kernels::RnsLaunchParams;
+
+use crate::ckks::launches::{Given, Item, Over};
+use crate::ckks::records::List;
+use crate::ckks::ring::CudaRing;
+use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaSwitchKey};
+
+/// Words that a thread transforms.
+const WORDS_A_THREAD: usize = 32;
+
+/// What is added to a key switch's results, and in which order they are.
+#[derive(Clone, Copy)]
+enum Finish {
+    /// Body and mask of a product's low parts.
+    Product,
+    /// The body of what is rotated; values in the order of the key.
+    Rotation,
+}
+
+/// A key switch in the works: the polynomial that is switched, its key, where results go, what is added to the body and
+/// to the mask, and the order of values.
+struct Switch<'a> {
+    polynomial: u64,
+    key: &'a CudaSwitchKey,
+    target: u64,
+    addends: [u64; 2],
+    order: u64,
+}
+
+impl CudaRing {
+    fn transform_params(&self, roots: u32, limbs: usize) -> RnsLaunchParams {
+        RnsLaunchParams {
+            log2_blocks: self.log2_degree() - self.log2_block,
+            roots,
+            limbs: limbs as u32,
+            ..RnsLaunchParams::default()
+        }
+    }
+
+    /// A transform of whole blocks, or what goes with one.
+    fn of_blocks<'a>(
+        &'a self,
+        step: &'static str,
+        function: &'a cudarc::driver::CudaFunction,
+        params: RnsLaunchParams,
+        given: Given<'a>,
+        limbs: usize,
+    ) -> Over<'a> {
+        let grid = [self.degree() >> self.log2_block, limbs];
+        let threads = (1 << self.log2_block) / WORDS_A_THREAD;
+        Over { step, function, params, given, grid, threads, shared_bytes: 4 << self.log2_block }
+    }
+
+    fn of_columns<'a>(
+        &'a self,
+        step: &'static str,
+        function: &'a cudarc::driver::CudaFunction,
+        params: RnsLaunchParams,
+        given: Given<'a>,
+        limbs: usize,
+    ) -> Over<'a> {
+        let grid = [(1 << self.log2_block) / 256, limbs];
+        Over { step, function, params, given, grid, threads: 256, shared_bytes: 0 }
+    }
+
+    /// Transforms of coefficients to values.
+    fn down(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
+        let records = self.records(list, limbs)?;
+        let params = self.transform_params(self.places.down, limbs);
+        let given = || Given::Records(&records.slice);
+        if params.log2_blocks > 0 {
+            let columns = &self.kernels.forward_columns;
+            self.over(&self.of_columns(step, columns, params, given(), records.count), items)?;
+        }
+        self.over(&self.of_blocks(step, &self.kernels.forward, params, given(), records.count), items)
+    }
+
+    /// Transforms of values to coefficients.
+    fn up(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
+        let records = self.records(list, limbs)?;
+        let params = self.transform_params(self.places.up, limbs);
+        let given = || Given::Records(&records.slice);
+        self.over(&self.of_blocks(step, &self.kernels.inverse, params, given(), records.count), items)?;
+        if params.log2_blocks > 0 {
+            let columns = &self.kernels.inverse_columns;
+            self.over(&self.of_columns(step, columns, params, given(), records.count), items)?;
+        }
+        Ok(())
+    }
+
+    /// Coefficients of the parts of polynomials' digits, `u32[limbs][N]` each.
+    fn parts_of(&self, step: &'static str, limbs: usize, polynomials: &[u64]) -> Result<Vec<Block>, CkksError> {
+        let parts: Vec<Block> =
+            polynomials.iter().map(|_| self.reserve(step, limbs)).collect::<Result<_, CkksError>>()?;
+        let items: Vec<Item> =
+            polynomials.iter().zip(&parts).map(|(&polynomial, parts)| vec![polynomial, parts.address]).collect();
+        self.up(step, List::Parts, limbs, &items)?;
+        Ok(parts)
+    }
+
+    /// Digits at all primes but their own, `u32[digit][limbs + special][N]` each.
+    fn digits_of(&self, step: &'static str, limbs: usize, parts: &[Block]) -> Result<Vec<Block>, CkksError> {
+        let polynomials = limbs.div_ceil(self.special()) * (limbs + self.special());
+        let digits: Vec<Block> =
+            parts.iter().map(|_| self.reserve(step, polynomials)).collect::<Result<_, CkksError>>()?;
+        let items: Vec<Item> =
+            parts.iter().zip(&digits).map(|(parts, digits)| vec![parts.address, digits.address]).collect();
+        self.down(step, List::Digits, limbs, &items)?;
+        Ok(digits)
+    }
+
+    /// Products with keys of digits that are there, divided by P and finished.
+    fn finish_digits(
+        &self,
+        step: &'static str,
+        limbs: usize,
+        finish: Finish,
+        switches: &[(Switch<'_>, &Block)],
+    ) -> Result<(), CkksError> {
+        let products = self.products_of(step, limbs, switches.len())?;
+        let item = |((switch, digits), products): (&(Switch<'_>, &Block), &Block)| {
+            let key = switch.key;
+            vec![switch.polynomial, digits.address, key.block.address, products.address, key.limbs as u64]
+        };
+        let items: Vec<Item> = switches.iter().zip(&products).map(item).collect();
+        let over = Over {
+            step,
+            function: &self.kernels.key_products,
+            params: RnsLaunchParams { limbs: limbs as u32, ..RnsLaunchParams::default() },
+            given: Given::Nothing,
+            grid: [self.limb_blocks(), limbs + self.special()],
+            threads: 256,
+            shared_bytes: 0,
+        };
+        self.over(&over, &items)?;
+        let switches: Vec<&Switch<'_>> = switches.iter().map(|(switch, _)| switch).collect();
+        self.divide(step, limbs, finish, &switches, &products)
+    }
+
+    fn products_of(&self, step: &'static str, limbs: usize, count: usize) -> Result<Vec<Block>, CkksError> {
+        (0..count).map(|_| self.reserve(step, 2 * (limbs + self.special()))).collect()
+    }
+
+    /// Key switches of one number of limbs.
+    fn switch(
+        &self,
+        step: &'static str,
+        limbs: usize,
+        finish: Finish,
+        switches: Vec<Switch<'_>>,
+    ) -> Result<(), CkksError> {
+        let polynomials: Vec<u64> = switches.iter().map(|switch| switch.polynomial).collect();
+        let parts = self.parts_of(step, limbs, &polynomials)?;
+        let blocks = switches.len() * (limbs + self.special());
+        let Some(function) = self.kernels.switch.as_ref().filter(|_| blocks >= self.backend.multiprocessors()) else {
+            let digits = self.digits_of(step, limbs, &parts)?;
+            let switches: Vec<_> = switches.into_iter().zip(&digits).collect();
+            return self.finish_digits(step, limbs, finish, &switches);
+        };
+        let products = self.products_of(step, limbs, switches.len())?;
+        let item = |((switch, parts), products): ((&Switch<'_>, &Block), &Block)| {
+            let key = switch.key;
+            vec![switch.polynomial, parts.address, key.block.address, products.address, key.limbs as u64]
+        };
+        let items: Vec<Item> = switches.iter().zip(&parts).zip(&products).map(item).collect();
+        let conversions = self.records(List::Conversions, limbs)?;
+        let params = self.transform_params(self.places.down, limbs);
+        let given = Given::Records(&conversions.slice);
+        self.over(&self.of_blocks(step, function, params, given, limbs + self.special()), &items)?;
+        self.divide(step, limbs, finish, &switches.iter().collect::<Vec<_>>(), &products)
+    }
+
+    /// Products divided by P, with what is added to them, in their order.
+    fn divide(
+        &self,
+        step: &'static str,
+        limbs: usize,
+        finish: Finish,
+        switches: &[&Switch<'_>],
+        products: &[Block],
+    ) -> Result<(), CkksError> {
+        let special: Vec<Item> = products.iter().map(|products| vec![products.address]).collect();
+        self.up(step, List::Special, limbs, &special)?;
+        let whole = self.log2_block == self.log2_degree();
+        // Between two launches, and before values are put in order.
+        let scratch = |needed: bool| -> Result<Vec<Block>, CkksError> {
+            let count = if needed { switches.len() } else { 0 };
+            (0..count).map(|_| self.reserve(step, 2 * limbs)).collect()
+        };
+        let (between, disordered) = (scratch(!whole)?, scratch(!whole && matches!(finish, Finish::Rotation))?);
+        let address = |blocks: &[Block], at: usize| blocks.get(at).map(|block| block.address);
+        let item = |(at, switch): (usize, &&Switch<'_>)| {
+            let target = address(&disordered, at).unwrap_or(switch.target);
+            let [body, mask] = switch.addends;
+            let last = if whole && matches!(finish, Finish::Rotation) { switch.order } else { mask };
+            vec![products[at].address, address(&between, at).unwrap_or(0), target, body, last]
+        };
+        let items: Vec<Item> = switches.iter().enumerate().map(item).collect();
+        let list = match (finish, whole) {
+            (Finish::Product, _) => List::Divided,
+            (Finish::Rotation, true) => List::TurnedInOrder,
+            (Finish::Rotation, false) => List::Turned,
+        };
+        self.down(step, list, limbs, &items)?;
+        let pairs = switches.iter().zip(&disordered);
+        let items: Vec<Item> = pairs.map(|(switch, sums)| vec![switch.target, sums.address, switch.order]).collect();
+        let over = Over {
+            step,
+            function: &self.kernels.permute,
+            params: RnsLaunchParams::default(),
+            given: Given::Nothing,
+            // Both parts lie one behind the other.
+            grid: [self.limb_blocks(), 2 * limbs],
+            threads: 256,
+            shared_bytes: 0,
+        };
+        self.over(&over, &items)
+    }
+
+    fn switched_together(&self, limbs: usize) -> usize {
+        self.shares().switched_together(self.params(), limbs)
+    }
+
+    pub(super) fn multiply_pairs(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+        key: &CudaSwitchKey,
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        const STEP: &str = "product";
+        let degree = self.degree();
+        for (a, b) in pairs {
+            same_limbs(a.limbs, b.limbs)?;
+            enough_limbs(a.limbs, key.limbs)?;
+        }
+        let mut results = Vec::with_capacity(pairs.len());
+        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
+            let limbs = same[0].0.limbs;
+            for chunk in same.chunks(self.switched_together(limbs)) {
+                let (mut items, mut highs, mut switches) = (Vec::new(), Vec::new(), Vec::new());
+                for (a, b) in chunk {
+                    let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
+                    let high = self.reserve(STEP, limbs)?;
+                    let parts = low.parts(degree);
+                    items.push([&a.parts(degree)[..], &b.parts(degree), &parts, &[high.address]].concat());
+                    // In place: a thread adds the word of the low parts that it then writes.
+                    let polynomial = high.address;
+                    switches.push(Switch { polynomial, key, target: parts[0], addends: parts, order: 0 });
+                    highs.push(high);
+                    results.push(low);
+                }
+                let over = Over {
+                    step: STEP,
+                    function: &self.kernels.tensor,
+                    params: RnsLaunchParams::default(),
+                    given: Given::Nothing,
+                    grid: [self.limb_blocks(), limbs],
+                    threads: 256,
+                    shared_bytes: 0,
+                };
+                self.over(&over, &items)?;
+                self.switch(STEP, limbs, Finish::Product, switches)?;
+            }
+        }
+        Ok(results)
+    }
+
+    /// A part of the batch at a time, whose memory later parts take.
+    pub(super) fn divide_by_last(&self, mut batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
+        if batch.iter().any(|ciphertext| ciphertext.limbs == 1) {
+            return Err(CkksError::Depth);
+        }
+        let limbs = batch.iter().map(|ciphertext| ciphertext.limbs).max().unwrap_or(1);
+        let together = self.shares().rescaled_together(self.params(), limbs);
+        let mut results = Vec::with_capacity(batch.len());
+        while !batch.is_empty() {
+            let part: Vec<CudaCiphertext> = batch.drain(..together.min(batch.len())).collect();
+            for same in part.chunk_by(|a, b| a.limbs == b.limbs) {
+                results.extend(self.divide_part(same)?);
+            }
+        }
+        Ok(results)
+    }
+
+    fn divide_part(&self, batch: &[CudaCiphertext]) -> Result<Vec<CudaCiphertext>, CkksError> {
+        const STEP: &str = "rescale";
+        let limbs = batch.first().map_or(0, |first| first.limbs);
+        let (mut items, mut results, mut scratch) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
+        for ciphertext in batch {
+            let divisor = f64::from(self.ring.modulus(limbs - 1).p);
+            let out = self.ciphertext(STEP, limbs - 1, ciphertext.scale / divisor)?;
+            let remainders = self.reserve(STEP, 2)?;
+            let [body, mask] = ciphertext.parts(self.degree());
+            items.push(vec![body, mask, remainders.address, out.block.address]);
+            results.push(out);
+            scratch.push(remainders);
+        }
+        self.up(STEP, List::Remainders, limbs, &items)?;
+        self.down(STEP, List::Rescaled, limbs, &items)?;
+        Ok(results)
+    }
+
+    /// Room for the result of a rotation, and the switch that makes it.
+    fn turned<'a>(
+        &self,
+        step: &'static str,
+        own: &CudaCiphertext,
+        key: &'a CudaGaloisKey,
+    ) -> Result<(CudaCiphertext, Switch<'a>), CkksError> {
+        let out = self.ciphertext(step, own.limbs, own.scale)?;
+        let [body, mask] = own.parts(self.degree());
+        let switch = Switch {
+            polynomial: mask,
+            key: &key.key,
+            target: out.block.address,
+            addends: [body, body],
+            order: key.order.address,
+        };
+        Ok((out, switch))
+    }
+
+    pub(super) fn rotate_pairs(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaGaloisKey)],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        const STEP: &str = "rotation";
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
+        let mut results = Vec::with_capacity(pairs.len());
+        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
+            let limbs = same[0].0.limbs;
+            for chunk in same.chunks(self.switched_together(limbs)) {
+                let turned = chunk.iter().map(|(own, key)| self.turned(STEP, own, key));
+                let (outs, switches): (Vec<_>, Vec<_>) = turned.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+                self.switch(STEP, limbs, Finish::Rotation, switches)?;
+                results.extend(outs);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Digits of all ciphertexts of one number of limbs together, then every rotation of every one.
+    pub(super) fn rotate_by_all(
+        &self,
+        batch: &[&CudaCiphertext],
+        limbs: usize,
+        keys: &[Option<&CudaGaloisKey>],
+    ) -> Result<Vec<Vec<CudaCiphertext>>, CkksError> {
+        const STEP: &str = "rotations";
+        let lows = batch.iter().map(|own| self.low(own, limbs.min(own.limbs))).collect::<Result<Vec<_>, _>>()?;
+        let turning: Vec<&CudaGaloisKey> = keys.iter().flatten().copied().collect();
+        for (low, key) in lows.iter().flat_map(|low| turning.iter().map(move |key| (low, key))) {
+            enough_limbs(low.limbs, key.key.limbs)?;
+        }
+        let mut all = Vec::with_capacity(batch.len());
+        for same in lows.chunk_by(|a, b| a.limbs == b.limbs) {
+            let limbs = same[0].limbs;
+            let together = self.switched_together(limbs);
+            for chunk in same.chunks(together) {
+                let rotated = if turning.is_empty() {
+                    Vec::new()
+                } else {
+                    let masks: Vec<u64> = chunk.iter().map(|low| low.part(1, self.degree())).collect();
+                    let digits = self.digits_of(STEP, limbs, &self.parts_of(STEP, limbs, &masks)?)?;
+                    let pairs: Vec<_> = chunk
+                        .iter()
+                        .zip(&digits)
+                        .flat_map(|(low, digits)| turning.iter().map(move |&key| (low, digits, key)))
+                        .collect();
+                    let mut rotated = Vec::with_capacity(pairs.len());
+                    for pairs in pairs.chunks(together) {
+                        let mut switches = Vec::with_capacity(pairs.len());
+                        for &(low, digits, key) in pairs {
+                            let (out, switch) = self.turned(STEP, low, key)?;
+                            rotated.push(out);
+                            switches.push((switch, digits));
+                        }
+                        self.finish_digits(STEP, limbs, Finish::Rotation, &switches)?;
+                    }
+                    rotated
+                };
+                let mut rotated = rotated.into_iter();
+                for low in chunk {
+                    let place = |key: &Option<&CudaGaloisKey>| match key {
+                        None => Ok(low.clone()),
+                        Some(_) => rotated.next().ok_or(CkksError::Depth),
+                    };
+                    all.push(keys.iter().map(place).collect::<Result<_, _>>()?);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
