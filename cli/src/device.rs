@@ -2,7 +2,7 @@
 
 use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
-use heman_engine::{Devices, EngineError, Wanted};
+use heman_engine::{Devices, Wanted};
 
 use crate::args::Running;
 use crate::error::CliError;
@@ -18,10 +18,7 @@ pub fn open_devices(
     let profiles = profile::read_for(&running.device, progress);
     let wanted =
         Wanted { choice: &running.device, threads: threads::number(running.threads), inputs, profiles: &profiles };
-    Devices::open(&wanted, plan, progress).map_err(|error| match error {
-        EngineError::CkksOnCuda => CliError::new(format!("{error}; use --device cpu or wgpu, or --scheme tfhe")),
-        other => other.into(),
-    })
+    Ok(Devices::open(&wanted, plan, progress)?)
 }
 
 /// Bytes that CKKS may use.

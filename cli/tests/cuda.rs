@@ -118,3 +118,27 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
         "{text}"
     );
 }
+
+/// Word for word.
+#[test]
+fn ckks_on_cuda_gives_the_words_of_the_host() {
+    let Some(library_path) = library_path() else { return };
+    let emulated = ("LD_LIBRARY_PATH", library_path.as_str());
+    let work = Work::with_keys("ckks");
+    work.write("two.npy", &common::npy("(2, 1, 8, 8)", &demo_images(&work)[..2 * 64]));
+    work.ok(&["encrypt", "-k", "key", "-i", "two.npy", "-o", "input.enc"]);
+    let inference = |device: &str, output: &str, variables: &[(&str, &str)]| {
+        let args = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "input.enc", "-o", output, "--json"];
+        let run = work.run_with(&[&args[..], &["--device", device]].concat(), variables);
+        let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{device}: {stderr}");
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+        report["device"].as_str().unwrap_or_default().to_string()
+    };
+    inference("cpu", "cpu.enc", &[]);
+    for (device, output) in [("cuda", "cuda.enc"), ("cuda:1,0", "both.enc")] {
+        let name = inference(device, output, &[emulated, ("HEMAN_EMULATION_DEVICES", "2")]);
+        assert!(name.starts_with("CUDA ") && name.contains("CUDA emulation (sm_90)"), "{name}");
+        assert_eq!(work.read(output), work.read("cpu.enc"), "{device}");
+    }
+}

@@ -124,8 +124,6 @@ fn keys_and_inputs_of_the_other_scheme_are_refused() {
         devices.session(&plan, &key.evaluation_key(&NoProgress), u64::MAX, false, &NoProgress).expect("loads");
     let input = other_key.encrypt(&[0.0; 4], false).expect("values in range");
     assert!(matches!(session.pass(&input, &NoProgress).err(), Some(EngineError::Scheme("encrypted input"))));
-    let cuda = opened(&DeviceChoice::Cuda(vec![0]), 1, &other).err();
-    assert!(matches!(cuda, Some(EngineError::CkksOnCuda)));
 }
 
 /// TFHE on an adapter computes exactly, the host rounds: both decrypt to the network's outputs. CKKS gives the same words.

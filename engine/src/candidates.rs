@@ -3,7 +3,6 @@
 use std::fmt;
 
 use heman_core::device::cpu::CpuBackend;
-use heman_core::files::scheme::Scheme;
 use heman_cuda::CudaError;
 
 use crate::predict::Work;
@@ -74,22 +73,20 @@ impl Candidates {
 
     /// The host, first CUDA device and hardware adapters. No other driver is loaded where the host is done before one
     /// would be.
-    pub fn find(host: &CpuBackend, profiles: &Profiles, scheme: Scheme, work: &Work) -> Self {
+    pub fn find(host: &CpuBackend, profiles: &Profiles, work: &Work) -> Self {
         let mut found = Self::default();
         found.add(Place::Cpu, work, &profiles.of_cpu(host));
         if found.ranked.first().is_some_and(|host| host.seconds < OPENING_SECONDS) {
             return found;
         }
-        if scheme == Scheme::Tfhe {
-            match heman_cuda::devices() {
-                Ok(devices) => {
-                    if let Some(device) = devices.first() {
-                        found.add(Place::Cuda(device.index), work, &profiles.of_cuda(device));
-                    }
+        match heman_cuda::devices() {
+            Ok(devices) => {
+                if let Some(device) = devices.first() {
+                    found.add(Place::Cuda(device.index), work, &profiles.of_cuda(device));
                 }
-                Err(CudaError::NoDriver) => {}
-                Err(error) => found.passed_over.push(format!("CUDA is passed over: {error}")),
             }
+            Err(CudaError::NoDriver) => {}
+            Err(error) => found.passed_over.push(format!("CUDA is passed over: {error}")),
         }
         for device in heman_wgpu::devices().into_iter().filter(|device| device.hardware) {
             let place = Place::Wgpu(device.index);

@@ -7,9 +7,8 @@ use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::either::plan::Plan;
-use heman_core::files::scheme::Scheme;
 use heman_core::progress::Progress;
-use heman_cuda::CudaBackend;
+use heman_cuda::{CudaBackend, CudaRing};
 use heman_wgpu::{WgpuBackend, WgpuRing};
 
 use crate::candidates::{Candidates, Place, open_first};
@@ -58,6 +57,8 @@ pub(crate) enum Opened {
     TfheWgpu(Vec<WgpuBackend>),
     /// CKKS on the host.
     CkksCpu(Box<CpuRing>),
+    /// CKKS on CUDA devices.
+    CkksCuda(Vec<CudaRing>),
     /// CKKS on a wgpu adapter, and the bytes that its kernels reach.
     CkksWgpu(Box<WgpuRing>, u64),
 }
@@ -67,8 +68,7 @@ impl Devices {
     /// `progress` is told which one that is and why, unless there is only the host.
     ///
     /// # Errors
-    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run,
-    /// [`EngineError::CkksOnCuda`], or what a device says of parameters that it does not take.
+    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, or what a device says of parameters that it does not take.
     pub fn open(wanted: &Wanted<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Self, EngineError> {
         let threads = wanted.threads;
         match wanted.choice {
@@ -76,12 +76,8 @@ impl Devices {
             DeviceChoice::Cuda(indices) => Self::on_cuda(indices, plan),
             DeviceChoice::Wgpu(index) => Self::on_wgpu(*index, plan),
             DeviceChoice::Auto => {
-                let scheme = match plan {
-                    Plan::Tfhe(_) => Scheme::Tfhe,
-                    Plan::Ckks(_) => Scheme::Ckks,
-                };
                 let work = Work::of(plan, wanted.inputs);
-                let candidates = Candidates::find(&CpuBackend::new(threads)?, wanted.profiles, scheme, &work);
+                let candidates = Candidates::find(&CpuBackend::new(threads)?, wanted.profiles, &work);
                 Self::first_of(candidates, 0, threads, plan, progress)
             }
         }
@@ -140,11 +136,19 @@ impl Devices {
     }
 
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
-        let Plan::Tfhe(plan) = plan else { return Err(EngineError::CkksOnCuda) };
         let backends = indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<Vec<_>, _>>()?;
-        backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
         let names = backends.iter().map(Device::name).collect();
-        Ok(Self::new(Opened::TfheCuda(backends), names))
+        Ok(match plan {
+            Plan::Tfhe(plan) => {
+                backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
+                Self::new(Opened::TfheCuda(backends), names)
+            }
+            Plan::Ckks(plan) => {
+                let (params, occupancy) = (&plan.params.ckks, plan.params.packing.occupancy());
+                let rings = backends.iter().map(|backend| backend.ring(params, occupancy)).collect::<Result<_, _>>()?;
+                Self::new(Opened::CkksCuda(rings), names)
+            }
+        })
     }
 
     fn on_wgpu(index: usize, plan: &Plan) -> Result<Self, EngineError> {

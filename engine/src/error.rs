@@ -24,9 +24,6 @@ pub enum EngineError {
     /// A CKKS session failed.
     #[error(transparent)]
     Ckks(#[from] CkksError),
-    /// CKKS on devices that do not run it.
-    #[error("CKKS does not run on CUDA devices so far, but on the CPU and on wgpu adapters")]
-    CkksOnCuda,
     /// A device whose words are not those of the host.
     #[error("{0} computes wrong results")]
     Wrong(String),
@@ -42,7 +39,7 @@ impl EngineError {
     /// Whether another device may do better: it is not about the plan, the key or the inputs.
     pub(crate) fn is_of_a_device(&self) -> bool {
         match self {
-            Self::Backend(_) | Self::Cuda(_) | Self::Wgpu(_) | Self::Wrong(_) | Self::CkksOnCuda => true,
+            Self::Backend(_) | Self::Cuda(_) | Self::Wgpu(_) | Self::Wrong(_) => true,
             Self::Tfhe(error) => matches!(error, ExecError::Backend(_)),
             Self::Ckks(error) => matches!(error, CkksError::Device(_) | CkksError::Memory { .. }),
             Self::Scheme(_) | Self::Outside(_) => false,

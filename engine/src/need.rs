@@ -17,7 +17,7 @@ impl Devices {
     pub fn needed_bytes(&self, plan: &Plan, inputs: usize) -> Option<u64> {
         match &self.current().opened {
             Opened::TfheCpu(_) | Opened::CkksCpu(_) => Some(host_bytes(plan, inputs)),
-            Opened::TfheCuda(_) | Opened::TfheWgpu(_) | Opened::CkksWgpu(..) => None,
+            Opened::TfheCuda(_) | Opened::TfheWgpu(_) | Opened::CkksCuda(_) | Opened::CkksWgpu(..) => None,
         }
     }
 }

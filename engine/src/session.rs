@@ -2,12 +2,14 @@
 
 use heman_core::batch::Timings;
 use heman_core::ckks::ops::RnsOps;
+use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::session::Session as CkksSession;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
 use heman_core::either::plan::Plan;
 use heman_core::progress::Progress;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::session::Session as TfheSession;
+use heman_cuda::CudaRing;
 
 use crate::devices::{Devices, Opened};
 use crate::error::EngineError;
@@ -127,15 +129,25 @@ impl Devices {
             (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
+            (Opened::CkksCuda(rings), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
+                let reach_bytes = rings.iter().map(CudaRing::reach_bytes).min().unwrap_or(0);
+                let memory_bytes = beside_keys(reach_bytes, plan).min(memory_bytes);
+                Ok(Box::new(CkksSession::new(rings, plan, key, memory_bytes)?))
+            }
             (Opened::CkksWgpu(ring, reach_bytes), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
-                // Keys lie where ciphertexts do, with their masks; and stretches between blocks are lost.
-                let keys = plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4;
-                let memory_bytes = memory_bytes.min((*reach_bytes / 10 * 9).saturating_sub(keys));
+                let memory_bytes = beside_keys(*reach_bytes, plan).min(memory_bytes);
                 Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
             }
             _ => Err(EngineError::Scheme("evaluation key")),
         }
     }
+}
+
+/// Bytes of a GPU's memory that keys leave: they lie where ciphertexts do, with their masks; and stretches between
+/// blocks are lost.
+fn beside_keys(reach_bytes: u64, plan: &CkksPlan) -> u64 {
+    let keys = plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4;
+    (reach_bytes / 10 * 9).saturating_sub(keys)
 }
 
 impl<B: TfheBackend> Session for TfheSession<'_, B> {

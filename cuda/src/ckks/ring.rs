@@ -137,6 +137,12 @@ impl CudaRing {
         self.ring.params.special_primes.len()
     }
 
+    /// Bytes that were free when the ring was made.
+    #[must_use]
+    pub fn reach_bytes(&self) -> u64 {
+        self.reach_bytes
+    }
+
     pub(super) fn shares(&self) -> GpuShares {
         GpuShares { reach_bytes: self.reach_bytes }
     }

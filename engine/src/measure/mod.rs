@@ -78,7 +78,7 @@ impl Subject {
             }
             Place::Cuda(index) => {
                 let backend = CudaBackend::open(index)?;
-                (backend.name(), step(tfhe::measure(&backend)), Err(EngineError::CkksOnCuda))
+                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend)))
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
