@@ -22,7 +22,7 @@ fn large_rings_equal_the_host() {
 #[test]
 fn cards_with_less_shared_memory_give_the_same_words() {
     let Some(backend) = backend() else { return };
-    let backend = backend.with_shared_bytes(16 << 10);
+    let backend = backend.with_shared_bytes(20 << 10);
     suite::all(&backend);
     degrees::large(&backend, &CpuBackend::new(0).expect("threads"));
 }

@@ -11,7 +11,15 @@
 
 #include "residues.cuh"
 
-template <int LOG_N, int LOG_P>
+// The same number, but the compiler does not know: what follows from it is computed where it is needed, and takes no registers before.
+__device__ __forceinline__ u32 unknown(u32 number) {
+#ifndef HEMAN_EMULATION
+    asm volatile("" : "+r"(number));
+#endif
+    return number;
+}
+
+template <int LOG_N, int LOG_P, bool PADDED = false>
 struct ResidueTransform {
     static constexpr u32 N = 1u << LOG_N, P = 1u << LOG_P, THREADS = N / P;
     static constexpr int PHASES = (LOG_N + LOG_P - 1) / LOG_P;
@@ -24,7 +32,8 @@ struct ResidueTransform {
         static constexpr u32 STRIDE = N >> (FIRST_DEPTH + DEPTHS), GROUPS = P >> DEPTHS;
     };
 
-    static __device__ __forceinline__ u32 swizzle(u32 place) { return place ^ (place >> 5 & 31); }
+    static __device__ __forceinline__ u32 swizzle(u32 place) { return PADDED ? place + place / 32 : place ^ (place >> 5 & 31); }
+    static constexpr u32 SHARED_WORDS = PADDED ? N + N / 32 : N;
 
     // The leaf whose value stands at a place of a polynomial's values: the last two of its four-bit digits change places.
     static __device__ __forceinline__ u32 leaf_of(u32 place) { return (place & ~255u) | (place & 15) << 4 | (place >> 4 & 15); }
@@ -45,22 +54,49 @@ struct ResidueTransform {
         return (t * S::GROUPS + g) / S::STRIDE;
     }
 
+    // Where the thread's word i stands in shared memory. With padding that is a constant behind its first one: strides are multiples of 32 or,
+    // where they are less, the first word's place is below one of them within its 32.
+    template <int PHASE>
+    static __device__ __forceinline__ u32 shared_place(u32 t, u32 i) {
+        constexpr u32 STRIDE = Shape<PHASE>::STRIDE;
+        if constexpr (!PADDED) {
+            return swizzle(position<PHASE>(t, i));
+        } else if constexpr (STRIDE == 1) {
+            return swizzle(t * P) + i + i / 32;
+        } else {
+            return swizzle(position<PHASE>(t, 0)) + STRIDE * i + STRIDE * i / 32;
+        }
+    }
+
+    // A whole polynomial's values in their own order, P a thread: the place of the thread's value k, and where it stands in shared memory. A warp
+    // has two rows of 16 that are eight rows apart, whose leaves fall on 32 banks.
+    static __device__ __forceinline__ u32 value_place(u32 t, u32 k) {
+        const u32 first = (t & ~255u) | (t >> 4 & 1) << 7 | (t >> 5 & 7) << 4 | (t & 15);
+        return THREADS % 256 == 0 ? first + k * THREADS : first + (k & 1) * 64 + (k >> 1) * 256;
+    }
+    static __device__ __forceinline__ u32 value_shared(u32 t, u32 k) {
+        static_assert(PADDED && THREADS % 128 == 0, "a warp's rows are in one block of 256");
+        const u32 first = swizzle(leaf_of(value_place(t, 0)));
+        return THREADS % 256 == 0 ? first + k * (THREADS + THREADS / 32) : first + (k & 1) * 4 + (k >> 1) * 264;
+    }
+
     template <int PHASE>
     static __device__ __forceinline__ void load(u32 (&x)[P], const u32* words, u32 t) {
 #pragma unroll
-        for (u32 i = 0; i < P; i++) x[i] = words[swizzle(position<PHASE>(t, i))];
+        for (u32 i = 0; i < P; i++) x[i] = words[shared_place<PHASE>(t, i)];
     }
 
     template <int PHASE>
     static __device__ __forceinline__ void store(const u32 (&x)[P], u32* words, u32 t) {
 #pragma unroll
-        for (u32 i = 0; i < P; i++) words[swizzle(position<PHASE>(t, i))] = x[i];
+        for (u32 i = 0; i < P; i++) words[shared_place<PHASE>(t, i)] = x[i];
     }
 
+    // The root of node q behind those of the thread's group g at a depth: addresses of one group and depth differ by constants.
     template <int PHASE>
     static __device__ __forceinline__ uint2 root(const uint2* roots, u32 top, u32 t, u32 g, u32 depth, u32 q) {
-        using S = Shape<PHASE>;
-        return __ldg(&roots[(top << (S::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + q]);
+        const u32 first = ((top << Shape<PHASE>::FIRST_DEPTH) + node<PHASE>(t, g)) << depth;
+        return __ldg(roots + static_cast<u64>(first) + q);
     }
 
     template <int PHASE, int DEPTH = 0>

@@ -45,8 +45,13 @@ __device__ __forceinline__ void forward_columns(const RnsLaunchParams& params, c
     const uint2 modulus = constant(constants, record.prime);
     const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
     u32 x[1 << DEPTHS];
-    convert(x, record.sources, at_place(arguments, params, own.item, record.source), column, 1u << log2_block, params.log2_degree, constants,
-            record.conversion, modulus);
+    const u32* const sources = at_place(arguments, params, own.item, record.source);
+    convert(x, record.sources, sources, column, 1u << log2_block, params.log2_degree, constants, record.conversion, modulus, [&] {
+#pragma unroll
+        for (u32 k = 0; k < 1u << DEPTHS; k++) {
+            x[k] = converted(record.sources, sources, column + (k << log2_block), params.log2_degree, constants, record.conversion, modulus);
+        }
+    });
     depths_down<DEPTHS>(x, roots, modulus.x);
     u32* const between = at_place(arguments, params, own.item, record.between);
 #pragma unroll

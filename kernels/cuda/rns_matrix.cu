@@ -1,7 +1,7 @@
 // rns_matrix_<R>: up to R rows of a matrix of residues times the words of many ciphertexts, R = 8 or 16.
 //
 // Grid: x over items and parts of a polynomial, y over limbs. Block: 256 threads, 32 / R words each, so that every word that is read serves R sums.
-// Shared memory: weights of 24 terms. Reads the matrix and the terms' words, writes R rows at the most. No atomics.
+// Dynamic shared memory: weights and addresses of 24 terms, 96 R + 192 bytes. Reads the matrix and the terms' words, writes R rows at the most. No atomics.
 // Sums have 64 bits: below 2^32 p, and twelve products below p^2 < 2^60 each, are below 2^64.
 // Mirror: core/src/ckks/cpu/matrix.rs
 #include "rns_arguments.cuh"
@@ -33,7 +33,8 @@ __device__ __forceinline__ void multiply(const RnsLaunchParams& params, const ui
                                          const RnsArguments& arguments) {
     constexpr u32 WORDS = 32 / ROWS, LOG2_PART = WORDS == 2 ? 9 : 10;
     using Vector = typename Words<WORDS>::Type;
-    u32* const weights = reinterpret_cast<u32*>(SHARED_MEMORY);
+    u64* const addresses = reinterpret_cast<u64*>(SHARED_MEMORY);
+    u32* const weights = reinterpret_cast<u32*>(addresses + CHUNK);
     const RnsPart own(params.log2_degree - LOG2_PART);
     const u32 limb = blockIdx.y, first_argument = own.item * params.arguments;
     const uint2 modulus = constant(constants, limb), one = {1, 0xffffffffu / modulus.x};
@@ -53,13 +54,14 @@ __device__ __forceinline__ void multiply(const RnsLaunchParams& params, const ui
             }
             weights[i % CHUNK * ROWS + row] = weight;
         }
+        if (threadIdx.x < CHUNK && first + threadIdx.x < terms) addresses[threadIdx.x] = __ldg(list + first + threadIdx.x);
         __syncthreads();
         for (u32 begin = 0; begin < CHUNK && first + begin < terms; begin += FOLDED) {
             const u32 end = min(begin + FOLDED, terms - first);
-#pragma unroll 4
+#pragma unroll ROWS == 16 ? 1 : 2
             for (u32 term = begin; term < end; term++) {
                 u32 word[WORDS];
-                *reinterpret_cast<Vector*>(word) = __ldg(own_words(__ldg(list + first + term)));
+                *reinterpret_cast<Vector*>(word) = __ldg(own_words(addresses[term]));
 #pragma unroll
                 for (u32 row = 0; row < ROWS; row++) {
                     const u32 weight = weights[term * ROWS + row];

@@ -4,7 +4,7 @@
 // A block of B = 2^HEMAN_LOG2_N words is transformed by B / 32 threads in one pass, 32 words in registers each. Polynomials of more words take
 // two launches: the first depths on columns (rns_columns.cu), the others here, a block of B words each.
 //
-// Grid: x over items and blocks of a polynomial, y over records. Block: B / 32 threads. Dynamic shared memory: 4 B bytes.
+// Grid: x over items and blocks of a polynomial, y over records. Block: B / 32 threads. Dynamic shared memory: B + B / 32 words.
 // Reads and writes what the records name. No atomics.
 // Mirror: core/src/residues/ntt.rs, core/src/ckks/cpu/keyswitch.rs
 #include "residue_transform.cuh"
@@ -12,59 +12,77 @@
 
 namespace {
 
-using Transform = ResidueTransform<HEMAN_LOG2_N, 5>;
+using Transform = ResidueTransform<HEMAN_LOG2_N, 5, true>;
 constexpr u32 P = Transform::P, T = Transform::THREADS;
 // Blocks a multiprocessor that registers must leave room for: 64 registers a thread.
 constexpr u32 BLOCKS = 1024 / T;
 
 __device__ __forceinline__ u32* shared_words() { return reinterpret_cast<u32*>(SHARED_MEMORY); }
 
-// Where the value of a place stands in shared memory.
-__device__ __forceinline__ u32 shared_place(u32 place) { return Transform::swizzle(Transform::leaf_of(place)); }
+// From the thread's first value to its value k.
+__device__ __forceinline__ u32 value_step(u32 k) { return Transform::value_place(0, k); }
 
-__device__ __forceinline__ void forward(const RnsLaunchParams& params, const uint2* constants, const RnsDown& record, const RnsArguments& arguments) {
+// The thread's words of a polynomial, converted from others. What has many sources goes by shared memory, a word at a time: registers would not do.
+__device__ __forceinline__ void convert_block(u32 (&x)[P], u32 count, const u32* sources, u32 t, u32 log2_degree, const uint2* constants,
+                                              u32 conversion, uint2 modulus) {
+    convert(x, count, sources, t, T, log2_degree, constants, conversion, modulus, [&] {
+        u32* const words = shared_words();
+#pragma unroll 2
+        for (u32 k = 0; k < P; k++) {
+            words[Transform::shared_place<0>(t, k)] = converted(count, sources, t + k * T, log2_degree, constants, conversion, modulus);
+        }
+        Transform::template load<0>(x, words, t);
+    });
+}
+
+__device__ __forceinline__ void forward(const RnsLaunchParams& params, const uint2* constants, const RnsDown* records, const RnsArguments& arguments) {
     u32* const words = shared_words();
+    const RnsDown& record = records[blockIdx.y];
     const RnsPart own(params.log2_blocks);
-    const u32 t = threadIdx.x, first = own.part << HEMAN_LOG2_N;
+    const u32 first = own.part << HEMAN_LOG2_N;
+    u32 t = threadIdx.x;
     const uint2 modulus = constant(constants, record.prime);
     const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
     auto at = [&](u32 place) { return at_place(arguments, params, own.item, place); };
     u32 x[P];
     if (params.log2_blocks == 0) {
-        convert(x, record.sources, at(record.source), t, T, params.log2_degree, constants, record.conversion, modulus);
+        convert_block(x, record.sources, at(record.source), t, params.log2_degree, constants, record.conversion, modulus);
     } else {
-        const u32* const between = at(record.between) + first;
+        const u32* const between = at(record.between) + first + t;
 #pragma unroll
-        for (u32 i = 0; i < P; i++) x[i] = between[t + i * T];
+        for (u32 i = 0; i < P; i++) x[i] = between[i * T];
     }
     Transform::forward(x, words, roots, (1u << params.log2_blocks) + own.part, t, modulus.x);
     __syncthreads();
-    u32* const target = at(record.target) + first;
-    if (record.factor == NOWHERE) {
+    t = unknown(t);
+    const RnsDown& last = records[unknown(blockIdx.y)];
+    const u32 own_place = first + Transform::value_place(t, 0);
+    u32* const target = at(last.target) + own_place;
+    if (last.factor == NOWHERE) {
 #pragma unroll 8
-        for (u32 place = t; place < Transform::N; place += T) target[place] = reduce_down(words[shared_place(place)], modulus.x);
+        for (u32 k = 0; k < P; k++) target[value_step(k)] = reduce_down(words[Transform::value_shared(t, k)], modulus.x);
         return;
     }
-    const u32* const kept = at(record.kept) + first;
-    const u32* const addend = record.addend == NOWHERE ? nullptr : at(record.addend) + first;
-    const bool permutes = record.order != NOWHERE;
-    const uint2 factor = constant(constants, record.factor);
+    const u32* const kept = at(last.kept) + own_place;
+    const u32* const addend = last.addend == NOWHERE ? nullptr : at(last.addend) + own_place;
+    const bool permutes = last.order != NOWHERE;
+    const uint2 factor = constant(constants, last.factor);
 #pragma unroll 4
-    for (u32 place = t; place < Transform::N; place += T) {
-        u32 value = reduce_down(words[shared_place(place)], modulus.x);
-        value = times(kept[place] + modulus.x - value, factor, modulus.x);
-        if (addend) value = add_residues(value, addend[place], modulus.x);
+    for (u32 k = 0; k < P; k++) {
+        u32& word = words[Transform::value_shared(t, k)];
+        u32 value = times(kept[value_step(k)] + modulus.x - reduce_down(word, modulus.x), factor, modulus.x);
+        if (addend) value = add_residues(value, addend[value_step(k)], modulus.x);
         if (permutes) {
-            words[shared_place(place)] = value;
+            word = value;
         } else {
-            target[place] = value;
+            target[value_step(k)] = value;
         }
     }
     if (permutes) {
         __syncthreads();
-        const u32* const order = at(record.order);
+        const u32* const order = at(last.order) + own_place;
 #pragma unroll 8
-        for (u32 place = t; place < Transform::N; place += T) target[place] = words[shared_place(order[place])];
+        for (u32 k = 0; k < P; k++) target[value_step(k)] = words[Transform::swizzle(Transform::leaf_of(order[value_step(k)]))];
     }
 }
 
@@ -74,18 +92,18 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
     const u32 t = threadIdx.x, first = own.part << HEMAN_LOG2_N;
     const uint2 modulus = constant(constants, record.prime);
     const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
-    const u32* const source = at_place(arguments, params, own.item, record.source) + first;
+    const u32* const source = at_place(arguments, params, own.item, record.source) + first + Transform::value_place(t, 0);
 #pragma unroll 8
-    for (u32 place = t; place < Transform::N; place += T) words[shared_place(place)] = source[place];
+    for (u32 k = 0; k < P; k++) words[Transform::value_shared(t, k)] = source[value_step(k)];
     __syncthreads();
     u32 x[P];
     Transform::inverse(x, words, roots, (1u << params.log2_blocks) + own.part, t, modulus.x);
-    u32* const target = at_place(arguments, params, own.item, record.target) + first;
+    u32* const target = at_place(arguments, params, own.item, record.target) + first + t;
     const uint2 factor = constant(constants, record.factor);
 #pragma unroll
     for (u32 i = 0; i < P; i++) {
         const u32 finished = add_residues(times(x[i], factor, modulus.x), record.offset, modulus.x);
-        target[t + i * T] = params.log2_blocks == 0 ? finished : x[i];
+        target[i * T] = params.log2_blocks == 0 ? finished : x[i];
     }
 }
 
@@ -94,7 +112,8 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
 // special][N]), and the largest number of limbs of the key. `conversions` holds for each limb of the result a conversion for each digit.
 __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const uint2* constants, const u32* conversions, const RnsArguments& arguments) {
     u32* const words = shared_words();
-    const u32 t = threadIdx.x, limb = blockIdx.y, first_argument = blockIdx.x * params.arguments;
+    u32* const masks = words + Transform::N;
+    const u32 limb = blockIdx.y, first_argument = blockIdx.x * params.arguments;
     const u32 limbs = params.limbs, special = params.special, digits = (limbs + special - 1) / special;
     const bool is_special = limb >= limbs;
     const u32 prime = is_special ? params.all_limbs + limb - limbs : limb;
@@ -102,38 +121,39 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
     const u32 key_limb = is_special ? key_limbs + limb - limbs : limb;
     const uint2 modulus = constant(constants, prime);
     const uint2* const roots = constants + params.roots + (static_cast<u64>(prime) << params.log2_degree);
-    const u32* const polynomial = polynomial_at(arguments.words[first_argument]) + limb * Transform::N;
+    const u64 own_place = static_cast<u64>(Transform::value_place(threadIdx.x, 0));
+    const u32* const polynomial = polynomial_at(arguments.words[first_argument]) + limb * Transform::N + own_place;
     const u32* const parts = polynomial_at(arguments.words[first_argument + 1]);
     const u32* const key = polynomial_at(arguments.words[first_argument + 2]);
     u32 body[P] = {}, mask[P] = {};
 #pragma unroll 1
     for (u32 digit = 0; digit < digits; digit++) {
-        const u32 first = digit * special, count = min(special, limbs - first);
+        const u32 t = unknown(threadIdx.x), first = digit * special, count = min(special, limbs - first);
         const bool owns = limb - first < count;
         if (!owns) {
             u32 x[P];
-            convert(x, count, parts + static_cast<u64>(first) * Transform::N, t, T, HEMAN_LOG2_N, constants, conversions[limb * digits + digit], modulus);
             // Other threads may still read the last digit's values.
             __syncthreads();
+            const u32* const sources = parts + static_cast<u64>(first) * Transform::N;
+            convert_block(x, count, sources, t, HEMAN_LOG2_N, constants, conversions[limb * digits + digit], modulus);
             Transform::forward(x, words, roots, 1, t, modulus.x);
             __syncthreads();
         }
-        const u32* const key_body = key + (static_cast<u64>(2 * digit) * (key_limbs + special) + key_limb) * Transform::N;
+        const u32* const key_body = key + (static_cast<u64>(2 * digit) * (key_limbs + special) + key_limb) * Transform::N + own_place;
         const u32* const key_mask = key_body + static_cast<u64>(key_limbs + special) * Transform::N;
 #pragma unroll
         for (u32 i = 0; i < P; i++) {
-            const u32 place = t + i * T;
-            const u32 value = owns ? polynomial[place] : words[shared_place(place)];
-            body[i] = add_residues(body[i], multiply_residues(value, __ldg(key_body + place), modulus), modulus.x);
-            mask[i] = add_residues(mask[i], multiply_residues(value, __ldg(key_mask + place), modulus), modulus.x);
+            const u32 value = owns ? polynomial[value_step(i)] : words[Transform::value_shared(t, i)];
+            body[i] = add_residues(body[i], multiply_residues(value, __ldg(key_body + value_step(i)), modulus), modulus.x);
+            mask[i] = add_residues(mask[i], multiply_residues(value, __ldg(key_mask + value_step(i)), modulus), modulus.x);
         }
     }
-    u32* const products = polynomial_at(arguments.words[first_argument + 3]) + limb * Transform::N;
+    u32* const products = polynomial_at(arguments.words[first_argument + 3]) + limb * Transform::N + own_place;
     u32* const mask_products = products + static_cast<u64>(limbs + special) * Transform::N;
 #pragma unroll
     for (u32 i = 0; i < P; i++) {
-        products[t + i * T] = body[i];
-        mask_products[t + i * T] = mask[i];
+        products[value_step(i)] = body[i];
+        mask_products[value_step(i)] = mask[i];
     }
 }
 #endif
@@ -144,7 +164,7 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
     extern "C" __global__ void __launch_bounds__(T, BLOCKS)                                                                              \
         rns_forward_##B(RnsLaunchParams params, const uint2* constants, const RnsDown* records,                                         \
                         const __grid_constant__ RnsArguments arguments) {                                                               \
-        forward(params, constants, records[blockIdx.y], arguments);                                                                      \
+        forward(params, constants, records, arguments);                                                                      \
     }                                                                                                                                    \
     HEMAN_ENTRY(rns_forward_##B)                                                                                                         \
     extern "C" __global__ void __launch_bounds__(T, BLOCKS)                                                                              \

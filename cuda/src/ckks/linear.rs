@@ -329,8 +329,8 @@ impl CudaRing {
                 given: Given::Matrix(&map.block.slice, map.shape.kernels as u32, terms as u32),
                 grid: [degree / words_a_block, map.shape.limbs],
                 threads: 256,
-                // Weights of 24 terms.
-                shared_bytes: 4 * 24 * (8 << size),
+                // Weights and addresses of 24 terms.
+                shared_bytes: 24 * (4 * (8 << size) + 8),
             };
             self.over(&over, items)?;
         }

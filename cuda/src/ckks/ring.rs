@@ -35,6 +35,12 @@ const LOG2_LARGEST_SWITCH: u32 = 14;
 /// Words of a block that goes word by word.
 const WORDS_A_BLOCK: usize = 1024;
 
+/// Shared memory of a block that transforms `2^log2_block` words: each 32 have one word more, so that no bank is met twice.
+pub(super) fn block_shared_bytes(log2_block: u32) -> usize {
+    let words = 1 << log2_block;
+    4 * (words + words / 32)
+}
+
 /// A ring on one device.
 pub struct CudaRing {
     pub(super) backend: CudaBackend,
@@ -73,7 +79,7 @@ impl Kernels {
         let load = |image: &Image, name: &str, shared| backend.function("loading kernels", image, name, shared);
         let of_block = |stem: &str| {
             let image = &RNS_TRANSFORM[(log2_block - LOG2_SMALL_BLOCK) as usize];
-            load(image, &format!("rns_{stem}_{}", 1 << log2_block), 4 << log2_block)
+            load(image, &format!("rns_{stem}_{}", 1 << log2_block), block_shared_bytes(log2_block))
         };
         let sums = log2_block == log2_degree && log2_block <= LOG2_LARGEST_SWITCH;
         Ok(Self {
@@ -108,7 +114,8 @@ impl RnsDevice for CudaBackend {
         let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
         let (table, places) = constants(&ring);
         let table = self.load("loading constants", table.as_flattened())?;
-        let whole = params.log2_degree <= LOG2_LARGEST_BLOCK && 4 << params.log2_degree <= self.shared_bytes();
+        let whole =
+            params.log2_degree <= LOG2_LARGEST_BLOCK && block_shared_bytes(params.log2_degree) <= self.shared_bytes();
         let log2_block = if whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
         Ok(CudaRing {
             kernels: Kernels::new(self, log2_block, params.log2_degree)?,

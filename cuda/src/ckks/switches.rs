@@ -15,7 +15,7 @@ use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
 use crate::ckks::records::List;
-use crate::ckks::ring::CudaRing;
+use crate::ckks::ring::{CudaRing, block_shared_bytes};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaSwitchKey};
 
 /// Words that a thread transforms.
@@ -61,7 +61,7 @@ impl CudaRing {
     ) -> Over<'a> {
         let grid = [self.degree() >> self.log2_block, limbs];
         let threads = (1 << self.log2_block) / WORDS_A_THREAD;
-        Over { step, function, params, given, grid, threads, shared_bytes: 4 << self.log2_block }
+        Over { step, function, params, given, grid, threads, shared_bytes: block_shared_bytes(self.log2_block) }
     }
 
     fn of_columns<'a>(
