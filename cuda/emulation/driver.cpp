@@ -158,6 +158,14 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
     *free = *total - allocated;
     return SUCCESS;
 }
+API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+    *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    return *pointer ? SUCCESS : OUT_OF_MEMORY;
+}
+API cuMemFreeHost(void* pointer) {
+    std::free(pointer);
+    return SUCCESS;
+}
 API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle) {
     check_range(to, bytes, "copy to the device out of range");
     std::memcpy(to, from, bytes);

@@ -4,7 +4,7 @@
 
 namespace {
 
-constexpr u32 LIMBS = 2, SPECIAL = 1, EXTENDED = LIMBS + SPECIAL, DIGITS = LIMBS, ITEMS = 2;
+constexpr u32 LIMBS = 2, SPECIAL = 1, EXTENDED = LIMBS + SPECIAL, DIGITS = LIMBS;
 
 // Any odd numbers below 2^30 for primes, and behind them factors; then roots of each prime.
 struct Table {
@@ -29,9 +29,10 @@ struct Polynomials {
     u64 address() const { return reinterpret_cast<u64>(words.get()); }
 };
 
+// Of one item.
 RnsArguments arguments(std::initializer_list<u64> of_item) {
     RnsArguments all{};
-    for (u32 item = 0; item < ITEMS; item++) std::copy(of_item.begin(), of_item.end(), all.words + item * of_item.size());
+    std::copy(of_item.begin(), of_item.end(), all.words);
     return all;
 }
 
@@ -40,7 +41,7 @@ RnsLaunchParams params(u32 arguments, u32 degree, u32 block, u32 roots, u32 oper
     return {arguments, log2_degree, log2_blocks, roots, LIMBS, LIMBS, SPECIAL, operation};
 }
 
-// Two launches where the block is smaller than the polynomial, as one item: items share their polynomials here, and would race.
+// Two launches where the block is smaller than the polynomial.
 void transforms(u32 degree, u32 block) {
     const Table table(degree);
     const uint2* constants = table.entries.get();
@@ -105,14 +106,10 @@ void matrices() {
     for (u32 rows : {8u, 16u}) {
         RnsArguments all{};
         const u32 each = 2 + rows / 2 + rows;
-        all.words[0] = reinterpret_cast<u64>(list.data()), all.words[1] = rows - 6;
-        for (u32 row = 0; row < rows - 6; row++) {
-            all.words[2 + row / 2] |= static_cast<u64>(kernels - 1 - row) << row % 2 * 32;
-            all.words[2 + rows / 2 + row] = row ? left.address() : out.address();
-        }
+        all.words[0] = reinterpret_cast<u64>(list.data()), all.words[1] = 2;
+        all.words[2] = static_cast<u64>(kernels - 1) << 32 | 3;
+        all.words[2 + rows / 2] = out.address(), all.words[3 + rows / 2] = left.address();
         const u32 words_a_block = 256 * 32 / rows;
-        // One row's words alone: others would be written by several threads, which the rows' own targets are not.
-        all.words[1] = 2;
         launch(rows == 8 ? "rns_matrix_8" : "rns_matrix_16", degree / words_a_block, LIMBS, 256, 96 * rows + 192, params(each, degree, degree, 0),
                static_cast<const uint2*>(table.entries.get()), static_cast<const u32*>(matrix.get()), kernels, terms, all);
     }

@@ -10,6 +10,7 @@ mod launch;
 mod modules;
 mod rates;
 mod tfhe;
+mod uploads;
 
 pub use ckks::{CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaRing, CudaSwitchKey};
 pub use device::CudaBackend;

@@ -23,6 +23,7 @@ use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RN
 use crate::ckks::records::{List, Records};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
 use crate::device::CudaBackend;
+use crate::uploads::Uploads;
 
 /// log2 of the smallest and of the largest degree.
 const LOG2_DEGREES: [u32; 2] = [12, 16];
@@ -49,6 +50,7 @@ pub struct CudaRing {
     pub(super) table: CudaSlice<u32>,
     pub(super) places: Places,
     pub(super) kernels: Kernels,
+    pub(super) uploads: Uploads,
     pub(super) records: Mutex<HashMap<(List, usize), Arc<Records>>>,
     /// log2 of the words that a block transforms.
     pub(super) log2_block: u32,
@@ -120,6 +122,7 @@ impl RnsDevice for CudaBackend {
         Ok(CudaRing {
             kernels: Kernels::new(self, log2_block, params.log2_degree)?,
             reach_bytes: self.free_bytes()?,
+            uploads: Uploads::new(&self.stream).map_err(|error| self.error("loading constants", error, 0))?,
             backend: self.handle(),
             ring,
             table,
@@ -176,6 +179,13 @@ impl CudaRing {
     /// A list of addresses on the device. It is freed behind the launches that were queued before.
     pub(super) fn list(&self, step: &'static str, addresses: &[u64]) -> Result<Block, CkksError> {
         self.load(step, bytemuck::cast_slice(addresses))
+    }
+
+    /// Room for polynomials, the first words of which are on their way beside the kernels, see [`Uploads::join`].
+    pub(super) fn sent(&self, step: &'static str, words: &[u32], polynomials: usize) -> Result<Block, CkksError> {
+        let count = polynomials * self.degree();
+        let slice = self.uploads.send(&self.backend.stream, words, count);
+        Ok(self.block(slice.map_err(|error| self.backend.error(step, error, 4 * count))?))
     }
 
     /// Copies words to a block, from its polynomial `at` on.

@@ -51,18 +51,25 @@ impl CudaRing {
 
     pub(super) fn fresh(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "fresh ciphertexts";
-        let (mut all, mut items) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for seeded in batch {
-            if !self.ring.is_fresh(seeded) {
-                return Err(CkksError::Residues);
-            }
-            let limbs = seeded.body.len() / self.degree();
-            let mut block = self.reserve(STEP, 2 * limbs)?;
-            self.copy(STEP, &seeded.body, &mut block, 0)?;
-            items.push((limbs, item(block.address + 4 * seeded.body.len() as u64, 0, &seeded.seed)));
-            all.push(CudaCiphertext { block: Arc::new(block), limbs, stored: limbs, scale });
+        if !batch.iter().all(|seeded| self.ring.is_fresh(seeded)) {
+            return Err(CkksError::Residues);
         }
-        for same in items.chunk_by(|a, b| a.0 == b.0) {
+        let mut all = Vec::with_capacity(batch.len());
+        let sent = batch.iter().try_for_each(|seeded| {
+            let limbs = seeded.body.len() / self.degree();
+            let block = Arc::new(self.sent(STEP, &seeded.body, 2 * limbs)?);
+            all.push(CudaCiphertext { block, limbs, stored: limbs, scale });
+            Ok::<_, CkksError>(())
+        });
+        // Also where one failed: the others are still on their way to memory that is about to be freed.
+        self.uploads.join(&self.backend.stream).map_err(|error| self.backend.error(STEP, error, 0))?;
+        sent?;
+        let masks: Vec<(usize, Item)> = all
+            .iter()
+            .zip(batch)
+            .map(|(fresh, seeded)| (fresh.limbs, item(fresh.part(1, self.degree()), 0, &seeded.seed)))
+            .collect();
+        for same in masks.chunk_by(|a, b| a.0 == b.0) {
             let items: Vec<Item> = same.iter().map(|(_, item)| item.clone()).collect();
             self.fill(STEP, same[0].0, 0, &items)?;
         }
