@@ -2,7 +2,8 @@
 // once. Host code written for the driver runs on it unchanged. Every allocation is counted, bounded and checked for leaks of
 // range: copies outside an allocation abort.
 //
-// HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33).
+// HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS: at the end, how often
+// each kernel was launched and with how many blocks, on stderr.
 #include "cuda_emulation.h"
 
 #include <map>
@@ -44,6 +45,35 @@ void check_range(const void* at, size_t bytes, const char* what) {
 }
 
 thread_local void* current_context = nullptr;
+
+// Launches and blocks of each kernel.
+struct Counts {
+    std::mutex lock;
+    std::map<std::string, std::pair<uint64_t, uint64_t>> of_kernel;
+
+    void add(const std::string& kernel, uint64_t blocks) {
+        std::lock_guard guard(lock);
+        auto& [launches, all] = of_kernel[kernel];
+        launches++;
+        all += blocks;
+    }
+    ~Counts() {
+        if (!std::getenv("HEMAN_EMULATION_COUNTS")) return;
+        for (const auto& [kernel, counts] : of_kernel) {
+            std::fprintf(stderr, "%s: %llu launches, %llu blocks\n", kernel.c_str(), static_cast<unsigned long long>(counts.first),
+                         static_cast<unsigned long long>(counts.second));
+        }
+    }
+} counts;
+
+// The kernel's name, for its counts.
+const std::string& name_of(const emulation::Kernel* kernel) {
+    static const std::string none = "?";
+    for (const auto& [name, known] : emulation::kernels()) {
+        if (&known == kernel) return name;
+    }
+    return none;
+}
 
 }  // namespace
 
@@ -221,6 +251,7 @@ API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsig
     auto* kernel = static_cast<emulation::Kernel*>(function);
     const bool sound = gx && gy && gz && bx && by && bz && bx * by * bz <= 1024 && gy <= 65535 && gz <= 65535;
     if (!sound || static_cast<int>(shared) > kernel->shared_limit) return INVALID_VALUE;
+    counts.add(name_of(kernel), static_cast<uint64_t>(gx) * gy * gz);
     emulation::launch({gx, gy, gz}, {bx, by, bz}, shared, static_cast<unsigned>(setting("HEMAN_EMULATION_WORKERS", 2)),
                       [&] { kernel->call(args); });
     return SUCCESS;
