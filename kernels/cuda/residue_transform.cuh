@@ -5,13 +5,16 @@
 // part of a larger polynomial: `top` is its node's number in the whole tree, 1 for a whole polynomial.
 // Values stay below 4p on the way down, below 2p on the way up.
 //
+// With BY_THREAD, for whole polynomials, each depth's roots are in the order in which threads read them: what a warp reads at once lies side by
+// side, where nodes in their own order lie up to a line of the cache apart. The order is that of `roots_by_thread`, cuda/src/tfhe/exact.rs.
+//
 // Words lie in shared memory at `swizzle` of their place, so that the accesses of a warp fall on 32 banks in every phase; with fewer than 32
 // threads a polynomial, polynomials lie one behind the other.
 #pragma once
 
 #include "residues.cuh"
 
-template <int LOG_N, int LOG_P>
+template <int LOG_N, int LOG_P, bool BY_THREAD = false>
 struct ResidueTransform {
     static constexpr u32 N = 1u << LOG_N, P = 1u << LOG_P, THREADS = N / P;
     static constexpr int PHASES = (LOG_N + LOG_P - 1) / LOG_P;
@@ -60,7 +63,13 @@ struct ResidueTransform {
     template <int PHASE>
     static __device__ __forceinline__ uint2 root(const uint2* roots, u32 top, u32 t, u32 g, u32 depth, u32 q) {
         using S = Shape<PHASE>;
-        return __ldg(&roots[(top << (S::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + q]);
+        if constexpr (BY_THREAD) {
+            // Node n of the phase's first depth stands for thread n / GROUPS, as its group n % GROUPS.
+            constexpr u32 ROW = (1u << S::FIRST_DEPTH) / S::GROUPS;
+            return __ldg(&roots[(1u << (S::FIRST_DEPTH + depth)) + (q * S::GROUPS + g) * ROW + t / S::STRIDE]);
+        } else {
+            return __ldg(&roots[(top << (S::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + q]);
+        }
     }
 
     template <int PHASE, int DEPTH = 0>
