@@ -127,7 +127,7 @@ void bootstrap_exact(u32 size, u32 k, u32 threads, u32 ciphertexts, u32 level, u
     auto key = filled<u32>(2 * polynomials * size);
     char name[64];
     std::snprintf(name, sizeof name, "bootstrap_key_exact_u32_%u", size);
-    launch(name, polynomials, 1, 2 * threads_a_polynomial, 8 * stride, static_cast<const u64*>(words.get()),
+    launch(name, polynomials, 1, 2 * threads_a_polynomial, 8 * size, static_cast<const u64*>(words.get()),
            static_cast<const uint2*>(constants.get()), key.get());
     auto input = filled<u32>(rows * (n + 1)), tables = filled<u32>(2 * size), out = filled<u32>(rows * (k * size + 1));
     auto table_of_value = filled<u32>(rows), row_of_value = filled<u32>(rows);
@@ -135,7 +135,7 @@ void bootstrap_exact(u32 size, u32 k, u32 threads, u32 ciphertexts, u32 level, u
         table_of_value[i] = i % 2;
         row_of_value[i] = rows - 1 - i;
     }
-    const size_t shared = 160 + static_cast<size_t>(ciphertexts) * columns * stride * 12;
+    const size_t shared = 160 + static_cast<size_t>(ciphertexts) * columns * (2 * size + stride) * 4;
     std::snprintf(name, sizeof name, "lwe_bootstrap_exact%s_u32_%u_%u", level == 1 ? "" : "_levels", size, k);
     launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared,
            LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},

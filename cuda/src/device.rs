@@ -67,10 +67,13 @@ impl CudaBackend {
     }
 
     /// The transform by which bootstraps of a set are computed: the fastest one by [`Transform::fastest`], unless
-    /// another is asked for.
+    /// another is asked for; the exact one where doubles have no kernel, not the precision or not the shared memory.
     #[must_use]
     pub fn transform(&self, params: &ParameterSet) -> Transform {
-        self.forced.unwrap_or_else(|| Transform::fastest(params, &self.rates))
+        self.forced.unwrap_or_else(|| match Transform::fastest(params, &self.rates) {
+            Transform::Doubles if self.shape(params).is_ok() => Transform::Doubles,
+            _ => Transform::Exact,
+        })
     }
 
     /// The same queue of the same device.

@@ -16,7 +16,7 @@ pub use device::CudaBackend;
 pub use devices::{CudaDevice, CudaError, devices};
 pub use rates::Rates;
 pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
-pub use tfhe::exact::exact_operations;
+pub use tfhe::exact::ExactOperations;
 pub use tfhe::keyswitch::CudaKeyswitchKey;
 pub use tfhe::linear::CudaAffine;
 pub use tfhe::transform::Transform;

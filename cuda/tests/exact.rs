@@ -82,12 +82,15 @@ fn results_do_not_depend_on_the_batch() {
     }
 }
 
-/// Bases that doubles have no precision for are left to exact transforms.
+/// The emulated device is one with fast doubles.
 #[test]
-fn large_bases_equal_the_mirror() {
-    let Some(backend) = exact() else { return };
+fn bases_that_doubles_have_no_precision_for_are_left_to_exact_transforms() {
+    let Some(backend) = backend() else { return };
     for grouping_factor in [1, 2] {
-        let params = ParameterSet { grouping_factor, ..toy_insecure(1024, 2, 6, (31, 1), (2, 7)) };
+        let params = ParameterSet { grouping_factor, ..toy_insecure(1024, 2, 6, (22, 1), (2, 7)) };
+        assert_eq!(backend.transform(&params), Transform::Doubles);
+        let params = ParameterSet { pbs_base_log: 31, ..params };
+        assert_eq!(backend.transform(&params), Transform::Exact);
         equals_mirror(&backend, &TestKeys::new(params, 2), &[(2, 2)]);
     }
 }

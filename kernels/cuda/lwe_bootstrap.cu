@@ -176,7 +176,8 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     for (u32 c = 0; c < ciphertexts; c++) {
         const u32 row = min(first + c, params.rows - 1);
         u16* exponents = all_exponents + c * exponent_words;
-        switch_modulus<N>(input + static_cast<u64>(row) * (n + 1), n, errors + c, [&](u32 i, u32 exponent) { exponents[i] = static_cast<u16>(exponent); });
+        auto keep = [&](u32 i, u32 exponent) { exponents[i] = static_cast<u16>(exponent); };
+        switch_modulus<N>(input + static_cast<u64>(row) * (n + 1), n, errors + c, keep);
     }
     __syncthreads();
 

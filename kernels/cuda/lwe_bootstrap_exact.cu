@@ -12,10 +12,9 @@
 // Dynamic shared memory: a head, values (2 primes x ciphertexts x (k + 1) x N words), accumulators (half of that);
 // `shared_bytes` of kernels/src/exact_shapes.rs. Each of the two additions to an accumulator's word is atomic: their order does not matter.
 //
-// Counts for one ciphertext and step, K = k + 1: 2 K (l + 1) transforms of N / 2 log2 N butterflies (three multiplications and six other instructions),
-// 2 K^2 l N products added to sums of 64 bits (two and one), 8 K^2 l N bytes of the key for each block from the second-level
-// cache. Shared memory: a word is written and read once for every phase of a transform, 4 K l words are read for the digits, and 2 K written
-// for the sums.
+// Counts for one ciphertext and step, K = k + 1: 2 K (l + 1) transforms of N / 2 log2 N butterflies (three multiplications and four other
+// instructions), 2 K^2 l N products of 64 bits; for each block 8 K^2 l N bytes of the key from the second-level cache. Shared memory: 4 N bytes are
+// written and read for every phase of a transform, 8 N read for its digits and added for its results. cuda/src/tfhe/exact.rs has the bound.
 //
 // Constants: p and -p^-1 mod 2^32 of both primes; the recombination's fractions; factors of the key; roots on the way down, on the way up, by thread.
 // Key: steps, sets of bits, levels, rows, columns, primes, leaves; values times (q / p)^-1 N^-1, in Montgomery form.
@@ -42,8 +41,10 @@ template <int LOG_N>
 struct Ring {
     using Transform = ResidueTransform<LOG_N, LOG_N == 10 ? 5 : 4, true>;
     static constexpr u32 N = Transform::N, T = Transform::THREADS, P = Transform::P;
-    // From one polynomial in shared memory to the next: with half a warp a polynomial, two lie half the banks apart.
+    // From one accumulator to the next: with half a warp a polynomial, two lie half the banks apart.
     static constexpr u32 STRIDE = N + (T < 32 ? T : 0);
+    // Shared memory for a polynomial: values modulo both primes, and an accumulator.
+    static constexpr u32 BYTES = 4 * (2 * N + STRIDE);
 
     static __device__ __forceinline__ const uint2* down(const uint2* constants, u32 prime) { return constants + ROOTS + prime * N; }
     static __device__ __forceinline__ const uint2* up(const uint2* constants, u32 prime) { return constants + ROOTS + (2 + prime) * N; }
@@ -53,7 +54,7 @@ struct Ring {
 // wait in registers.
 template <int LOG_N, int COLUMNS, u32 THREADS, bool LEVELS>
 struct Blocks {
-    static constexpr u32 HELD = (100u << 10) / (12 * COLUMNS * Ring<LOG_N>::STRIDE + HEAD_BYTES + 1024);
+    static constexpr u32 HELD = (100u << 10) / (COLUMNS * Ring<LOG_N>::BYTES + HEAD_BYTES + 1024);
     static constexpr u32 WANTED = (THREADS <= 192 ? 3 : THREADS <= 384 ? 2 : 1) - (LEVELS && THREADS <= 384 ? 1 : 0);
     static constexpr u32 COUNT = HELD == 0 ? 1 : HELD < WANTED ? HELD : WANTED;
 };
@@ -100,7 +101,7 @@ __device__ __forceinline__ void multiply(u32 (&out)[TILE][COLUMNS], const u32* v
             for (u32 column = 0; column < COLUMNS; column++) words[column] = __ldg(key + (row * COLUMNS + column) * 2 * R::N);
 #pragma unroll
             for (u32 c = 0; c < TILE; c++) {
-                const u32 value = values[(c * COLUMNS + row) * R::STRIDE];
+                const u32 value = values[(c * COLUMNS + row) * R::N];
                 const u32 digit = GROUPED ? multiply_residues(value, factor[c], modulus) : reduce_down(value, p);
 #pragma unroll
                 for (u32 column = 0; column < COLUMNS; column++) {
@@ -126,7 +127,8 @@ __device__ __forceinline__ void multiply(u32 (&out)[TILE][COLUMNS], const u32* v
 
 // The same at one leaf of all ciphertexts of a block, TILE or fewer; sums take the place of the first rows' values.
 template <int LOG_N, int COLUMNS, u32 TILE, bool GROUPED>
-__device__ __forceinline__ void multiply_block(u32 ciphertexts, u32* values, const u32* key, u64 stride, const Group& group, u32 leaf, uint2 modulus) {
+__device__ __forceinline__ void multiply_block(u32 ciphertexts, u32* values, const u32* key, u64 stride, const Group& group, u32 leaf,
+                                               uint2 modulus) {
     if constexpr (TILE > 1) {
         if (ciphertexts < TILE) {
             multiply_block<LOG_N, COLUMNS, TILE - 1, GROUPED>(ciphertexts, values, key, stride, group, leaf, modulus);
@@ -138,7 +140,7 @@ __device__ __forceinline__ void multiply_block(u32 ciphertexts, u32* values, con
 #pragma unroll
     for (u32 c = 0; c < TILE; c++) {
 #pragma unroll
-        for (u32 column = 0; column < COLUMNS; column++) values[(c * COLUMNS + column) * Ring<LOG_N>::STRIDE] = sums[c][column];
+        for (u32 column = 0; column < COLUMNS; column++) values[(c * COLUMNS + column) * Ring<LOG_N>::N] = sums[c][column];
     }
 }
 
@@ -158,7 +160,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     u64* errors = reinterpret_cast<u64*>(SHARED_MEMORY);
     u32* degrees = reinterpret_cast<u32*>(errors + MOST_CIPHERTEXTS);
     u32* values = degrees + MOST_CIPHERTEXTS * SETS;
-    u32* accumulators = values + 2 * polynomials * STRIDE;
+    u32* accumulators = values + 2 * polynomials * N;
 
     // The last block repeats the last row where there are fewer rows than places, and writes it once.
     const u32 first = blockIdx.x * ciphertexts;
@@ -213,12 +215,12 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
                     const i32 rounded = round_word(word, dropped, below_half);
                     x[at] = static_cast<u32>(LEVELS ? cut.digit(rounded) : rounded) + 2 * p;
                 }
-                Transform::forward(x, values + task * STRIDE, R::down(constants, prime), 1, t, p);
+                Transform::forward(x, values, R::down(constants, prime), 1, t, p, task * N);
             }
             __syncthreads();
             auto product_of = [&](u32 at, auto take) {
                 const u32 prime = at / N, leaf = at % N;
-                u32* value = values + prime * polynomials * STRIDE + Transform::swizzle(leaf);
+                u32* value = values + prime * polynomials * N + Transform::swizzle(leaf);
                 const u32* word = key + static_cast<u64>(at_level) * COLUMNS * row_words + prime * N + leaf;
                 take(value, word, Group{degrees, sets, turns + prime * 2 * N}, leaf, __ldg(&constants[prime]));
             };
@@ -238,7 +240,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
                         for (u32 column = 0; column < COLUMNS; column++) {
                             u32& sum = sums[turn][0][column];
                             sum = add_residues(sum, added[0][column], 2 * modulus.x);
-                            if (at_level + 1 == level) value[column * STRIDE] = sum;
+                            if (at_level + 1 == level) value[column * N] = sum;
                         }
                     });
                 }
@@ -264,7 +266,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
             u32* accumulator = accumulators + (task - prime * polynomials) * STRIDE;
             const u32 p = __ldg(&constants[prime]).x, fraction = __ldg(&constants[FRACTIONS + prime]).x;
             u32 x[P];
-            Transform::inverse(x, values + task * STRIDE, R::up(constants, prime), 1, t, p);
+            Transform::inverse(x, values, R::up(constants, prime), 1, t, p, task * N);
 #pragma unroll
             for (u32 at = 0; at < P; at++) {
                 atomicAdd(&accumulator[Transform::template position<0>(t, at)], contribution(min(x[at], x[at] - p), fraction));
@@ -282,7 +284,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     }
 }
 
-// Grid: x over polynomials. Block: Ring::T threads a prime. Shared memory: 2 STRIDE words.
+// Grid: x over polynomials. Block: Ring::T threads a prime. Shared memory: 2 N words.
 // A word w mod 2^64 is round(w q / 2^64) mod q, below 2^60: small enough for one reduction, whose 2^-32 the key's factor makes up for.
 template <int LOG_N>
 __device__ __forceinline__ void transform_key(const u64* words, const uint2* constants, u32* out) {
@@ -299,33 +301,33 @@ __device__ __forceinline__ void transform_key(const u64* words, const uint2* con
         const u64 word = polynomial[Transform::template position<0>(t, at)];
         x[at] = reduce(__umul64hi(word, q) + (word * q >> 63), modulus);
     }
-    Transform::forward(x, values + prime * R::STRIDE, R::down(constants, prime), 1, t, modulus.x);
+    Transform::forward(x, values, R::down(constants, prime), 1, t, modulus.x, prime * R::N);
     __syncthreads();
     const uint2 factor = __ldg(&constants[KEY_FACTORS + prime]);
     for (u32 leaf = t; leaf < R::N; leaf += R::T) {
-        out[(static_cast<u64>(blockIdx.x) * 2 + prime) * R::N + leaf] = times(values[prime * R::STRIDE + Transform::swizzle(leaf)], factor, modulus.x);
+        out[(static_cast<u64>(blockIdx.x) * 2 + prime) * R::N + leaf] = times(values[prime * R::N + Transform::swizzle(leaf)], factor, modulus.x);
     }
 }
 
 }  // namespace
 
-#define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, MOST, THREADS, LEVELS)                                                                        \
-    extern "C" __global__ void __launch_bounds__(THREADS, Blocks<LOG_N, K + 1, THREADS, LEVELS>::COUNT)                                                                                \
-        NAME(LweBootstrapParams params, const u32* input, const u32* key, const uint2* constants, const u32* turns, const u32* tables,      \
-             const u32* table_of_value, const u32* row_of_value, u32* out) {                                                                \
-        bootstrap<LOG_N, K + 1, MOST, THREADS, LEVELS>(params, input, key, constants, turns, tables, table_of_value, row_of_value, out);    \
-    }                                                                                                                                       \
+#define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, MOST, THREADS, LEVELS)                                                                     \
+    extern "C" __global__ void __launch_bounds__(THREADS, Blocks<LOG_N, K + 1, THREADS, LEVELS>::COUNT)                                  \
+        NAME(LweBootstrapParams params, const u32* input, const u32* key, const uint2* constants, const u32* turns, const u32* tables,   \
+             const u32* table_of_value, const u32* row_of_value, u32* out) {                                                             \
+        bootstrap<LOG_N, K + 1, MOST, THREADS, LEVELS>(params, input, key, constants, turns, tables, table_of_value, row_of_value, out); \
+    }                                                                                                                                    \
     HEMAN_ENTRY(NAME)
 
-#define HEMAN_BOOTSTRAP(LOG_N, N, K, MOST, THREADS)                                            \
+#define HEMAN_BOOTSTRAP(LOG_N, N, K, MOST, THREADS)                                          \
     HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_exact_u32_##N##_##K, LOG_N, K, MOST, THREADS, false) \
     HEMAN_BOOTSTRAP_ENTRY(lwe_bootstrap_exact_levels_u32_##N##_##K, LOG_N, K, 1, THREADS, true)
 
-#define HEMAN_BOOTSTRAP_KEY(LOG_N, N)                                                                                       \
-    extern "C" __global__ void __launch_bounds__(2 * Ring<LOG_N>::T)                                                        \
-        bootstrap_key_exact_u32_##N(const u64* words, const uint2* constants, u32* out) {                                   \
-        transform_key<LOG_N>(words, constants, out);                                                                        \
-    }                                                                                                                       \
+#define HEMAN_BOOTSTRAP_KEY(LOG_N, N)                                                     \
+    extern "C" __global__ void __launch_bounds__(2 * Ring<LOG_N>::T)                      \
+        bootstrap_key_exact_u32_##N(const u64* words, const uint2* constants, u32* out) { \
+        transform_key<LOG_N>(words, constants, out);                                      \
+    }                                                                                     \
     HEMAN_ENTRY(bootstrap_key_exact_u32_##N)
 
 // Shapes as in kernels/src/exact_shapes.rs: k, most ciphertexts, threads.

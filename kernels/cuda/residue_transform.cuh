@@ -8,8 +8,8 @@
 // With BY_THREAD, for whole polynomials, each depth's roots are in the order in which threads read them: what a warp reads at once lies side by
 // side, where nodes in their own order lie up to a line of the cache apart. The order is that of `roots_by_thread`, cuda/src/tfhe/exact.rs.
 //
-// Words lie in shared memory at `swizzle` of their place, so that the accesses of a warp fall on 32 banks in every phase; with fewer than 32
-// threads a polynomial, polynomials lie one behind the other.
+// Words lie in shared memory from `first` on, a multiple of 32, at `swizzle` of their place, so that the accesses of a warp fall on 32 banks in
+// every phase; with fewer than 32 threads a polynomial, polynomials lie one behind the other.
 #pragma once
 
 #include "residues.cuh"
@@ -48,16 +48,36 @@ struct ResidueTransform {
         return (t * S::GROUPS + g) / S::STRIDE;
     }
 
+    // From the bytes of the thread's word 0 of a phase to its word i. Thread and i have bits of their own in a position, and a swizzle is
+    // linear: one operation, and a constant that is part of the access.
     template <int PHASE>
-    static __device__ __forceinline__ void load(u32 (&x)[P], const u32* words, u32 t) {
-#pragma unroll
-        for (u32 i = 0; i < P; i++) x[i] = words[swizzle(position<PHASE>(t, i))];
+    static __device__ __forceinline__ u32 byte_of(u32 own, u32 i) {
+        const u32 place = swizzle(position<PHASE>(0, i));
+        return (own ^ (place & 31) * 4) + (place & ~31u) * 4;
     }
 
     template <int PHASE>
-    static __device__ __forceinline__ void store(const u32 (&x)[P], u32* words, u32 t) {
+    static __device__ __forceinline__ u32 own_byte(u32 first, u32 t) {
+        u32 own = (first + swizzle(position<PHASE>(t, 0))) * 4;
+#ifndef HEMAN_EMULATION
+        // The compiler would put the factor behind `byte_of`, once for every word.
+        asm("" : "+r"(own));
+#endif
+        return own;
+    }
+
+    template <int PHASE>
+    static __device__ __forceinline__ void load(u32 (&x)[P], const u32* words, u32 first, u32 t) {
+        const u32 own = own_byte<PHASE>(first, t);
 #pragma unroll
-        for (u32 i = 0; i < P; i++) words[swizzle(position<PHASE>(t, i))] = x[i];
+        for (u32 i = 0; i < P; i++) x[i] = *reinterpret_cast<const u32*>(reinterpret_cast<const u8*>(words) + byte_of<PHASE>(own, i));
+    }
+
+    template <int PHASE>
+    static __device__ __forceinline__ void store(const u32 (&x)[P], u32* words, u32 first, u32 t) {
+        const u32 own = own_byte<PHASE>(first, t);
+#pragma unroll
+        for (u32 i = 0; i < P; i++) *reinterpret_cast<u32*>(reinterpret_cast<u8*>(words) + byte_of<PHASE>(own, i)) = x[i];
     }
 
     template <int PHASE>
@@ -66,7 +86,7 @@ struct ResidueTransform {
         if constexpr (BY_THREAD) {
             // Node n of the phase's first depth stands for thread n / GROUPS, as its group n % GROUPS.
             constexpr u32 ROW = (1u << S::FIRST_DEPTH) / S::GROUPS;
-            return __ldg(&roots[(1u << (S::FIRST_DEPTH + depth)) + (q * S::GROUPS + g) * ROW + t / S::STRIDE]);
+            return __ldg(roots + t / S::STRIDE + ((1u << (S::FIRST_DEPTH + depth)) + (q * S::GROUPS + g) * ROW));
         } else {
             return __ldg(&roots[(top << (S::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + q]);
         }
@@ -121,25 +141,25 @@ struct ResidueTransform {
 
     // From words of phase 0 in registers, below 4p, to values below 4p in shared memory, leaf l at `swizzle(l)`. Ends without a barrier.
     template <int PHASE = 0>
-    static __device__ __forceinline__ void forward(u32 (&x)[P], u32* words, const uint2* roots, u32 top, u32 t, u32 p) {
+    static __device__ __forceinline__ void forward(u32 (&x)[P], u32* words, const uint2* roots, u32 top, u32 t, u32 p, u32 first = 0) {
         forward_phase<PHASE>(x, roots, top, t, p);
-        store<PHASE>(x, words, t);
+        store<PHASE>(x, words, first, t);
         if constexpr (PHASE + 1 < PHASES) {
             barrier();
-            load<PHASE + 1>(x, words, t);
-            forward<PHASE + 1>(x, words, roots, top, t, p);
+            load<PHASE + 1>(x, words, first, t);
+            forward<PHASE + 1>(x, words, roots, top, t, p, first);
         }
     }
 
     // From values below 2p in shared memory, leaf l at `swizzle(l)`, to words of phase 0 in registers, below 2p.
     template <int PHASE = PHASES - 1>
-    static __device__ __forceinline__ void inverse(u32 (&x)[P], u32* words, const uint2* roots, u32 top, u32 t, u32 p) {
-        load<PHASE>(x, words, t);
+    static __device__ __forceinline__ void inverse(u32 (&x)[P], u32* words, const uint2* roots, u32 top, u32 t, u32 p, u32 first = 0) {
+        load<PHASE>(x, words, first, t);
         inverse_phase<PHASE>(x, roots, top, t, p);
         if constexpr (PHASE > 0) {
-            store<PHASE>(x, words, t);
+            store<PHASE>(x, words, first, t);
             barrier();
-            inverse<PHASE - 1>(x, words, roots, top, t, p);
+            inverse<PHASE - 1>(x, words, roots, top, t, p, first);
         }
     }
 };

@@ -89,7 +89,7 @@ impl ExactBootstrapShape {
         self.polynomial_size / if self.polynomial_size == 1024 { 32 } else { 16 }
     }
 
-    /// Words from one polynomial in shared memory to the next.
+    /// Words from one accumulator in shared memory to the next.
     fn stride(&self) -> usize {
         let threads = self.threads_a_polynomial();
         self.polynomial_size + if threads < 32 { threads } else { 0 }
@@ -98,13 +98,13 @@ impl ExactBootstrapShape {
     /// Dynamic shared memory of a block: the head, values modulo both primes, accumulators.
     #[must_use]
     pub fn shared_bytes(&self, ciphertexts: usize) -> usize {
-        HEAD_BYTES + ciphertexts * (self.glwe_dimension + 1) * self.stride() * 12
+        HEAD_BYTES + ciphertexts * (self.glwe_dimension + 1) * (2 * self.polynomial_size + self.stride()) * 4
     }
 
     /// Dynamic shared memory of a block that transforms the key.
     #[must_use]
     pub fn key_shared_bytes(&self) -> usize {
-        2 * self.stride() * 4
+        2 * self.polynomial_size * 4
     }
 }
 

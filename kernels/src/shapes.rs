@@ -81,9 +81,13 @@ mod tests {
     use crate::exact_shapes::{EXACT_BOOTSTRAP_SHAPES, ExactBootstrapShape};
 
     /// Spilled bytes that are allowed: a few loop-invariant words, where transforms or sums take all the registers
-    /// there are.
+    /// there are; and words of the 32 sums that wait in each of 512 threads where N = 4096 has several levels.
     fn spill_budget(kernel: &str) -> u32 {
-        if kernel.starts_with("lwe_bootstrap") { 64 } else { 0 }
+        match kernel {
+            "lwe_bootstrap_exact_levels_u32_4096_1" => 320,
+            _ if kernel.starts_with("lwe_bootstrap") => 64,
+            _ => 0,
+        }
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl CudaBackend {
         }
     }
 
-    fn shape(&self, params: &ParameterSet) -> Result<BootstrapShape, BackendError> {
+    /// The shape of a set, if doubles have a kernel for it.
+    pub(crate) fn shape(&self, params: &ParameterSet) -> Result<BootstrapShape, BackendError> {
         let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
         let shape = BootstrapShape::find(params.polynomial_size, params.glwe_dimension).ok_or_else(|| {
             let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);

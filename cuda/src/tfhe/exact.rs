@@ -1,12 +1,14 @@
 //! The blind rotation by exact transforms modulo two primes: [`heman_core::tfhe::exact`] on the device.
 //!
 //! **Bound.** Per step and ciphertext, modulo each prime, with K = k + 1: `K (l + 1)` transforms of `N / 2 log2 N`
-//! butterflies, three multiplications and six other instructions each; `K^2 l N` products with the key, two
-//! multiplications and an addition each; `K l N` digits and `2 K N` results that are reduced. A group of g bits
-//! takes `2^g - 1` times the products, for each of which digits are multiplied first. [`exact_operations`] is what a
-//! benchmark divides by the device's rate. Bytes from the second-level cache: `8 K^2 l N` a step and block, for all its
-//! ciphertexts, and as many times as there are sets. Shared memory: a word is written and read once in each of the two or
-//! three phases of a transform.
+//! butterflies, three multiplications and four other instructions each; `K^2 l N` products with the key, two
+//! multiplications each (a product of 64 bits); `K l N` digits and `K N` results that are reduced. A group of g bits
+//! takes `2^g - 1` times the products, for each of which digits are multiplied first. Multiplications and other
+//! instructions have units of their own. [`ExactOperations`] is what a benchmark divides by the device's rate.
+//! Addresses, loads and the making of digits are not counted.
+//!
+//! Bytes from the second-level cache: `8 K^2 l N` a step and block, for all its ciphertexts, and as many times as there
+//! are sets. Bytes of shared memory a transform: `4 N` are written and read for each of its two or three phases.
 
 use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
@@ -31,18 +33,36 @@ pub(crate) struct ExactKey {
     pub(crate) turns: CudaSlice<u32>,
 }
 
-/// 32-bit integer instructions of one bootstrap by exact transforms, multiplications of low or high halves and others.
-#[must_use]
-pub fn exact_operations(params: &ParameterSet) -> f64 {
-    let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
-    let (size, sets) = (params.polynomial_size as f64, params.subsets() as f64);
-    let transforms = columns * (level + 1.0) * size / 2.0 * size.log2() * 9.0;
-    let products = sets * columns * columns * level * size * 3.0;
-    // A digit is taken below p by two subtractions and minima; one of a group by a product and its reduction, seven.
-    let digits = columns * level * size * if params.grouping_factor > 1 { 7.0 * sets } else { 4.0 };
-    // Two multiplications and four others reduce a sum; contributions are two minima, a multiplication and three others.
-    let results = columns * size * (6.0 + 6.0);
-    2.0 * (params.lwe_dimension / params.grouping_factor) as f64 * (transforms + products + digits + results)
+/// 32-bit integer instructions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExactOperations {
+    /// Multiplications and multiply-adds, of a low or a high half; a product of 64 bits is two.
+    pub multiplications: f64,
+    /// Additions, minima, shifts.
+    pub others: f64,
+}
+
+impl ExactOperations {
+    /// Of one bootstrap by exact transforms.
+    #[must_use]
+    pub fn bootstrap(params: &ParameterSet) -> Self {
+        let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
+        let (size, sets) = (params.polynomial_size as f64, params.subsets() as f64);
+        let butterflies = columns * (level + 1.0) * size / 2.0 * size.log2();
+        let products = sets * columns * columns * level * size;
+        // A digit is taken below p by two subtractions and minima; one of a group is multiplied and reduced, for every
+        // set.
+        let digits = columns * level * size;
+        let (digit_products, digit_others) =
+            if params.grouping_factor > 1 { (4.0 * sets, 5.0 * sets) } else { (0.0, 4.0) };
+        // A sum is reduced by two multiplications; what it adds to an accumulator takes one.
+        let results = columns * size;
+        let steps = 2.0 * (params.lwe_dimension / params.grouping_factor) as f64;
+        Self {
+            multiplications: steps * (3.0 * butterflies + 2.0 * products + digit_products * digits + 3.0 * results),
+            others: steps * (4.0 * butterflies + digit_others * digits + 10.0 * results),
+        }
+    }
 }
 
 /// The shape of a set, if exact transforms have a kernel for it.
@@ -65,8 +85,8 @@ pub(crate) fn shape(params: &ParameterSet, shared_bytes: usize) -> Result<ExactB
 
 /// A tree's roots in the order of `residue_transform.cuh` with `BY_THREAD`, for threads of `2^log2_points` words.
 ///
-/// A phase takes that many depths, or what is left. Node m of its depth d, below node `n = m >> d` of its first depth, is
-/// the root q, the low d bits of m, of group `n mod G` of thread `n / G`, where a thread has G groups.
+/// A phase takes that many depths, or what is left. Node m of its depth d, below node `n = m >> d` of its first depth,
+/// is the root q, the low d bits of m, of group `n mod G` of thread `n / G`, where a thread has G groups.
 fn roots_by_thread(tree: &[Factor], log2_points: u32) -> Vec<Factor> {
     let mut table = tree.to_vec();
     let depths_of_all = tree.len().trailing_zeros();
@@ -167,8 +187,8 @@ mod tests {
                 assert_eq!(of_depth(&by_thread), of_depth(&tree), "depth {depth} of 2^{log2_size}");
             }
         }
-        // Of 512 words with 16 a thread: depth 5, the second of a phase, has its even nodes first; depth 8, whose threads have eight groups, every
-        // eighth node.
+        // Of 512 words with 16 a thread: depth 5, the second of a phase, has its even nodes first; depth 8, whose
+        // threads have eight groups, every eighth node.
         let [tree, _] = ntt::tree(modulus, 9);
         let by_thread = roots_by_thread(&tree, 4);
         assert_eq!((by_thread[32 + 1], by_thread[32 + 16]), (tree[32 + 2], tree[32 + 1]));

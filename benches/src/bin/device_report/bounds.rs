@@ -2,7 +2,7 @@
 
 use heman_benches::sets;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_cuda::{Rates, Transform, exact_operations, operations};
+use heman_cuda::{ExactOperations, Rates, Transform, operations};
 use heman_kernels::wgsl::WideProducts;
 use heman_wgpu::bounds::{GPUS, Gpu, Operations};
 
@@ -30,15 +30,16 @@ const CARDS: [(&str, usize, f64, (i32, i32)); 8] = [
     ("B300", 148, 1.965, (10, 3)),
 ];
 
-/// Prints what a bootstrap takes by both transforms of the CUDA kernels, and how many a second NVIDIA's cards do at most,
-/// with a star at the transform that a card is given.
+/// Prints what a bootstrap takes by both transforms of the CUDA kernels, and how many a second NVIDIA's cards do at
+/// most, with a star at the transform that a card is given.
 pub fn print_cuda() {
     let names = CARDS.map(|(name, ..)| format!("{:>12}", format!("{name}/s"))).concat();
     println!("{:28} {:>8} {:>12}{names}", "bootstraps at most", "", "instructions");
     for (name, params) in sets() {
+        let exact = ExactOperations::bootstrap(&params);
         for (transform, label, instructions) in [
             (Transform::Doubles, "doubles", operations(&params)),
-            (Transform::Exact, "exact", exact_operations(&params)),
+            (Transform::Exact, "exact", exact.multiplications + exact.others),
         ] {
             let rates = CARDS.map(|(_, multiprocessors, gigahertz, capability)| {
                 let rates = Rates::new(multiprocessors, 1e9 * gigahertz, capability);
