@@ -85,6 +85,45 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
            static_cast<const u32*>(row_of_value.get()), out.get());
 }
 
+// The same by exact transforms; `threads` as in kernels/src/exact_shapes.rs.
+void bootstrap_exact(u32 size, u32 k, u32 threads, u32 ciphertexts, u32 level, u32 grouping) {
+    const u32 groups = 2, n = groups * grouping, rows = ciphertexts + 1, images = 1, columns = k + 1;
+    const u32 moduli[] = {1073692673u, 1073668097u};
+    const u32 threads_a_polynomial = size / (size == 1024 ? 32 : 16), stride = size + (threads_a_polynomial < 32 ? threads_a_polynomial : 0);
+    const size_t polynomials = static_cast<size_t>(groups) * ((1u << grouping) - 1) * level * columns * columns;
+    auto words = filled<u64>(polynomials * size);
+    auto constants = std::make_unique<uint2[]>(6 + 4 * size);
+    for (u32 i = 0; i < 6 + 4 * size; i++) {
+        const u32 p = moduli[i < 6 ? i % 2 : (i - 6) / size % 2], w = static_cast<u32>(random_words() % p);
+        constants[i] = {w, static_cast<u32>((static_cast<u64>(w) << 32) / p)};
+    }
+    for (u32 prime = 0; prime < 2; prime++) {
+        u32 inverse = 1;
+        for (u32 i = 0; i < 5; i++) inverse *= 2 - moduli[prime] * inverse;
+        constants[prime] = {moduli[prime], 0u - inverse};
+    }
+    auto turns = filled<u32>(4 * size);
+    for (u32 i = 0; i < 4 * size; i++) turns[i] %= moduli[i / (2 * size)];
+    auto key = filled<u32>(2 * polynomials * size);
+    char name[64];
+    std::snprintf(name, sizeof name, "bootstrap_key_exact_u32_%u", size);
+    launch(name, polynomials, 1, 2 * threads_a_polynomial, 8 * size, static_cast<const u64*>(words.get()),
+           static_cast<const uint2*>(constants.get()), key.get());
+    auto input = filled<u32>(rows * (n + 1)), tables = filled<u32>(2 * size), out = filled<u32>(rows * (k * size + 1));
+    auto table_of_value = filled<u32>(rows), row_of_value = filled<u32>(rows);
+    for (u32 i = 0; i < rows; i++) {
+        table_of_value[i] = i % 2;
+        row_of_value[i] = rows - 1 - i;
+    }
+    const size_t shared = 160 + static_cast<size_t>(ciphertexts) * columns * (2 * size + stride) * 4;
+    std::snprintf(name, sizeof name, "lwe_bootstrap_exact%s_u32_%u_%u", level == 1 ? "" : "_levels", size, k);
+    launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared,
+           LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},
+           static_cast<const u32*>(input.get()), static_cast<const u32*>(key.get()), static_cast<const uint2*>(constants.get()),
+           static_cast<const u32*>(turns.get()), static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
+           static_cast<const u32*>(row_of_value.get()), out.get());
+}
+
 }  // namespace
 
 int main() {
@@ -100,5 +139,13 @@ int main() {
     bootstrap(512, 4, 16, 3, 1, 2);
     bootstrap(1024, 2, 16, 4, 2, 2);
     bootstrap(2048, 1, 32, 2, 2, 3);
+    bootstrap_exact(256, 5, 192, 4, 1, 1);
+    bootstrap_exact(512, 4, 320, 3, 1, 1);
+    bootstrap_exact(512, 3, 256, 1, 3, 1);
+    bootstrap_exact(512, 8, 576, 1, 1, 3);
+    bootstrap_exact(1024, 2, 192, 2, 1, 2);
+    bootstrap_exact(2048, 1, 256, 2, 1, 1);
+    bootstrap_exact(2048, 2, 384, 1, 2, 3);
+    bootstrap_exact(4096, 1, 512, 1, 2, 1);
     exercise_ckks();
 }

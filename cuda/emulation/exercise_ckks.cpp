@@ -11,8 +11,8 @@ struct Table {
     u32 degree, factors = EXTENDED, roots = EXTENDED + 16;
     std::unique_ptr<uint2[]> entries;
 
-    explicit Table(u32 degree) : degree(degree), entries(new uint2[roots + EXTENDED * degree]) {
-        for (u32 i = 0; i < roots + EXTENDED * degree; i++) {
+    explicit Table(u32 degree) : degree(degree), entries(new uint2[roots + EXTENDED * (degree + 16)]) {
+        for (u32 i = 0; i < roots + EXTENDED * (degree + 16); i++) {
             entries[i] = {static_cast<u32>(random_words()) >> 3 | 1, static_cast<u32>(random_words())};
         }
         for (u32 prime = 0; prime < EXTENDED; prime++) entries[prime].x = (1u << 29) + 2 * prime + 1;
@@ -38,7 +38,7 @@ RnsArguments arguments(std::initializer_list<u64> of_item) {
 
 RnsLaunchParams params(u32 arguments, u32 degree, u32 block, u32 roots, u32 operation = 0) {
     const u32 log2_degree = static_cast<u32>(std::countr_zero(degree)), log2_blocks = log2_degree - static_cast<u32>(std::countr_zero(block));
-    return {arguments, log2_degree, log2_blocks, roots, LIMBS, LIMBS, SPECIAL, operation};
+    return {arguments, log2_degree, log2_blocks, roots, log2_blocks == 0 ? degree : degree + (1u << log2_blocks), LIMBS, LIMBS, SPECIAL, operation};
 }
 
 // Two launches where the block is smaller than the polynomial.

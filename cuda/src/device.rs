@@ -6,11 +6,13 @@ use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DeviceRepr, DriverError, result, sys};
 use heman_core::device::error::{BackendError, require};
 use heman_core::device::{DEFAULT_BUFFER_BYTES, Device};
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
 use crate::modules::Modules;
 use crate::rates::Rates;
+use crate::tfhe::transform::Transform;
 
 /// Runs every step on one NVIDIA device, in the order of the calls.
 pub struct CudaBackend {
@@ -20,10 +22,15 @@ pub struct CudaBackend {
     multiprocessors: usize,
     shared_bytes: usize,
     rates: Rates,
+    /// What was asked for instead of the fastest.
+    forced: Option<Transform>,
 }
 
 impl CudaBackend {
     /// Opens device `index`.
+    ///
+    /// The environment variable `HEMAN_CUDA_TRANSFORM` (`doubles`, `exact`) forces a transform of the bootstrap for
+    /// tests and benchmarks.
     ///
     /// # Errors
     /// [`CudaError::NoDriver`], [`CudaError::NoDevice`], or what the driver says.
@@ -48,16 +55,34 @@ impl CudaBackend {
         let rates = Rates::new(multiprocessors, clock_hz, (major, minor));
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
         let modules = Arc::new(Modules::new(context.clone()));
+        let forced = std::env::var("HEMAN_CUDA_TRANSFORM").ok().and_then(|name| Transform::named(&name));
         // A stream of its own: a device opened twice has two queues that overlap.
-        Ok(Self { stream: context.new_stream()?, modules, name, multiprocessors, shared_bytes, rates })
+        Ok(Self { stream: context.new_stream()?, modules, name, multiprocessors, shared_bytes, rates, forced })
+    }
+
+    /// The same device with a transform of the bootstrap instead of the fastest one.
+    #[must_use]
+    pub fn with_transform(self, transform: Transform) -> Self {
+        Self { forced: Some(transform), ..self }
+    }
+
+    /// The transform by which bootstraps of a set are computed: the fastest one by [`Transform::fastest`], unless
+    /// another is asked for; the exact one where doubles have no kernel, not the precision or not the shared memory.
+    #[must_use]
+    pub fn transform(&self, params: &ParameterSet) -> Transform {
+        self.forced.unwrap_or_else(|| match Transform::fastest(params, &self.rates) {
+            Transform::Doubles if self.shape(params).is_ok() => Transform::Doubles,
+            _ => Transform::Exact,
+        })
     }
 
     /// The same queue of the same device.
     pub(crate) fn handle(&self) -> Self {
         let Self { stream, modules, name, .. } = self;
-        let (multiprocessors, shared_bytes, rates) = (self.multiprocessors, self.shared_bytes, self.rates);
+        let (multiprocessors, shared_bytes) = (self.multiprocessors, self.shared_bytes);
+        let (rates, forced) = (self.rates, self.forced);
         let (stream, modules, name) = (stream.clone(), modules.clone(), name.clone());
-        Self { stream, modules, name, multiprocessors, shared_bytes, rates }
+        Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced }
     }
 
     /// The device's ceilings.

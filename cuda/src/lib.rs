@@ -9,6 +9,7 @@ mod devices;
 mod launch;
 mod modules;
 mod rates;
+mod roots_by_thread;
 mod tfhe;
 mod uploads;
 
@@ -17,6 +18,8 @@ pub use device::CudaBackend;
 pub use devices::{CudaDevice, CudaError, devices};
 pub use rates::Rates;
 pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
+pub use tfhe::exact::ExactOperations;
 pub use tfhe::keyswitch::CudaKeyswitchKey;
 pub use tfhe::linear::CudaAffine;
+pub use tfhe::transform::Transform;
 pub use tfhe::waves::Waves;

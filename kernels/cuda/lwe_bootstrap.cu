@@ -12,6 +12,7 @@
 //
 // Compiled once for every N, HEMAN_LOG2_N from 8 to 12.
 // Mirror: core/src/tfhe/cpu/bootstrap.rs, core/src/tfhe/cpu/rotation.rs
+#include "blind_rotation.cuh"
 #include "negacyclic_fft.cuh"
 #include "parameters.cuh"
 
@@ -22,39 +23,6 @@ constexpr u32 MOST_CIPHERTEXTS = 5;
 
 // 2^-32 turns, magnitude below 2^63, to a torus word. Conversions have a unit of their own beside the double-precision one.
 __device__ __forceinline__ u32 to_word(double units) { return static_cast<u32>(__double2ll_rn(units)); }
-
-// Coefficient `j` of X^degree * polynomial, less `own`; `from` is j - degree, degree below 2N.
-template <u32 N>
-__device__ __forceinline__ u32 rotated(const u32* polynomial, u32 from, u32 own) {
-    // Counted in bytes: one addition and one mask an address.
-    const u32 bytes = from * 4;
-    const u32 word = *reinterpret_cast<const u32*>(reinterpret_cast<const u8*>(polynomial) + (bytes & (4 * N - 4)));
-    return bytes & 4 * N ? 0u - word - own : word - own;
-}
-
-// The highest bits as a signed integer, halves to even: `dropped` bits go, `below_half` is just below half of what they stand for.
-__device__ __forceinline__ i32 round_word(u32 word, u32 dropped, u32 below_half) {
-    return static_cast<i32>(word + below_half + (word >> dropped & 1)) >> dropped;
-}
-
-// How digits of one level are cut out of a rounded word. With half a base added at every place below the highest (`offset`),
-// digits have no carries: digit = (sum >> shift & mask) - half, in [-B/2, B/2); the highest takes the rest.
-struct Cut {
-    u32 offset, shift, mask, half;
-
-    __device__ __forceinline__ Cut(const LweBootstrapParams& params, u32 level) {
-        const bool highest = level + 1 == params.level;
-        offset = params.digit_offset;
-        shift = params.base_log * level;
-        mask = highest ? 0xffffffffu : (1u << params.base_log) - 1;
-        half = highest ? 0 : 1u << (params.base_log - 1);
-    }
-
-    __device__ __forceinline__ i32 digit(i32 rounded) const {
-        const i32 places = static_cast<i32>(static_cast<u32>(rounded) + offset) >> shift;
-        return static_cast<i32>((static_cast<u32>(places) & mask) - half);
-    }
-};
 
 // Rounded coefficients of (X^degree - 1) * polynomial that belong to thread `t`, or with GROUPED of the polynomial itself, through `cut`, as a
 // transform's input; `own` gives the polynomial's own words at the thread's positions, real parts then imaginary ones.
@@ -92,25 +60,6 @@ struct Group {
         return {turn.x - 1.0, turn.y};
     }
 };
-
-// Exponents of the centred modulus switch for one row: half the sum of the mask's rounding errors goes into the body.
-template <u32 N>
-__device__ __forceinline__ void switch_modulus(const u32* row, u32 n, u16* exponents, u64* error) {
-    const u32 drop = 32 - __ffs(2 * N) + 1;
-    const u32 half = 1u << (drop - 1);
-    i64 sum = 0;
-    for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
-        const u32 rounded = (row[i] + half) >> drop;
-        exponents[i] = static_cast<u16>(rounded);
-        sum += static_cast<i32>(row[i] - (rounded << drop));
-    }
-    atomicAdd(error, static_cast<u64>(sum));
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        const u32 corrected = row[n] - static_cast<u32>(static_cast<i64>(*error) >> 1);
-        exponents[n] = static_cast<u16>((corrected + half) >> drop);
-    }
-}
 
 // Key words of one row at one point, all columns.
 template <int LOG_N, int COLUMNS>
@@ -226,7 +175,9 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     __syncthreads();
     for (u32 c = 0; c < ciphertexts; c++) {
         const u32 row = min(first + c, params.rows - 1);
-        switch_modulus<N>(input + static_cast<u64>(row) * (n + 1), n, all_exponents + c * exponent_words, errors + c);
+        u16* exponents = all_exponents + c * exponent_words;
+        auto keep = [&](u32 i, u32 exponent) { exponents[i] = static_cast<u16>(exponent); };
+        switch_modulus<N>(input + static_cast<u64>(row) * (n + 1), n, errors + c, keep);
     }
     __syncthreads();
 

@@ -51,12 +51,13 @@ struct RnsLaunchParams {
     u32 log2_degree;  // log2 N
     u32 log2_blocks;  // log2 of N over the words that a block transforms
     u32 roots;        // index of the first prime's roots
+    u32 prime_roots;  // from a prime's roots to the next one's
     u32 limbs;        // of the polynomials, without special ones
     u32 all_limbs;    // primes of Q: the special ones' numbers begin here
     u32 special;      // primes of P
     u32 operation;    // what is computed, where there is a choice
 };
-static_assert(sizeof(RnsLaunchParams) == 32, "kernels/src/lib.rs");
+static_assert(sizeof(RnsLaunchParams) == 36, "kernels/src/lib.rs");
 
 // One limb on the way down: `sources` polynomials are converted to the prime and transformed; values become `(kept - value) factor + addend`,
 // in the given order, where they are named. Places as in rns_arguments.cuh.

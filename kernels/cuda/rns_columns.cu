@@ -43,7 +43,7 @@ __device__ __forceinline__ void forward_columns(const RnsLaunchParams& params, c
     const RnsPart own(log2_block - 8);
     const u32 column = own.part * 256 + threadIdx.x;
     const uint2 modulus = constant(constants, record.prime);
-    const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
+    const uint2* const roots = constants + params.roots + static_cast<u64>(record.prime) * params.prime_roots;
     u32 x[1 << DEPTHS];
     const u32* const sources = at_place(arguments, params, own.item, record.source);
     convert(x, record.sources, sources, column, 1u << log2_block, params.log2_degree, constants, record.conversion, modulus, [&] {
@@ -64,7 +64,7 @@ __device__ __forceinline__ void inverse_columns(const RnsLaunchParams& params, c
     const RnsPart own(log2_block - 8);
     const u32 column = own.part * 256 + threadIdx.x;
     const uint2 modulus = constant(constants, record.prime), factor = constant(constants, record.factor);
-    const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
+    const uint2* const roots = constants + params.roots + static_cast<u64>(record.prime) * params.prime_roots;
     u32* const target = at_place(arguments, params, own.item, record.target);
     u32 x[1 << DEPTHS];
 #pragma unroll

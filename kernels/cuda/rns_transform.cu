@@ -19,6 +19,12 @@ constexpr u32 BLOCKS = 1024 / T;
 
 __device__ __forceinline__ u32* shared_words() { return reinterpret_cast<u32*>(SHARED_MEMORY); }
 
+// Roots of a prime in the order of threads; of a polynomial in parts, those of a part, behind the roots of the depths above.
+__device__ __forceinline__ const uint2* roots_of(const RnsLaunchParams& params, const uint2* constants, u32 prime, u32 part) {
+    const u32 above = params.log2_blocks == 0 ? 0 : (1u << params.log2_blocks) + (part << HEMAN_LOG2_N);
+    return constants + params.roots + static_cast<u64>(prime) * params.prime_roots + above;
+}
+
 // From the thread's first value to its value k.
 __device__ __forceinline__ u32 value_step(u32 k) { return Transform::value_place(0, k); }
 
@@ -29,9 +35,9 @@ __device__ __forceinline__ void convert_block(u32 (&x)[P], u32 count, const u32*
         u32* const words = shared_words();
 #pragma unroll 2
         for (u32 k = 0; k < P; k++) {
-            words[Transform::shared_place<0>(t, k)] = converted(count, sources, t + k * T, log2_degree, constants, conversion, modulus);
+            words[Transform::shared(t + k * T)] = converted(count, sources, t + k * T, log2_degree, constants, conversion, modulus);
         }
-        Transform::template load<0>(x, words, t);
+        Transform::template load<0>(x, words, 0, t);
     });
 }
 
@@ -42,7 +48,7 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
     const u32 first = own.part << HEMAN_LOG2_N;
     u32 t = threadIdx.x;
     const uint2 modulus = constant(constants, record.prime);
-    const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
+    const uint2* const roots = roots_of(params, constants, record.prime, own.part);
     auto at = [&](u32 place) { return at_place(arguments, params, own.item, place); };
     u32 x[P];
     if (params.log2_blocks == 0) {
@@ -52,7 +58,7 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
 #pragma unroll
         for (u32 i = 0; i < P; i++) x[i] = between[i * T];
     }
-    Transform::forward(x, words, roots, (1u << params.log2_blocks) + own.part, t, modulus.x);
+    Transform::forward(x, words, roots, t, modulus.x);
     __syncthreads();
     t = unknown(t);
     const RnsDown& last = records[unknown(blockIdx.y)];
@@ -82,7 +88,7 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
         __syncthreads();
         const u32* const order = at(last.order) + own_place;
 #pragma unroll 8
-        for (u32 k = 0; k < P; k++) target[value_step(k)] = words[Transform::swizzle(Transform::leaf_of(order[value_step(k)]))];
+        for (u32 k = 0; k < P; k++) target[value_step(k)] = words[Transform::shared(Transform::leaf_of(order[value_step(k)]))];
     }
 }
 
@@ -91,13 +97,13 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
     const RnsPart own(params.log2_blocks);
     const u32 t = threadIdx.x, first = own.part << HEMAN_LOG2_N;
     const uint2 modulus = constant(constants, record.prime);
-    const uint2* const roots = constants + params.roots + (static_cast<u64>(record.prime) << params.log2_degree);
+    const uint2* const roots = roots_of(params, constants, record.prime, own.part);
     const u32* const source = at_place(arguments, params, own.item, record.source) + first + Transform::value_place(t, 0);
 #pragma unroll 8
     for (u32 k = 0; k < P; k++) words[Transform::value_shared(t, k)] = source[value_step(k)];
     __syncthreads();
     u32 x[P];
-    Transform::inverse(x, words, roots, (1u << params.log2_blocks) + own.part, t, modulus.x);
+    Transform::inverse(x, words, roots, t, modulus.x);
     u32* const target = at_place(arguments, params, own.item, record.target) + first + t;
     const uint2 factor = constant(constants, record.factor);
 #pragma unroll
@@ -120,7 +126,7 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
     const u32 key_limbs = static_cast<u32>(arguments.words[first_argument + 4]);
     const u32 key_limb = is_special ? key_limbs + limb - limbs : limb;
     const uint2 modulus = constant(constants, prime);
-    const uint2* const roots = constants + params.roots + (static_cast<u64>(prime) << params.log2_degree);
+    const uint2* const roots = roots_of(params, constants, prime, 0);
     const u64 own_place = static_cast<u64>(Transform::value_place(threadIdx.x, 0));
     const u32* const polynomial = polynomial_at(arguments.words[first_argument]) + limb * Transform::N + own_place;
     const u32* const parts = polynomial_at(arguments.words[first_argument + 1]);
@@ -136,7 +142,7 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
             __syncthreads();
             const u32* const sources = parts + static_cast<u64>(first) * Transform::N;
             convert_block(x, count, sources, t, HEMAN_LOG2_N, constants, conversions[limb * digits + digit], modulus);
-            Transform::forward(x, words, roots, 1, t, modulus.x);
+            Transform::forward(x, words, roots, t, modulus.x);
             __syncthreads();
         }
         const u32* const key_body = key + (static_cast<u64>(2 * digit) * (key_limbs + special) + key_limb) * Transform::N + own_place;

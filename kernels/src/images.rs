@@ -17,7 +17,9 @@ const HEADERS: [&str; 2] = [include_str!("../cuda/heman.cuh"), include_str!("../
 const TENSOR_CORES: &str = include_str!("../cuda/tensor_cores.cuh");
 const ROOTS: &str = include_str!("../cuda/negacyclic_roots.cuh");
 const FFT: &str = include_str!("../cuda/negacyclic_fft.cuh");
+const ROTATION: &str = include_str!("../cuda/blind_rotation.cuh");
 const BOOTSTRAP: &str = include_str!("../cuda/lwe_bootstrap.cu");
+const BOOTSTRAP_EXACT: &str = include_str!("../cuda/lwe_bootstrap_exact.cu");
 
 /// Affine maps.
 pub const LWE_LINEAR: Image = Image {
@@ -52,7 +54,7 @@ pub const SEEDED_ROWS: Image = Image {
 };
 
 const fn bootstrap(name: &'static str, bytes: &'static [u8], log2: u32) -> Image {
-    let source = &[HEADERS[0], HEADERS[1], ROOTS, FFT, BOOTSTRAP];
+    let source = &[HEADERS[0], HEADERS[1], ROTATION, ROOTS, FFT, BOOTSTRAP];
     Image { name, bytes, source, log2_polynomial_size: Some(log2) }
 }
 
@@ -123,8 +125,22 @@ pub const RNS_MASKS: Image = Image {
     log2_polynomial_size: None,
 };
 
+const fn exact(name: &'static str, bytes: &'static [u8], log2: u32) -> Image {
+    let source = &[HEADERS[0], HEADERS[1], ROTATION, RESIDUES, RESIDUE_TRANSFORM, BOOTSTRAP_EXACT];
+    Image { name, bytes, source, log2_polynomial_size: Some(log2) }
+}
+
+/// Bootstrap by exact transforms, one image for each N.
+pub const LWE_BOOTSTRAP_EXACT: [Image; 5] = [
+    exact("lwe_bootstrap_exact_256", include_bytes!("../images/lwe_bootstrap_exact_256.fatbin"), 8),
+    exact("lwe_bootstrap_exact_512", include_bytes!("../images/lwe_bootstrap_exact_512.fatbin"), 9),
+    exact("lwe_bootstrap_exact_1024", include_bytes!("../images/lwe_bootstrap_exact_1024.fatbin"), 10),
+    exact("lwe_bootstrap_exact_2048", include_bytes!("../images/lwe_bootstrap_exact_2048.fatbin"), 11),
+    exact("lwe_bootstrap_exact_4096", include_bytes!("../images/lwe_bootstrap_exact_4096.fatbin"), 12),
+];
+
 /// Every image.
-pub const ALL_IMAGES: [Image; 17] = [
+pub const ALL_IMAGES: [Image; 22] = [
     LWE_LINEAR,
     LWE_KEYSWITCH,
     BOOTSTRAP_KEY,
@@ -142,4 +158,9 @@ pub const ALL_IMAGES: [Image; 17] = [
     RNS_WORDS,
     RNS_MATRIX,
     RNS_MASKS,
+    LWE_BOOTSTRAP_EXACT[0],
+    LWE_BOOTSTRAP_EXACT[1],
+    LWE_BOOTSTRAP_EXACT[2],
+    LWE_BOOTSTRAP_EXACT[3],
+    LWE_BOOTSTRAP_EXACT[4],
 ];

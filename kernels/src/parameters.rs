@@ -192,6 +192,8 @@ pub struct RnsLaunchParams {
     pub log2_blocks: u32,
     /// Index of the first prime's roots.
     pub roots: u32,
+    /// From a prime's roots to the next one's.
+    pub prime_roots: u32,
     /// Limbs of the polynomials, without special ones.
     pub limbs: u32,
     /// Primes of Q: the special ones' numbers begin here.
@@ -272,7 +274,7 @@ pub struct RnsContextKey {
 /// No place, no factor.
 pub const RNS_NOWHERE: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<RnsLaunchParams>() == 32);
+const _: () = assert!(size_of::<RnsLaunchParams>() == 36);
 const _: () = assert!(size_of::<RnsDown>() == 40);
 const _: () = assert!(size_of::<RnsUp>() == 20);
 const _: () = assert!(size_of::<RnsContextKey>() == 32);

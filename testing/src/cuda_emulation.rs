@@ -21,7 +21,7 @@ pub fn library(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// Sources with the ring that each is compiled for.
-const UNITS: [(&str, Option<u32>); 18] = [
+const UNITS: [(&str, Option<u32>); 23] = [
     ("kernels/cuda/lwe_linear.cu", None),
     ("kernels/cuda/lwe_keyswitch.cu", None),
     ("kernels/cuda/bootstrap_key.cu", None),
@@ -39,6 +39,11 @@ const UNITS: [(&str, Option<u32>); 18] = [
     ("kernels/cuda/rns_words.cu", None),
     ("kernels/cuda/rns_matrix.cu", None),
     ("kernels/cuda/rns_masks.cu", None),
+    ("kernels/cuda/lwe_bootstrap_exact.cu", Some(8)),
+    ("kernels/cuda/lwe_bootstrap_exact.cu", Some(9)),
+    ("kernels/cuda/lwe_bootstrap_exact.cu", Some(10)),
+    ("kernels/cuda/lwe_bootstrap_exact.cu", Some(11)),
+    ("kernels/cuda/lwe_bootstrap_exact.cu", Some(12)),
     ("cuda/emulation/driver.cpp", None),
 ];
 

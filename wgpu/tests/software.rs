@@ -2,14 +2,12 @@
 //! failure.
 
 use heman_core::device::cpu::CpuBackend;
-use heman_core::tfhe::cpu::ExactBackend;
-use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
-use heman_core::tfhe::table_set::TableSet;
 use heman_kernels::wgsl::{Variant, WideProducts};
 use heman_testing::ckks::suite as ckks;
 use heman_testing::required::is_required;
-use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups, words};
+use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
+use heman_testing::tfhe::mirror::equals_mirror;
 use heman_testing::tfhe::suite as tfhe;
 use heman_wgpu::{Restrictions, WgpuBackend};
 
@@ -27,24 +25,6 @@ fn restricted(restrictions: Restrictions) -> Option<WgpuBackend> {
 
 fn backend() -> Option<WgpuBackend> {
     restricted(Restrictions::default())
-}
-
-/// Rows of arbitrary words through tables of arbitrary words.
-fn bootstrapped<B: TfheBackend>(backend: &B, keys: &TestKeys, values: usize, inputs: usize) -> Vec<u32> {
-    let p = keys.evaluation.params;
-    let key = backend.load_bootstrap_key(&keys.evaluation).expect("loads");
-    let table_of_value = (0..values as u32).map(|value| value % 3).collect();
-    let row_of_value = (0..values as u32).rev().collect();
-    let tables = TableSet::new(p.polynomial_size, words(3 * p.polynomial_size, 3), table_of_value, row_of_value);
-    let tables = backend.load_tables(tables.expect("sound places")).expect("loads");
-    let rows = words(values * inputs * p.small_row_words(), 5);
-    let mut input = backend.allocate(rows.len()).expect("allocates");
-    backend.upload(&rows, &mut input, 0).expect("uploads");
-    let mut out = backend.allocate(values * inputs * p.big_row_words()).expect("allocates");
-    backend.bootstrap(&key, &tables, inputs, &input, &mut out).expect("runs");
-    let mut got = vec![0; values * inputs * p.big_row_words()];
-    backend.download(&out, 0, &mut got).expect("downloads");
-    got
 }
 
 fn all_rings() -> impl Iterator<Item = ParameterSet> {
@@ -74,15 +54,8 @@ fn keyswitches_equal_the_reference() {
 #[test]
 fn bootstraps_equal_the_exact_mirror() {
     let Some(backend) = backend() else { return };
-    let mirror = ExactBackend::new(CpuBackend::new(0).expect("threads"));
     for params in all_rings() {
-        let keys = TestKeys::new(params, 2);
-        for (values, inputs) in [(1, 1), (5, 3)] {
-            let (got, want) =
-                (bootstrapped(&backend, &keys, values, inputs), bootstrapped(&mirror, &keys, values, inputs));
-            let differ = got.iter().zip(&want).position(|(got, want)| got != want);
-            assert_eq!(differ, None, "{params:?}, {values} values of {inputs} inputs");
-        }
+        equals_mirror(&backend, &TestKeys::new(params, 2), &[(1, 1), (5, 3)]);
     }
 }
 
@@ -114,10 +87,9 @@ fn adapters_with_less_give_the_same_words() {
         variant: Some(Variant { wide: WideProducts::HalfWords, subgroups: false }),
     };
     let Some(backend) = restricted(restrictions) else { return };
-    let mirror = ExactBackend::new(CpuBackend::new(0).expect("threads"));
     for params in [TOY_INSECURE_RINGS[2], TOY_INSECURE_RINGS[3], toy_insecure_rings_in_groups()[2]] {
         let keys = TestKeys::new(params, 2);
-        assert!(bootstrapped(&backend, &keys, 5, 3) == bootstrapped(&mirror, &keys, 5, 3), "{params:?}");
+        equals_mirror(&backend, &keys, &[(5, 3)]);
         tfhe::keyswitch(&backend, &keys);
     }
     let restrictions = Restrictions {

@@ -23,6 +23,7 @@ use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RN
 use crate::ckks::records::{List, Records};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
 use crate::device::CudaBackend;
+use crate::roots_by_thread::{roots_by_thread, subtree};
 use crate::uploads::Uploads;
 
 /// log2 of the smallest and of the largest degree.
@@ -33,6 +34,8 @@ const LOG2_SMALL_BLOCK: u32 = 12;
 const LOG2_LARGEST_BLOCK: u32 = 15;
 /// log2 of the most words of a block that sums the products of all digits in registers.
 const LOG2_LARGEST_SWITCH: u32 = 14;
+/// log2 of the words that a thread transforms.
+pub(super) const LOG2_WORDS_A_THREAD: u32 = 5;
 /// Words of a block that goes word by word.
 const WORDS_A_BLOCK: usize = 1024;
 
@@ -54,6 +57,8 @@ pub struct CudaRing {
     pub(super) records: Mutex<HashMap<(List, usize), Arc<Records>>>,
     /// log2 of the words that a block transforms.
     pub(super) log2_block: u32,
+    /// From a prime's roots to the next one's, both on the way down and up.
+    pub(super) prime_roots: u32,
     /// Bytes that were free when the ring was made.
     reach_bytes: u64,
 }
@@ -101,6 +106,15 @@ impl Kernels {
     }
 }
 
+/// A prime's roots as blocks of `2^log2_block` words take them: the first depths of a larger polynomial by nodes, then
+/// those of each block by threads.
+fn block_roots(tree: &[[u32; 2]], log2_block: u32) -> Vec<[u32; 2]> {
+    let blocks = tree.len() >> log2_block;
+    let above = if blocks == 1 { &[] } else { &tree[..blocks] };
+    let of_block = |block: usize| roots_by_thread(&subtree(tree, blocks + block, log2_block), LOG2_WORDS_A_THREAD);
+    above.iter().copied().chain((0..blocks).flat_map(of_block)).collect()
+}
+
 impl RnsDevice for CudaBackend {
     type Ring = CudaRing;
 
@@ -114,11 +128,17 @@ impl RnsDevice for CudaBackend {
             )));
         }
         let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
-        let (table, places) = constants(&ring);
-        let table = self.load("loading constants", table.as_flattened())?;
+        let key_limbs = ring.key_limbs();
         let whole =
             params.log2_degree <= LOG2_LARGEST_BLOCK && block_shared_bytes(params.log2_degree) <= self.shared_bytes();
         let log2_block = if whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
+        let (mut table, mut places) = constants(&ring);
+        let by_node = table.split_off(places.down as usize);
+        let by_thread: Vec<_> =
+            by_node.chunks_exact(ring.degree()).flat_map(|tree| block_roots(tree, log2_block)).collect();
+        places.up = places.down + (by_thread.len() / 2) as u32;
+        table.extend(&by_thread);
+        let table = self.load("loading constants", table.as_flattened())?;
         Ok(CudaRing {
             kernels: Kernels::new(self, log2_block, params.log2_degree)?,
             reach_bytes: self.free_bytes()?,
@@ -129,6 +149,7 @@ impl RnsDevice for CudaBackend {
             places,
             records: Mutex::default(),
             log2_block,
+            prime_roots: (by_thread.len() / (2 * key_limbs)) as u32,
         })
     }
 }

@@ -15,11 +15,8 @@ use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
 use crate::ckks::records::List;
-use crate::ckks::ring::{CudaRing, block_shared_bytes};
+use crate::ckks::ring::{CudaRing, LOG2_WORDS_A_THREAD, block_shared_bytes};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaSwitchKey};
-
-/// Words that a thread transforms.
-const WORDS_A_THREAD: usize = 32;
 
 /// What is added to a key switch's results, and in which order they are.
 #[derive(Clone, Copy)]
@@ -45,6 +42,7 @@ impl CudaRing {
         RnsLaunchParams {
             log2_blocks: self.log2_degree() - self.log2_block,
             roots,
+            prime_roots: self.prime_roots,
             limbs: limbs as u32,
             ..RnsLaunchParams::default()
         }
@@ -60,7 +58,7 @@ impl CudaRing {
         limbs: usize,
     ) -> Over<'a> {
         let grid = [self.degree() >> self.log2_block, limbs];
-        let threads = (1 << self.log2_block) / WORDS_A_THREAD;
+        let threads = 1 << (self.log2_block - LOG2_WORDS_A_THREAD);
         Over { step, function, params, given, grid, threads, shared_bytes: block_shared_bytes(self.log2_block) }
     }
 

@@ -6,8 +6,12 @@
 //! g bits share the transforms and take `2^g - 1` times the products and bytes, and `4 (k+1) l M` instructions more for
 //! each. [`operations`] is what a benchmark divides by the device's rate.
 
+use crate::tfhe::exact::{self, ExactKey};
 use crate::tfhe::roots::{roots, unit_root};
+use crate::tfhe::transform::Transform;
 use crate::tfhe::waves::{Waves, fastest};
+
+use std::ops::Range;
 
 use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
@@ -32,16 +36,26 @@ const MOST_BASE_LOG: usize = 24;
 
 pub(crate) const STEP: &str = "bootstrap";
 
-/// The bootstrapping key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
+/// The bootstrapping key as one transform's values.
 pub struct CudaBootstrapKey {
     params: ParameterSet,
+    form: Form,
+    waves: Vec<Waves>,
+    fixed: Option<usize>,
+}
+
+enum Form {
+    Doubles(DoublesKey),
+    Exact(ExactKey),
+}
+
+/// The key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
+struct DoublesKey {
     shape: BootstrapShape,
     points: CudaSlice<f64>,
     roots: CudaSlice<f64>,
     /// All powers of a root of order 2N, for groups of bits.
     turns: CudaSlice<f64>,
-    waves: Vec<Waves>,
-    fixed: Option<usize>,
 }
 
 impl CudaBootstrapKey {
@@ -50,7 +64,27 @@ impl CudaBootstrapKey {
     }
 
     pub(crate) fn most_ciphertexts(&self) -> usize {
-        self.shape.ciphertexts
+        match &self.form {
+            Form::Doubles(key) => key.shape.ciphertexts,
+            Form::Exact(key) => key.shape.most_ciphertexts(self.params.pbs_level),
+        }
+    }
+
+    /// The transform that the key is for.
+    #[must_use]
+    pub fn transform(&self) -> Transform {
+        match self.form {
+            Form::Doubles(_) => Transform::Doubles,
+            Form::Exact(_) => Transform::Exact,
+        }
+    }
+
+    /// Threads of a block for so many ciphertexts.
+    fn threads(&self, ciphertexts: usize) -> usize {
+        match &self.form {
+            Form::Doubles(key) => key.shape.threads(ciphertexts),
+            Form::Exact(key) => key.shape.threads,
+        }
     }
 
     /// What was measured when the key was loaded.
@@ -104,10 +138,14 @@ impl CudaBackend {
     /// # Errors
     /// [`BackendError::Shape`] says what is missing.
     pub fn supports(&self, params: &ParameterSet) -> Result<(), BackendError> {
-        self.shape(params).map(|_| ())
+        match self.transform(params) {
+            Transform::Doubles => self.shape(params).map(|_| ()),
+            Transform::Exact => exact::shape(params, self.shared_bytes()).map(|_| ()),
+        }
     }
 
-    fn shape(&self, params: &ParameterSet) -> Result<BootstrapShape, BackendError> {
+    /// The shape of a set, if doubles have a kernel for it.
+    pub(crate) fn shape(&self, params: &ParameterSet) -> Result<BootstrapShape, BackendError> {
         let unsupported = |expected: String, found: String| BackendError::Shape { step: STEP, expected, found };
         let shape = BootstrapShape::find(params.polynomial_size, params.glwe_dimension).ok_or_else(|| {
             let found = format!("N = {}, k = {}", params.polynomial_size, params.glwe_dimension);
@@ -126,20 +164,27 @@ impl CudaBackend {
     }
 
     pub(crate) fn shared(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> usize {
-        key.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level)
+        match &key.form {
+            Form::Doubles(own) => own.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level),
+            Form::Exact(own) => own.shape.shared_bytes(ciphertexts),
+        }
     }
 
     /// The kernel, allowed the shared memory of a block.
     fn kernel(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<CudaFunction, BackendError> {
         let params = &key.params;
+        let shape = match &key.form {
+            Form::Doubles(own) => own.shape,
+            Form::Exact(own) => return self.exact_kernel(own, params, ciphertexts),
+        };
         let stem = if params.grouping_factor == 1 { "lwe_bootstrap" } else { "lwe_bootstrap_groups" };
         let name = format!("{stem}_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
-        self.function(STEP, &key.shape.image(), &name, self.shared(key, ciphertexts))
+        self.function(STEP, &shape.image(), &name, self.shared(key, ciphertexts))
     }
 
     /// Blocks of so many ciphertexts that a multiprocessor holds at a time.
     pub(crate) fn resident_blocks(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<usize, BackendError> {
-        let threads = key.shape.threads(ciphertexts) as u32;
+        let threads = key.threads(ciphertexts) as u32;
         let blocks = self.kernel(key, ciphertexts)?.occupancy_max_active_blocks_per_multiprocessor(
             threads,
             self.shared(key, ciphertexts),
@@ -173,29 +218,48 @@ impl CudaBackend {
             grouping: params.grouping_factor as u32,
         });
         let blocks = rows.div_ceil(ciphertexts);
-        launch!(
-            self,
-            STEP,
-            &function,
-            config((blocks, 1), key.shape.threads(ciphertexts), self.shared(key, ciphertexts)),
-            &block,
-            input,
-            &key.points,
-            &key.roots,
-            &key.turns,
-            &tables.words,
-            &tables.table_of_value,
-            &tables.row_of_value,
-            out,
-        )
+        let config = config((blocks, 1), key.threads(ciphertexts), self.shared(key, ciphertexts));
+        let (tables, places, targets) = (&tables.words, &tables.table_of_value, &tables.row_of_value);
+        match &key.form {
+            Form::Doubles(DoublesKey { points, roots, turns, .. }) => {
+                launch!(
+                    self, STEP, &function, config, &block, input, points, roots, turns, tables, places, targets, out
+                )
+            }
+            Form::Exact(ExactKey { values, constants, turns, .. }) => {
+                launch!(
+                    self, STEP, &function, config, &block, input, values, constants, turns, tables, places, targets,
+                    out
+                )
+            }
+        }
     }
 }
 
-impl BootstrapOps for CudaBackend {
-    type BootstrapKey = CudaBootstrapKey;
-    type Tables = CudaTables;
+/// Calls `transform` with the standard key, words mod 2^64 on the device, and the range of all its words that they are,
+/// a part at a time.
+pub(crate) fn for_staged_rows(
+    backend: &CudaBackend,
+    key: &SeededEvaluationKey,
+    mut transform: impl FnMut(&CudaSlice<u64>, Range<usize>) -> Result<(), BackendError>,
+) -> Result<(), BackendError> {
+    let size = key.params.polynomial_size;
+    let row_words = (key.params.glwe_dimension + 1) * size;
+    let (mask_words, body_words, stride) = (2 * key.params.big_dimension(), 2 * size, 2 * row_words);
+    let rows = SeededRows { seed: &key.bootstrap_seed, mask_words, body_words, stride };
+    let staged_rows = (STAGED_WORDS / row_words).max(1);
+    let mut staged = backend.reserve::<u64>(STEP, staged_rows * row_words)?;
+    for (chunk, bodies) in key.bootstrap_bodies.chunks(staged_rows * size).enumerate() {
+        let (first, count) = (chunk * staged_rows, bodies.len() / size);
+        let bodies = backend.load(STEP, bodies)?;
+        rows.expand(backend, STEP, first..first + count, &bodies.as_view(), &mut staged.as_view_mut())?;
+        transform(&staged, first * row_words..(first + count) * row_words)?;
+    }
+    Ok(())
+}
 
-    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<CudaBootstrapKey, BackendError> {
+impl CudaBackend {
+    fn load_doubles_key(&self, key: &SeededEvaluationKey) -> Result<DoublesKey, BackendError> {
         let params = key.params;
         let size = params.polynomial_size;
         let shape = self.shape(&params)?;
@@ -206,24 +270,29 @@ impl BootstrapOps for CudaBackend {
         };
         let turns = self.load(STEP, &(0..2 * size).flat_map(turn).collect::<Vec<f64>>())?;
         let columns = params.glwe_dimension + 1;
-        let row_words = columns * size;
         let mut points = self.reserve(STEP, columns * key.bootstrap_bodies.len())?;
-        let (mask_words, body_words, stride) = (2 * params.big_dimension(), 2 * size, 2 * row_words);
-        let rows = SeededRows { seed: &key.bootstrap_seed, mask_words, body_words, stride };
         let shared = size / 2 * 32;
         let function = self.function(STEP, &BOOTSTRAP_KEY, "bootstrap_key_u64", shared)?;
         let block = Block(BootstrapKeyParams { log2_points: (size / 2).trailing_zeros() });
-        let staged_rows = (STAGED_WORDS / row_words).max(1);
-        let mut staged = self.reserve::<u64>(STEP, staged_rows * row_words)?;
-        for (chunk, bodies) in key.bootstrap_bodies.chunks(staged_rows * size).enumerate() {
-            let (first, count) = (chunk * staged_rows, bodies.len() / size);
-            let bodies = self.load(STEP, bodies)?;
-            rows.expand(self, STEP, first..first + count, &bodies.as_view(), &mut staged.as_view_mut())?;
-            let mut target = points.slice_mut(first * row_words..(first + count) * row_words);
-            let config = config((count * columns, 1), KEY_THREADS, shared);
-            launch!(self, STEP, &function, config, &block, &staged, &roots, &mut target)?;
-        }
-        let mut key = CudaBootstrapKey { params, shape, points, roots, turns, waves: vec![], fixed: None };
+        for_staged_rows(self, key, |staged, words| {
+            let mut target = points.slice_mut(words.clone());
+            let config = config((words.len() / size, 1), KEY_THREADS, shared);
+            launch!(self, STEP, &function, config, &block, staged, &roots, &mut target)
+        })?;
+        Ok(DoublesKey { shape, points, roots, turns })
+    }
+}
+
+impl BootstrapOps for CudaBackend {
+    type BootstrapKey = CudaBootstrapKey;
+    type Tables = CudaTables;
+
+    fn load_bootstrap_key(&self, key: &SeededEvaluationKey) -> Result<CudaBootstrapKey, BackendError> {
+        let form = match self.transform(&key.params) {
+            Transform::Doubles => Form::Doubles(self.load_doubles_key(key)?),
+            Transform::Exact => Form::Exact(self.load_exact_key(key)?),
+        };
+        let mut key = CudaBootstrapKey { params: key.params, form, waves: vec![], fixed: None };
         key.waves = self.measure_waves(&key)?;
         Ok(key)
     }

@@ -1,10 +1,12 @@
 //! The steps of TFHE on the device.
 
 pub(crate) mod bootstrap;
+pub(crate) mod exact;
 mod inputs;
 pub(crate) mod keyswitch;
 pub(crate) mod linear;
 mod roots;
 mod seeded_rows;
+pub(crate) mod transform;
 mod tuning;
 pub(crate) mod waves;

@@ -1,5 +1,6 @@
 //! TFHE: keys, noise, and the suite of steps.
 
 pub mod keys;
+pub mod mirror;
 pub mod noise;
 pub mod suite;

@@ -2,7 +2,7 @@
 
 use heman_benches::sets;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_cuda::Rates;
+use heman_cuda::{ExactOperations, Rates, Transform, operations};
 use heman_kernels::wgsl::WideProducts;
 use heman_wgpu::bounds::{GPUS, Gpu, Operations};
 
@@ -14,6 +14,42 @@ pub fn gpu(name: &str) -> Option<Gpu> {
 /// Its rates as other devices' are given.
 pub fn rates(gpu: Gpu) -> Rates {
     Rates { doubles: 0.0, words: gpu.multiplications, bytes: 4.0 * gpu.multiplications }
+}
+
+/// NVIDIA's cards whose bounds are printed: multiprocessors, boost clock in GHz, compute capability.
+///
+/// Source: NVIDIA's data sheets and architecture papers; B200 and B300 by their double-precision rates.
+const CARDS: [(&str, usize, f64, (i32, i32)); 8] = [
+    ("RTX 4090", 128, 2.52, (8, 9)),
+    ("RTX 5090", 170, 2.41, (12, 0)),
+    ("L4", 58, 2.04, (8, 9)),
+    ("L40S", 142, 2.52, (8, 9)),
+    ("A100", 108, 1.41, (8, 0)),
+    ("H100", 132, 1.98, (9, 0)),
+    ("B200", 148, 1.965, (10, 0)),
+    ("B300", 148, 1.965, (10, 3)),
+];
+
+/// Prints what a bootstrap takes by both transforms of the CUDA kernels, and how many a second NVIDIA's cards do at
+/// most, with a star at the transform that a card is given.
+pub fn print_cuda() {
+    let names = CARDS.map(|(name, ..)| format!("{:>12}", format!("{name}/s"))).concat();
+    println!("{:28} {:>8} {:>12}{names}", "bootstraps at most", "", "instructions");
+    for (name, params) in sets() {
+        let exact = ExactOperations::bootstrap(&params);
+        for (transform, label, instructions) in [
+            (Transform::Doubles, "doubles", operations(&params)),
+            (Transform::Exact, "exact", exact.multiplications + exact.others),
+        ] {
+            let rates = CARDS.map(|(_, multiprocessors, gigahertz, capability)| {
+                let rates = Rates::new(multiprocessors, 1e9 * gigahertz, capability);
+                let star = if Transform::fastest(&params, &rates) == transform { "*" } else { "" };
+                format!("{:>12}", format!("{star}{:.0}", 1.0 / transform.seconds(&params, &rates)))
+            });
+            println!("{name:28} {label:>8} {instructions:>12.3e}{}", rates.concat());
+        }
+    }
+    println!();
 }
 
 /// Rings whose key switches are counted: degree, levels, special primes.

@@ -1,8 +1,9 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
-//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--quick] [--json FILE]`: the suite against the reference, noise against
-//! prediction and against the CPU with the same keys, then times beside their bounds; the same of CKKS where the device
-//! has it. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and small batches.
+//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--transform doubles|exact] [--quick] [--json FILE]`: the suite against the
+//! reference, noise against prediction and against the CPU with the same keys, then times beside their bounds; the same
+//! of CKKS where the device has it. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and
+//! small batches; `--transform` takes the kernel of CUDA's bootstraps that the device would not be given.
 
 mod bounds;
 mod ckks;
@@ -20,9 +21,10 @@ use heman_core::tfhe::noise::{bootstrap_variance, exact_bootstrap_variance};
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
-use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Waves};
+use heman_cuda::{CudaBackend, CudaBootstrapKey, Rates, Transform, Waves};
 use heman_kernels::wgsl::WideProducts;
 use heman_testing::tfhe::keys::{TOY_INSECURE_RINGS, TestKeys, toy_insecure_rings_in_groups};
+use heman_testing::tfhe::mirror::equals_mirror;
 use heman_testing::tfhe::{noise, suite};
 use heman_wgpu::WgpuBackend;
 use heman_wgpu::bounds::Operations;
@@ -41,21 +43,29 @@ const SECONDS: f64 = 0.5;
 /// What was asked for.
 struct Options {
     device: String,
+    /// Of CUDA's bootstraps, instead of the one that the device is given.
+    transform: Option<Transform>,
     quick: bool,
     json: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { device: "cuda".into(), quick: false, json: None };
+    let mut options = Options { device: "cuda".into(), transform: None, quick: false, json: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => options.quick = true,
+            "--transform" => match args.next().as_deref() {
+                Some("doubles") => options.transform = Some(Transform::Doubles),
+                Some("exact") => options.transform = Some(Transform::Exact),
+                _ => return Err("--transform takes doubles or exact".into()),
+            },
             "--json" => options.json = Some(args.next().ok_or("--json takes a file")?),
             device if !device.starts_with('-') => options.device = device.into(),
             other => {
                 return Err(format!(
-                    "{other} is not known; device_report [cpu|cuda[:N]|wgpu[:N]] [--quick] [--json FILE]"
+                    "{other} is not known; device_report [cpu|cuda[:N]|wgpu[:N]] [--transform doubles|exact] [--quick] \
+                     [--json FILE]"
                 ));
             }
         }
@@ -73,7 +83,8 @@ fn main() -> ExitCode {
                 let limits = Limits {
                     rates,
                     rotation: Box::new(move |p| blind_rotation_operations(p) / rates.doubles),
-                    variance: bootstrap_variance,
+                    variance: Box::new(bootstrap_variance),
+                    mirrored: Box::new(|_| false),
                     batches: &[1, 16, 256],
                     waves: |_| &[],
                 };
@@ -81,15 +92,23 @@ fn main() -> ExitCode {
             }
             ("cuda", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
-                let backend = CudaBackend::open(index).map_err(|e| e.to_string())?;
+                let mut backend = CudaBackend::open(index).map_err(|e| e.to_string())?;
+                if let Some(transform) = options.transform {
+                    backend = backend.with_transform(transform);
+                }
                 let rates = backend.rates();
                 let limits = Limits {
                     rates,
-                    rotation: Box::new(move |p| heman_cuda::operations(p) / rates.doubles),
-                    variance: bootstrap_variance,
+                    rotation: Box::new(|p| backend.transform(p).seconds(p, &rates)),
+                    variance: Box::new(|p| match backend.transform(p) {
+                        Transform::Doubles => bootstrap_variance(p),
+                        Transform::Exact => exact_bootstrap_variance(p),
+                    }),
+                    mirrored: Box::new(|p| backend.transform(p) == Transform::Exact),
                     batches: &[1, 100, 1_000, 10_000, 50_000],
                     waves: CudaBootstrapKey::waves,
                 };
+                bounds::print_cuda();
                 report(&backend, &options, &limits)
             }
             ("wgpu", index) => {
@@ -101,7 +120,8 @@ fn main() -> ExitCode {
                     rotation: Box::new(move |p| {
                         gpu.map_or(0.0, |gpu| gpu.seconds(Operations::bootstrap(p, WideProducts::Words64)))
                     }),
-                    variance: exact_bootstrap_variance,
+                    variance: Box::new(exact_bootstrap_variance),
+                    mirrored: Box::new(|_| true),
                     batches: &[1, 100, 1_000, 10_000],
                     waves: |_| &[],
                 };
@@ -120,12 +140,14 @@ fn main() -> ExitCode {
 }
 
 /// What bounds are computed from.
-struct Limits<B: TfheBackend> {
+struct Limits<'a, B: TfheBackend> {
     rates: Rates,
     /// Least seconds of a blind rotation; 0 where the device's rates are not known.
-    rotation: Box<dyn Fn(&ParameterSet) -> f64>,
+    rotation: Box<dyn Fn(&ParameterSet) -> f64 + 'a>,
     /// Predicted variance of a bootstrap.
-    variance: fn(&ParameterSet) -> f64,
+    variance: Box<dyn Fn(&ParameterSet) -> f64 + 'a>,
+    /// Whether bootstraps are exact, with the words of the host's mirror.
+    mirrored: Box<dyn Fn(&ParameterSet) -> bool + 'a>,
     /// Rows of a batch, from one to as many as fill the device.
     batches: &'static [usize],
     /// What was measured to choose the ciphertexts a block.
@@ -145,10 +167,10 @@ fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, quick: bool) -> Value 
     report
 }
 
-fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<B>) -> Value {
+fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<'_, B>) -> Value {
     println!("{}\n", backend.name());
-    let mut failures = correctness(backend);
-    let noise = if options.quick { vec![] } else { noises(backend, limits.variance, &mut failures) };
+    let mut failures = correctness(backend, limits);
+    let noise = if options.quick { vec![] } else { noises(backend, &limits.variance, &mut failures) };
     let (times, waves) = times(backend, options.quick, limits);
     let rates = limits.rates;
     json!({
@@ -163,7 +185,7 @@ fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<B>) ->
 }
 
 /// Runs the suite; returns what failed.
-fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
+fn correctness<B: TfheBackend>(backend: &B, limits: &Limits<'_, B>) -> Vec<String> {
     let mut failures = Vec::new();
     let mut check = |name: String, run: &dyn Fn()| {
         let passed = catch_unwind(AssertUnwindSafe(run)).is_ok();
@@ -179,6 +201,10 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
         let ring = format!("N = {polynomial_size}, k = {glwe_dimension}, l = {pbs_level}, g = {grouping_factor}");
         let keys = TestKeys::new(params, 1);
         check(format!("keyswitches equal the reference, {ring}"), &|| suite::keyswitch(backend, &keys));
+        if (limits.mirrored)(&params) {
+            let equals = || equals_mirror(backend, &keys, &[(1, 1), (50, 3)]);
+            check(format!("bootstraps equal the exact mirror, {ring}"), &equals);
+        }
         check(format!("bootstraps decrypt to the table, {ring}"), &|| suite::bootstrap(backend, &keys));
         check(format!("results do not depend on the batch, {ring}"), &|| suite::batch_independence(backend, &keys));
     }
@@ -187,7 +213,11 @@ fn correctness<B: TfheBackend>(backend: &B) -> Vec<String> {
 }
 
 /// Noise of the sets in use against the prediction and against the CPU.
-fn noises<B: TfheBackend>(backend: &B, variance: fn(&ParameterSet) -> f64, failures: &mut Vec<String>) -> Vec<Value> {
+fn noises<B: TfheBackend>(
+    backend: &B,
+    variance: &dyn Fn(&ParameterSet) -> f64,
+    failures: &mut Vec<String>,
+) -> Vec<Value> {
     let cpu = CpuBackend::new(0).expect("threads");
     let mut rows = Vec::new();
     println!("{:24} {:>16} {:>12} {:>12} {:>12}", "noise", "", "of predicted", "CPU's", "ratio");
@@ -230,7 +260,7 @@ fn seconds<B: TfheBackend>(backend: &B, limit: f64, mut run: impl FnMut()) -> f6
 }
 
 /// Times of every step, latency and throughput, beside the least that the device's arithmetic allows.
-fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<B>) -> (Vec<Value>, Vec<Value>) {
+fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<'_, B>) -> (Vec<Value>, Vec<Value>) {
     let rates = limits.rates;
     let (mut rows, mut waves) = (Vec::new(), Vec::new());
     let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: f64| {
