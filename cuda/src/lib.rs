@@ -16,4 +16,5 @@ pub use rates::Rates;
 pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
 pub use tfhe::keyswitch::CudaKeyswitchKey;
 pub use tfhe::linear::CudaAffine;
+pub use tfhe::rings::{has_ring, shared_bytes};
 pub use tfhe::waves::Waves;

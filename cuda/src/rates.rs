@@ -12,9 +12,12 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Of a device with so many multiprocessors, at a clock.
+    ///
     /// Source: CUDA C++ programming guide, throughput of arithmetic instructions; tensor core rates of NVIDIA's data
     /// sheets.
-    pub(crate) fn new(multiprocessors: usize, clock_hz: f64, compute_capability: (i32, i32)) -> Self {
+    #[must_use]
+    pub fn new(multiprocessors: usize, clock_hz: f64, compute_capability: (i32, i32)) -> Self {
         let clocks = multiprocessors as f64 * clock_hz;
         let (doubles, bytes) = match compute_capability {
             (8, 0) => (32.0, 2048.0),

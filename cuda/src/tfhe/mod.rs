@@ -4,6 +4,7 @@ pub(crate) mod bootstrap;
 mod inputs;
 pub(crate) mod keyswitch;
 pub(crate) mod linear;
+pub(crate) mod rings;
 mod roots;
 mod seeded_rows;
 mod tuning;

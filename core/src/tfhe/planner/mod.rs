@@ -144,6 +144,9 @@ impl Search<'_> {
             if bootstraps == 0 { noise::input_variance(p) } else { table + share * noise::bootstrap_variance(p).sqrt() }
         };
         let candidates = frontier(&self.options.cost, row_word_seconds, score);
+        if candidates.is_empty() {
+            return Err(PlanError::Rings);
+        }
         let mut trials = Vec::new();
         let mut best_loss = f64::INFINITY;
         self.progress.start("searching parameters", ATTEMPTS.len() as u64 * 8);
@@ -232,7 +235,7 @@ impl Search<'_> {
 
     fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {
         let mut plan = quantised.plan;
-        let seconds = self.options.cost.plan_seconds(&plan);
+        let seconds = self.options.cost.of_a_thread().plan_seconds(&plan);
         let prediction = &mut plan.params.prediction;
         prediction.loss = *loss;
         prediction.p_fail_log2 = quantised.leave_log2.max(self.margins.share.max(f64::MIN_POSITIVE).log2());
