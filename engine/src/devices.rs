@@ -7,7 +7,6 @@ use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::either::plan::Plan;
-use heman_core::files::scheme::Scheme;
 use heman_core::progress::Progress;
 use heman_cuda::CudaBackend;
 use heman_wgpu::{WgpuBackend, WgpuRing};
@@ -76,12 +75,8 @@ impl Devices {
             DeviceChoice::Cuda(indices) => Self::on_cuda(indices, plan),
             DeviceChoice::Wgpu(index) => Self::on_wgpu(*index, plan),
             DeviceChoice::Auto => {
-                let scheme = match plan {
-                    Plan::Tfhe(_) => Scheme::Tfhe,
-                    Plan::Ckks(_) => Scheme::Ckks,
-                };
                 let work = Work::of(plan, wanted.inputs);
-                let candidates = Candidates::find(&CpuBackend::new(threads)?, wanted.profiles, scheme, &work);
+                let candidates = Candidates::find(&CpuBackend::new(threads)?, wanted.profiles, &work);
                 Self::first_of(candidates, 0, threads, plan, progress)
             }
         }
@@ -142,7 +137,11 @@ impl Devices {
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
         let Plan::Tfhe(plan) = plan else { return Err(EngineError::CkksOnCuda) };
         let backends = indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<Vec<_>, _>>()?;
-        backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
+        for backend in &backends {
+            // Kernels that do not load are known before keys are read.
+            backend.image()?;
+            backend.supports(&plan.params.tfhe)?;
+        }
         let names = backends.iter().map(Device::name).collect();
         Ok(Self::new(Opened::TfheCuda(backends), names))
     }
