@@ -82,8 +82,8 @@ pub struct Planning {
     /// Inputs that come at a time; by default 1 for latency, as many as one run takes for throughput
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub batch: Option<u32>,
-    /// Device that will run the plan: cpu, auto (the fastest one here), cuda or wgpu (with a number as in cuda:1), a card
-    /// such as h100 or rtx4090, or a file that heman devices --measure wrote on another machine
+    /// Device that will run the plan: cpu, auto (the fastest one here), cuda or wgpu (with a number as in cuda:1), a
+    /// card such as h100 or rtx4090, or a file that heman devices --measure wrote on another machine
     #[arg(long, default_value = "cpu")]
     pub target: TargetChoice,
     /// Integer messages with a failure probability per bootstrap, for models that are quantised already
