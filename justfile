@@ -55,7 +55,7 @@ train:
 kernels *FLAGS:
     kernels/compile {{FLAGS}}
 
-# Everything that a GPU host without Rust needs, in .gpu-bundle; --tfhe adds the comparison with tfhe-rs's GPU backend, DATA is a folder
+# Everything that a GPU host without Rust needs, in .gpu-bundle (its run.sh takes parts and a folder); --tfhe adds the comparison with tfhe-rs's GPU backend, DATA is a folder
 # with HE-MAN's models and data.
 gpu-bundle *FLAGS_AND_DATA:
     cuda/bundle {{FLAGS_AND_DATA}}

@@ -1,7 +1,7 @@
 //! The command line.
 
 use heman_core::files::scheme::Scheme;
-use heman_engine::DeviceChoice;
+use heman_engine::{DeviceChoice, TargetChoice};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Model owner: derive parameters and plan from a model and calibration data
-    #[command(after_help = "Example: heman keyparams -m model.onnx -c calibration.zip -o params.json")]
+    #[command(after_help = "Example: heman keyparams -m model.onnx -c calibration.zip -o params.json --target h100")]
     Keyparams(Keyparams),
     /// Client: make a secret key and an evaluation key
     #[command(after_help = "Example: heman keygen -i params.json -o key    (writes key and key.pub)")]
@@ -82,6 +82,10 @@ pub struct Planning {
     /// Inputs that come at a time; by default 1 for latency, as many as one run takes for throughput
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub batch: Option<u32>,
+    /// Device that will run the plan: cpu, auto (the fastest one here), cuda or wgpu (with a number as in cuda:1), a
+    /// card such as h100 or rtx4090, or a file that heman devices --measure wrote on another machine
+    #[arg(long, default_value = "cpu")]
+    pub target: TargetChoice,
     /// Integer messages with a failure probability per bootstrap, for models that are quantised already
     #[arg(long)]
     pub exact: bool,
@@ -200,6 +204,9 @@ pub struct Inspect {
     /// What to show of a plan
     #[arg(long, value_enum, default_value = "layers")]
     pub stage: InspectStage,
+    /// Device that a plan's time is predicted for, named as for keyparams
+    #[arg(long, default_value = "cpu")]
+    pub target: TargetChoice,
 }
 
 /// `heman evaluate`

@@ -8,6 +8,7 @@ mod memory;
 mod profile;
 mod progress;
 mod report;
+mod target;
 mod threads;
 mod verbs;
 

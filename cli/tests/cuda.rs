@@ -84,6 +84,13 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
     assert!(device.starts_with("CPU, "), "{device}");
     assert!(stderr.contains("cuda:0 is not used: ") && stderr.contains("the CPU is used"), "{stderr}");
     close(&got);
+    // So is a plan whose kernels do not load, and the reason is said.
+    let none = ("HEMAN_EMULATION_NO_IMAGES", "1");
+    let (got, device, stderr) = inference("auto", "unloaded.enc", &[emulated, none, profile]);
+    assert!(device.starts_with("CPU, "), "{device}");
+    assert!(stderr.contains("cuda:0 is not used: CUDA emulation cannot run the embedded kernels"), "{stderr}");
+    assert!(stderr.contains("CUDA_ERROR_INVALID_IMAGE") && stderr.contains("the CPU is used"), "{stderr}");
+    close(&got);
     let (got, device, _) = inference("cuda:1,0", "both.enc", &[emulated, ("HEMAN_EMULATION_DEVICES", "2")]);
     assert!(device.starts_with("CUDA 1, ") && device.contains(" and CUDA 0, "), "{device}");
     close(&got);
@@ -109,6 +116,18 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
     };
     assert!(fails("cuda:1", &[]).contains("there is no CUDA device 1; 1 found"));
     assert!(fails("cuda", &[("HEMAN_EMULATION_DEVICES", "0")]).contains("CUDA_ERROR_NO_DEVICE"));
+    assert!(fails("cuda", &[none]).contains("cannot run the embedded kernels"));
+    // Nothing is planned for a device whose kernels do not load.
+    let inspected = |target: &str, variables: &[(&str, &str)]| {
+        let args = ["inspect", "params.plan", "--json", "--target", target];
+        work.run_with(&args, &[&[emulated, profile], variables].concat())
+    };
+    let planned: serde_json::Value = serde_json::from_slice(&inspected("auto", &[]).stdout).expect("JSON");
+    assert_eq!(planned["target"]["name"], "CUDA emulation (sm_90)");
+    let planned: serde_json::Value = serde_json::from_slice(&inspected("auto", &[none]).stdout).expect("JSON");
+    assert_eq!(planned["target"]["name"], host);
+    let refused = String::from_utf8_lossy(&inspected("cuda", &[none]).stderr).into_owned();
+    assert!(refused.contains("cuda:0 is passed over: CUDA emulation cannot run"), "{refused}");
     let cramped = fails("cuda", &[("HEMAN_EMULATION_MEMORY", "10000000")]);
     assert!(cramped.contains("do not fit into the memory of CUDA 0"), "{cramped}");
     let listed = work.run_with(&["devices"], &[emulated]);

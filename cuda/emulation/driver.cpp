@@ -4,6 +4,7 @@
 //
 // HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS: at the end, how often
 // each kernel was launched and with how many blocks, on stderr.
+// HEMAN_EMULATION_NO_IMAGES=1: no module loads, as on a device that no image was made for.
 #include "cuda_emulation.h"
 
 #include <map>
@@ -218,6 +219,7 @@ API cuMemsetD8Async(void* to, unsigned char value, size_t bytes, Handle) {
     return SUCCESS;
 }
 API cuModuleLoadData(Handle* module, const void* image) {
+    if (setting("HEMAN_EMULATION_NO_IMAGES", 0)) return INVALID_IMAGE;
     *module = reinterpret_cast<Handle>(new int(0));
     return image ? SUCCESS : INVALID_IMAGE;
 }

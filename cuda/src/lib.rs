@@ -21,5 +21,6 @@ pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
 pub use tfhe::exact::ExactOperations;
 pub use tfhe::keyswitch::CudaKeyswitchKey;
 pub use tfhe::linear::CudaAffine;
+pub use tfhe::rings::{has_ring, shared_bytes};
 pub use tfhe::transform::Transform;
 pub use tfhe::waves::Waves;

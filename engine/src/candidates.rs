@@ -10,7 +10,7 @@ use crate::profile::{DeviceProfile, Profiles};
 
 /// Seconds that opening a GPU takes beside the work: its driver, its kernels out of their cache, keys in its own form.
 /// Where the host is done sooner, nothing is gained by asking which there are.
-const OPENING_SECONDS: f64 = 0.3;
+pub(crate) const OPENING_SECONDS: f64 = 0.3;
 
 /// Where a plan can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,49 +56,54 @@ pub(crate) struct Candidates {
     pub passed_over: Vec<String>,
 }
 
+/// Devices other than the host whose speed is known or predicted, and why others are passed over.
+pub(crate) fn others(profiles: &Profiles) -> (Vec<(Place, DeviceProfile)>, Vec<String>) {
+    let (mut known, mut passed_over) = (Vec::new(), Vec::new());
+    match heman_cuda::devices() {
+        Ok(devices) => {
+            known.extend(devices.iter().map(|device| (Place::Cuda(device.index), profiles.of_cuda(device))));
+        }
+        Err(CudaError::NoDriver) => {}
+        Err(error) => passed_over.push(format!("CUDA is passed over: {error}")),
+    }
+    for device in heman_wgpu::devices().into_iter().filter(|device| device.hardware) {
+        let place = Place::Wgpu(device.index);
+        match (device.refused.as_ref(), profiles.of_wgpu(&device)) {
+            (Some(reason), _) => passed_over.push(format!("{place} is passed over: {reason}")),
+            (None, Some(profile)) => known.push((place, profile)),
+            (None, None) => passed_over.push(format!(
+                "{place} is passed over: nobody knows how fast {} is until it is measured (`heman devices` says how)",
+                device.name
+            )),
+        }
+    }
+    (known, passed_over)
+}
+
 impl Candidates {
     fn add(&mut self, place: Place, work: &Work, profile: &DeviceProfile) {
         match work.seconds(profile) {
-            Some(work) => {
+            Ok(work) => {
                 let seconds = work + if place == Place::Cpu { 0.0 } else { OPENING_SECONDS };
                 let is_measured = profile.measured.is_some();
                 self.ranked.push(Candidate { place, seconds, is_measured });
                 self.ranked.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
             }
-            None => {
-                self.passed_over.push(format!("{place} is passed over: its profile tells no speed for this scheme"))
-            }
+            Err(reason) => self.passed_over.push(format!("{place} is passed over: {reason}")),
         }
     }
 
-    /// The host, first CUDA device and hardware adapters. No other driver is loaded where the host is done before one
-    /// would be.
+    /// The host, CUDA devices and hardware adapters. No driver is loaded where the host is done before one would be.
+    /// The host always takes part: it runs every plan.
     pub fn find(host: &CpuBackend, profiles: &Profiles, work: &Work) -> Self {
         let mut found = Self::default();
         found.add(Place::Cpu, work, &profiles.of_cpu(host));
         if found.ranked.first().is_some_and(|host| host.seconds < OPENING_SECONDS) {
             return found;
         }
-        match heman_cuda::devices() {
-            Ok(devices) => {
-                if let Some(device) = devices.first() {
-                    found.add(Place::Cuda(device.index), work, &profiles.of_cuda(device));
-                }
-            }
-            Err(CudaError::NoDriver) => {}
-            Err(error) => found.passed_over.push(format!("CUDA is passed over: {error}")),
-        }
-        for device in heman_wgpu::devices().into_iter().filter(|device| device.hardware) {
-            let place = Place::Wgpu(device.index);
-            match (device.refused.as_ref(), profiles.of_wgpu(&device)) {
-                (Some(reason), _) => found.passed_over.push(format!("{place} is passed over: {reason}")),
-                (None, Some(profile)) => found.add(place, work, &profile),
-                (None, None) => found.passed_over.push(format!(
-                    "{place} is passed over: nobody knows how fast {} is until it is measured (`heman devices` says how)",
-                    device.name
-                )),
-            }
-        }
+        let (known, passed_over) = others(profiles);
+        found.passed_over.extend(passed_over);
+        known.iter().for_each(|(place, profile)| found.add(*place, work, profile));
         found
     }
 

@@ -137,6 +137,8 @@ impl Devices {
 
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
         let backends = indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<Vec<_>, _>>()?;
+        // Kernels that do not load are known before keys are read.
+        backends.iter().try_for_each(|backend| backend.image().map(|_| ()))?;
         let names = backends.iter().map(Device::name).collect();
         Ok(match plan {
             Plan::Tfhe(plan) => {

@@ -6,6 +6,8 @@ use heman_core::tfhe::session::ExecError;
 use heman_cuda::CudaError;
 use heman_wgpu::WgpuError;
 
+use crate::profile::ProfileError;
+
 /// Why devices were not opened, or an inference did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -30,6 +32,12 @@ pub enum EngineError {
     /// Keys or inputs of the other scheme.
     #[error("the {0} is for the other scheme than the plan")]
     Scheme(&'static str),
+    /// A device profile is not used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// There is no device to plan for.
+    #[error("there is nothing to plan for: {0}")]
+    NoTarget(String),
     /// Where inputs come from, or outputs go to, failed.
     #[error(transparent)]
     Outside(Box<dyn std::error::Error + Send + Sync>),
@@ -42,7 +50,7 @@ impl EngineError {
             Self::Backend(_) | Self::Cuda(_) | Self::Wgpu(_) | Self::Wrong(_) => true,
             Self::Tfhe(error) => matches!(error, ExecError::Backend(_)),
             Self::Ckks(error) => matches!(error, CkksError::Device(_) | CkksError::Memory { .. }),
-            Self::Scheme(_) | Self::Outside(_) => false,
+            Self::Scheme(_) | Self::Outside(_) | Self::Profile(_) | Self::NoTarget(_) => false,
         }
     }
 }

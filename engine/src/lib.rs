@@ -13,9 +13,11 @@ mod need;
 mod predict;
 mod profile;
 mod session;
+mod target;
 
 pub use choice::DeviceChoice;
 pub use devices::{Devices, Wanted};
 pub use error::EngineError;
-pub use profile::{DeviceProfile, ProfileError, Profiles, Speed};
+pub use profile::{DeviceProfile, ProfileError, Profiles, RingRate, Speed};
 pub use session::{Inputs, Outputs, Session};
+pub use target::{ForTarget, Target, TargetChoice, Targets};

@@ -5,7 +5,9 @@ use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
+use heman_core::tfhe::cost::rings::Ring;
 use heman_core::tfhe::cost::{CostModel, keyswitch_operations};
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan as tfhe;
 use heman_core::tfhe::schedule::{Schedule, Step};
 
@@ -19,6 +21,8 @@ const WAVE_ROWS: usize = 128;
 /// Steps of a plan for so many inputs.
 pub(crate) struct Work {
     scheme: Scheme,
+    /// The set of a TFHE plan.
+    set: Option<ParameterSet>,
     steps: Vec<Repeated>,
 }
 
@@ -29,37 +33,60 @@ struct Repeated {
     rows: f64,
     /// Thread-seconds of each.
     thread_seconds: f64,
+    /// Whether they are blind rotations, whose time depends on the ring.
+    is_rotation: bool,
+}
+
+/// Why a device does not run a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotRun {
+    #[error("its profile tells no speed for this scheme")]
+    Scheme,
+    #[error("it has no kernel for the plan's ring")]
+    Ring,
 }
 
 impl Work {
     /// The steps of a plan.
     pub fn of(plan: &Plan, inputs: usize) -> Self {
         match plan {
-            Plan::Tfhe(plan) => Self { scheme: Scheme::Tfhe, steps: tfhe_steps(plan, inputs.max(1)) },
-            Plan::Ckks(plan) => Self { scheme: Scheme::Ckks, steps: ckks_steps(plan, inputs.max(1)) },
+            Plan::Tfhe(plan) => {
+                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), steps: tfhe_steps(plan, inputs.max(1)) }
+            }
+            Plan::Ckks(plan) => Self { scheme: Scheme::Ckks, set: None, steps: ckks_steps(plan, inputs.max(1)) },
         }
     }
 
-    /// Predicted seconds on a device; none if it does not run the scheme.
-    pub fn seconds(&self, device: &DeviceProfile) -> Option<f64> {
+    /// Predicted seconds on a device.
+    pub fn seconds(&self, device: &DeviceProfile) -> Result<f64, NotRun> {
         let speed = match self.scheme {
             Scheme::Tfhe => device.tfhe,
             Scheme::Ckks => device.ckks,
-        }?;
+        };
+        let speed = speed.ok_or(NotRun::Scheme)?;
+        // A rotation's own time, a unit of what the device's threads would take for it.
+        let rotation = match &self.set {
+            None => 1.0,
+            Some(set) => {
+                let bit = device.bit_seconds(Ring::of(set)).ok_or(NotRun::Ring)?;
+                bit * set.lwe_dimension as f64 * speed.threads / CostModel::default().rotation_seconds(set)
+            }
+        };
         let at_least = f64::from(speed.rows);
         let step = |step: &Repeated| {
             // Fewer rows than the device takes side by side take as long as so many.
             let taken = (step.rows / at_least).ceil() * at_least / step.rows;
-            step.count * device.step_seconds.max(step.thread_seconds * taken / speed.threads)
+            let own = if step.is_rotation { rotation } else { 1.0 };
+            step.count * device.step_seconds.max(own * step.thread_seconds * taken / speed.threads)
         };
-        Some(self.steps.iter().filter(|step| step.rows > 0.0).map(step).sum())
+        Ok(self.steps.iter().filter(|step| step.rows > 0.0).map(step).sum())
     }
 }
 
 fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let (cost, params) = (CostModel::default(), &plan.params.tfhe);
     let keyswitch = 1e-9 * cost.keyswitch_ns * keyswitch_operations(params);
-    let bootstrap = cost.bootstrap_seconds(params) - keyswitch;
+    let bootstrap = cost.rotation_seconds(params);
     let step = |step: &Step| {
         let (rows, each) = match *step {
             Step::Linear { rows, terms, .. } | Step::Output { rows, terms } => {
@@ -69,7 +96,8 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
             Step::Bootstrap { rows, .. } => (rows, bootstrap),
         };
         let rows = (rows * inputs) as f64;
-        Repeated { count: 1.0, rows, thread_seconds: rows * each }
+        let is_rotation = matches!(step, Step::Bootstrap { .. });
+        Repeated { count: 1.0, rows, thread_seconds: rows * each, is_rotation }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
@@ -103,6 +131,7 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
         count: runs * steps as f64,
         rows: rows as f64 * ring,
         thread_seconds: each * rows as f64,
+        is_rotation: false,
     };
     maps.iter().map(step).collect()
 }
@@ -118,15 +147,16 @@ fn rotations_in_a_row(map: &LinearMap) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Speed;
+    use crate::profile::{RingRate, Speed};
 
     fn device(threads: f64, rows: u32, step_seconds: f64) -> DeviceProfile {
-        let speed = Some(Speed { threads, rows });
-        DeviceProfile { name: "device".into(), measured: None, tfhe: speed, ckks: None, step_seconds }
+        let tfhe = Some(Speed { threads, rows });
+        DeviceProfile { name: "GPU (sm_90)".into(), measured: None, tfhe, ckks: None, step_seconds, rings: vec![] }
     }
 
     fn work(rows: f64) -> Work {
-        Work { scheme: Scheme::Tfhe, steps: vec![Repeated { count: 2.0, rows, thread_seconds: rows }] }
+        let step = Repeated { count: 2.0, rows, thread_seconds: rows, is_rotation: false };
+        Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
     #[test]
@@ -137,12 +167,31 @@ mod tests {
 
     #[test]
     fn a_step_takes_its_launch_at_the_least() {
-        assert_eq!(work(8.0).seconds(&device(1e9, 1, 0.5)), Some(1.0));
-        assert_eq!(work(0.0).seconds(&device(1.0, 1, 0.5)), Some(0.0));
+        assert_eq!(work(8.0).seconds(&device(1e9, 1, 0.5)), Ok(1.0));
+        assert_eq!(work(0.0).seconds(&device(1.0, 1, 0.5)), Ok(0.0));
     }
 
     #[test]
     fn a_scheme_that_the_device_does_not_run_has_no_time() {
-        assert_eq!(Work { scheme: Scheme::Ckks, ..work(1.0) }.seconds(&device(1.0, 1, 0.5)), None);
+        assert_eq!(Work { scheme: Scheme::Ckks, ..work(1.0) }.seconds(&device(1.0, 1, 0.5)), Err(NotRun::Scheme));
+    }
+
+    #[test]
+    fn rotations_take_what_the_device_takes_for_their_ring() {
+        let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
+        let rotation = CostModel::default().rotation_seconds(&set);
+        let step = |is_rotation| Repeated { count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation, is_rotation };
+        let work = Work { set: Some(set), steps: vec![step(true), step(false)], ..work(0.0) };
+        let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");
+        assert!((seconds(vec![]) / (10.0 * rotation) - 1.0).abs() < 1e-12, "two threads, two steps");
+        let rate = RingRate::new(Ring::of(&set), 1e-3);
+        let want = 10.0 * 0.8 + 10.0 * rotation / 2.0;
+        assert!((seconds(vec![rate]) / want - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_ring_without_a_kernel_is_not_run() {
+        let set = ParameterSet::with_least_noise(800, 1, 8192, (23, 1), (2, 7));
+        assert_eq!(Work { set: Some(set), ..work(1.0) }.seconds(&device(1.0, 1, 0.5)), Err(NotRun::Ring));
     }
 }

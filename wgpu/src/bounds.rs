@@ -56,6 +56,12 @@ impl Gpu {
     pub fn seconds(&self, operations: Operations) -> f64 {
         operations.multiplications / self.multiplications + operations.others / self.others
     }
+
+    /// Least seconds of one bootstrap with 64-bit products.
+    #[must_use]
+    pub fn bootstrap_seconds(&self, params: &ParameterSet) -> f64 {
+        self.seconds(Operations::bootstrap(params, WideProducts::Words64))
+    }
 }
 
 impl Operations {

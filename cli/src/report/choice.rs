@@ -20,7 +20,7 @@ pub fn text(choice: Option<&Choice>) -> String {
                  this accuracy, its keys included; --scheme takes the other\n",
                 "scheme",
                 "expected loss",
-                format!("thread-s for {batch} input(s)"),
+                format!("{} for {batch} input(s)", if tfhe.seconds.is_some() { "seconds" } else { "thread-s" }),
                 "evaluation key",
                 "encrypted input",
                 "output",
@@ -48,12 +48,16 @@ fn row(name: &str, estimate: &Estimate) -> String {
     let own = loss::percent(estimate.loss.expected);
     let loss = if estimate.loss.disagreement.is_some() { own } else { format!("(error {own})") };
     let [key, input, output] = [estimate.evaluation_key_bytes, estimate.input_bytes, estimate.output_bytes].map(bytes);
-    format!("{name:6} {loss:>20} {:>26.2} {key:>16} {input:>16} {output:>16}\n", estimate.thread_seconds)
+    format!(
+        "{name:6} {loss:>20} {:>26.2} {key:>16} {input:>16} {output:>16}\n",
+        estimate.seconds.unwrap_or(estimate.thread_seconds)
+    )
 }
 
 fn estimate(estimate: &Estimate) -> Value {
     let mut object = json!({
         "predicted_thread_seconds": estimate.thread_seconds,
+        "predicted_seconds": estimate.seconds,
         "waited_seconds": estimate.waited_seconds(),
         "evaluation_key_bytes": estimate.evaluation_key_bytes,
         "encrypted_input_bytes": estimate.input_bytes,

@@ -21,22 +21,24 @@ use super::Output;
 use crate::args::{Inspect, InspectStage};
 use crate::error::CliError;
 use crate::io::sealed::{read_plan, read_secret_key};
+use crate::progress::Bar;
 use crate::report::{self, Layer};
+use crate::target;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
     if args.file == Path::new("-") {
         return Err(CliError::new("inspect reads a file more than once, which standard input cannot be; name a file"));
     }
-    let (object, text) = describe(&args.file, args.stage)?;
+    let (object, text) = describe(&args.file, args)?;
     report::print_either(out.json, &object, &text);
     Ok(())
 }
 
-fn describe(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError> {
+fn describe(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
     let mut start = read_start(path)?;
     if start.starts_with(&MAGIC) {
-        return sealed(path, stage);
+        return sealed(path, args);
     }
     start.retain(|byte| !byte.is_ascii_whitespace());
     if start.first() == Some(&b'{') {
@@ -63,7 +65,7 @@ fn read_start(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(start)
 }
 
-fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError> {
+fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
     let fail = |error| CliError::file(path, error);
     let mut file = Reader::open(path).map_err(fail)?;
     let header = *file.header();
@@ -79,9 +81,11 @@ fn sealed(path: &Path, stage: InspectStage) -> Result<(Value, String), CliError>
                 }
                 Plan::Ckks(plan) => report::ckks::schedule_text(plan)?,
             };
-            report::merge(&mut object, json!({ "kind": "plan", "layers": report::layers_json(&layers) }));
-            let table = if stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
-            Ok((object, format!("plan\n{text}\n\n{table}")))
+            let (target_text, target_object) = target::of_plan(&args.target, &plan, &Bar::new(false))?;
+            let more = json!({ "kind": "plan", "layers": report::layers_json(&layers), "target": target_object });
+            report::merge(&mut object, more);
+            let table = if args.stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
+            Ok((object, format!("plan\n{text}\n{target_text}\n\n{table}")))
         }
         Kind::SecretKey => {
             let params = match read_secret_key(path)? {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heman_core::either::planner;
-use heman_core::either::planner::{Derived, Options};
+use heman_core::either::planner::Options;
 use heman_core::files::scheme::Scheme;
 use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
-use heman_engine::DeviceChoice;
+use heman_core::progress::Progress;
+use heman_engine::{DeviceChoice, ForTarget};
 use heman_import::import_file_with;
 use serde_json::json;
 
@@ -21,10 +22,10 @@ use crate::io::output::{Access, Target, commit};
 use crate::io::samples::Samples;
 use crate::io::weights::files_of_model;
 use crate::progress::Bar;
-use crate::report;
+use crate::{report, target};
 
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
-pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Result<Derived, CliError> {
+pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Result<ForTarget, CliError> {
     let options = options(planning)?;
     let network = import(planning)?;
     let calibration = read_inputs(&planning.calibration, &network.inputs)?;
@@ -39,11 +40,29 @@ pub fn derive_for(
     options: &Options,
     device: &DeviceChoice,
     verbose: bool,
-) -> Result<Derived, CliError> {
+) -> Result<ForTarget, CliError> {
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
     let only = if planning.exact { Some(Scheme::Tfhe) } else { device.only_scheme() };
-    let scheme = Option::from(planning.scheme).or(only);
-    planner::plan(scheme, network, &inputs, options, &Bar::new(verbose)).map_err(planning_failed)
+    let bar = Bar::new(verbose);
+    let plan = |target: &heman_engine::Target| {
+        let asked: Option<Scheme> = Option::from(planning.scheme).or(only);
+        let able = target.only_scheme();
+        if let (Some(asked), Some(able)) = (asked, able)
+            && asked != able
+        {
+            let name = |scheme| if scheme == Scheme::Tfhe { "TFHE" } else { "CKKS" };
+            return Err(CliError::new(format!("{} does not run {}", target.name(), name(asked))));
+        }
+        let mut options = options.clone();
+        options.tfhe.cost = target.cost();
+        let planned = planner::plan_at(target.pace(), asked.or(able), network, &inputs, &options, &bar);
+        planned.map_err(planning_failed)
+    };
+    let planned = target::find(&planning.target, &bar)?.fastest(options.ckks.batch, plan)?;
+    if let Some(reason) = &planned.reason {
+        bar.note(&printable(reason));
+    }
+    Ok(planned)
 }
 
 /// Imports the model for inputs of the calibration data's shape.
@@ -70,7 +89,9 @@ pub fn planning_failed(error: PlanError) -> CliError {
 pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
     let (params_target, plan_target, plan_path) = targets(args)?;
-    let derived = derive(&args.planning, &DeviceChoice::Auto, out.verbose)?;
+    let planned = derive(&args.planning, &DeviceChoice::Auto, out.verbose)?;
+    let (target_text, target_object) = target::of_planned(&planned);
+    let derived = planned.derived;
     let plan_bytes = derived.plan.sealed_bytes();
     let params = derived.plan.params_json();
     let write_plan = |out: &mut dyn Write| derived.plan.seal_to(out).map(|()| plan_bytes);
@@ -90,6 +111,7 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
             "plan_bytes": plan_bytes,
             "weight_bits": derived.weight_bits,
             "compared": report::choice::json(derived.choice.as_ref()),
+            "target": target_object,
             "seconds": start.elapsed().as_secs_f64(),
             "layers": report::layers_json(&layers),
         }),
@@ -102,7 +124,7 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let choice = report::choice::text(derived.choice.as_ref());
     let gap = if choice.is_empty() { "" } else { "\n" };
     let text = format!(
-        "{}{gap}{text}\n\n{}\nwrote {} (for the client) and {} (stays here, {}) in {:.1} s",
+        "{}{gap}{text}\n{target_text}\n\n{}\nwrote {} (for the client) and {} (stays here, {}) in {:.1} s",
         choice,
         report::layers_text(&layers),
         args.output.display(),

@@ -48,13 +48,21 @@ pub enum Choice {
     OnlyCkks(PlanError),
 }
 
+/// Where plans are to run, as far as the choice between the schemes needs to know.
+pub trait Pace {
+    /// Predicted seconds of a plan for so many inputs; none where it does not run.
+    fn seconds(&self, plan: &Plan, inputs: usize) -> Option<f64>;
+}
+
 /// What a plan promises for one batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// What new inputs lose.
     pub loss: Loss,
-    /// Thread-seconds of the batch.
+    /// Thread-seconds of the batch on the CPU.
     pub thread_seconds: f64,
+    /// Seconds of the batch where the plan is to run; none where threads of the CPU are meant.
+    pub seconds: Option<f64>,
     /// Evaluation key file.
     pub evaluation_key_bytes: u64,
     /// Encrypted inputs of the batch.
@@ -67,10 +75,21 @@ pub struct Estimate {
 const KEY_BYTES_PER_SECOND: f64 = 25e6;
 
 impl Estimate {
-    /// Thread-seconds that a user waits for the first batch, its keys included.
+    /// Seconds that a user waits for the first batch, its keys included; thread-seconds where threads are meant.
     #[must_use]
     pub fn waited_seconds(&self) -> f64 {
-        self.thread_seconds + self.evaluation_key_bytes as f64 / KEY_BYTES_PER_SECOND
+        self.seconds.unwrap_or(self.thread_seconds) + self.evaluation_key_bytes as f64 / KEY_BYTES_PER_SECOND
+    }
+
+    /// What a plan promises for so many inputs, where it is to run. A plan that does not run there takes for ever.
+    #[must_use]
+    pub fn of(plan: &Plan, batch: usize, pace: Option<&dyn Pace>) -> Self {
+        let seconds = pace.map(|pace| pace.seconds(plan, batch).unwrap_or(f64::INFINITY));
+        let promised = match plan {
+            Plan::Tfhe(plan) => Self::of_tfhe(plan, batch),
+            Plan::Ckks(plan) => Self::of_ckks(plan, batch),
+        };
+        Self { seconds, ..promised }
     }
 
     fn of_tfhe(plan: &tfhe::plan::Plan, batch: usize) -> Self {
@@ -79,6 +98,7 @@ impl Estimate {
         Self {
             loss: promised.loss,
             thread_seconds: promised.thread_seconds_per_input * batch as f64,
+            seconds: None,
             evaluation_key_bytes: promised.evaluation_key_bytes,
             input_bytes: promised.input_bytes * batch,
             output_bytes: promised.output_bytes * batch,
@@ -91,6 +111,7 @@ impl Estimate {
         Self {
             loss: promised.loss,
             thread_seconds: promised.thread_seconds_per_run * runs as f64,
+            seconds: None,
             evaluation_key_bytes: promised.evaluation_key_bytes,
             input_bytes: promised.input_bytes * runs,
             output_bytes: promised.output_bytes * runs,
@@ -110,40 +131,60 @@ pub fn plan(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Derived, PlanError> {
+    plan_at(None, scheme, network, calibration, options, progress)
+}
+
+/// As [`plan`], but the schemes are compared by what they take at a pace, not by thread-seconds.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_at(
+    pace: Option<&dyn Pace>,
+    scheme: Option<Scheme>,
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Derived, PlanError> {
+    let given = Given { pace, scheme, options, progress };
     // Exact integers are encrypted as they are.
     if options.tfhe.exact {
-        return of_network(scheme, network, false, calibration, options, progress);
+        return given.of_network(network, false, calibration);
     }
     let settled = settled(network, calibration);
     let network = settled.as_ref().unwrap_or(network);
     let columns = Columns::of(network, calibration);
     if columns.is_empty() {
-        return of_network(scheme, network, false, calibration, options, progress);
+        return given.of_network(network, false, calibration);
     }
     let encoded: Vec<Vec<f32>> = calibration.iter().map(|input| columns.encoded(input).into_owned()).collect();
     let network = columns.network(network);
-    let mut derived = of_network(scheme, &network, columns.is_cut(), &encoded, options, progress)?;
+    let mut derived = given.of_network(&network, columns.is_cut(), &encoded)?;
     derived.plan.scale_columns(columns);
     Ok(derived)
 }
 
-fn of_network(
+/// What a plan is asked for with.
+struct Given<'a> {
+    pace: Option<&'a dyn Pace>,
     scheme: Option<Scheme>,
-    network: &Network,
-    is_compared: bool,
-    calibration: &[Vec<f32>],
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<Derived, PlanError> {
-    let tfhe = || tfhe::planner::plan(network, calibration, &options.tfhe, progress);
-    let ckks = || ckks::planner::plan(network, calibration, &options.ckks, progress);
-    match scheme {
-        // Trees are nothing but comparisons: far from what was seen a polynomial answers anything.
-        Some(Scheme::Ckks) if is_compared => Err(PlanError::Comparisons),
-        None if is_compared => Ok(of_tfhe(tfhe()?, Some(Choice::OnlyTfhe(PlanError::Comparisons)))),
-        Some(Scheme::Tfhe) => Ok(of_tfhe(tfhe()?, None)),
-        Some(Scheme::Ckks) => Ok(of_ckks(ckks()?, None)),
-        None => choose(ckks(), tfhe(), options.ckks.batch),
+    options: &'a Options,
+    progress: &'a dyn Progress,
+}
+
+impl Given<'_> {
+    fn of_network(&self, network: &Network, is_compared: bool, calibration: &[Vec<f32>]) -> Result<Derived, PlanError> {
+        let Self { pace, options, progress, .. } = *self;
+        let tfhe = || tfhe::planner::plan(network, calibration, &options.tfhe, progress);
+        let ckks = || ckks::planner::plan(network, calibration, &options.ckks, progress);
+        match self.scheme {
+            // Trees are nothing but comparisons: far from what was seen a polynomial answers anything.
+            Some(Scheme::Ckks) if is_compared => Err(PlanError::Comparisons),
+            None if is_compared => Ok(of_tfhe(tfhe()?, Some(Choice::OnlyTfhe(PlanError::Comparisons)))),
+            Some(Scheme::Tfhe) => Ok(of_tfhe(tfhe()?, None)),
+            Some(Scheme::Ckks) => Ok(of_ckks(ckks()?, None)),
+            None => choose(ckks(), tfhe(), options.ckks.batch, pace),
+        }
     }
 }
 
@@ -160,6 +201,7 @@ fn choose(
     ckks: Result<ckks::plan::Plan, PlanError>,
     tfhe: Result<Planned, PlanError>,
     batch: usize,
+    pace: Option<&dyn Pace>,
 ) -> Result<Derived, PlanError> {
     let (ckks, tfhe) = match (ckks, tfhe) {
         (Err(_), Err(error)) => return Err(error),
@@ -168,8 +210,9 @@ fn choose(
         (Ok(ckks), Ok(tfhe)) => (ckks, tfhe),
     };
     let batch = batch.min(ckks.params.inputs_per_run());
-    let (own_tfhe, own_ckks) = (Estimate::of_tfhe(&tfhe.plan, batch), Estimate::of_ckks(&ckks, batch));
-    let takes_ckks = own_ckks.waited_seconds() < own_tfhe.waited_seconds();
-    let choice = Some(Choice::Compared { tfhe: own_tfhe, ckks: own_ckks, batch });
-    Ok(if takes_ckks { of_ckks(ckks, choice) } else { of_tfhe(tfhe, choice) })
+    let (mut by_tfhe, mut by_ckks) = (of_tfhe(tfhe, None), of_ckks(ckks, None));
+    let (own_tfhe, own_ckks) = (Estimate::of(&by_tfhe.plan, batch, pace), Estimate::of(&by_ckks.plan, batch, pace));
+    let derived = if own_ckks.waited_seconds() < own_tfhe.waited_seconds() { &mut by_ckks } else { &mut by_tfhe };
+    derived.choice = Some(Choice::Compared { tfhe: own_tfhe, ckks: own_ckks, batch });
+    Ok(if by_ckks.choice.is_some() { by_ckks } else { by_tfhe })
 }

@@ -59,6 +59,9 @@ pub enum PlanError {
         /// How many could.
         needed: usize,
     },
+    /// The device that the plan is for runs no ring that the planner tries.
+    #[error("TFHE: the device runs none of the rings that plans have")]
+    Rings,
     /// No ring is large enough.
     #[error("CKKS: {0}")]
     Depth(String),

@@ -5,6 +5,7 @@ pub(crate) mod exact;
 mod inputs;
 pub(crate) mod keyswitch;
 pub(crate) mod linear;
+pub(crate) mod rings;
 mod roots;
 mod seeded_rows;
 pub(crate) mod transform;

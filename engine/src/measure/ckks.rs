@@ -11,7 +11,8 @@ use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::device::cpu::CpuBackend;
 
-use super::{Part, speed, step_seconds, words};
+use super::words::words;
+use super::{Part, speed, step_seconds};
 use crate::error::EngineError;
 use crate::predict::LOG2_COUNTED_RING;
 
@@ -82,5 +83,5 @@ pub(super) fn measure<D: RnsDevice>(device: &D) -> Result<Part, EngineError> {
     let (mut sums, terms) = (many.upload(vec![one.clone()])?, many.upload(vec![one])?);
     let step = || many.add_assign(&mut sums, &[&terms[0]]);
     let step_seconds = step_seconds(step, || device.sync().map_err(CkksError::from))?;
-    Ok(Part { speed, step_seconds })
+    Ok(Part { speed, step_seconds, rings: Vec::new() })
 }

@@ -4,7 +4,9 @@
 //! depends on more.
 
 mod ckks;
+mod rings;
 mod tfhe;
+mod words;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +18,7 @@ use heman_wgpu::WgpuBackend;
 
 use crate::candidates::Place;
 use crate::error::EngineError;
-use crate::profile::{DeviceProfile, Speed, bare_name};
+use crate::profile::{DeviceProfile, RingRate, Speed, bare_name};
 
 /// Seconds that the largest batch takes: then it tells the rate, and no larger one is tried.
 const ENOUGH_SECONDS: f64 = 0.5;
@@ -39,6 +41,8 @@ pub struct Measured {
 struct Part {
     speed: Speed,
     step_seconds: f64,
+    /// TFHE's rates by ring.
+    rings: Vec<RingRate>,
 }
 
 /// A device that can be measured.
@@ -101,9 +105,11 @@ impl Subject {
             return Err(error);
         }
         let step_seconds = parts.iter().flatten().map(|part| part.step_seconds).fold(LEAST_STEP_SECONDS, f64::max);
+        let rings = parts[0].as_mut().map(|part| std::mem::take(&mut part.rings)).unwrap_or_default();
         let [tfhe, ckks] = parts.map(|part| part.map(|part| part.speed));
-        let measured = Some(today());
-        Ok(Measured { profile: DeviceProfile { name: bare_name(&name), measured, tfhe, ckks, step_seconds }, missing })
+        let profile =
+            DeviceProfile { name: bare_name(&name), measured: Some(today()), tfhe, ckks, step_seconds, rings };
+        Ok(Measured { profile, missing })
     }
 }
 
@@ -169,18 +175,6 @@ fn day(since_1970: u64) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = 400 * era + year_of_era + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// Words that are as good as uniform.
-fn words(seed: u64) -> impl Iterator<Item = u64> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        // Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
 }
 
 #[cfg(test)]

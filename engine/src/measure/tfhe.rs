@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
-use heman_core::files::container::Fingerprint;
 use heman_core::tfhe::cost::CostModel;
 use heman_core::tfhe::cpu::ExactBackend;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
@@ -13,32 +12,14 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_core::tfhe::table_set::TableSet;
 
-use super::{Part, speed, step_seconds, words};
+use super::rings::rings;
+use super::words::{uniform_key, uploaded};
+use super::{Part, speed, step_seconds};
 use crate::error::EngineError;
 use crate::profile::Speed;
 
 /// Rows of the largest batch.
 const MOST_ROWS: usize = 1 << 14;
-
-fn uniform_key(params: ParameterSet) -> SeededEvaluationKey {
-    let bootstrap = SeededEvaluationKey::bootstrap_body_words(&params);
-    let keyswitch = SeededEvaluationKey::keyswitch_body_words(&params);
-    SeededEvaluationKey {
-        fingerprint: Fingerprint([0; 16]),
-        params,
-        bootstrap_seed: [1; 16],
-        bootstrap_bodies: words(1).take(bootstrap).collect(),
-        keyswitch_seed: [2; 16],
-        keyswitch_bodies: words(2).take(keyswitch).map(|word| word as u32).collect(),
-    }
-}
-
-fn uploaded<B: TfheBackend>(backend: &B, count: usize) -> Result<B::Buffer, BackendError> {
-    let mut buffer = backend.allocate(count)?;
-    let rows: Vec<u32> = words(3).take(count).map(|word| word as u32).collect();
-    backend.upload(&rows, &mut buffer, 0)?;
-    Ok(buffer)
-}
 
 /// One row that is another.
 fn copying() -> AffineMap {
@@ -97,5 +78,6 @@ pub(super) fn measure<B: TfheBackend>(backend: &B) -> Result<Part, EngineError> 
     let map = backend.load_affine(&copying())?;
     let (values, mut out) = (uploaded(backend, row_words)?, backend.allocate(row_words)?);
     let step = || backend.affine(&map, 1, row_words, &values, &mut out);
-    Ok(Part { speed, step_seconds: step_seconds(step, || backend.sync())? })
+    let step_seconds = step_seconds(step, || backend.sync())?;
+    Ok(Part { speed, step_seconds, rings: rings(backend, speed.rows as usize) })
 }

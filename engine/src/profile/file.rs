@@ -21,6 +21,10 @@ const MOST_NAME_BYTES: usize = 256;
 const MOST_THREADS: f64 = 1e7;
 /// Rows side by side at the most.
 const MOST_ROWS: u32 = 1 << 20;
+/// Rings of a device at the most.
+const MOST_RINGS: usize = 1024;
+/// Bootstraps a second, least and most.
+const BOOTSTRAPS: [f64; 2] = [1e-6, 1e12];
 /// Seconds of a step, least and most.
 const STEP_SECONDS: [f64; 2] = [1e-9, 10.0];
 
@@ -118,6 +122,16 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
             return Err(format!("rows of {scheme} of {name:?} is not between 1 and {MOST_ROWS}"));
         }
     }
+    if device.rings.len() > MOST_RINGS {
+        return Err(format!("{name:?} has more than {MOST_RINGS} rings"));
+    }
+    for rate in &device.rings {
+        rate.check().map_err(|error| format!("a ring of {name:?}: {error}"))?;
+        let [least, most] = BOOTSTRAPS;
+        if !(least..=most).contains(&rate.bootstraps_per_second) {
+            return Err(format!("bootstraps_per_second of {name:?} is not between {least} and {most}"));
+        }
+    }
     Ok(())
 }
 
@@ -132,6 +146,7 @@ fn is_day(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::RingRate;
     use super::*;
 
     fn profiles() -> Profiles {
@@ -143,6 +158,13 @@ mod tests {
                 tfhe: Some(Speed { threads: 1.0 / 3.0, rows: 7 }),
                 ckks: None,
                 step_seconds: 0.25,
+                rings: vec![RingRate {
+                    glwe_dimension: 4,
+                    polynomial_size: 512,
+                    pbs_level: 1,
+                    grouping_factor: 2,
+                    bootstraps_per_second: 12.5,
+                }],
             });
         }
         profiles
@@ -200,6 +222,11 @@ mod tests {
             (changed("\"threads\": 0.3333333333333333", "\"threads\": NaN"), "this is no device profile"),
             (changed("\"step_seconds\": 0.25", "\"step_seconds\": 0"), "step_seconds of \"GPU (Vulkan)\""),
             (changed("\"step_seconds\": 0.25", "\"step_seconds\": 1e9"), "step_seconds"),
+            (changed("\"polynomial_size\": 512", "\"polynomial_size\": 500"), "not a power of two"),
+            (changed("\"polynomial_size\": 512", "\"polynomial_size\": 512, \"more\": 0"), "unknown field `more`"),
+            (changed("\"grouping_factor\": 2", "\"grouping_factor\": 9"), "grouping_factor is 9"),
+            (changed("\"bootstraps_per_second\": 12.5", "\"bootstraps_per_second\": 0"), "bootstraps_per_second of"),
+            (changed("\"bootstraps_per_second\": 12.5", "\"bootstraps_per_second\": 1e99"), "bootstraps_per_second"),
             (changed("2026-11-26", "26.11.2026"), "YYYY-MM-DD"),
             (changed("2026-11-26", "2026-13-26"), "YYYY-MM-DD"),
             (changed("GPU (Vulkan)", ""), "the name of a device"),

@@ -4,7 +4,9 @@
 //! many of these threads, for each scheme, once it has enough to do side by side. Devices that were measured stand in a
 //! file; for some others there are shipped predictions, which are marked as such.
 
+mod cards;
 mod file;
+mod rings;
 mod shipped;
 
 use heman_core::device::Device;
@@ -13,7 +15,9 @@ use heman_cuda::CudaDevice;
 use heman_wgpu::WgpuDevice;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cards::{CARDS, card};
 pub use file::ProfileError;
+pub use rings::RingRate;
 
 /// How fast a device runs one scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +43,9 @@ pub struct DeviceProfile {
     pub ckks: Option<Speed>,
     /// Seconds that a step takes at the least: its launch, and its share of waiting for the device.
     pub step_seconds: f64,
+    /// Rates of TFHE's bootstraps by ring, where they are known: threads of the cost model tell them for one ring only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rings: Vec<RingRate>,
 }
 
 /// Devices that were measured, each name once.
@@ -81,7 +88,7 @@ impl Profiles {
     #[must_use]
     pub fn of_cuda(&self, device: &CudaDevice) -> DeviceProfile {
         let name = cuda_name(device);
-        self.find(&name).unwrap_or_else(|| shipped::cuda(&name, device))
+        self.find(&name).unwrap_or_else(|| cards::cuda(&name, &device.rates(), device.multiprocessors))
     }
 
     /// An adapter's speed, measured or predicted; none where nobody knows it.

@@ -3,12 +3,14 @@
 //! One thread of the cost model is one of a Zen 5 with AVX-512, and does 253 keyswitches and bootstraps a second at
 //! (n, k, N, l) = (800, 4, 512, 1).
 
-use heman_cuda::CudaDevice;
+use heman_core::tfhe::params::set::ParameterSet;
+use heman_wgpu::bounds::Gpu;
 
+use super::rings::{RingRate, bit_seconds, rates};
 use super::{DeviceProfile, Speed};
 
 /// Keyswitches and bootstraps a second of one thread at (800, 4, 512, 1).
-const BOOTSTRAPS_A_THREAD: f64 = 253.0;
+pub(super) const BOOTSTRAPS_A_THREAD: f64 = 253.0;
 
 /// The host. A thread with AVX-512 reaches the model's rate in TFHE, and two thirds of it in CKKS, on a Zen 5 and a
 /// Zen 4. Half the width is taken for half the speed; in CKKS, whose transforms are not vectorised by hand there, for
@@ -28,35 +30,7 @@ pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
         // A single ciphertext is spread over the threads.
         ckks: Some(Speed { threads: ckks * count, rows: 1 }),
         step_seconds: 5e-6,
-    }
-}
-
-/// Bootstraps a second of an H100: the lower end of what counts of instructions let expect, 150,000 to 200,000.
-const H100_BOOTSTRAPS: f64 = 150e3;
-/// Double-precision instructions a second of an H100: 132 multiprocessors, 64 a clock, 1.98 GHz.
-const H100_DOUBLES: f64 = 132.0 * 64.0 * 1.98e9;
-
-/// Threads of CKKS of an H100: a product at 12 limbs in a ring of 2^14 is bound at 7 µs by what it takes from the
-/// second-level cache, and a third of that speed is expected; a thread takes 4.3 ms with the division by the last prime.
-const CKKS_THREADS_OF_H100: f64 = 200.0;
-/// 32-bit multiply-adds a second of an H100.
-const H100_WORDS: f64 = 132.0 * 64.0 * 1.98e9;
-/// Ciphertexts of a ring of 2^13 that fill the device.
-const CKKS_ROWS: u32 = 16;
-
-/// A CUDA device: an H100's bootstraps in proportion to the double-precision instructions that both do, which the
-/// kernel is bound by; in CKKS in proportion to multiplications of words.
-pub(super) fn cuda(name: &str, device: &CudaDevice) -> DeviceProfile {
-    let share = device.rates().doubles / H100_DOUBLES;
-    let threads = (H100_BOOTSTRAPS / BOOTSTRAPS_A_THREAD * share).max(1e-3);
-    // A block holds four ciphertexts.
-    let rows = 4 * device.multiprocessors.clamp(1, 1 << 16) as u32;
-    DeviceProfile {
-        name: name.into(),
-        measured: None,
-        tfhe: Some(Speed { threads, rows }),
-        ckks: Some(Speed { threads: CKKS_THREADS_OF_H100 * device.rates().words / H100_WORDS, rows: CKKS_ROWS }),
-        step_seconds: 3e-5,
+        rings: Vec::new(),
     }
 }
 
@@ -66,6 +40,8 @@ struct Prediction {
     words: &'static [&'static str],
     /// Bootstraps a second at (800, 4, 512, 1).
     bootstraps: f64,
+    /// 32-bit multiplications and other instructions that a unit does a clock: they tell how rings differ.
+    lanes: [f64; 2],
     /// Bootstraps side by side.
     tfhe_rows: u32,
     /// Threads of CKKS.
@@ -83,31 +59,75 @@ const OTHER_DEVICES: [&str; 7] = ["laptop", "max-q", "mobile", "pro", "max", "ul
 /// instruction set reference, quarter rate) at 2.5 GHz, 3.8 · 10^12 a second, beside 128 multiprocessors of 64 a clock
 /// at 2.52 GHz, 20.6 · 10^12.
 ///
+/// The L4 and the L40S have the RTX 4090's in proportion to multiprocessors and clocks of their data sheets: 58 at
+/// 2.04 GHz and 142 at 2.52 GHz. Other rings have their share of the same bound.
+///
 /// CKKS: the lower of two bounds. By integer instructions: a thread does 6.25 · 10^9 butterflies a second, the RTX 4090
 /// 2.3 · 10^12 (three multiplications and six other instructions each), of which it is granted the share that TFHE's
 /// kernels are expected to reach of their bound, 31 %: 113 threads, and others in proportion to their bootstraps. By
 /// memory: a transform of 2^13 words reads and writes them twice, and 70 % of the data sheet's bandwidth (1,008, 560,
-/// 100 and 960 GB/s) gives 45, 25, 4.5 and 43 threads.
+/// 100, 960, 300 and 864 GB/s) gives 45, 25, 4.5, 43, 13 and 38 threads.
 ///
 /// Side by side: enough workgroups of 256 threads for all multiprocessors, and enough limbs of ciphertexts.
-const PREDICTIONS: [Prediction; 4] = [
+const PREDICTIONS: [Prediction; 6] = [
     Prediction {
         words: &["nvidia", "geforce", "rtx", "4090"],
         bootstraps: 15e3,
+        lanes: [64.0, 64.0],
         tfhe_rows: 512,
         ckks_threads: 45.0,
         ckks_rows: 4,
     },
-    Prediction { words: &["arc", "a770"], bootstraps: 2e3, tfhe_rows: 128, ckks_threads: 15.0, ckks_rows: 2 },
-    Prediction { words: &["apple", "m3"], bootstraps: 700.0, tfhe_rows: 32, ckks_threads: 4.5, ckks_rows: 1 },
+    Prediction {
+        words: &["arc", "a770"],
+        bootstraps: 2e3,
+        lanes: [16.0, 64.0],
+        tfhe_rows: 128,
+        ckks_threads: 15.0,
+        ckks_rows: 2,
+    },
+    Prediction {
+        words: &["apple", "m3"],
+        bootstraps: 700.0,
+        lanes: [32.0, 128.0],
+        tfhe_rows: 32,
+        ckks_threads: 4.5,
+        ckks_rows: 1,
+    },
     Prediction {
         words: &["amd", "radeon", "rx", "7900", "xtx"],
         bootstraps: 2.8e3,
+        lanes: [16.0, 64.0],
         tfhe_rows: 192,
         ckks_threads: 21.0,
         ckks_rows: 4,
     },
+    Prediction {
+        words: &["nvidia", "l4"],
+        bootstraps: 5.5e3,
+        lanes: [64.0, 64.0],
+        tfhe_rows: 232,
+        ckks_threads: 13.0,
+        ckks_rows: 2,
+    },
+    Prediction {
+        words: &["nvidia", "l40s"],
+        bootstraps: 16.6e3,
+        lanes: [64.0, 64.0],
+        tfhe_rows: 568,
+        ckks_threads: 38.0,
+        ckks_rows: 4,
+    },
 ];
+
+/// Rates of all rings: the reference's in proportion to the bounds of both.
+fn rings(name: &str, found: &Prediction) -> Vec<RingRate> {
+    let [multiplications, others] = found.lanes;
+    let gpu = Gpu { name: "", multiplications, others };
+    let reference = ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7));
+    let scale = 1.0 / (found.bootstraps * gpu.bootstrap_seconds(&reference));
+    rates(name, |ring| scale * bit_seconds(ring, |params| gpu.bootstrap_seconds(params)))
+}
 
 /// An adapter that there is a prediction for.
 pub(super) fn wgpu(name: &str) -> Option<DeviceProfile> {
@@ -127,6 +147,7 @@ pub(super) fn wgpu(name: &str) -> Option<DeviceProfile> {
         tfhe: Some(Speed { threads: found.bootstraps / BOOTSTRAPS_A_THREAD, rows: found.tfhe_rows }),
         ckks: Some(Speed { threads: found.ckks_threads, rows: found.ckks_rows }),
         step_seconds: 1e-4,
+        rings: rings(name, found),
     })
 }
 
@@ -142,6 +163,8 @@ mod tests {
             "Intel(R) Arc(TM) A770 Graphics (Dx12)",
             "Apple M3 (Metal)",
             "AMD Radeon RX 7900 XTX (RADV NAVI31) (Vulkan)",
+            "NVIDIA L4 (Vulkan)",
+            "NVIDIA L40S (Vulkan)",
         ] {
             assert!(wgpu(name).is_some_and(|known| known.measured.is_none() && known.name == name), "{name}");
         }
@@ -158,21 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn cuda_devices_are_as_fast_as_their_double_precision_lets_them() {
-        let device = |multiprocessors, clock_khz, compute_capability| CudaDevice {
-            index: 0,
-            name: "device".into(),
-            compute_capability,
-            memory_bytes: 0,
-            multiprocessors,
-            clock_khz,
+    fn rings_of_adapters_have_their_share_of_the_bound() {
+        let profile = wgpu("NVIDIA GeForce RTX 4090 (Vulkan)").expect("it is known");
+        let rate = |k: usize, size: usize, level: usize| {
+            let is = |rate: &&RingRate| {
+                (rate.glwe_dimension, rate.polynomial_size, rate.pbs_level, rate.grouping_factor) == (k, size, level, 1)
+            };
+            profile.rings.iter().find(is).map(|rate| rate.bootstraps_per_second)
         };
-        let threads = |device: CudaDevice| cuda("device", &device).tfhe.expect("TFHE runs").threads;
-        let h100 = threads(device(132, 1_980_000, (9, 0)));
-        assert!((h100 * BOOTSTRAPS_A_THREAD - H100_BOOTSTRAPS).abs() < 1.0);
-        // Half the multiprocessors, and a consumer's card.
-        assert!((threads(device(66, 1_980_000, (9, 0))) / h100 - 0.5).abs() < 1e-9);
-        assert!(threads(device(128, 2_520_000, (8, 9))) < h100 / 20.0);
-        assert!(threads(device(0, 0, (9, 0))) > 0.0);
+        assert!((rate(4, 512, 1).expect("a ring") / 15e3 - 1.0).abs() < 1e-9);
+        assert!(rate(2, 1024, 2).expect("a ring") < 12e3);
+        assert_eq!(rate(1, 8192, 1), None, "there is no kernel");
     }
 }

@@ -1,12 +1,14 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
-//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--transform doubles|exact] [--quick] [--json FILE]`: the suite against the
-//! reference, noise against prediction and against the CPU with the same keys, then times beside their bounds; the same
-//! of CKKS where the device has it. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and
-//! small batches; `--transform` takes the kernel of CUDA's bootstraps that the device would not be given.
+//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times]
+//! [--transform doubles|exact] [--quick] [--json FILE]`: the suite against the reference, noise against prediction and against the CPU with the same keys,
+//! then times beside their bounds; the same of CKKS where the device has it, without noise. Ends with status 1 if
+//! anything was wrong. `--quick` stays with toy parameters and small batches; `--transform` takes the kernel of CUDA's
+//! bootstraps that the device would not be given.
 
 mod bounds;
 mod ckks;
+mod options;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -16,6 +18,7 @@ use heman_benches::{cpu_rates, dense, exit_code, filled, keys, median, sets, wor
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
+use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::{blind_rotation_operations, keyswitch_operations};
 use heman_core::tfhe::noise::{bootstrap_variance, exact_bootstrap_variance};
 use heman_core::tfhe::ops::TfheBackend;
@@ -28,6 +31,7 @@ use heman_testing::tfhe::mirror::equals_mirror;
 use heman_testing::tfhe::{noise, suite};
 use heman_wgpu::WgpuBackend;
 use heman_wgpu::bounds::Operations;
+use options::{Options, Part};
 use serde_json::{Value, json};
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.
@@ -40,42 +44,9 @@ const PREDICTION_TOLERANCE: f64 = 0.10;
 /// Seconds that each time is measured for.
 const SECONDS: f64 = 0.5;
 
-/// What was asked for.
-struct Options {
-    device: String,
-    /// Of CUDA's bootstraps, instead of the one that the device is given.
-    transform: Option<Transform>,
-    quick: bool,
-    json: Option<String>,
-}
-
-fn options() -> Result<Options, String> {
-    let mut options = Options { device: "cuda".into(), transform: None, quick: false, json: None };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--quick" => options.quick = true,
-            "--transform" => match args.next().as_deref() {
-                Some("doubles") => options.transform = Some(Transform::Doubles),
-                Some("exact") => options.transform = Some(Transform::Exact),
-                _ => return Err("--transform takes doubles or exact".into()),
-            },
-            "--json" => options.json = Some(args.next().ok_or("--json takes a file")?),
-            device if !device.starts_with('-') => options.device = device.into(),
-            other => {
-                return Err(format!(
-                    "{other} is not known; device_report [cpu|cuda[:N]|wgpu[:N]] [--transform doubles|exact] [--quick] \
-                     [--json FILE]"
-                ));
-            }
-        }
-    }
-    Ok(options)
-}
-
 fn main() -> ExitCode {
     let run = || -> Result<(), String> {
-        let options = options()?;
+        let options = Options::parse(std::env::args().skip(1))?;
         let report = match options.device.split_once(':').unwrap_or((&options.device, "0")) {
             ("cpu", _) => {
                 let backend = CpuBackend::new(0).map_err(|e| e.to_string())?;
@@ -88,7 +59,7 @@ fn main() -> ExitCode {
                     batches: &[1, 16, 256],
                     waves: |_| &[],
                 };
-                with_ckks(report(&backend, &options, &limits), &backend, options.quick)
+                with_ckks(report(&backend, &options, &limits), &backend, &options)
             }
             ("cuda", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
@@ -108,8 +79,10 @@ fn main() -> ExitCode {
                     batches: &[1, 100, 1_000, 10_000, 50_000],
                     waves: CudaBootstrapKey::waves,
                 };
-                bounds::print_cuda();
-                report(&backend, &options, &limits)
+                if options.does(Part::Times) {
+                    bounds::print_cuda();
+                }
+                with_ckks(report(&backend, &options, &limits), &backend, &options)
             }
             ("wgpu", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
@@ -125,8 +98,10 @@ fn main() -> ExitCode {
                     batches: &[1, 100, 1_000, 10_000],
                     waves: |_| &[],
                 };
-                bounds::print();
-                with_ckks(report(&backend, &options, &limits), &backend, options.quick)
+                if options.does(Part::Times) {
+                    bounds::print();
+                }
+                with_ckks(report(&backend, &options, &limits), &backend, &options)
             }
             (other, _) => return Err(format!("{other} is none of cpu, cuda and wgpu")),
         };
@@ -158,8 +133,11 @@ struct Limits<'a, B: TfheBackend> {
 const UNKNOWN_RATES: Rates = Rates { doubles: f64::INFINITY, words: f64::INFINITY, bytes: f64::INFINITY };
 
 /// A report with that of CKKS on the same device.
-fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, quick: bool) -> Value {
-    let (failures, times) = ckks::report(device, quick);
+fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, options: &Options) -> Value {
+    if !options.has(Scheme::Ckks) {
+        return report;
+    }
+    let (failures, times) = ckks::report(device, options);
     if let Some(all) = report["failures"].as_array_mut() {
         all.extend(failures.into_iter().map(Value::from));
     }
@@ -169,9 +147,11 @@ fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, quick: bool) -> Value 
 
 fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<'_, B>) -> Value {
     println!("{}\n", backend.name());
-    let mut failures = correctness(backend, limits);
-    let noise = if options.quick { vec![] } else { noises(backend, &limits.variance, &mut failures) };
-    let (times, waves) = times(backend, options.quick, limits);
+    let does = |part| options.has(Scheme::Tfhe) && options.does(part);
+    let mut failures = if does(Part::Correctness) { correctness(backend, limits) } else { vec![] };
+    let is_noise_told = does(Part::Noise) && !options.quick;
+    let noise = if is_noise_told { noises(backend, &limits.variance, &mut failures) } else { vec![] };
+    let (times, waves) = if does(Part::Times) { times(backend, options.quick, limits) } else { (vec![], vec![]) };
     let rates = limits.rates;
     json!({
         "device": backend.name(),

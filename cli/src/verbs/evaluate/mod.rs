@@ -19,7 +19,7 @@ use crate::io::inputs::read_inputs;
 use crate::io::labels::read_labels;
 use crate::io::samples::Samples;
 use crate::progress::Bar;
-use crate::report;
+use crate::{report, target};
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
@@ -55,8 +55,10 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         reading = Some(read);
     }
     let bar = Bar::new(out.verbose);
-    let derived =
+    let planned =
         keyparams::derive_for(&network, &calibration, &args.planning, &options, &args.running.device, out.verbose)?;
+    let (target_text, target_object) = target::of_planned(&planned);
+    let derived = planned.derived;
     let all = samples.count;
     let mut truth = reading.as_ref().map(|reading| reading.truth.clone());
     if args.skip_outside {
@@ -91,6 +93,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         &mut object,
         json!({
             "device": run.device,
+            "target": target_object,
             "simulated": args.simulate,
             "inputs": samples.count,
             "inputs_outside": all - samples.count,
@@ -102,7 +105,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     );
     report::merge(&mut object, run.details);
     let text = format!(
-        "{}{text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
+        "{}{text}\n{target_text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
         report::choice::text(derived.choice.as_ref()),
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },

@@ -55,6 +55,9 @@ pub fn plan(
     let subject = Subject { network, folded: &folded, ranges: &calibration.ranges, statistics };
     let words_seconds = 1e-9 * options.cost.linear_ns;
     let candidates = frontier(&options.cost, words_seconds, |p| (-grids.fail_log2(p).max(-1e6)).recip());
+    if candidates.is_empty() {
+        return Err(PlanError::Rings);
+    }
     let fails = |candidate: &Candidate| grids.fail_log2(&candidate.params);
     let Some(candidate) = candidates.iter().find(|candidate| fails(candidate) <= options.p_fail_log2) else {
         let best = candidates.last().map_or(0.0, fails);
@@ -69,7 +72,7 @@ pub fn plan(
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
     let judge = Judge::new(network, calibration, options.task, options.confident, CAUTION);
     let loss = judge.conclude(&judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect::<Vec<_>>());
-    let seconds = options.cost.plan_seconds(&plan);
+    let seconds = options.cost.of_a_thread().plan_seconds(&plan);
     plan.params.prediction = Prediction {
         loss: loss.loss,
         p_fail_log2: fails(candidate),

@@ -137,13 +137,42 @@ impl Search<'_> {
         let terms: usize =
             network.stages.iter().flat_map(|s| &s.rows).chain(&network.output_rows).map(|r| r.taps.len()).sum();
         let bootstraps = network.activation_count();
-        let row_word_seconds = 1e-9 * self.options.cost.linear_ns * terms as f64 / bootstraps.max(1) as f64;
+        let row_word_seconds = |linear_ns: f64| 1e-9 * linear_ns * terms as f64 / bootstraps.max(1) as f64;
         let share = self.linear_share();
         let score = |p: &ParameterSet| {
             let table = noise::keyswitch_variance(p) + noise::modulus_switch_variance(p);
             if bootstraps == 0 { noise::input_variance(p) } else { table + share * noise::bootstrap_variance(p).sqrt() }
         };
-        let candidates = frontier(&self.options.cost, row_word_seconds, score);
+        let cost = &self.options.cost;
+        let mut frontiers = vec![frontier(cost, row_word_seconds(cost.linear_ns), score)];
+        if cost.rings.is_some() {
+            // Which set just passes is in part chance: the CPU's candidates are others, and may do better on the device.
+            let thread = cost.of_a_thread();
+            let mut more = frontier(&thread, row_word_seconds(thread.linear_ns), score);
+            more.retain(|candidate| cost.bootstrap_seconds(&candidate.params).is_finite());
+            frontiers.push(more);
+        }
+        frontiers.retain(|candidates| !candidates.is_empty());
+        if frontiers.is_empty() {
+            return Err(PlanError::Rings);
+        }
+        let found = frontiers.iter().map(|candidates| self.cheapest(candidates));
+        let seconds = |planned: &Planned| cost.plan_seconds(&planned.plan);
+        let (mut best, mut error) = (None, None);
+        for planned in found {
+            match planned {
+                Ok(planned) if best.as_ref().is_none_or(|best| seconds(&planned) < seconds(best)) => {
+                    best = Some(planned);
+                }
+                Ok(_) => {}
+                Err(other) => error = error.or(Some(other)),
+            }
+        }
+        best.ok_or_else(|| error.expect("each frontier gives a plan or an error"))
+    }
+
+    /// The cheapest candidate within the budget; they stand by cost.
+    fn cheapest(&self, candidates: &[Candidate]) -> Result<Planned, PlanError> {
         let mut trials = Vec::new();
         let mut best_loss = f64::INFINITY;
         self.progress.start("searching parameters", ATTEMPTS.len() as u64 * 8);
@@ -232,7 +261,7 @@ impl Search<'_> {
 
     fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {
         let mut plan = quantised.plan;
-        let seconds = self.options.cost.plan_seconds(&plan);
+        let seconds = self.options.cost.of_a_thread().plan_seconds(&plan);
         let prediction = &mut plan.params.prediction;
         prediction.loss = *loss;
         prediction.p_fail_log2 = quantised.leave_log2.max(self.margins.share.max(f64::MIN_POSITIVE).log2());

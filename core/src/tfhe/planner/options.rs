@@ -22,7 +22,7 @@ pub struct Options {
     pub exact: bool,
     /// log2 of the failure probability of one bootstrap in exact mode.
     pub p_fail_log2: f64,
-    /// Cost of the machine that will run the plan.
+    /// Cost of the device that will run the plan; the promise stays in thread-seconds of the CPU.
     pub cost: CostModel,
 }
 

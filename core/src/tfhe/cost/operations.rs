@@ -1,25 +1,6 @@
-//! Predicted time of the steps of a plan on the CPU backend, from operation counts.
+//! Operations of the steps of a bootstrap.
 
 use crate::tfhe::params::set::ParameterSet;
-
-/// Nanoseconds a unit of work on one thread.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CostModel {
-    /// A floating-point instruction's share of the blind rotation, per real operation counted by
-    /// [`blind_rotation_operations`].
-    pub rotation_ns: f64,
-    /// A 32-bit multiply-accumulate of the keyswitch.
-    pub keyswitch_ns: f64,
-    /// A 32-bit multiply-accumulate of a linear map.
-    pub linear_ns: f64,
-}
-
-impl Default for CostModel {
-    /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the search.
-    fn default() -> Self {
-        Self { rotation_ns: 0.043, keyswitch_ns: 0.028, linear_ns: 0.09 }
-    }
-}
 
 /// What a point of a factor costs, in operations of the transforms: it is looked up.
 const FACTOR_OPERATIONS: f64 = 6.0;
@@ -46,18 +27,4 @@ pub fn blind_rotation_operations(params: &ParameterSet) -> f64 {
 #[must_use]
 pub fn keyswitch_operations(params: &ParameterSet) -> f64 {
     (params.big_dimension() * params.ks_level * params.small_row_words()) as f64
-}
-
-impl CostModel {
-    /// Thread-seconds of one keyswitch and bootstrap.
-    #[must_use]
-    pub fn bootstrap_seconds(&self, params: &ParameterSet) -> f64 {
-        1e-9 * (self.rotation_ns * blind_rotation_operations(params) + self.keyswitch_ns * keyswitch_operations(params))
-    }
-
-    /// Thread-seconds of a linear map with so many terms.
-    #[must_use]
-    pub fn linear_seconds(&self, terms: usize, params: &ParameterSet) -> f64 {
-        1e-9 * self.linear_ns * terms as f64 * params.big_row_words() as f64
-    }
 }

@@ -1,0 +1,57 @@
+//! The device that a plan is made for.
+
+use heman_core::either::plan::Plan;
+use heman_core::either::planner::Pace;
+use heman_core::progress::Progress;
+use heman_engine::{DeviceChoice, ForTarget, Profiles, Target, TargetChoice, Targets};
+use serde_json::{Value, json};
+
+use crate::error::{CliError, printable};
+use crate::profile;
+
+/// The targets that a choice names.
+pub fn find(choice: &TargetChoice, progress: &dyn Progress) -> Result<Targets, CliError> {
+    let profiles = match choice {
+        // Times of the host are only told, and nothing is chosen by them.
+        TargetChoice::Here(DeviceChoice::Cpu) => profile::read().unwrap_or_default(),
+        TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress),
+        TargetChoice::Card(_) | TargetChoice::File(_) => Profiles::default(),
+    };
+    choice.targets(0, &profiles).map_err(|error| CliError::new(format!("--target: {error}")))
+}
+
+/// What a plan takes on its target, for people.
+pub fn text(target: &Target, seconds: Option<f64>, inputs: usize) -> String {
+    let source = target.measured().map_or("predicted rates".into(), |day| format!("rates measured {day}"));
+    let time = match seconds {
+        None => "does not run the plan".into(),
+        Some(seconds) if seconds < 0.1 => format!("{:.3} ms for {inputs} input(s)", 1e3 * seconds),
+        Some(seconds) => format!("{seconds:.2} s for {inputs} input(s)"),
+    };
+    format!("target        {}, {source}: {time}", printable(target.name()))
+}
+
+/// The same, for machines.
+pub fn json(target: &Target, seconds: Option<f64>, inputs: usize) -> Value {
+    json!({
+        "name": target.name(),
+        "measured": target.measured(),
+        "inputs": inputs,
+        "predicted_seconds": seconds,
+    })
+}
+
+/// As [`text`] and [`json`], of a plan that was made.
+pub fn of_planned(planned: &ForTarget) -> (String, Value) {
+    let ForTarget { target, seconds, inputs, .. } = planned;
+    (text(target, *seconds, *inputs), json(target, *seconds, *inputs))
+}
+
+/// As [`text`] and [`json`], of a plan that was read, one input at a time: for the target that runs it first.
+pub fn of_plan(choice: &TargetChoice, plan: &Plan, progress: &dyn Progress) -> Result<(String, Value), CliError> {
+    let targets = find(choice, progress)?.targets;
+    let times = targets.iter().map(|target| (target, target.seconds(plan, 1)));
+    let fastest = times.min_by(|a, b| a.1.unwrap_or(f64::INFINITY).total_cmp(&b.1.unwrap_or(f64::INFINITY)));
+    let (target, seconds) = fastest.ok_or_else(|| CliError::new("there is no target"))?;
+    Ok((text(target, seconds, 1), json(target, seconds, 1)))
+}

@@ -1,0 +1,91 @@
+//! Bootstraps of several rings: what a planner chooses among.
+
+use std::time::Instant;
+
+use heman_core::device::error::BackendError;
+use heman_core::tfhe::cost::rings::Ring;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_core::tfhe::params::set::ParameterSet;
+use heman_core::tfhe::table_set::TableSet;
+
+use super::words::{uniform_key, uploaded};
+use crate::profile::RingRate;
+
+/// Rings that are measured, (k, N, l, g) and the base's logarithm: those first that tell most of others. Rings that are
+/// not among them are told from the most similar.
+const RINGS: [(usize, usize, usize, usize, usize); 10] = [
+    (4, 512, 1, 1, 23),
+    (2, 1024, 2, 1, 15),
+    (1, 2048, 1, 1, 23),
+    (4, 512, 1, 2, 23),
+    (2, 1024, 2, 2, 15),
+    (7, 256, 1, 1, 20),
+    (2, 1024, 1, 1, 23),
+    (1, 2048, 2, 3, 15),
+    (4, 512, 1, 3, 22),
+    (1, 4096, 2, 1, 15),
+];
+/// Bits of the small key: the time of a bootstrap is in proportion to them, and keys of few are made at once.
+const KEY_BITS: usize = 96;
+/// Batches of as many rows as the device takes side by side.
+const FILLINGS: usize = 4;
+/// Rows at the most.
+const MOST_ROWS: usize = 1 << 14;
+/// Seconds of the device beyond which no further ring is begun.
+const ENOUGH_SECONDS: f64 = 6.0;
+/// The fastest of so many runs counts, after one that warms caches and compiles.
+const RUNS: usize = 3;
+
+/// The rates of a device that takes so many rows side by side. Rings that it has no kernel or no memory for are left
+/// out.
+pub(super) fn rings<B: TfheBackend>(backend: &B, side_by_side: usize) -> Vec<RingRate> {
+    let rows = (FILLINGS * side_by_side).clamp(1, MOST_ROWS);
+    let start = Instant::now();
+    let mut rates = Vec::new();
+    for (glwe_dimension, polynomial_size, pbs_level, grouping_factor, pbs_base_log) in RINGS {
+        let ring = Ring { glwe_dimension, polynomial_size, pbs_level, grouping_factor };
+        let params = ParameterSet { pbs_base_log, ..ring.bare_set(KEY_BITS) };
+        if start.elapsed().as_secs_f64() > ENOUGH_SECONDS {
+            break;
+        }
+        if let Ok(seconds) = bootstrap_seconds(backend, params, rows) {
+            rates.push(RingRate::new(ring, seconds / KEY_BITS as f64));
+        }
+    }
+    rates
+}
+
+/// Seconds of one bootstrap among so many.
+fn bootstrap_seconds<B: TfheBackend>(backend: &B, params: ParameterSet, rows: usize) -> Result<f64, BackendError> {
+    let key = backend.load_bootstrap_key(&uniform_key(params))?;
+    let small = uploaded(backend, rows * params.small_row_words())?;
+    let mut out = backend.allocate(rows * params.big_row_words())?;
+    let tables = backend.load_tables(TableSet::shared(vec![1 << 29; params.polynomial_size], rows))?;
+    let mut run = || {
+        let start = Instant::now();
+        backend.bootstrap(&key, &tables, 1, &small, &mut out)?;
+        backend.sync()?;
+        Ok::<_, BackendError>(start.elapsed().as_secs_f64())
+    };
+    run()?;
+    let mut least = f64::INFINITY;
+    for _ in 0..RUNS {
+        least = least.min(run()?);
+    }
+    Ok(least.max(1e-9) / rows as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heman_core::device::cpu::CpuBackend;
+
+    #[test]
+    fn the_host_has_a_rate_for_the_first_ring_and_more_levels_take_longer() {
+        let rates = rings(&CpuBackend::new(1).expect("a thread"), 1);
+        let rate = |at: usize| rates[at].bootstraps_per_second;
+        assert!((1.0..1e6).contains(&rate(0)), "{rates:?}");
+        assert_eq!((rates[0].glwe_dimension, rates[0].polynomial_size, rates[0].pbs_level), (4, 512, 1));
+        assert!(rates.len() < 2 || rate(1) < rate(0), "{rates:?}");
+    }
+}
