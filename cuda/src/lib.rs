@@ -17,8 +17,8 @@ pub use ckks::{CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaRing, 
 pub use device::CudaBackend;
 pub use devices::{CudaDevice, CudaError, devices};
 pub use rates::Rates;
-pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables, operations};
-pub use tfhe::exact::ExactOperations;
+pub use tfhe::bootstrap::{CudaBootstrapKey, CudaTables};
+pub use tfhe::counts::{ExactOperations, operations};
 pub use tfhe::keyswitch::CudaKeyswitchKey;
 pub use tfhe::linear::CudaAffine;
 pub use tfhe::rings::{has_ring, shared_bytes};

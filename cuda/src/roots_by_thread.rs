@@ -1,7 +1,7 @@
 //! Roots of transforms in the order in which threads read them (`kernels/cuda/residue_transform.cuh`).
 
-/// The tree below a node of a larger one: node `2^d + i` of the result is node i of its depth d; the first entry is that
-/// of the larger one.
+/// The tree below a node of a larger one: node `2^d + i` of the result is node i of its depth d; the first entry is
+/// that of the larger one.
 pub(crate) fn subtree<T: Copy>(tree: &[T], top: usize, log2_size: u32) -> Vec<T> {
     let of_depth = |depth: u32| &tree[top << depth..][..1 << depth];
     std::iter::once(tree[0]).chain((0..log2_size).flat_map(of_depth).copied()).collect()

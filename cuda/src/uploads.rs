@@ -1,7 +1,7 @@
 //! Copies to the device beside its kernels.
 //!
-//! Words go by page-locked buffers on a stream of their own, so that a caller that queues work fills the next buffer and
-//! sends it while the device still computes. Kernels that are queued after [`Uploads::join`] find them there.
+//! Words go by page-locked buffers on a stream of their own, so that a caller that queues work fills the next buffer
+//! and sends it while the device still computes. Kernels that are queued after [`Uploads::join`] find them there.
 
 use std::sync::{Arc, Mutex};
 

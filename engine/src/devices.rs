@@ -68,7 +68,8 @@ impl Devices {
     /// `progress` is told which one that is and why, unless there is only the host.
     ///
     /// # Errors
-    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, or what a device says of parameters that it does not take.
+    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, or what a device says of
+    /// parameters that it does not take.
     pub fn open(wanted: &Wanted<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Self, EngineError> {
         let threads = wanted.threads;
         match wanted.choice {

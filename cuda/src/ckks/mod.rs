@@ -6,6 +6,7 @@
 
 mod launches;
 mod linear;
+mod lists;
 mod records;
 mod ring;
 mod seeded;

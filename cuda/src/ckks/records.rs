@@ -5,43 +5,12 @@
 use std::sync::Arc;
 
 use bytemuck::cast_slice;
-use cudarc::driver::CudaSlice;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::{RNS_NOWHERE, RnsDown, RnsUp};
 
+use crate::ckks::lists::{List, Records};
 use crate::ckks::ring::CudaRing;
-
-/// A list of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum List {
-    /// Coefficients of the parts of a polynomial's digits. Items: polynomial, parts.
-    Parts,
-    /// For each limb of QP in use the conversion of each digit.
-    Conversions,
-    /// Digits at all primes but their own. Items: parts, digits.
-    Digits,
-    /// Coefficients of special limbs. Items: products.
-    Special,
-    /// Division of products by P. Items: products, words between two launches, target, and what is added to body and
-    /// mask.
-    Divided,
-    /// The same with something added to the body only.
-    Turned,
-    /// The same, in the order of the item's last argument.
-    TurnedInOrder,
-    /// Coefficients of the last limb. Items: body, mask, remainders.
-    Remainders,
-    /// Division by the last prime. Items: body, mask, remainders, target.
-    Rescaled,
-}
-
-/// A list on the device.
-pub struct Records {
-    pub slice: CudaSlice<u32>,
-    /// How many.
-    pub count: usize,
-}
 
 fn place(argument: usize, polynomial: usize) -> u32 {
     (argument << 24 | polynomial) as u32

@@ -20,7 +20,7 @@ use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RNS_WORDS};
 
-use crate::ckks::records::{List, Records};
+use crate::ckks::lists::{List, Records};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
 use crate::device::CudaBackend;
 use crate::roots_by_thread::{roots_by_thread, subtree};
@@ -39,7 +39,8 @@ pub(super) const LOG2_WORDS_A_THREAD: u32 = 5;
 /// Words of a block that goes word by word.
 const WORDS_A_BLOCK: usize = 1024;
 
-/// Shared memory of a block that transforms `2^log2_block` words: each 32 have one word more, so that no bank is met twice.
+/// Shared memory of a block that transforms `2^log2_block` words: each 32 have one word more, so that no bank is met
+/// twice.
 pub(super) fn block_shared_bytes(log2_block: u32) -> usize {
     let words = 1 << log2_block;
     4 * (words + words / 32)

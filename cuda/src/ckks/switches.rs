@@ -1,8 +1,8 @@
 //! Key switches and what is made of them: products, rotations; and divisions by primes, which work the same way.
 //!
-//! A key switch takes four launches for a whole batch: coefficients of the digits' parts; digits at all primes and their
-//! products with the key; coefficients of the special limbs; and their conversion, subtraction, division and the order
-//! of a rotation in one. Where shared memory does not hold a polynomial, registers do not hold a limb's sums, or the
+//! A key switch takes four launches for a whole batch: coefficients of the digits' parts; digits at all primes and
+//! their products with the key; coefficients of the special limbs; and their conversion, subtraction, division and the
+//! order of a rotation in one. Where shared memory does not hold a polynomial, registers do not hold a limb's sums, or the
 //! batch is too small to fill the device with a block for each limb, digits and their products are two launches.
 //!
 //! **Bound**, for l limbs, s special ones, d = ceil(l / s) digits, N words: `d (l + s) + 4 l + 2 s` transforms of
@@ -14,7 +14,7 @@ use heman_core::ckks::ops::RnsOps;
 use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
-use crate::ckks::records::List;
+use crate::ckks::lists::List;
 use crate::ckks::ring::{CudaRing, LOG2_WORDS_A_THREAD, block_shared_bytes};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaSwitchKey};
 

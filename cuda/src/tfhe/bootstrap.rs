@@ -4,14 +4,12 @@
 //! multiply-adds, an inverse `4 M log2 M`, the products `4 (k+1)^2 l M`; conversions between integers and doubles have
 //! a unit of their own. Bytes from the second-level cache: `16 (k+1)^2 l M` a block, for all its ciphertexts. Groups of
 //! g bits share the transforms and take `2^g - 1` times the products and bytes, and `4 (k+1) l M` instructions more for
-//! each. [`operations`] is what a benchmark divides by the device's rate.
+//! each. [`crate::operations`] is what a benchmark divides by the device's rate.
 
 use crate::tfhe::exact::{self, ExactKey};
 use crate::tfhe::roots::{roots, unit_root};
 use crate::tfhe::transform::Transform;
 use crate::tfhe::waves::{Waves, fastest};
-
-use std::ops::Range;
 
 use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
@@ -23,18 +21,15 @@ use heman_kernels::{BOOTSTRAP_KEY, BootstrapKeyParams, BootstrapShape, LweBootst
 
 use crate::device::CudaBackend;
 use crate::launch::{Block, config, launch};
-use crate::tfhe::seeded_rows::SeededRows;
+pub(crate) use crate::tfhe::staged_key::STEP;
+use crate::tfhe::staged_key::for_staged_rows;
 
-/// Words of the standard key that are on the device at a time while the key is prepared.
-const STAGED_WORDS: usize = 1 << 20;
 /// Threads that transform one polynomial of the key.
 const KEY_THREADS: usize = 128;
 
 /// Largest base where bits are taken one by one: products of N (k + 1) digits and key words stay below 2^31 turns,
 /// fourteen standard deviations away. Sums over the sets of a group have 2.4 and 3.7 times the deviation.
 const MOST_BASE_LOG: usize = 24;
-
-pub(crate) const STEP: &str = "bootstrap";
 
 /// The bootstrapping key as one transform's values.
 pub struct CudaBootstrapKey {
@@ -118,18 +113,6 @@ pub struct CudaTables {
     words: CudaSlice<u32>,
     table_of_value: CudaSlice<u32>,
     row_of_value: CudaSlice<u32>,
-}
-
-/// Double-precision instructions of one bootstrap.
-#[must_use]
-pub fn operations(params: &ParameterSet) -> f64 {
-    let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
-    let points = params.polynomial_size as f64 / 2.0;
-    let (forward, inverse) = (3.0 * points * points.log2(), 4.0 * points * points.log2());
-    let transforms = columns * (level * forward + inverse);
-    let factors = if params.grouping_factor == 1 { 0.0 } else { 4.0 * columns * level * points };
-    let products = params.subsets() as f64 * (4.0 * columns * columns * level * points + factors);
-    (params.lwe_dimension / params.grouping_factor) as f64 * (transforms + products)
 }
 
 impl CudaBackend {
@@ -234,28 +217,6 @@ impl CudaBackend {
             }
         }
     }
-}
-
-/// Calls `transform` with the standard key, words mod 2^64 on the device, and the range of all its words that they are,
-/// a part at a time.
-pub(crate) fn for_staged_rows(
-    backend: &CudaBackend,
-    key: &SeededEvaluationKey,
-    mut transform: impl FnMut(&CudaSlice<u64>, Range<usize>) -> Result<(), BackendError>,
-) -> Result<(), BackendError> {
-    let size = key.params.polynomial_size;
-    let row_words = (key.params.glwe_dimension + 1) * size;
-    let (mask_words, body_words, stride) = (2 * key.params.big_dimension(), 2 * size, 2 * row_words);
-    let rows = SeededRows { seed: &key.bootstrap_seed, mask_words, body_words, stride };
-    let staged_rows = (STAGED_WORDS / row_words).max(1);
-    let mut staged = backend.reserve::<u64>(STEP, staged_rows * row_words)?;
-    for (chunk, bodies) in key.bootstrap_bodies.chunks(staged_rows * size).enumerate() {
-        let (first, count) = (chunk * staged_rows, bodies.len() / size);
-        let bodies = backend.load(STEP, bodies)?;
-        rows.expand(backend, STEP, first..first + count, &bodies.as_view(), &mut staged.as_view_mut())?;
-        transform(&staged, first * row_words..(first + count) * row_words)?;
-    }
-    Ok(())
 }
 
 impl CudaBackend {

@@ -4,7 +4,7 @@
 //! butterflies, three multiplications and four other instructions each; `K^2 l N` products with the key, two
 //! multiplications each (a product of 64 bits); `K l N` digits and `K N` results that are reduced. A group of g bits
 //! takes `2^g - 1` times the products, for each of which digits are multiplied first. Multiplications and other
-//! instructions have units of their own. [`ExactOperations`] is what a benchmark divides by the device's rate.
+//! instructions have units of their own. [`crate::ExactOperations`] is what a benchmark divides by the device's rate.
 //! Addresses, loads and the making of digits are not counted.
 //!
 //! Bytes from the second-level cache: `8 K^2 l N` a step and block, for all its ciphertexts, and as many times as there
@@ -22,7 +22,7 @@ use heman_kernels::ExactBootstrapShape;
 use crate::device::CudaBackend;
 use crate::launch::{config, launch};
 use crate::roots_by_thread::roots_by_thread;
-use crate::tfhe::bootstrap::{STEP, for_staged_rows};
+use crate::tfhe::staged_key::{STEP, for_staged_rows};
 
 /// The bootstrapping key modulo both primes: steps, sets of bits, levels, rows, columns, primes, leaves.
 pub(crate) struct ExactKey {
@@ -32,38 +32,6 @@ pub(crate) struct ExactKey {
     pub(crate) constants: CudaSlice<u32>,
     /// Powers of the root of order 2N, less one, for groups of bits.
     pub(crate) turns: CudaSlice<u32>,
-}
-
-/// 32-bit integer instructions.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ExactOperations {
-    /// Multiplications and multiply-adds, of a low or a high half; a product of 64 bits is two.
-    pub multiplications: f64,
-    /// Additions, minima, shifts.
-    pub others: f64,
-}
-
-impl ExactOperations {
-    /// Of one bootstrap by exact transforms.
-    #[must_use]
-    pub fn bootstrap(params: &ParameterSet) -> Self {
-        let (columns, level) = (params.glwe_dimension as f64 + 1.0, params.pbs_level as f64);
-        let (size, sets) = (params.polynomial_size as f64, params.subsets() as f64);
-        let butterflies = columns * (level + 1.0) * size / 2.0 * size.log2();
-        let products = sets * columns * columns * level * size;
-        // A digit is taken below p by two subtractions and minima; one of a group is multiplied and reduced, for every
-        // set.
-        let digits = columns * level * size;
-        let (digit_products, digit_others) =
-            if params.grouping_factor > 1 { (4.0 * sets, 5.0 * sets) } else { (0.0, 4.0) };
-        // A sum is reduced by two multiplications; what it adds to an accumulator takes one.
-        let results = columns * size;
-        let steps = 2.0 * (params.lwe_dimension / params.grouping_factor) as f64;
-        Self {
-            multiplications: steps * (3.0 * butterflies + 2.0 * products + digit_products * digits + 3.0 * results),
-            others: steps * (4.0 * butterflies + digit_others * digits + 10.0 * results),
-        }
-    }
 }
 
 /// The shape of a set, if exact transforms have a kernel for it.

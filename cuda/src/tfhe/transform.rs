@@ -3,8 +3,7 @@
 use heman_core::tfhe::params::set::ParameterSet;
 
 use crate::rates::Rates;
-use crate::tfhe::bootstrap::operations;
-use crate::tfhe::exact::ExactOperations;
+use crate::tfhe::counts::{ExactOperations, operations};
 
 /// How the blind rotation multiplies polynomials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

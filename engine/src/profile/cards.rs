@@ -16,7 +16,8 @@ use super::{DeviceProfile, Speed, shipped};
 const CYCLES: [(usize, usize, usize, f64); 3] = [(4, 512, 1, 3_050.0), (1, 2048, 1, 4_790.0), (2, 1024, 2, 10_800.0)];
 /// The lower end of what is left of a modelled rate by what the model does not know, 0.8 to 0.9.
 const SHARE: f64 = 0.8;
-/// What the kernel of exact transforms is expected to reach of its bound, which counts the instructions of arithmetic alone.
+/// What the kernel of exact transforms is expected to reach of its bound, which counts the instructions of arithmetic
+/// alone.
 const EXACT_SHARE: f64 = 0.31;
 /// Seconds of a product with relinearisation and rescaling on an H100 at N = 2^14 with three special primes, many at a
 /// time: a bound of 7.1 microseconds by counts of instructions and bytes, of which a third is expected.

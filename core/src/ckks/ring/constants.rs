@@ -1,7 +1,7 @@
 //! The table of a ring's constants for devices that take it as one buffer, and where each of them stands.
 //!
-//! An entry is a pair of words: a modulus with its `-p^-1 mod 2^32`, a factor with its quotient, a number of 64 bits with
-//! its low word first, or a word with a zero.
+//! An entry is a pair of words: a modulus with its `-p^-1 mod 2^32`, a factor with its quotient, a number of 64 bits
+//! with its low word first, or a word with a zero.
 
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
 use crate::residues::modulus::{Factor, Modulus};
