@@ -75,8 +75,8 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
         row_of_value[i] = rows - 1 - i;
     }
     const u32 threads = (ciphertexts * columns * threads_a_polynomial + 31) / 32 * 32;
-    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 40 + ciphertexts * columns * size * 4 +
-                          ciphertexts * ((n + 2) & ~1u) * 2;
+    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 40 +
+                          ciphertexts * columns * (size + (threads_a_polynomial < 32 ? threads_a_polynomial : 0)) * 4 + ciphertexts * ((n + 2) & ~1u) * 2;
     char name[64];
     std::snprintf(name, sizeof name, "lwe_bootstrap%s_u32_%u_%u", grouping == 1 ? "" : "_groups", size, k);
     launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared, LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},

@@ -4,8 +4,8 @@
 // accumulator itself, and are multiplied by X^e - 1 at their frequency before they meet the set's key.
 //
 // Grid: x over groups of `ciphertexts` rows. Block: ciphertexts x (k + 1) polynomials, Ring::THREADS threads each, rounded up to
-// whole warps. Dynamic shared memory: points (ciphertexts x rows of the key x M), accumulators (ciphertexts x (k + 1) x N words),
-// sums of rounding errors, exponents; `shared_bytes` below is mirrored by kernels/src/shapes.rs.
+// whole warps. Dynamic shared memory: points (ciphertexts x rows of the key x M), accumulators (ciphertexts x (k + 1) x (N + padding) words),
+// sums of rounding errors, exponents; kernels/src/shapes.rs counts the same bytes.
 // Reads rows of n + 1 words, the key, tables; writes rows of k N + 1 words. No global atomics; the order of every sum is fixed.
 // The whole rotation is one launch: accumulators stay in shared memory as 32-bit words, each key word that a thread reads
 // serves all ciphertexts of its block.
@@ -20,6 +20,11 @@ namespace {
 
 // Of all shapes; sums of rounding errors have so many places.
 constexpr u32 MOST_CIPHERTEXTS = 5;
+
+// Words from an accumulator to the next. Threads of one warp that hold several polynomials read the same places of each: with as many words
+// between them as a polynomial has threads, their accesses meet all 32 banks.
+template <int LOG_N>
+constexpr u32 ACCUMULATOR_STRIDE = (1u << LOG_N) + (Ring<LOG_N>::THREADS < 32 ? Ring<LOG_N>::THREADS : 0);
 
 // 2^-32 turns, magnitude below 2^63, to a torus word. Conversions have a unit of their own beside the double-precision one.
 __device__ __forceinline__ u32 to_word(double units) { return static_cast<u32>(__double2ll_rn(units)); }
@@ -167,7 +172,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     double2* all_points = reinterpret_cast<double2*>(SHARED_MEMORY);
     u64* errors = reinterpret_cast<u64*>(all_points + ciphertexts * rows * M);
     u32* accumulators = reinterpret_cast<u32*>(errors + MOST_CIPHERTEXTS);
-    u16* all_exponents = reinterpret_cast<u16*>(accumulators + ciphertexts * COLUMNS * N);
+    u16* all_exponents = reinterpret_cast<u16*>(accumulators + ciphertexts * COLUMNS * ACCUMULATOR_STRIDE<LOG_N>);
 
     // The last block repeats the last row where there are fewer rows than places, and writes it once.
     const u32 first = blockIdx.x * ciphertexts;
@@ -186,7 +191,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     const bool active = threadIdx.x / T == polynomial;
     const u32 t = threadIdx.x % T, c = polynomial / COLUMNS, column = polynomial % COLUMNS;
     double2* points = all_points + c * rows * M;
-    u32* accumulator = accumulators + polynomial * N;
+    u32* accumulator = accumulators + polynomial * ACCUMULATOR_STRIDE<LOG_N>;
     const u16* exponents = all_exponents + c * exponent_words;
     if (active) {
         const u32 value = min(first + c, params.rows - 1) / params.inputs;

@@ -70,7 +70,8 @@ impl BootstrapShape {
     pub fn shared_bytes(&self, ciphertexts: usize, lwe_dimension: usize, level: usize) -> usize {
         let columns = self.glwe_dimension + 1;
         let points = ciphertexts * columns * level * self.polynomial_size / 2 * 16;
-        let accumulators = ciphertexts * columns * self.polynomial_size * 4;
+        let padding = if self.threads_a_polynomial < 32 { self.threads_a_polynomial } else { 0 };
+        let accumulators = ciphertexts * columns * (self.polynomial_size + padding) * 4;
         points + 8 * MOST_CIPHERTEXTS + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
     }
 }
