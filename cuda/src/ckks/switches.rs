@@ -2,8 +2,8 @@
 //!
 //! A key switch takes four launches for a whole batch: coefficients of the digits' parts; digits at all primes and
 //! their products with the key; coefficients of the special limbs; and their conversion, subtraction, division and the
-//! order of a rotation in one. Where shared memory does not hold a polynomial, registers do not hold a limb's sums, or the
-//! batch is too small to fill the device with a block for each limb, digits and their products are two launches.
+//! order of a rotation in one. Where shared memory does not hold a polynomial, registers do not hold a limb's sums, or
+//! the batch is too small to fill the device with a block for each limb, digits and their products are two launches.
 //!
 //! **Bound**, for l limbs, s special ones, d = ceil(l / s) digits, N words: `d (l + s) + 4 l + 2 s` transforms of
 //! `N / 2 log2 N` butterflies (three products of words each), `2 d (l + s) N` products with the key, and the key's
