@@ -64,6 +64,11 @@ impl CudaBackend {
         self.multiprocessors
     }
 
+    /// The driver's number of the device.
+    pub(crate) fn ordinal(&self) -> usize {
+        self.stream.context().ordinal()
+    }
+
     /// Shared memory that one block may use, in bytes.
     #[must_use]
     pub fn shared_bytes(&self) -> usize {

@@ -88,7 +88,7 @@ fn words_do_not_depend_on_how_many_ciphertexts_share_a_block() {
         let waves = key.waves().to_vec();
         compared += waves.len() - 1;
         for wave in &waves {
-            key.fix_ciphertexts(wave.ciphertexts);
+            key.fix_blocks(wave.clone());
             let mut out = backend.allocate(rows * params.big_row_words()).expect("memory");
             backend.bootstrap(&key, &tables, 1, &input, &mut out).expect("runs");
             let mut words = vec![0; rows * params.big_row_words()];

@@ -7,6 +7,7 @@
 //! each. [`operations`] is what a benchmark divides by the device's rate.
 
 use crate::tfhe::roots::{roots, unit_root};
+use crate::tfhe::tuning::measured_steps;
 use crate::tfhe::waves::{Waves, fastest};
 
 use cudarc::driver::{CudaFunction, CudaSlice};
@@ -21,6 +22,8 @@ use crate::device::CudaBackend;
 use crate::launch::{Block, config, launch};
 use crate::tfhe::seeded_rows::SeededRows;
 
+/// A launch takes about so long at the most: where a display hangs on the device, its driver ends launches of some seconds.
+const LAUNCH_SECONDS: f64 = 0.3;
 /// Words of the standard key that are on the device at a time while the key is prepared.
 const STAGED_WORDS: usize = 1 << 20;
 /// Threads that transform one polynomial of the key.
@@ -41,7 +44,7 @@ pub struct CudaBootstrapKey {
     /// All powers of a root of order 2N, for groups of bits.
     turns: CudaSlice<f64>,
     waves: Vec<Waves>,
-    fixed: Option<usize>,
+    fixed: Option<Waves>,
 }
 
 impl CudaBootstrapKey {
@@ -49,8 +52,8 @@ impl CudaBootstrapKey {
         &self.params
     }
 
-    pub(crate) fn most_ciphertexts(&self) -> usize {
-        self.shape.ciphertexts
+    pub(crate) fn shape(&self) -> &BootstrapShape {
+        &self.shape
     }
 
     /// What was measured when the key was loaded.
@@ -59,23 +62,25 @@ impl CudaBootstrapKey {
         &self.waves
     }
 
-    /// Takes this number of ciphertexts a block for every batch, for measurements. Without effect if it is none of
-    /// [`Self::waves`].
-    pub fn fix_ciphertexts(&mut self, ciphertexts: usize) {
-        self.fixed = self.waves.iter().map(|waves| waves.ciphertexts).find(|&known| known == ciphertexts);
+    /// Takes these blocks, one of [`Self::waves`], for every batch, for measurements and tests. Their seconds say how many
+    /// rows a launch has at most.
+    pub fn fix_blocks(&mut self, waves: Waves) {
+        self.fixed = Some(waves);
     }
 }
 
 /// One launch of the kernel.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Rotation {
-    pub rows: usize,
+    pub rows: std::ops::Range<usize>,
     /// Inputs a value.
     pub inputs: usize,
     /// Key bits, from the first on; rows have one word more.
     pub steps: usize,
     /// Ciphertexts a block.
     pub ciphertexts: usize,
+    /// Threads a block.
+    pub threads: usize,
 }
 
 /// Tables and places on the device.
@@ -132,16 +137,19 @@ impl CudaBackend {
     /// The kernel, allowed the shared memory of a block.
     fn kernel(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<CudaFunction, BackendError> {
         let params = &key.params;
-        let stem = if params.grouping_factor == 1 { "lwe_bootstrap" } else { "lwe_bootstrap_groups" };
-        let name = format!("{stem}_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
+        let name = key.shape.kernel(params.pbs_level, params.grouping_factor);
         self.function(STEP, &key.shape.image(), &name, self.shared(key, ciphertexts))
     }
 
     /// Blocks of so many ciphertexts that a multiprocessor holds at a time.
-    pub(crate) fn resident_blocks(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<usize, BackendError> {
-        let threads = key.shape.threads(ciphertexts) as u32;
+    pub(crate) fn resident_blocks(
+        &self,
+        key: &CudaBootstrapKey,
+        ciphertexts: usize,
+        threads: usize,
+    ) -> Result<usize, BackendError> {
         let blocks = self.kernel(key, ciphertexts)?.occupancy_max_active_blocks_per_multiprocessor(
-            threads,
+            threads as u32,
             self.shared(key, ciphertexts),
             None,
         );
@@ -157,11 +165,11 @@ impl CudaBackend {
         input: &CudaSlice<u32>,
         out: &mut CudaSlice<u32>,
     ) -> Result<(), BackendError> {
-        let Rotation { rows, inputs, steps, ciphertexts } = rotation;
+        let Rotation { rows, inputs, steps, ciphertexts, threads } = rotation;
         let params = &key.params;
         let function = self.kernel(key, ciphertexts)?;
         let block = Block(LweBootstrapParams {
-            rows: rows as u32,
+            rows: rows.end as u32,
             inputs: inputs as u32,
             lwe_dimension: steps as u32,
             base_log: params.pbs_base_log as u32,
@@ -172,12 +180,12 @@ impl CudaBackend {
                 .sum(),
             grouping: params.grouping_factor as u32,
         });
-        let blocks = rows.div_ceil(ciphertexts);
+        let (blocks, first_row) = (rows.len().div_ceil(ciphertexts), rows.start as u32);
         launch!(
             self,
             STEP,
             &function,
-            config((blocks, 1), key.shape.threads(ciphertexts), self.shared(key, ciphertexts)),
+            config((blocks, 1), threads, self.shared(key, ciphertexts)),
             &block,
             input,
             &key.points,
@@ -186,6 +194,7 @@ impl CudaBackend {
             &tables.words,
             &tables.table_of_value,
             &tables.row_of_value,
+            &first_row,
             out,
         )
     }
@@ -249,8 +258,22 @@ impl BootstrapOps for CudaBackend {
         if rows == 0 {
             return Ok(());
         }
-        let ciphertexts = key.fixed.unwrap_or_else(|| fastest(&key.waves, rows, self.multiprocessors()));
-        let rotation = Rotation { rows, inputs, steps: key.params.lwe_dimension, ciphertexts };
-        self.rotate(key, tables, rotation, input, out)
+        let multiprocessors = self.multiprocessors();
+        let Some(waves) = key.fixed.as_ref().or_else(|| fastest(&key.waves, rows, multiprocessors)) else {
+            return Err(BackendError::Shape {
+                step: STEP,
+                expected: "blocks that the device can hold".into(),
+                found: format!("none for {:?}", key.shape),
+            });
+        };
+        let (steps, ciphertexts) = (key.params.lwe_dimension, waves.ciphertexts);
+        let a_launch =
+            waves.rows_within(LAUNCH_SECONDS * measured_steps(&key.params) as f64 / steps as f64, multiprocessors);
+        for first in (0..rows).step_by(a_launch) {
+            let rows = first..rows.min(first + a_launch);
+            let rotation = Rotation { rows, inputs, steps, ciphertexts, threads: waves.threads };
+            self.rotate(key, tables, rotation, input, out)?;
+        }
+        Ok(())
     }
 }
