@@ -3,7 +3,7 @@
 // range: copies outside an allocation abort.
 //
 // HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS: at the end, how often
-// each kernel was launched and with how many blocks, on stderr.
+// each kernel was launched and with how many blocks, on stderr. HEMAN_EMULATION_NO_POOLS=1: plain allocations only, as of older devices.
 // HEMAN_EMULATION_NO_IMAGES=1: no module loads, as on a device that no image was made for.
 #include "cuda_emulation.h"
 
@@ -108,7 +108,8 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
         case 13: *value = 1000000; break;       // clock, kHz
         case 36: *value = 1000000; break;       // memory clock, kHz
         case 38: *value = 1 << 20; break;       // L2
-        default: *value = 0; break;             // memory pools too: plain allocations
+        case 115: *value = setting("HEMAN_EMULATION_NO_POOLS", 0) == 0; break;  // memory pools
+        default: *value = 0; break;
     }
     return SUCCESS;
 }
@@ -178,9 +179,25 @@ API cuMemFree_v2(void* pointer) {
     std::lock_guard guard(memory_lock);
     auto at = allocations.find(reinterpret_cast<uintptr_t>(pointer));
     if (at == allocations.end()) return INVALID_VALUE;
+    std::memset(pointer, 0x5a, at->second);
     allocated -= at->second;
     allocations.erase(at);
     std::free(pointer);
+    return SUCCESS;
+}
+// Streams run at once, and so do allocations and frees that take their turn in one.
+API cuMemAllocAsync(void** pointer, size_t bytes, Handle) { return cuMemAlloc_v2(pointer, bytes); }
+API cuMemFreeAsync(void* pointer, Handle) { return cuMemFree_v2(pointer); }
+API cuDeviceGetDefaultMemPool(Handle* pool, int device) {
+    *pool = reinterpret_cast<Handle>(static_cast<intptr_t>(device + 1));
+    return device < device_count() ? SUCCESS : INVALID_DEVICE;
+}
+API cuMemPoolSetAttribute(Handle, int attribute, void*) { return attribute == 4 ? SUCCESS : INVALID_VALUE; }
+API cuMemPoolGetAttribute(Handle, int attribute, void* value) {
+    // Reserved and in use: the pool keeps nothing.
+    if (attribute != 5 && attribute != 7) return INVALID_VALUE;
+    std::lock_guard guard(memory_lock);
+    *static_cast<uint64_t*>(value) = allocated;
     return SUCCESS;
 }
 API cuMemGetInfo_v2(size_t* free, size_t* total) {

@@ -55,7 +55,8 @@ void seeded_rows() {
     launch("seeded_rows_u32", 1, 1, 256, 256 + 176, p, static_cast<const u32*>(bodies.get()), out.get());
 }
 
-void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level, u32 grouping) {
+// With `ways` as many as levels these are transformed side by side.
+void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 level, u32 grouping, u32 ways = 1) {
     const u32 groups = 2, n = groups * grouping, rows = ciphertexts + 1, images = 1, columns = k + 1, m = size / 2;
     u32 log2_points = 0;
     while ((1u << log2_points) < m) log2_points++;
@@ -74,15 +75,15 @@ void bootstrap(u32 size, u32 k, u32 threads_a_polynomial, u32 ciphertexts, u32 l
         table_of_value[i] = i % 2;
         row_of_value[i] = rows - 1 - i;
     }
-    const u32 threads = (ciphertexts * columns * threads_a_polynomial + 31) / 32 * 32;
-    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 40 +
+    const u32 threads = (ciphertexts * columns * threads_a_polynomial * ways + 31) / 32 * 32;
+    const size_t shared = static_cast<size_t>(ciphertexts) * columns * level * m * 16 + 5 * (8 + 16) +
                           ciphertexts * columns * (size + (threads_a_polynomial < 32 ? threads_a_polynomial : 0)) * 4 + ciphertexts * ((n + 2) & ~1u) * 2;
     char name[64];
-    std::snprintf(name, sizeof name, "lwe_bootstrap%s_u32_%u_%u", grouping == 1 ? "" : "_groups", size, k);
+    std::snprintf(name, sizeof name, "lwe_bootstrap%s%s_u32_%u_%u", grouping == 1 ? "" : "_groups", level == 1 ? "" : "_levels", size, k);
     launch(name, (rows + ciphertexts - 1) / ciphertexts, 1, threads, shared, LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},
            static_cast<const u32*>(input.get()), static_cast<const double2*>(key.get()), static_cast<const double2*>(roots.get()),
            static_cast<const double2*>(turns.get()), static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
-           static_cast<const u32*>(row_of_value.get()), out.get());
+           static_cast<const u32*>(row_of_value.get()), 0u, out.get());
 }
 
 // The same by exact transforms; `threads` as in kernels/src/exact_shapes.rs.
@@ -121,7 +122,7 @@ void bootstrap_exact(u32 size, u32 k, u32 threads, u32 ciphertexts, u32 level, u
            LweBootstrapParams{rows, images, n, 7, level, ciphertexts, level == 1 ? 0u : level == 2 ? 0x40u : 0x2040u, grouping},
            static_cast<const u32*>(input.get()), static_cast<const u32*>(key.get()), static_cast<const uint2*>(constants.get()),
            static_cast<const u32*>(turns.get()), static_cast<const u32*>(tables.get()), static_cast<const u32*>(table_of_value.get()),
-           static_cast<const u32*>(row_of_value.get()), out.get());
+           static_cast<const u32*>(row_of_value.get()), 0u, out.get());
 }
 
 }  // namespace
@@ -130,15 +131,19 @@ int main() {
     linear();
     keyswitch();
     seeded_rows();
-    bootstrap(256, 5, 8, 4, 2, 1);
-    bootstrap(512, 4, 16, 4, 1, 1);
+    bootstrap(256, 5, 8, 3, 2, 1);
+    bootstrap(256, 5, 8, 2, 2, 1, 2);
+    bootstrap(512, 4, 16, 3, 1, 1);
     bootstrap(512, 3, 16, 1, 3, 1);
+    bootstrap(512, 3, 16, 2, 3, 1, 3);
     bootstrap(1024, 2, 16, 5, 1, 1);
+    bootstrap(1024, 2, 32, 2, 2, 1, 2);
     bootstrap(2048, 1, 32, 4, 1, 1);
+    bootstrap(2048, 1, 32, 2, 2, 1, 2);
     bootstrap(4096, 1, 64, 1, 2, 1);
     bootstrap(512, 4, 16, 3, 1, 2);
-    bootstrap(1024, 2, 16, 4, 2, 2);
-    bootstrap(2048, 1, 32, 2, 2, 3);
+    bootstrap(1024, 2, 32, 3, 2, 2);
+    bootstrap(2048, 1, 32, 1, 2, 3, 2);
     bootstrap_exact(256, 5, 192, 4, 1, 1);
     bootstrap_exact(512, 4, 320, 3, 1, 1);
     bootstrap_exact(512, 3, 256, 1, 3, 1);

@@ -45,7 +45,7 @@ RnsLaunchParams params(u32 arguments, u32 degree, u32 block, u32 roots, u32 oper
 void transforms(u32 degree, u32 block) {
     const Table table(degree);
     const uint2* constants = table.entries.get();
-    const Polynomials from(4, degree), kept(1, degree), addend(1, degree), out(1, degree), parts(LIMBS, degree);
+    const Polynomials from(5, degree), kept(1, degree), addend(1, degree), out(1, degree), parts(LIMBS, degree);
     auto order = filled<u32>(degree);
     for (u32 i = 0; i < degree; i++) order[i] %= degree;
     const u32 blocks = degree / block, threads = block / 32, shared = 4 * (block + block / 32);
@@ -56,10 +56,10 @@ void transforms(u32 degree, u32 block) {
     launch(("rns_inverse_" + stem).c_str(), blocks, 1, threads, shared, up_params, constants, static_cast<const RnsUp*>(ups), up);
     if (blocks > 1) launch("rns_inverse_columns", block / 256, 1, 256, 0, up_params, constants, static_cast<const RnsUp*>(ups), up);
     const auto down = arguments({from.address(), out.address(), kept.address(), addend.address(), reinterpret_cast<u64>(order.get())});
-    for (u32 sources = 1; sources <= 4; sources++) {
+    for (u32 sources = 1; sources <= 5; sources++) {
         const u32 ordered = blocks == 1 && sources % 2 ? 4u << 24 : NOWHERE;
         RnsDown downs[] = {{0, sources, 0, table.factors, 1u << 24, 1u << 24, 2u << 24, sources == 2 ? NOWHERE : table.factors,
-                            sources == 3 ? NOWHERE : 3u << 24, ordered}};
+                            sources == 3 ? NOWHERE : 3u << 24, sources % 2 ? NOWHERE : table.factors, ordered}};
         const auto down_params = params(5, degree, block, table.roots);
         if (blocks > 1) launch("rns_forward_columns", block / 256, 1, 256, 0, down_params, constants, static_cast<const RnsDown*>(downs), down);
         launch(("rns_forward_" + stem).c_str(), blocks, 1, threads, shared, down_params, constants, static_cast<const RnsDown*>(downs), down);

@@ -11,6 +11,8 @@ use heman_kernels::{Image, LWE_LINEAR};
 
 use crate::devices::CudaError;
 use crate::modules::Modules;
+use crate::pool;
+use crate::queues::Queue;
 use crate::rates::Rates;
 use crate::tfhe::transform::Transform;
 
@@ -24,6 +26,7 @@ pub struct CudaBackend {
     rates: Rates,
     /// What was asked for instead of the fastest.
     forced: Option<Transform>,
+    queue: Arc<Queue>,
 }
 
 impl CudaBackend {
@@ -56,8 +59,10 @@ impl CudaBackend {
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
         let modules = Arc::new(Modules::new(context.clone()));
         let forced = std::env::var("HEMAN_CUDA_TRANSFORM").ok().and_then(|name| Transform::named(&name));
+        pool::keep_freed(&context)?;
         // A stream of its own: a device opened twice has two queues that overlap.
-        Ok(Self { stream: context.new_stream()?, modules, name, multiprocessors, shared_bytes, rates, forced })
+        let (stream, queue) = (context.new_stream()?, Arc::new(Queue::new(index)));
+        Ok(Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, queue })
     }
 
     /// The same device with a transform of the bootstrap instead of the fastest one.
@@ -82,7 +87,8 @@ impl CudaBackend {
         let (multiprocessors, shared_bytes) = (self.multiprocessors, self.shared_bytes);
         let (rates, forced) = (self.rates, self.forced);
         let (stream, modules, name) = (stream.clone(), modules.clone(), name.clone());
-        Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced }
+        let queue = self.queue.clone();
+        Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, queue }
     }
 
     /// The device's ceilings.
@@ -95,6 +101,11 @@ impl CudaBackend {
     #[must_use]
     pub fn multiprocessors(&self) -> usize {
         self.multiprocessors
+    }
+
+    /// The driver's number of the device.
+    pub(crate) fn ordinal(&self) -> usize {
+        self.stream.context().ordinal()
     }
 
     /// Shared memory that one block may use, in bytes.
@@ -141,10 +152,12 @@ impl CudaBackend {
         }
     }
 
-    /// Bytes that nobody has.
+    /// This queue's share of the bytes that nobody has.
     pub(crate) fn free_bytes(&self) -> Result<u64, BackendError> {
-        let info = self.stream.context().mem_get_info();
-        info.map(|(free, _)| free as u64).map_err(|error| self.error("asking for memory", error, 0))
+        let context = self.stream.context();
+        let free = || Ok(context.mem_get_info()?.0 as u64 + pool::kept_bytes(context)?);
+        let free = free().map_err(|error| self.error("asking for memory", error, 0))?;
+        Ok(free / self.queue.count() as u64)
     }
 
     /// Room for `count` values, content undefined.
@@ -203,7 +216,7 @@ impl Device for CudaBackend {
 
     fn buffer_bytes(&self) -> usize {
         // Most of what keys, maps and tables have left; scratch of the driver and other processes take the rest.
-        self.stream.context().mem_get_info().map_or(DEFAULT_BUFFER_BYTES, |(free, _)| free / 10 * 7)
+        self.free_bytes().map_or(DEFAULT_BUFFER_BYTES, |free| (free / 10 * 7) as usize)
     }
 
     fn sync(&self) -> Result<(), BackendError> {

@@ -8,6 +8,8 @@ mod device;
 mod devices;
 mod launch;
 mod modules;
+mod pool;
+mod queues;
 mod rates;
 mod roots_by_thread;
 mod tfhe;

@@ -5,7 +5,7 @@
 // Both take bits of the key one by one or in groups, as lwe_bootstrap.cu does.
 // bootstrap_key_exact_u32_<N>: polynomials of the standard key, mod 2^64, to their values modulo both primes.
 //
-// Grid: x over groups of `ciphertexts` rows. Block: Shape::THREADS. A block goes through a step in three parts, with a barrier behind each:
+// Grid: x over groups of `ciphertexts` rows from `first_row` on, up to all rows of the batch. Block: Shape::THREADS. A block goes through a step in three parts, with a barrier behind each:
 // digits and their transforms, modulo both primes side by side, one polynomial after the other for every N / P threads; products at
 // every place, whose key word serves all ciphertexts of the block; transforms back, and what they add to the accumulators. With several levels the
 // first two parts are repeated for each, and sums wait in registers.
@@ -146,7 +146,7 @@ __device__ __forceinline__ void multiply_block(u32 ciphertexts, u32* values, con
 
 template <int LOG_N, int COLUMNS, u32 MOST, u32 THREADS, bool LEVELS>
 __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* input, const u32* key, const uint2* constants, const u32* turns,
-                                          const u32* tables, const u32* table_of_value, const u32* row_of_value, u32* out) {
+                                          const u32* tables, const u32* table_of_value, const u32* row_of_value, u32 first_row, u32* out) {
     using R = Ring<LOG_N>;
     using Transform = typename R::Transform;
     constexpr u32 N = R::N, P = R::P, T = R::T, STRIDE = R::STRIDE, SLOTS = THREADS / T;
@@ -163,7 +163,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     u32* accumulators = values + 2 * polynomials * N;
 
     // The last block repeats the last row where there are fewer rows than places, and writes it once.
-    const u32 first = blockIdx.x * ciphertexts;
+    const u32 first = first_row + blockIdx.x * ciphertexts;
     auto row_of = [&](u32 c) { return input + static_cast<u64>(min(first + c, params.rows - 1)) * (n + 1); };
     if (threadIdx.x < MOST_CIPHERTEXTS) errors[threadIdx.x] = 0;
     __syncthreads();
@@ -314,8 +314,8 @@ __device__ __forceinline__ void transform_key(const u64* words, const uint2* con
 #define HEMAN_BOOTSTRAP_ENTRY(NAME, LOG_N, K, MOST, THREADS, LEVELS)                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, Blocks<LOG_N, K + 1, THREADS, LEVELS>::COUNT)                                  \
         NAME(LweBootstrapParams params, const u32* input, const u32* key, const uint2* constants, const u32* turns, const u32* tables,   \
-             const u32* table_of_value, const u32* row_of_value, u32* out) {                                                             \
-        bootstrap<LOG_N, K + 1, MOST, THREADS, LEVELS>(params, input, key, constants, turns, tables, table_of_value, row_of_value, out); \
+             const u32* table_of_value, const u32* row_of_value, u32 first_row, u32* out) {                                                             \
+        bootstrap<LOG_N, K + 1, MOST, THREADS, LEVELS>(params, input, key, constants, turns, tables, table_of_value, row_of_value, first_row, out); \
     }                                                                                                                                    \
     HEMAN_ENTRY(NAME)
 

@@ -150,6 +150,6 @@ struct Negacyclic {
     }
 };
 
-// Points a thread: small rings fit one change of hands with 16, larger ones need 32.
-template <int LOG_N>
-using Ring = Negacyclic<LOG_N - 1, (LOG_N <= 9 ? 4 : 5)>;
+// Points a thread: small rings fit one change of hands with 16, larger ones need 32. `LEAN` has 16 points, and is for up to 512 threads a block.
+template <int LOG_N, bool LEAN>
+using Ring = Negacyclic<LOG_N - 1, (LEAN ? 4 : 5)>;

@@ -59,7 +59,7 @@ struct RnsLaunchParams {
 };
 static_assert(sizeof(RnsLaunchParams) == 36, "kernels/src/lib.rs");
 
-// One limb on the way down: `sources` polynomials are converted to the prime and transformed; values become `(kept - value) factor + addend`,
+// One limb on the way down: `sources` polynomials are converted to the prime and transformed; values become `(kept - value) factor + addend addend_factor`,
 // in the given order, where they are named. Places as in rns_arguments.cuh.
 struct RnsDown {
     u32 prime;       // its number in QP
@@ -71,9 +71,10 @@ struct RnsDown {
     u32 kept;        // place
     u32 factor;      // index, or NOWHERE: values as they are
     u32 addend;      // place, or NOWHERE
+    u32 addend_factor;  // index of a factor of its own, or NOWHERE
     u32 order;       // place, or NOWHERE
 };
-static_assert(sizeof(RnsDown) == 40, "kernels/src/lib.rs");
+static_assert(sizeof(RnsDown) == 44, "kernels/src/lib.rs");
 
 // One limb on the way up: coefficients times a factor (1 / N is part of it), and a number that is added to them.
 struct RnsUp {

@@ -39,7 +39,7 @@ __device__ __forceinline__ u32 converted(u32 count, const u32* sources, u32 plac
     return reduce(sum, modulus);
 }
 
-// Up to three polynomials, all that there mostly are, with their loop written out; `others` does what has more.
+// Up to four polynomials, all that there mostly are, with their loop written out; `others` does what has more.
 template <u32 P, typename Others>
 __device__ __forceinline__ void convert(u32 (&x)[P], u32 count, const u32* sources, u32 first, u32 stride, u32 log2_degree, const uint2* constants,
                                         u32 conversion, uint2 modulus, Others others) {
@@ -49,6 +49,8 @@ __device__ __forceinline__ void convert(u32 (&x)[P], u32 count, const u32* sourc
         convert_from<2>(x, sources, first, stride, log2_degree, constants, conversion, modulus);
     } else if (count == 3) {
         convert_from<3>(x, sources, first, stride, log2_degree, constants, conversion, modulus);
+    } else if (count == 4) {
+        convert_from<4>(x, sources, first, stride, log2_degree, constants, conversion, modulus);
     } else {
         others();
     }

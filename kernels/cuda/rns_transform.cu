@@ -73,11 +73,16 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
     const u32* const addend = last.addend == NOWHERE ? nullptr : at(last.addend) + own_place;
     const bool permutes = last.order != NOWHERE;
     const uint2 factor = constant(constants, last.factor);
+    const bool scales_addend = last.addend_factor != NOWHERE;
+    const uint2 addend_factor = scales_addend ? constant(constants, last.addend_factor) : uint2{0, 0};
 #pragma unroll 4
     for (u32 k = 0; k < P; k++) {
         u32& word = words[Transform::value_shared(t, k)];
         u32 value = times(kept[value_step(k)] + modulus.x - reduce_down(word, modulus.x), factor, modulus.x);
-        if (addend) value = add_residues(value, addend[value_step(k)], modulus.x);
+        if (addend) {
+            const u32 word = addend[value_step(k)];
+            value = add_residues(value, scales_addend ? times(word, addend_factor, modulus.x) : word, modulus.x);
+        }
         if (permutes) {
             word = value;
         } else {
@@ -118,7 +123,6 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
 // special][N]), and the largest number of limbs of the key. `conversions` holds for each limb of the result a conversion for each digit.
 __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const uint2* constants, const u32* conversions, const RnsArguments& arguments) {
     u32* const words = shared_words();
-    u32* const masks = words + Transform::N;
     const u32 limb = blockIdx.y, first_argument = blockIdx.x * params.arguments;
     const u32 limbs = params.limbs, special = params.special, digits = (limbs + special - 1) / special;
     const bool is_special = limb >= limbs;

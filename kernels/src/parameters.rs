@@ -243,6 +243,8 @@ pub struct RnsDown {
     pub factor: u32,
     /// Place of what is added, or [`RNS_NOWHERE`].
     pub addend: u32,
+    /// Index of its own factor, or [`RNS_NOWHERE`].
+    pub addend_factor: u32,
     /// Place of the order of values, or [`RNS_NOWHERE`].
     pub order: u32,
 }
@@ -275,7 +277,7 @@ pub struct RnsContextKey {
 pub const RNS_NOWHERE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<RnsLaunchParams>() == 36);
-const _: () = assert!(size_of::<RnsDown>() == 40);
+const _: () = assert!(size_of::<RnsDown>() == 44);
 const _: () = assert!(size_of::<RnsUp>() == 20);
 const _: () = assert!(size_of::<RnsContextKey>() == 32);
 const _: () = assert!(size_of::<SeededRowsParams>() == 36);

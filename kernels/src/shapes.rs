@@ -5,44 +5,48 @@ use crate::images::{Image, LWE_BOOTSTRAP};
 /// Of all shapes, as in `lwe_bootstrap.cu`.
 const MOST_CIPHERTEXTS: usize = 5;
 
-/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`: warps are
-/// shared out evenly to a multiprocessor's four parts, or nearly so, and registers are enough.
+/// Sets of the bits of a group, as in `lwe_bootstrap.cu`.
+const SETS: usize = 8;
+
+/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`, for digits of
+/// one level and of several: registers are enough for them.
 pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
-    shape(256, 5, 5),
-    shape(256, 6, 4),
-    shape(256, 7, 4),
-    shape(256, 8, 2),
-    shape(512, 3, 4),
-    shape(512, 4, 4),
-    shape(512, 5, 4),
-    shape(512, 6, 2),
-    shape(512, 7, 3),
-    shape(512, 8, 2),
-    shape(1024, 2, 5),
-    shape(1024, 3, 4),
-    shape(1024, 4, 3),
-    shape(2048, 1, 4),
-    shape(2048, 2, 2),
-    shape(4096, 1, 2),
+    shape(256, 5, 3, 3),
+    shape(256, 6, 3, 2),
+    shape(256, 7, 2, 2),
+    shape(256, 8, 2, 2),
+    shape(512, 3, 4, 3),
+    shape(512, 4, 3, 2),
+    shape(512, 5, 4, 2),
+    shape(512, 6, 2, 2),
+    shape(512, 7, 2, 1),
+    shape(512, 8, 2, 1),
+    shape(1024, 2, 5, 3),
+    shape(1024, 3, 4, 2),
+    shape(1024, 4, 3, 2),
+    shape(2048, 1, 4, 2),
+    shape(2048, 2, 2, 1),
+    shape(4096, 1, 2, 1),
 ];
 
-/// How the bootstrap kernel of one (N, k) is launched.
+/// How the bootstrap kernels of one (N, k) are launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootstrapShape {
     /// N.
     pub polynomial_size: usize,
     /// k.
     pub glwe_dimension: usize,
-    /// Threads that transform one polynomial.
-    pub threads_a_polynomial: usize,
-    /// Most ciphertexts a block.
-    pub ciphertexts: usize,
+    ciphertexts: usize,
+    ciphertexts_of_levels: usize,
 }
 
-const fn shape(polynomial_size: usize, glwe_dimension: usize, ciphertexts: usize) -> BootstrapShape {
-    let points_a_thread = if polynomial_size <= 512 { 16 } else { 32 };
-    let threads_a_polynomial = polynomial_size / 2 / points_a_thread;
-    BootstrapShape { polynomial_size, glwe_dimension, threads_a_polynomial, ciphertexts }
+const fn shape(
+    polynomial_size: usize,
+    glwe_dimension: usize,
+    ciphertexts: usize,
+    ciphertexts_of_levels: usize,
+) -> BootstrapShape {
+    BootstrapShape { polynomial_size, glwe_dimension, ciphertexts, ciphertexts_of_levels }
 }
 
 impl BootstrapShape {
@@ -53,26 +57,61 @@ impl BootstrapShape {
         BOOTSTRAP_SHAPES.iter().find(fits).copied()
     }
 
-    /// The image with the kernel.
+    /// The image with the kernels.
     #[must_use]
     pub fn image(&self) -> Image {
         LWE_BOOTSTRAP[self.polynomial_size.trailing_zeros() as usize - 8]
     }
 
-    /// Threads of a block for so many ciphertexts.
+    /// The kernel's name, for digits of so many levels and key bits in groups of so many.
     #[must_use]
-    pub fn threads(&self, ciphertexts: usize) -> usize {
-        (ciphertexts * (self.glwe_dimension + 1) * self.threads_a_polynomial).next_multiple_of(32)
+    pub fn kernel(&self, level: usize, grouping: usize) -> String {
+        let groups = if grouping > 1 { "_groups" } else { "" };
+        let levels = if level > 1 { "_levels" } else { "" };
+        format!("lwe_bootstrap{groups}{levels}_u32_{}_{}", self.polynomial_size, self.glwe_dimension)
     }
 
-    /// Dynamic shared memory of a block: points, sums of rounding errors, accumulators, exponents.
+    /// Most ciphertexts a block.
+    #[must_use]
+    pub fn most_ciphertexts(&self, level: usize) -> usize {
+        if level > 1 { self.ciphertexts_of_levels } else { self.ciphertexts }
+    }
+
+    /// Whether transforms have 16 points a thread in place of 32; blocks then have up to 512 threads in place of 256.
+    fn is_lean(&self, level: usize) -> bool {
+        self.polynomial_size <= 512 || (self.polynomial_size == 1024 && level > 1)
+    }
+
+    /// Threads that transform one polynomial.
+    fn threads_a_polynomial(&self, level: usize) -> usize {
+        self.polynomial_size / 2 / if self.is_lean(level) { 16 } else { 32 }
+    }
+
+    /// Threads of a block for so many ciphertexts; `side_by_side` has threads of its own for every level. Nothing where
+    /// no block has so many, or where levels take turns in any case.
+    #[must_use]
+    pub fn threads(&self, ciphertexts: usize, level: usize, side_by_side: bool) -> Option<usize> {
+        let threads_a_polynomial = self.threads_a_polynomial(level);
+        if side_by_side && (level == 1 || threads_a_polynomial > 32) {
+            return None;
+        }
+        let ways = if side_by_side { level } else { 1 };
+        let threads = ciphertexts * (self.glwe_dimension + 1) * threads_a_polynomial * ways;
+        let most = if self.is_lean(level) { 512 } else { 256 };
+        Some(threads.next_multiple_of(32)).filter(|&threads| threads <= most)
+    }
+
+    /// Dynamic shared memory of a block: points, sums of rounding errors, exponents of the sets of a group, accumulators,
+    /// exponents.
     #[must_use]
     pub fn shared_bytes(&self, ciphertexts: usize, lwe_dimension: usize, level: usize) -> usize {
         let columns = self.glwe_dimension + 1;
         let points = ciphertexts * columns * level * self.polynomial_size / 2 * 16;
-        let padding = if self.threads_a_polynomial < 32 { self.threads_a_polynomial } else { 0 };
+        let threads_a_polynomial = self.threads_a_polynomial(level);
+        let padding = if threads_a_polynomial < 32 { threads_a_polynomial } else { 0 };
         let accumulators = ciphertexts * columns * (self.polynomial_size + padding) * 4;
-        points + 8 * MOST_CIPHERTEXTS + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
+        let sums = (8 + 2 * SETS) * MOST_CIPHERTEXTS;
+        points + sums + accumulators + ciphertexts * (lwe_dimension + 1).next_multiple_of(2) * 2
     }
 }
 
@@ -85,7 +124,7 @@ mod tests {
     /// there are; and words of the 32 sums that wait in each of 512 threads where N = 4096 has several levels.
     fn spill_budget(kernel: &str) -> u32 {
         match kernel {
-            "lwe_bootstrap_exact_levels_u32_4096_1" => 320,
+            "lwe_bootstrap_groups_levels_u32_2048_2" => 72,
             _ if kernel.starts_with("lwe_bootstrap") => 64,
             _ if ["rns_forward", "rns_inverse", "rns_switch"].iter().any(|stem| kernel.starts_with(stem)) => 64,
             _ => 0,
@@ -107,18 +146,21 @@ mod tests {
             let _stack = value(fields.next(), "stack=");
             let (stores, loads) = (value(fields.next(), "spill_stores="), value(fields.next(), "spill_loads="));
             assert!(stores <= spill_budget(kernel) && loads <= spill_budget(kernel), "{kernel} spills: {line}");
-            let of_ring = ["lwe_bootstrap_u32_", "lwe_bootstrap_groups_u32_"];
             let of_exact = ["lwe_bootstrap_exact_u32_", "lwe_bootstrap_exact_levels_u32_"];
+            let of_kernel = |shape: &BootstrapShape| {
+                let variants = [(1, 1), (1, 2), (2, 1), (2, 2)];
+                let (level, _) = variants.into_iter().find(|&(l, g)| shape.kernel(l, g) == kernel)?;
+                let blocks = (1..=shape.most_ciphertexts(level)).flat_map(|c| [(c, false), (c, true)]);
+                blocks.filter_map(|(c, side_by_side)| shape.threads(c, level, side_by_side)).max()
+            };
             let threads = if let Some(place) = of_exact.iter().find_map(|stem| kernel.strip_prefix(stem)) {
                 exact += 1;
                 let (n, k) = place.split_once('_').expect("N and k");
                 let shape = ExactBootstrapShape::find(n.parse().expect("N"), k.parse().expect("k"));
                 shape.expect("a listed shape").threads
-            } else if let Some(place) = of_ring.iter().find_map(|stem| kernel.strip_prefix(stem)) {
+            } else if let Some(threads) = BOOTSTRAP_SHAPES.iter().find_map(of_kernel) {
                 bootstraps += 1;
-                let (n, k) = place.split_once('_').expect("N and k");
-                let shape = BootstrapShape::find(n.parse().expect("N"), k.parse().expect("k")).expect("a listed shape");
-                shape.threads(shape.ciphertexts)
+                threads
             } else {
                 let of_block = ["rns_forward_", "rns_inverse_", "rns_switch_"];
                 let block = of_block.iter().find_map(|stem| kernel.strip_prefix(stem)?.parse::<usize>().ok());
@@ -133,8 +175,19 @@ mod tests {
             let warps_a_part = threads.div_ceil(32).div_ceil(4) as u32;
             assert!(warps_a_part * 32 * registers.next_multiple_of(8) <= 65_536 / 4, "{kernel} does not start: {line}");
         }
-        assert_eq!(bootstraps, 2 * BOOTSTRAP_SHAPES.len(), "every shape has two kernels");
+        assert_eq!(bootstraps, 4 * BOOTSTRAP_SHAPES.len(), "every shape has four kernels");
         assert_eq!(exact, 2 * EXACT_BOOTSTRAP_SHAPES.len(), "every shape has two exact kernels");
+    }
+
+    #[test]
+    fn levels_side_by_side_have_threads_of_their_own_where_a_block_has_so_many() {
+        let of = |n, k| BootstrapShape::find(n, k).expect("listed");
+        assert_eq!(of(1024, 2).threads(2, 2, true), Some(2 * 3 * 2 * 32));
+        assert_eq!(of(1024, 2).threads(3, 2, true), None, "576 threads");
+        assert_eq!(of(1024, 2).threads(3, 2, false), Some(3 * 3 * 32));
+        assert_eq!(of(1024, 2).threads(5, 1, false), Some(256), "240 threads are seven and a half warps");
+        assert_eq!(of(1024, 2).threads(1, 1, true), None, "one level");
+        assert_eq!(of(4096, 1).threads(1, 2, true), None, "64 threads a polynomial wait for the whole block");
     }
 
     #[test]

@@ -169,7 +169,22 @@ pub trait RnsOps: Sync + Sized {
         pairs: &[(&Self::Ciphertext, &Self::Ciphertext)],
         key: &Self::SwitchKey,
     ) -> Result<Vec<Self::Ciphertext>, CkksError> {
-        self.rescale(self.multiply(pairs, key)?)
+        self.multiply_add_rescale(pairs, key, &[], &[])
+    }
+
+    /// [`RnsOps::multiply`], and for each of `terms` [`RnsOps::add_products`] with its constants, rescaled.
+    fn multiply_add_rescale(
+        &self,
+        pairs: &[(&Self::Ciphertext, &Self::Ciphertext)],
+        key: &Self::SwitchKey,
+        terms: &[&[Self::Ciphertext]],
+        constants: &[Vec<Constant<'_, Self::Plaintext>>],
+    ) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        let mut sums = self.multiply(pairs, key)?;
+        for (terms, constants) in terms.iter().zip(constants) {
+            self.add_products(&mut sums, &refs(terms), constants)?;
+        }
+        self.rescale(sums)
     }
 
     /// Values of polynomials of one kind without their gain. Constant i of
@@ -227,27 +242,31 @@ pub fn activate_in_steps<B: RnsOps>(
     mut u: Vec<B::Ciphertext>,
     constants: &[Vec<Constant<'_, B::Plaintext>>],
 ) -> Result<Vec<B::Ciphertext>, CkksError> {
-    let squares = |values: &[B::Ciphertext]| {
-        let pairs: Vec<_> = values.iter().map(|value| (value, value)).collect();
-        backend.multiply(&pairs, key)
+    // A product and terms times constants, rescaled, and the constant behind them. What joins a product before it is
+    // rescaled takes no level of its own.
+    let sum = |pairs: &[(&B::Ciphertext, &B::Ciphertext)],
+               terms: &[&[B::Ciphertext]],
+               constants: &[Vec<Constant<'_, B::Plaintext>>]| {
+        let mut value = backend.multiply_add_rescale(pairs, key, terms, constants)?;
+        backend.add_constants(&mut value, &constants[terms.len()])?;
+        Ok::<_, CkksError>(value)
     };
-    // The inner square and the quartic. a u joins u^2 before it is rescaled: no level of its own.
+    // The inner square and the quartic.
     let quartic = |u: &[B::Ciphertext]| {
-        let inner = rescaled_with(backend, squares(u)?, &[u], constants)?;
-        let value = rescaled_with(backend, squares(&inner)?, &[u], &constants[2..])?;
+        let inner = sum(&squares(u), &[u], constants)?;
+        let value = sum(&squares(&inner), &[u], &constants[2..])?;
         Ok::<_, CkksError>((inner, value))
     };
     match kind {
         FormKind::Product => {
             let v = u.split_off(u.len() / 2);
-            let pairs: Vec<_> = u.iter().zip(&v).collect();
-            let value = backend.multiply_rescale(&pairs, key)?;
+            let value = backend.multiply_rescale(&pairs(&u, &v), key)?;
             [u, v].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
         FormKind::Square => {
             backend.add_constants(&mut u, &constants[0])?;
-            let value = rescaled_with(backend, squares(&u)?, &[], &constants[1..])?;
+            let value = sum(&squares(&u), &[], &constants[1..])?;
             backend.release(u);
             Ok(value)
         }
@@ -257,38 +276,31 @@ pub fn activate_in_steps<B: RnsOps>(
             Ok(value)
         }
         FormKind::Sextic => {
-            let square = backend.rescale(squares(&u)?)?;
+            let square = backend.multiply_rescale(&squares(&u), key)?;
             let mut shifted = square.clone();
             backend.add_constants(&mut shifted, &constants[1])?;
             let u = backend.drop_to(u, limbs_of(backend, &square))?;
-            let pairs: Vec<_> = shifted.iter().zip(&u).collect();
-            let mut product = backend.multiply(&pairs, key)?;
-            backend.add_products(&mut product, &refs(&square), &constants[0])?;
-            let mut inner = backend.rescale(product)?;
+            let mut inner = backend.multiply_add_rescale(&pairs(&shifted, &u), key, &[&square], &constants[..1])?;
             backend.add_constants(&mut inner, &constants[2])?;
-            let value = rescaled_with(backend, squares(&inner)?, &[&square, &u], &constants[3..])?;
+            let value = sum(&squares(&inner), &[&square, &u], &constants[3..])?;
             [square, shifted, inner, u].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
         FormKind::Octic => {
             let (inner, quartic) = quartic(&u)?;
             let u = backend.drop_to(u, limbs_of(backend, &inner))?;
-            let cube = backend.multiply_rescale(&inner.iter().zip(&u).collect::<Vec<_>>(), key)?;
-            let value = rescaled_with(backend, squares(&quartic)?, &[&cube, &inner, &u], &constants[4..])?;
+            let cube = backend.multiply_rescale(&pairs(&inner, &u), key)?;
+            let value = sum(&squares(&quartic), &[&cube, &inner, &u], &constants[4..])?;
             [quartic, cube, inner, u].into_iter().for_each(|done| backend.release(done));
             Ok(value)
         }
         FormKind::Cubic => {
-            let product = squares(&u)?;
-            let square = backend.rescale(product)?;
+            let square = backend.multiply_rescale(&squares(&u), key)?;
             let lead = backend.products(&refs(&u), &constants[3])?;
             let mut factor = backend.rescale(lead)?;
             backend.add_constants(&mut factor, &constants[2])?;
-            let pairs: Vec<_> = square.iter().zip(&factor).collect();
-            let mut product = backend.multiply(&pairs, key)?;
-            backend.add_products(&mut product, &refs(&u), &constants[1])?;
+            let mut value = backend.multiply_add_rescale(&pairs(&square, &factor), key, &[&u], &constants[1..2])?;
             [square, factor, u].into_iter().for_each(|done| backend.release(done));
-            let mut value = backend.rescale(product)?;
             backend.add_constants(&mut value, &constants[0])?;
             Ok(value)
         }
@@ -321,21 +333,6 @@ pub fn activate_in_parts<B: RnsOps>(
     Ok(values)
 }
 
-/// A sum and terms times constants, rescaled, and the constant behind them.
-fn rescaled_with<B: RnsOps>(
-    backend: &B,
-    mut sum: Vec<B::Ciphertext>,
-    terms: &[&[B::Ciphertext]],
-    constants: &[Vec<Constant<'_, B::Plaintext>>],
-) -> Result<Vec<B::Ciphertext>, CkksError> {
-    for (terms, constants) in terms.iter().zip(constants) {
-        backend.add_products(&mut sum, &refs(terms), constants)?;
-    }
-    let mut value = backend.rescale(sum)?;
-    backend.add_constants(&mut value, &constants[terms.len()])?;
-    Ok(value)
-}
-
 /// Limbs of all, which are alike.
 fn limbs_of<B: RnsOps>(backend: &B, batch: &[B::Ciphertext]) -> usize {
     batch.first().map_or(0, |first| backend.state(first).limbs)
@@ -343,4 +340,12 @@ fn limbs_of<B: RnsOps>(backend: &B, batch: &[B::Ciphertext]) -> usize {
 
 fn refs<C>(batch: &[C]) -> Vec<&C> {
     batch.iter().collect()
+}
+
+fn pairs<'a, C>(a: &'a [C], b: &'a [C]) -> Vec<(&'a C, &'a C)> {
+    a.iter().zip(b).collect()
+}
+
+fn squares<C>(values: &[C]) -> Vec<(&C, &C)> {
+    pairs(values, values)
 }

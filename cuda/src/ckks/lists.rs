@@ -20,6 +20,12 @@ pub enum List {
     Turned,
     /// The same, in the order of the item's last argument.
     TurnedInOrder,
+    /// The last limb of products, divided by P and with what is added. Items as for [`List::Divided`].
+    DividedLast,
+    /// Its coefficients, in its place. Items: products.
+    Last,
+    /// Division of products by P and the last prime. Items as for [`List::Divided`], the target with a limb less.
+    DividedTwice,
     /// Coefficients of the last limb. Items: body, mask, remainders.
     Remainders,
     /// Division by the last prime. Items: body, mask, remainders, target.

@@ -11,6 +11,7 @@ mod records;
 mod ring;
 mod seeded;
 mod switches;
+mod tables;
 
 use std::sync::Arc;
 

@@ -28,6 +28,7 @@ fn to_values(prime: usize, target: u32) -> RnsDown {
         kept: RNS_NOWHERE,
         factor: RNS_NOWHERE,
         addend: RNS_NOWHERE,
+        addend_factor: RNS_NOWHERE,
         order: RNS_NOWHERE,
     }
 }
@@ -45,15 +46,22 @@ impl CudaRing {
             List::Digits => cast_slice(&self.digits(limbs)).to_vec(),
             List::Special => cast_slice(&self.special_parts(limbs)).to_vec(),
             List::Divided | List::Turned | List::TurnedInOrder => cast_slice(&self.divided(list, limbs)).to_vec(),
+            List::DividedLast => cast_slice(&self.divided_last(limbs)).to_vec(),
+            List::Last => cast_slice(&self.last(limbs)).to_vec(),
+            List::DividedTwice => cast_slice(&self.divided_twice(limbs)).to_vec(),
             List::Remainders => cast_slice(&self.remainders(limbs)).to_vec(),
             List::Rescaled => cast_slice(&self.rescaled(limbs)).to_vec(),
         };
         let each = match list {
             List::Conversions => 1,
-            List::Parts | List::Special | List::Remainders => size_of::<RnsUp>() / 4,
-            List::Digits | List::Divided | List::Turned | List::TurnedInOrder | List::Rescaled => {
-                size_of::<RnsDown>() / 4
-            }
+            List::Parts | List::Special | List::Last | List::Remainders => size_of::<RnsUp>() / 4,
+            List::Digits
+            | List::Divided
+            | List::Turned
+            | List::TurnedInOrder
+            | List::DividedLast
+            | List::DividedTwice
+            | List::Rescaled => size_of::<RnsDown>() / 4,
         };
         let slice = self.backend.load("loading constants", &words)?;
         let records = Arc::new(Records { slice, count: words.len() / each });
@@ -146,10 +154,52 @@ impl CudaRing {
                 kept: place(0, part * extended + limb),
                 factor: self.places.special_quotient + limb as u32,
                 addend: if adds { place(3 + part, limb) } else { RNS_NOWHERE },
+                addend_factor: RNS_NOWHERE,
                 order: if list == List::TurnedInOrder { place(4, 0) } else { RNS_NOWHERE },
             }
         };
         (0..2 * limbs).map(record).collect()
+    }
+
+    /// In place: a thread reads the product that it then writes.
+    fn divided_last(&self, limbs: usize) -> Vec<RnsDown> {
+        let (last, extended) = (limbs - 1, limbs + self.special());
+        let record = |(at, of_all): (usize, RnsDown)| {
+            let part = at / limbs;
+            RnsDown { between: place(1, part), target: place(0, part * extended + last), ..of_all }
+        };
+        let all = self.divided(List::Divided, limbs).into_iter().enumerate();
+        all.filter(|(at, _)| at % limbs == last).map(record).collect()
+    }
+
+    fn last(&self, limbs: usize) -> Vec<RnsUp> {
+        let (last, extended) = (limbs - 1, limbs + self.special());
+        let record = |part: usize| {
+            let (own, factor) = (place(0, part * extended + last), self.places.rescale[last].leave);
+            RnsUp { prime: last as u32, source: own, target: own, factor, offset: self.half(last) }
+        };
+        (0..2).map(record).collect()
+    }
+
+    fn divided_twice(&self, limbs: usize) -> Vec<RnsDown> {
+        let (last, extended) = (limbs - 1, limbs + self.special());
+        let record = |at: usize| {
+            let (part, limb) = (at / last, at % last);
+            RnsDown {
+                // The last limb's coefficients, and behind them the special ones.
+                sources: 1 + self.special() as u32,
+                source: place(0, part * extended + last),
+                conversion: self.divided_twice.conversions[last][limb],
+                between: place(1, at),
+                target: place(2, at),
+                kept: place(0, part * extended + limb),
+                factor: self.divided_twice.factors[last][limb],
+                addend: place(3 + part, limb),
+                addend_factor: self.places.rescale[last].quotients + limb as u32,
+                ..to_values(limb, 0)
+            }
+        };
+        (0..2 * last).map(record).collect()
     }
 
     fn remainders(&self, limbs: usize) -> Vec<RnsUp> {

@@ -21,9 +21,9 @@ use heman_core::device::error::BackendError;
 use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RNS_WORDS};
 
 use crate::ckks::lists::{List, Records};
+use crate::ckks::tables::{DividedTwice, block_roots};
 use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
 use crate::device::CudaBackend;
-use crate::roots_by_thread::{roots_by_thread, subtree};
 use crate::uploads::Uploads;
 
 /// log2 of the smallest and of the largest degree.
@@ -34,8 +34,6 @@ const LOG2_SMALL_BLOCK: u32 = 12;
 const LOG2_LARGEST_BLOCK: u32 = 15;
 /// log2 of the most words of a block that sums the products of all digits in registers.
 const LOG2_LARGEST_SWITCH: u32 = 14;
-/// log2 of the words that a thread transforms.
-pub(super) const LOG2_WORDS_A_THREAD: u32 = 5;
 /// Words of a block that goes word by word.
 const WORDS_A_BLOCK: usize = 1024;
 
@@ -53,6 +51,7 @@ pub struct CudaRing {
     /// Pairs of words, see [`constants`].
     pub(super) table: CudaSlice<u32>,
     pub(super) places: Places,
+    pub(super) divided_twice: DividedTwice,
     pub(super) kernels: Kernels,
     pub(super) uploads: Uploads,
     pub(super) records: Mutex<HashMap<(List, usize), Arc<Records>>>,
@@ -107,15 +106,6 @@ impl Kernels {
     }
 }
 
-/// A prime's roots as blocks of `2^log2_block` words take them: the first depths of a larger polynomial by nodes, then
-/// those of each block by threads.
-fn block_roots(tree: &[[u32; 2]], log2_block: u32) -> Vec<[u32; 2]> {
-    let blocks = tree.len() >> log2_block;
-    let above = if blocks == 1 { &[] } else { &tree[..blocks] };
-    let of_block = |block: usize| roots_by_thread(&subtree(tree, blocks + block, log2_block), LOG2_WORDS_A_THREAD);
-    above.iter().copied().chain((0..blocks).flat_map(of_block)).collect()
-}
-
 impl RnsDevice for CudaBackend {
     type Ring = CudaRing;
 
@@ -139,6 +129,7 @@ impl RnsDevice for CudaBackend {
             by_node.chunks_exact(ring.degree()).flat_map(|tree| block_roots(tree, log2_block)).collect();
         places.up = places.down + (by_thread.len() / 2) as u32;
         table.extend(&by_thread);
+        let divided_twice = DividedTwice::new(&ring, &places, &mut table);
         let table = self.load("loading constants", table.as_flattened())?;
         Ok(CudaRing {
             kernels: Kernels::new(self, log2_block, params.log2_degree)?,
@@ -148,6 +139,7 @@ impl RnsDevice for CudaBackend {
             ring,
             table,
             places,
+            divided_twice,
             records: Mutex::default(),
             log2_block,
             prime_roots: (by_thread.len() / (2 * key_limbs)) as u32,
@@ -362,6 +354,16 @@ impl RnsOps for CudaRing {
         key: &CudaSwitchKey,
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
         self.multiply_pairs(pairs, key)
+    }
+
+    fn multiply_add_rescale(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+        key: &CudaSwitchKey,
+        terms: &[&[CudaCiphertext]],
+        constants: &[Vec<Constant<'_, CudaPlaintext>>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiply_and_rescale(pairs, key, terms, constants)
     }
 
     fn rescale(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {

@@ -10,19 +10,22 @@
 //! `8 d (l + s) N` bytes from the second-level cache.
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
-use heman_core::ckks::ops::RnsOps;
+use heman_core::ckks::ops::{Constant, RnsOps};
 use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
 use crate::ckks::lists::List;
-use crate::ckks::ring::{CudaRing, LOG2_WORDS_A_THREAD, block_shared_bytes};
-use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaSwitchKey};
+use crate::ckks::ring::{CudaRing, block_shared_bytes};
+use crate::ckks::tables::LOG2_WORDS_A_THREAD;
+use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaPlaintext, CudaSwitchKey};
 
 /// What is added to a key switch's results, and in which order they are.
 #[derive(Clone, Copy)]
 enum Finish {
     /// Body and mask of a product's low parts.
     Product,
+    /// The same, divided by the last prime as well.
+    Rescaled,
     /// The body of what is rotated; values in the order of the key.
     Rotation,
 }
@@ -207,8 +210,13 @@ impl CudaRing {
             vec![products[at].address, address(&between, at).unwrap_or(0), target, body, last]
         };
         let items: Vec<Item> = switches.iter().enumerate().map(item).collect();
+        if matches!(finish, Finish::Rescaled) {
+            self.down(step, List::DividedLast, limbs, &items)?;
+            self.up(step, List::Last, limbs, &special)?;
+        }
         let list = match (finish, whole) {
             (Finish::Product, _) => List::Divided,
+            (Finish::Rescaled, _) => List::DividedTwice,
             (Finish::Rotation, true) => List::TurnedInOrder,
             (Finish::Rotation, false) => List::Turned,
         };
@@ -237,6 +245,37 @@ impl CudaRing {
         pairs: &[(&CudaCiphertext, &CudaCiphertext)],
         key: &CudaSwitchKey,
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.multiplied(pairs, key, Finish::Product, |_, _| Ok(()))
+    }
+
+    /// What is added to a product may join its low parts before they meet the switched one: sums are exact.
+    pub(super) fn multiply_and_rescale(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+        key: &CudaSwitchKey,
+        terms: &[&[CudaCiphertext]],
+        constants: &[Vec<Constant<'_, CudaPlaintext>>],
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        if pairs.iter().any(|(a, _)| a.limbs == 1) {
+            return Err(CkksError::Depth);
+        }
+        self.multiplied(pairs, key, Finish::Rescaled, |lows, first| {
+            for (terms, constants) in terms.iter().zip(constants) {
+                let own: Vec<&CudaCiphertext> = terms[first..first + lows.len()].iter().collect();
+                self.add_all_products(lows, &own, &constants[first..first + lows.len()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Products, relinearised. `add` adds to the low parts of some, of which the first has the given number.
+    fn multiplied(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+        key: &CudaSwitchKey,
+        finish: Finish,
+        add: impl Fn(&mut [CudaCiphertext], usize) -> Result<(), CkksError>,
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
@@ -247,17 +286,13 @@ impl CudaRing {
         for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
             let limbs = same[0].0.limbs;
             for chunk in same.chunks(self.switched_together(limbs)) {
-                let (mut items, mut highs, mut switches) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
                 for (a, b) in chunk {
                     let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
                     let high = self.reserve(STEP, limbs)?;
-                    let parts = low.parts(degree);
-                    items.push([&a.parts(degree)[..], &b.parts(degree), &parts, &[high.address]].concat());
-                    // In place: a thread adds the word of the low parts that it then writes.
-                    let polynomial = high.address;
-                    switches.push(Switch { polynomial, key, target: parts[0], addends: parts, order: 0 });
+                    items.push([&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]].concat());
+                    lows.push(low);
                     highs.push(high);
-                    results.push(low);
                 }
                 let over = Over {
                     step: STEP,
@@ -269,10 +304,32 @@ impl CudaRing {
                     shared_bytes: 0,
                 };
                 self.over(&over, &items)?;
-                self.switch(STEP, limbs, Finish::Product, switches)?;
+                add(&mut lows, results.len())?;
+                let outs = match finish {
+                    // In place: a thread adds the word of the low parts that it then writes.
+                    Finish::Product | Finish::Rotation => lows.clone(),
+                    Finish::Rescaled => {
+                        lows.iter().map(|low| self.rescaled_room(STEP, low)).collect::<Result<_, _>>()?
+                    }
+                };
+                let switches = lows.iter().zip(&outs).zip(&highs).map(|((low, out), high)| Switch {
+                    polynomial: high.address,
+                    key,
+                    target: out.block.address,
+                    addends: low.parts(degree),
+                    order: 0,
+                });
+                self.switch(STEP, limbs, finish, switches.collect())?;
+                results.extend(outs);
             }
         }
         Ok(results)
+    }
+
+    /// Room for a ciphertext divided by its last prime.
+    fn rescaled_room(&self, step: &'static str, ciphertext: &CudaCiphertext) -> Result<CudaCiphertext, CkksError> {
+        let last = ciphertext.limbs - 1;
+        self.ciphertext(step, last, ciphertext.scale / f64::from(self.ring.modulus(last).p))
     }
 
     /// A part of the batch at a time, whose memory later parts take.
@@ -297,8 +354,7 @@ impl CudaRing {
         let limbs = batch.first().map_or(0, |first| first.limbs);
         let (mut items, mut results, mut scratch) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
         for ciphertext in batch {
-            let divisor = f64::from(self.ring.modulus(limbs - 1).p);
-            let out = self.ciphertext(STEP, limbs - 1, ciphertext.scale / divisor)?;
+            let out = self.rescaled_room(STEP, ciphertext)?;
             let remainders = self.reserve(STEP, 2)?;
             let [body, mask] = ciphertext.parts(self.degree());
             items.push(vec![body, mask, remainders.address, out.block.address]);

@@ -9,6 +9,7 @@
 use crate::tfhe::exact::{self, ExactKey};
 use crate::tfhe::roots::{roots, unit_root};
 use crate::tfhe::transform::Transform;
+use crate::tfhe::tuning::measured_steps;
 use crate::tfhe::waves::{Waves, fastest};
 
 use cudarc::driver::{CudaFunction, CudaSlice};
@@ -24,6 +25,9 @@ use crate::launch::{Block, config, launch};
 pub(crate) use crate::tfhe::staged_key::STEP;
 use crate::tfhe::staged_key::for_staged_rows;
 
+/// A launch takes about so long at the most: where a display hangs on the device, its driver ends launches of some
+/// seconds.
+const LAUNCH_SECONDS: f64 = 0.3;
 /// Threads that transform one polynomial of the key.
 const KEY_THREADS: usize = 128;
 
@@ -36,7 +40,7 @@ pub struct CudaBootstrapKey {
     params: ParameterSet,
     form: Form,
     waves: Vec<Waves>,
-    fixed: Option<usize>,
+    fixed: Option<Waves>,
 }
 
 enum Form {
@@ -58,10 +62,15 @@ impl CudaBootstrapKey {
         &self.params
     }
 
-    pub(crate) fn most_ciphertexts(&self) -> usize {
+    /// Ciphertexts and threads of all blocks that there are kernels for.
+    pub(crate) fn blocks(&self) -> Vec<(usize, usize)> {
+        let level = self.params.pbs_level;
         match &self.form {
-            Form::Doubles(key) => key.shape.ciphertexts,
-            Form::Exact(key) => key.shape.most_ciphertexts(self.params.pbs_level),
+            Form::Doubles(DoublesKey { shape, .. }) => {
+                let splits = (1..=shape.most_ciphertexts(level)).flat_map(|c| [(c, false), (c, true)]);
+                splits.filter_map(|(c, split)| Some((c, shape.threads(c, level, split)?))).collect()
+            }
+            Form::Exact(key) => (1..=key.shape.most_ciphertexts(level)).map(|c| (c, key.shape.threads)).collect(),
         }
     }
 
@@ -74,37 +83,31 @@ impl CudaBootstrapKey {
         }
     }
 
-    /// Threads of a block for so many ciphertexts.
-    fn threads(&self, ciphertexts: usize) -> usize {
-        match &self.form {
-            Form::Doubles(key) => key.shape.threads(ciphertexts),
-            Form::Exact(key) => key.shape.threads,
-        }
-    }
-
     /// What was measured when the key was loaded.
     #[must_use]
     pub fn waves(&self) -> &[Waves] {
         &self.waves
     }
 
-    /// Takes this number of ciphertexts a block for every batch, for measurements. Without effect if it is none of
-    /// [`Self::waves`].
-    pub fn fix_ciphertexts(&mut self, ciphertexts: usize) {
-        self.fixed = self.waves.iter().map(|waves| waves.ciphertexts).find(|&known| known == ciphertexts);
+    /// Takes these blocks, one of [`Self::waves`], for every batch, for measurements and tests. Their seconds say how many
+    /// rows a launch has at most.
+    pub fn fix_blocks(&mut self, waves: Waves) {
+        self.fixed = Some(waves);
     }
 }
 
 /// One launch of the kernel.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Rotation {
-    pub rows: usize,
+    pub rows: std::ops::Range<usize>,
     /// Inputs a value.
     pub inputs: usize,
     /// Key bits, from the first on; rows have one word more.
     pub steps: usize,
     /// Ciphertexts a block.
     pub ciphertexts: usize,
+    /// Threads a block.
+    pub threads: usize,
 }
 
 /// Tables and places on the device.
@@ -160,16 +163,19 @@ impl CudaBackend {
             Form::Doubles(own) => own.shape,
             Form::Exact(own) => return self.exact_kernel(own, params, ciphertexts),
         };
-        let stem = if params.grouping_factor == 1 { "lwe_bootstrap" } else { "lwe_bootstrap_groups" };
-        let name = format!("{stem}_u32_{}_{}", params.polynomial_size, params.glwe_dimension);
+        let name = shape.kernel(params.pbs_level, params.grouping_factor);
         self.function(STEP, &shape.image(), &name, self.shared(key, ciphertexts))
     }
 
     /// Blocks of so many ciphertexts that a multiprocessor holds at a time.
-    pub(crate) fn resident_blocks(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> Result<usize, BackendError> {
-        let threads = key.threads(ciphertexts) as u32;
+    pub(crate) fn resident_blocks(
+        &self,
+        key: &CudaBootstrapKey,
+        ciphertexts: usize,
+        threads: usize,
+    ) -> Result<usize, BackendError> {
         let blocks = self.kernel(key, ciphertexts)?.occupancy_max_active_blocks_per_multiprocessor(
-            threads,
+            threads as u32,
             self.shared(key, ciphertexts),
             None,
         );
@@ -185,11 +191,11 @@ impl CudaBackend {
         input: &CudaSlice<u32>,
         out: &mut CudaSlice<u32>,
     ) -> Result<(), BackendError> {
-        let Rotation { rows, inputs, steps, ciphertexts } = rotation;
+        let Rotation { rows, inputs, steps, ciphertexts, threads } = rotation;
         let params = &key.params;
         let function = self.kernel(key, ciphertexts)?;
         let block = Block(LweBootstrapParams {
-            rows: rows as u32,
+            rows: rows.end as u32,
             inputs: inputs as u32,
             lwe_dimension: steps as u32,
             base_log: params.pbs_base_log as u32,
@@ -200,19 +206,20 @@ impl CudaBackend {
                 .sum(),
             grouping: params.grouping_factor as u32,
         });
-        let blocks = rows.div_ceil(ciphertexts);
-        let config = config((blocks, 1), key.threads(ciphertexts), self.shared(key, ciphertexts));
+        let (blocks, first_row) = (rows.len().div_ceil(ciphertexts), rows.start as u32);
+        let config = config((blocks, 1), threads, self.shared(key, ciphertexts));
         let (tables, places, targets) = (&tables.words, &tables.table_of_value, &tables.row_of_value);
         match &key.form {
             Form::Doubles(DoublesKey { points, roots, turns, .. }) => {
                 launch!(
-                    self, STEP, &function, config, &block, input, points, roots, turns, tables, places, targets, out
+                    self, STEP, &function, config, &block, input, points, roots, turns, tables, places, targets,
+                    &first_row, out
                 )
             }
             Form::Exact(ExactKey { values, constants, turns, .. }) => {
                 launch!(
                     self, STEP, &function, config, &block, input, values, constants, turns, tables, places, targets,
-                    out
+                    &first_row, out
                 )
             }
         }
@@ -279,8 +286,22 @@ impl BootstrapOps for CudaBackend {
         if rows == 0 {
             return Ok(());
         }
-        let ciphertexts = key.fixed.unwrap_or_else(|| fastest(&key.waves, rows, self.multiprocessors()));
-        let rotation = Rotation { rows, inputs, steps: key.params.lwe_dimension, ciphertexts };
-        self.rotate(key, tables, rotation, input, out)
+        let multiprocessors = self.multiprocessors();
+        let Some(waves) = key.fixed.as_ref().or_else(|| fastest(&key.waves, rows, multiprocessors)) else {
+            return Err(BackendError::Shape {
+                step: STEP,
+                expected: "blocks that the device can hold".into(),
+                found: format!("none for {:?}", key.params),
+            });
+        };
+        let (steps, ciphertexts) = (key.params.lwe_dimension, waves.ciphertexts);
+        let a_launch =
+            waves.rows_within(LAUNCH_SECONDS * measured_steps(&key.params) as f64 / steps as f64, multiprocessors);
+        for first in (0..rows).step_by(a_launch) {
+            let rows = first..rows.min(first + a_launch);
+            let rotation = Rotation { rows, inputs, steps, ciphertexts, threads: waves.threads };
+            self.rotate(key, tables, rotation, input, out)?;
+        }
+        Ok(())
     }
 }

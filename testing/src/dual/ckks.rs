@@ -221,15 +221,22 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         self.results("rescale", self.first.rescale(first), self.second.rescale(second))
     }
 
-    fn multiply_rescale(
+    fn multiply_add_rescale(
         &self,
         factors: &[(&Self::Ciphertext, &Self::Ciphertext)],
         key: &Self::SwitchKey,
+        terms: &[&[Self::Ciphertext]],
+        uses: &[Vec<Constant<'_, Self::Plaintext>>],
     ) -> Result<Vec<Self::Ciphertext>, CkksError> {
         let first: Vec<_> = factors.iter().map(|(a, b)| (&a.first, &b.first)).collect();
         let second: Vec<_> = factors.iter().map(|(a, b)| (&a.second, &b.second)).collect();
-        let first = self.first.multiply_rescale(&first, &key.first);
-        self.results("multiply_rescale", first, self.second.multiply_rescale(&second, &key.second))
+        let (left, right): (Vec<_>, Vec<_>) = terms.iter().map(|all| parts(all.to_vec())).unzip();
+        let (of_left, of_right): (Vec<_>, Vec<_>) = uses.iter().map(|all| constants(all)).unzip();
+        let left: Vec<&[_]> = left.iter().map(Vec::as_slice).collect();
+        let right: Vec<&[_]> = right.iter().map(Vec::as_slice).collect();
+        let first = self.first.multiply_add_rescale(&first, &key.first, &left, &of_left);
+        let second = self.second.multiply_add_rescale(&second, &key.second, &right, &of_right);
+        self.results("multiply_add_rescale", first, second)
     }
 
     fn activate(
