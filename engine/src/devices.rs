@@ -67,9 +67,8 @@ impl Devices {
     /// Opens devices for a plan. Where the choice is ours, it falls on the device with the least predicted time, and
     /// `progress` is told which one that is and why, unless there is only the host.
     ///
-    /// # Errors
-    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, or what a device says of
-    /// parameters that it does not take.
+    /// # Errors [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run, or what a
+    /// device says of parameters that it does not take.
     pub fn open(wanted: &Wanted<'_>, plan: &Plan, progress: &dyn Progress) -> Result<Self, EngineError> {
         let threads = wanted.threads;
         match wanted.choice {

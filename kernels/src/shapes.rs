@@ -8,8 +8,8 @@ const MOST_CIPHERTEXTS: usize = 5;
 /// Sets of the bits of a group, as in `lwe_bootstrap.cu`.
 const SETS: usize = 8;
 
-/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`, for digits of
-/// one level and of several: registers are enough for them.
+/// Shapes (N, k) that have a bootstrap kernel, with the most ciphertexts a block as in `lwe_bootstrap.cu`, for digits
+/// of one level and of several: registers are enough for them.
 pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
     shape(256, 5, 3, 3),
     shape(256, 6, 3, 2),
@@ -101,8 +101,8 @@ impl BootstrapShape {
         Some(threads.next_multiple_of(32)).filter(|&threads| threads <= most)
     }
 
-    /// Dynamic shared memory of a block: points, sums of rounding errors, exponents of the sets of a group, accumulators,
-    /// exponents.
+    /// Dynamic shared memory of a block: points, sums of rounding errors, exponents of the sets of a group,
+    /// accumulators, exponents.
     #[must_use]
     pub fn shared_bytes(&self, ciphertexts: usize, lwe_dimension: usize, level: usize) -> usize {
         let columns = self.glwe_dimension + 1;

@@ -20,12 +20,12 @@ pub(super) fn block_roots(tree: &[[u32; 2]], log2_block: u32) -> Vec<[u32; 2]> {
 
 /// Where constants of a division by P and the last prime in one stand.
 ///
-/// The division by P makes `(x - v) / P + low` of a limb's products x, v being the special part's values; that by the last
-/// prime q makes `(r - w) / q` of a limb r, w being the last limb's. Both together are
-/// `(x - (v + P w)) / (P q) + low / q`, and v and w are values of one transform: of the sum of both conversions, the
-/// second times P.
+/// The division by P makes `(x - v) / P + low` of a limb's products x, v being the special part's values; that by the
+/// last prime q makes `(r - w) / q` of a limb r, w being the last limb's. Both together are `(x - (v + P w)) / (P q)
+/// + low / q`, and v and w are values of one transform: of the sum of both conversions, the second times P.
 pub(super) struct DividedTwice {
-    /// For each last prime and each prime before it the conversion of the last limb's coefficients and the special ones.
+    /// For each last prime and each prime before it the conversion of the last limb's coefficients and the special
+    /// ones.
     pub conversions: Vec<Vec<u32>>,
     /// The factor `1 / (P q)` of each.
     pub factors: Vec<Vec<u32>>,

@@ -9,8 +9,7 @@
 use crate::tfhe::exact::{self, ExactKey};
 use crate::tfhe::roots::{roots, unit_root};
 use crate::tfhe::transform::Transform;
-use crate::tfhe::tuning::measured_steps;
-use crate::tfhe::waves::{Waves, fastest};
+use crate::tfhe::waves::{Waves, fastest, measured_steps};
 
 use cudarc::driver::{CudaFunction, CudaSlice};
 use heman_core::device::error::BackendError;
@@ -89,8 +88,8 @@ impl CudaBootstrapKey {
         &self.waves
     }
 
-    /// Takes these blocks, one of [`Self::waves`], for every batch, for measurements and tests. Their seconds say how many
-    /// rows a launch has at most.
+    /// Takes these blocks, one of [`Self::waves`], for every batch, for measurements and tests. Their seconds say how
+    /// many rows a launch has at most.
     pub fn fix_blocks(&mut self, waves: Waves) {
         self.fixed = Some(waves);
     }

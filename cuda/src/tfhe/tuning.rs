@@ -6,8 +6,8 @@
 //! more evenly. Which is faster depends on the device's cache, registers and shared memory. Words of the results do not
 //! depend on it: every ciphertext's sums keep their order.
 //!
-//! A device is measured once for a shape in a process, by one queue at a time: two that measured side by side would time
-//! each other.
+//! A device is measured once for a shape in a process, by one queue at a time: two that measured side by side would
+//! time each other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,18 +16,14 @@ use std::time::{Duration, Instant};
 use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_core::tfhe::ops::BootstrapOps;
-use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::table_set::TableSet;
 
 use crate::device::CudaBackend;
 use crate::tfhe::bootstrap::{CudaBootstrapKey, CudaTables, Rotation, STEP};
 use crate::tfhe::transform::Transform;
-use crate::tfhe::waves::Waves;
+use crate::tfhe::waves::{Waves, measured_steps};
 use cudarc::driver::CudaSlice;
 
-/// Key bits that a measured rotation takes: enough to hide the launch, few enough to be done in milliseconds. Every
-/// grouping divides it.
-const STEPS: usize = 48;
 /// The fastest of so many runs counts.
 const RUNS: usize = 3;
 /// Blocks a multiprocessor that are told apart.
@@ -36,11 +32,6 @@ const MOST_BLOCKS: usize = 4;
 const WARM_UP: Duration = Duration::from_millis(100);
 /// Launches of the warm-up at the most, for devices so slow that their clocks are not what matters.
 const MOST_WARM_UP_LAUNCHES: usize = 200;
-
-/// Key bits of a measured rotation.
-pub(crate) fn measured_steps(params: &ParameterSet) -> usize {
-    params.lwe_dimension.min(STEPS)
-}
 
 /// What the speed of a rotation depends on: device, transform, N, k, n, levels, bits of a group.
 type Measured = [usize; 7];

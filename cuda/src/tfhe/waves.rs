@@ -1,5 +1,16 @@
 //! What blocks of so many ciphertexts take, and which number is the fastest for a batch.
 
+use heman_core::tfhe::params::set::ParameterSet;
+
+/// Key bits that a measured rotation takes: enough to hide the launch, few enough to be done in milliseconds. Every
+/// grouping divides it.
+const STEPS: usize = 48;
+
+/// Key bits of a measured rotation.
+pub(crate) fn measured_steps(params: &ParameterSet) -> usize {
+    params.lwe_dimension.min(STEPS)
+}
+
 /// What blocks of so many ciphertexts take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waves {

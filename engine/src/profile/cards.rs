@@ -27,8 +27,8 @@ const PRODUCT_RING: (u32, usize, u32, usize) = (14, 10, 28, 3);
 /// 32-bit multiply-adds a second of an H100: 132 multiprocessors, 64 a clock, 1.98 GHz.
 const H100_WORDS: f64 = 132.0 * 64.0 * 1.98e9;
 
-/// A CUDA device that was not measured. By doubles, in every ring it is held by what holds compute capability 9.0, or by
-/// its own double precision where that is slower; the faster of both kernels counts.
+/// A CUDA device that was not measured. By doubles, in every ring it is held by what holds compute capability 9.0, or
+/// by its own double precision where that is slower; the faster of both kernels counts.
 pub(super) fn cuda(name: &str, most: &Rates, multiprocessors: usize) -> DeviceProfile {
     // Every multiprocessor of all generations does 64 multiply-adds of words a clock.
     let clocks = (most.words / 64.0).max(1.0);

@@ -1,10 +1,10 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
-//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times]
-//! [--transform doubles|exact] [--quick] [--json FILE]`: the suite against the reference, noise against prediction and against the CPU with the same keys,
-//! then times beside their bounds; the same of CKKS where the device has it, without noise. Ends with status 1 if
-//! anything was wrong. `--quick` stays with toy parameters and small batches; `--transform` takes the kernel of CUDA's
-//! bootstraps that the device would not be given.
+//! `device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times] [--transform
+//! doubles|exact] [--quick] [--json FILE]`: the suite against the reference, noise against prediction and against the
+//! CPU with the same keys, then times beside their bounds; the same of CKKS where the device has it, without noise.
+//! Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and small batches; `--transform`
+//! takes the kernel of CUDA's bootstraps that the device would not be given.
 
 mod bounds;
 mod ckks;
