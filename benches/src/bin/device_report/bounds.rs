@@ -31,7 +31,7 @@ const CARDS: [(&str, usize, f64, (i32, i32)); 8] = [
 ];
 
 /// Prints what a bootstrap takes by both transforms of the CUDA kernels, and how many a second NVIDIA's cards do at
-/// most, with a star at the transform that a card is given.
+/// most, with a star at the transform that a card is given; and the same of CKKS's key switches.
 pub fn print_cuda() {
     let names = CARDS.map(|(name, ..)| format!("{:>12}", format!("{name}/s"))).concat();
     println!("{:28} {:>8} {:>12}{names}", "bootstraps at most", "", "instructions");
@@ -49,11 +49,23 @@ pub fn print_cuda() {
             println!("{name:28} {label:>8} {instructions:>12.3e}{}", rates.concat());
         }
     }
+    for (log2_degree, levels, special) in RINGS {
+        let params = ParameterSet::new(log2_degree, levels, 28, special).expect("a secure set");
+        let name = format!("key switch 2^{log2_degree}, {} + {special}", levels + 1);
+        let Operations { multiplications, others } = Operations::key_switch(&params, WideProducts::Words64);
+        // Additions, minima and shifts have units of their own beside those of multiplications.
+        let instructions = multiplications.max(others);
+        let rates = CARDS.map(|(_, multiprocessors, gigahertz, capability)| {
+            let words = Rates::new(multiprocessors, 1e9 * gigahertz, capability).words;
+            format!("{:>12}", format!("{:.0}", words / instructions))
+        });
+        println!("{name:28} {:>8} {:>12.3e}{}", "", multiplications + others, rates.concat());
+    }
     println!();
 }
 
 /// Rings whose key switches are counted: degree, levels, special primes.
-const RINGS: [(u32, usize, usize); 4] = [(13, 4, 1), (14, 9, 2), (15, 18, 4), (16, 36, 6)];
+const RINGS: [(u32, usize, usize); 4] = [(13, 4, 1), (14, 10, 3), (15, 18, 4), (16, 36, 6)];
 
 /// Prints what one bootstrap and one key switch take, and how many a second each GPU does at most.
 pub fn print() {

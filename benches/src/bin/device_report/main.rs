@@ -268,10 +268,11 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<'_, B>) -> (V
         let keyswitch_key = backend.load_keyswitch_key(&evaluation).expect("loads");
         let bootstrap_key = backend.load_bootstrap_key(&evaluation).expect("loads");
         drop(evaluation);
-        for Waves { ciphertexts, seconds } in (limits.waves)(&bootstrap_key) {
+        for Waves { ciphertexts, threads, seconds } in (limits.waves)(&bootstrap_key) {
             let milliseconds: Vec<_> = seconds.iter().map(|seconds| format!("{:.3}", 1e3 * seconds)).collect();
-            println!("{:20} {name:20} {ciphertexts} a block: {} ms", "waves", milliseconds.join(", "));
-            waves.push(json!({ "set": name, "ciphertexts": ciphertexts, "seconds": seconds }));
+            let blocks = format!("{ciphertexts} a block of {threads} threads");
+            println!("{:20} {name:20} {blocks}: {} ms", "waves", milliseconds.join(", "));
+            waves.push(json!({ "set": name, "ciphertexts": ciphertexts, "threads": threads, "seconds": seconds }));
         }
         let batches: &[usize] = if quick { &[1, 5] } else { limits.batches };
         for &batch in batches {
