@@ -48,7 +48,8 @@ impl CudaBackend {
             return Err(CudaError::NoDevice { index, count });
         }
         let context = CudaContext::new(index)?;
-        // SAFETY: all work goes through one stream, which keeps the order without events.
+        // SAFETY: kernels and frees go through one stream, which keeps the order without events; copies beside them have
+        // events of their own (`uploads`).
         unsafe { context.disable_event_tracking() };
         let attribute = |attribute| context.attribute(attribute).map(|value| value.max(0) as usize);
         let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
@@ -160,6 +161,19 @@ impl CudaBackend {
         Ok(free / self.queue.count() as u64)
     }
 
+    /// A second try where memory was short: what was freed behind work that still runs is there when that is done.
+    pub(crate) fn again<T>(
+        &self,
+        error: DriverError,
+        room: impl FnOnce() -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            self.stream.synchronize()?;
+            return room();
+        }
+        Err(error)
+    }
+
     /// Room for `count` values, content undefined.
     pub(crate) fn reserve<T: DeviceRepr>(
         &self,
@@ -169,7 +183,8 @@ impl CudaBackend {
         // The driver has no empty allocations.
         let count = count.max(1);
         // SAFETY: the content is undefined until something writes it; every user writes before it reads.
-        unsafe { self.stream.alloc(count) }.map_err(|error| self.error(step, error, count * size_of::<T>()))
+        let room = || unsafe { self.stream.alloc(count) };
+        room().or_else(|error| self.again(error, room)).map_err(|error| self.error(step, error, count * size_of::<T>()))
     }
 
     /// Values on the device.

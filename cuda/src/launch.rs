@@ -13,7 +13,7 @@ pub(crate) struct Block<T>(pub T);
 // SAFETY: plain words without padding, laid out as the kernel's block of the same name.
 unsafe impl<T: Pod> DeviceRepr for Block<T> {}
 
-/// Grid of a launch that must not be larger than the driver takes.
+/// A launch of blocks of one dimension.
 pub(crate) fn config(grid: (usize, usize), threads: usize, shared_bytes: usize) -> LaunchConfig {
     LaunchConfig {
         grid_dim: (grid.0 as u32, grid.1 as u32, 1),

@@ -41,10 +41,10 @@ impl Uploads {
     /// [`Uploads::join`].
     pub fn send(&self, kernels: &Arc<CudaStream>, words: &[u32], count: usize) -> Result<CudaSlice<u32>, DriverError> {
         // SAFETY: every user writes what it does not send before it reads.
-        let room = unsafe { self.stream.alloc::<u32>(count) }?;
+        let room = unsafe { self.stream.alloc::<u32>(count.max(1)) }?;
         // Freed behind the kernels that read it, not behind the copy.
         // SAFETY: the allocation is as long as that, and nobody else has it.
-        let room = unsafe { kernels.upgrade_device_ptr::<u32>(room.leak(), count) };
+        let room = unsafe { kernels.upgrade_device_ptr::<u32>(room.leak(), count.max(1)) };
         let first = room.device_ptr(kernels).0;
         let sent = words.chunks(BUFFER_WORDS).enumerate().try_for_each(|(at, part)| {
             // SAFETY: the room has as many words behind this address.
@@ -69,13 +69,16 @@ impl Uploads {
         own.copy_from_slice(words);
         // SAFETY: as the caller says; the buffer is not touched before the event behind the copy.
         unsafe { result::memcpy_htod_async(target, own, self.stream.cu_stream()) }?;
-        buffer.sent = Some(self.stream.record_event(None)?);
+        // Without its event a buffer would be filled again under the copy.
+        let sent = self.stream.record_event(None).inspect_err(|_| _ = self.stream.synchronize());
+        buffer.sent = Some(sent?);
         Ok(())
     }
 
     /// Lets kernels that are queued from now on wait for what was sent.
     pub fn join(&self, kernels: &CudaStream) -> Result<(), DriverError> {
-        kernels.join(&self.stream)
+        // Where that fails, nothing may be freed before the copies are done.
+        kernels.join(&self.stream).inspect_err(|_| _ = self.stream.synchronize())
     }
 }
 

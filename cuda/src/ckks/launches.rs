@@ -7,7 +7,7 @@ use heman_kernels::{RNS_ARGUMENTS, RnsArguments, RnsContextKey, RnsLaunchParams}
 use crate::ckks::ring::CudaRing;
 use crate::launch::{Block, config};
 
-/// Blocks that a grid takes in its first dimension, and how many a launch is given at the most.
+/// Blocks of a launch at the most: more would keep a device that a display hangs on from answering.
 const MOST_BLOCKS: usize = 1 << 20;
 
 /// Arguments of one item; all items of a launch have as many.
@@ -46,6 +46,7 @@ impl CudaRing {
             return Ok(());
         }
         let each = first.len();
+        debug_assert!(each <= RNS_ARGUMENTS, "an item fits a launch");
         let together = (RNS_ARGUMENTS / each).min(MOST_BLOCKS / (parts * limbs)).max(1);
         let params = Block(RnsLaunchParams {
             arguments: each as u32,

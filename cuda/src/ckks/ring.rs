@@ -190,15 +190,20 @@ impl CudaRing {
         Ok(self.block(self.backend.load(step, words)?))
     }
 
-    /// A list of addresses on the device. It is freed behind the launches that were queued before.
+    /// A list of addresses on the device, sent beside the kernels. It is freed behind the launches that were queued
+    /// before.
     pub(super) fn list(&self, step: &'static str, addresses: &[u64]) -> Result<Block, CkksError> {
-        self.load(step, bytemuck::cast_slice(addresses))
+        let words: &[u32] = bytemuck::cast_slice(addresses);
+        let list = self.uploads.send(&self.backend.stream, words, words.len());
+        let list = list.and_then(|list| self.uploads.join(&self.backend.stream).map(|()| list));
+        Ok(self.block(list.map_err(|error| self.backend.error(step, error, size_of_val(addresses)))?))
     }
 
     /// Room for polynomials, the first words of which are on their way beside the kernels, see [`Uploads::join`].
     pub(super) fn sent(&self, step: &'static str, words: &[u32], polynomials: usize) -> Result<Block, CkksError> {
         let count = polynomials * self.degree();
-        let slice = self.uploads.send(&self.backend.stream, words, count);
+        let send = || self.uploads.send(&self.backend.stream, words, count);
+        let slice = send().or_else(|error| self.backend.again(error, send));
         Ok(self.block(slice.map_err(|error| self.backend.error(step, error, 4 * count))?))
     }
 
@@ -226,23 +231,29 @@ impl CudaRing {
         const STEP: &str = "upload";
         let [body, mask] = &ciphertext.parts;
         let limbs = body.len() / self.degree();
+        if body.len() != limbs * self.degree() || mask.len() != body.len() {
+            return Err(CkksError::Residues);
+        }
         let mut block = self.reserve(STEP, 2 * limbs)?;
         self.copy(STEP, body, &mut block, 0)?;
         self.copy(STEP, mask, &mut block, limbs)?;
         Ok(CudaCiphertext { block: Arc::new(block), limbs, stored: limbs, scale: ciphertext.scale })
     }
 
-    /// Queues the copy of a ciphertext to the host; the words are there when the stream has come so far.
-    fn receive(&self, ciphertext: &CudaCiphertext) -> Result<Ciphertext, CkksError> {
+    fn room_on_host(&self, ciphertext: &CudaCiphertext) -> Ciphertext {
         let words = ciphertext.limbs * self.degree();
-        let mut parts = [vec![0; words], vec![0; words]];
-        for (part, out) in parts.iter_mut().enumerate() {
+        Ciphertext { parts: [vec![0; words], vec![0; words]], scale: ciphertext.scale }
+    }
+
+    /// Queues the copy of a ciphertext to the host; the words are there when the stream has come so far.
+    fn receive(&self, ciphertext: &CudaCiphertext, to: &mut Ciphertext) -> Result<(), CkksError> {
+        for (part, out) in to.parts.iter_mut().enumerate() {
             let first = part * ciphertext.stored * self.degree();
-            let source = ciphertext.block.slice.slice(first..first + words);
+            let source = ciphertext.block.slice.slice(first..first + out.len());
             let copied = self.backend.stream.memcpy_dtoh(&source, out);
             copied.map_err(|error| self.backend.error("download", error, 0))?;
         }
-        Ok(Ciphertext { parts, scale: ciphertext.scale })
+        Ok(())
     }
 }
 
@@ -270,10 +281,11 @@ impl RnsOps for CudaRing {
     }
 
     fn download(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<Ciphertext>, CkksError> {
-        let received = batch.iter().map(|ciphertext| self.receive(ciphertext)).collect();
-        // Also where a copy failed: others may still be on their way to memory that is about to be freed.
+        // Room outlives the wait, also where a copy fails: others may still be on their way to it.
+        let mut received: Vec<Ciphertext> = batch.iter().map(|ciphertext| self.room_on_host(ciphertext)).collect();
+        let queued = batch.iter().zip(&mut received).try_for_each(|(from, to)| self.receive(from, to));
         self.backend.sync()?;
-        received
+        queued.map(|()| received)
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {

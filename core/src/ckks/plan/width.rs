@@ -25,12 +25,12 @@ fn ciphertext_bytes(params: &ParameterSet, limbs: usize) -> u64 {
     (8 * limbs as u64) << params.log2_degree
 }
 
-/// Bytes of scratch that one key switch takes at a number of limbs: parts, digits at all primes, their products with
-/// the key and what is made of those.
+/// Bytes that one product takes at a number of limbs while it is relinearised: parts, the square of the masks, low parts
+/// and words between two launches; digits at all primes, and their products with the key.
 #[must_use]
 pub fn switch_bytes(params: &ParameterSet, limbs: usize) -> u64 {
     let special = params.special_primes.len();
-    let polynomials = limbs + (limbs.div_ceil(special) + 3) * (limbs + special);
+    let polynomials = 6 * limbs + (limbs.div_ceil(special) + 2) * (limbs + special);
     (4 * polynomials as u64) << params.log2_degree
 }
 
@@ -62,7 +62,7 @@ impl GpuShares {
         ((self.work_bytes() / switch_bytes(params, limbs)) as usize).max(1)
     }
 
-    /// Ciphertexts that are divided by their last prime together: half of the memory of what is in the works.
+    /// Ciphertexts that are divided by their last prime together.
     #[must_use]
     pub fn rescaled_together(self, params: &ParameterSet, limbs: usize) -> usize {
         ((self.work_bytes() / ciphertext_bytes(params, limbs)) as usize).max(1)
