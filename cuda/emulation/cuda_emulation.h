@@ -22,6 +22,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 #if !defined(__x86_64__)
@@ -289,7 +290,8 @@ inline void launch(Index3 grid, Index3 size, size_t shared_bytes, unsigned worke
 
 // What the stand-in driver launches by name.
 struct Kernel {
-    std::function<void(void**)> call;
+    // The call with its arguments as they are now.
+    std::function<std::function<void()>(void**)> call;
     int shared_limit = 48 << 10;
 };
 
@@ -300,7 +302,10 @@ inline std::map<std::string, Kernel>& kernels() {
 
 template <typename... Args, size_t... I>
 Kernel wrap(void (*kernel)(Args...), std::index_sequence<I...>) {
-    return {[kernel](void** args) { kernel(*static_cast<std::remove_const_t<Args>*>(args[I])...); }};
+    return {[kernel](void** args) -> std::function<void()> {
+        auto all = std::make_shared<std::tuple<std::remove_const_t<Args>...>>(*static_cast<std::remove_const_t<Args>*>(args[I])...);
+        return [kernel, all] { std::apply(kernel, *all); };
+    }};
 }
 
 struct Registration {

@@ -1,11 +1,12 @@
 // A stand-in for libcuda, for tests: modules hold the kernels compiled into this library, memory is the host's, streams run at
-// once. Host code written for the driver runs on it unchanged. Every allocation is counted, bounded and checked for leaks of
+// once or late (streams.h). Host code written for the driver runs on it unchanged. Every allocation is counted, bounded and checked for leaks of
 // range: copies outside an allocation abort.
 //
 // HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS: at the end, how often
 // each kernel was launched and with how many blocks, on stderr. HEMAN_EMULATION_NO_POOLS=1: plain allocations only, as of older devices.
 // HEMAN_EMULATION_NO_IMAGES=1: no module loads, as on a device that no image was made for.
 #include "cuda_emulation.h"
+#include "streams.h"
 
 #include <map>
 #include <mutex>
@@ -46,6 +47,15 @@ void check_range(const void* at, size_t bytes, const char* what) {
 }
 
 thread_local void* current_context = nullptr;
+
+std::map<uintptr_t, size_t> page_locked;
+
+bool is_page_locked(const void* at) {
+    auto after = page_locked.upper_bound(reinterpret_cast<uintptr_t>(at));
+    if (after == page_locked.begin()) return false;
+    auto [start, size] = *std::prev(after);
+    return reinterpret_cast<uintptr_t>(at) < start + size;
+}
 
 // Launches and blocks of each kernel.
 struct Counts {
@@ -130,38 +140,58 @@ API cuCtxGetCurrent(Handle* context) {
     *context = current_context;
     return SUCCESS;
 }
-API cuCtxSynchronize() { return SUCCESS; }
+API cuCtxSynchronize() {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::run_all_streams();
+    return SUCCESS;
+}
 API cuStreamCreate(Handle* stream, unsigned) {
-    *stream = reinterpret_cast<Handle>(new int(0));
+    std::lock_guard stream_guard(emulation::stream_lock);
+    auto* own = new emulation::Stream();
+    emulation::streams.push_back(own);
+    *stream = own;
     return SUCCESS;
 }
-API cuStreamDestroy_v2(Handle stream) {
-    delete static_cast<int*>(stream);
+// What waits in it is still to be done; events may name it.
+API cuStreamDestroy_v2(Handle) { return SUCCESS; }
+API cuStreamSynchronize(Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    auto* own = static_cast<emulation::Stream*>(stream);
+    own->advance(own->queued);
     return SUCCESS;
 }
-API cuStreamSynchronize(Handle) { return SUCCESS; }
-API cuStreamWaitEvent(Handle, Handle, unsigned) { return SUCCESS; }
+API cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::queue(stream, [event = *static_cast<emulation::Event*>(event)] { event.wait(); });
+    return SUCCESS;
+}
 API cuStreamIsCapturing(Handle, int* status) {
     *status = 0;
     return SUCCESS;
 }
 API cuEventCreate(Handle* event, unsigned) {
-    *event = new std::chrono::steady_clock::time_point();
+    *event = new emulation::Event();
     return SUCCESS;
 }
 API cuEventDestroy_v2(Handle event) {
-    delete static_cast<std::chrono::steady_clock::time_point*>(event);
+    delete static_cast<emulation::Event*>(event);
     return SUCCESS;
 }
-API cuEventRecord(Handle event, Handle) {
-    *static_cast<std::chrono::steady_clock::time_point*>(event) = std::chrono::steady_clock::now();
+API cuEventRecord(Handle event, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    auto* own = static_cast<emulation::Stream*>(stream);
+    *static_cast<emulation::Event*>(event) = {std::chrono::steady_clock::now(), own, own->queued};
     return SUCCESS;
 }
-API cuEventSynchronize(Handle) { return SUCCESS; }
+API cuEventSynchronize(Handle event) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    static_cast<emulation::Event*>(event)->wait();
+    return SUCCESS;
+}
 API cuEventQuery(Handle) { return SUCCESS; }
 API cuEventElapsedTime_v2(float* milliseconds, Handle from, Handle to) {
-    using Time = std::chrono::steady_clock::time_point;
-    *milliseconds = std::chrono::duration<float, std::milli>(*static_cast<Time*>(to) - *static_cast<Time*>(from)).count();
+    const auto time = [](Handle event) { return static_cast<emulation::Event*>(event)->time; };
+    *milliseconds = std::chrono::duration<float, std::milli>(time(to) - time(from)).count();
     return SUCCESS;
 }
 API cuEventElapsedTime(float* milliseconds, Handle from, Handle to) { return cuEventElapsedTime_v2(milliseconds, from, to); }
@@ -185,9 +215,20 @@ API cuMemFree_v2(void* pointer) {
     std::free(pointer);
     return SUCCESS;
 }
-// Streams run at once, and so do allocations and frees that take their turn in one.
-API cuMemAllocAsync(void** pointer, size_t bytes, Handle) { return cuMemAlloc_v2(pointer, bytes); }
-API cuMemFreeAsync(void* pointer, Handle) { return cuMemFree_v2(pointer); }
+// An allocation is there at once; where memory is short, what was freed in streams before is waited for.
+API cuMemAllocAsync(void** pointer, size_t bytes, Handle) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    if (const int result = cuMemAlloc_v2(pointer, bytes); result != OUT_OF_MEMORY) return result;
+    emulation::run_all_streams();
+    return cuMemAlloc_v2(pointer, bytes);
+}
+API cuMemFreeAsync(void* pointer, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::queue(stream, [pointer] {
+        if (cuMemFree_v2(pointer) != SUCCESS) emulation::fail("memory freed twice");
+    });
+    return SUCCESS;
+}
 API cuDeviceGetDefaultMemPool(Handle* pool, int device) {
     *pool = reinterpret_cast<Handle>(static_cast<intptr_t>(device + 1));
     return device < device_count() ? SUCCESS : INVALID_DEVICE;
@@ -206,33 +247,54 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
     *free = *total - allocated;
     return SUCCESS;
 }
+// Page-locked memory is read and written when a copy's turn comes; other memory is read at once, into a copy.
 API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+    std::lock_guard stream_guard(emulation::stream_lock);
     *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    return *pointer ? SUCCESS : OUT_OF_MEMORY;
+    if (!*pointer) return OUT_OF_MEMORY;
+    page_locked[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
+    return SUCCESS;
 }
 API cuMemFreeHost(void* pointer) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    std::memset(pointer, 0x5a, page_locked[reinterpret_cast<uintptr_t>(pointer)]);
+    page_locked.erase(reinterpret_cast<uintptr_t>(pointer));
     std::free(pointer);
     return SUCCESS;
 }
-API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle) {
-    check_range(to, bytes, "copy to the device out of range");
-    std::memcpy(to, from, bytes);
+API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    const auto* words = static_cast<const char*>(from);
+    auto staged = is_page_locked(from) ? nullptr : std::make_shared<std::vector<char>>(words, words + bytes);
+    emulation::queue(stream, [=] {
+        check_range(to, bytes, "copy to the device out of range");
+        std::memcpy(to, staged ? staged->data() : words, bytes);
+    });
     return SUCCESS;
 }
-API cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, Handle) {
-    check_range(from, bytes, "copy from the device out of range");
-    std::memcpy(to, from, bytes);
+API cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::queue(stream, [=] {
+        check_range(from, bytes, "copy from the device out of range");
+        std::memcpy(to, from, bytes);
+    });
     return SUCCESS;
 }
-API cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t bytes, Handle) {
-    check_range(to, bytes, "copy on the device out of range");
-    check_range(from, bytes, "copy on the device out of range");
-    std::memmove(to, from, bytes);
+API cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t bytes, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::queue(stream, [=] {
+        check_range(to, bytes, "copy on the device out of range");
+        check_range(from, bytes, "copy on the device out of range");
+        std::memmove(to, from, bytes);
+    });
     return SUCCESS;
 }
-API cuMemsetD8Async(void* to, unsigned char value, size_t bytes, Handle) {
-    check_range(to, bytes, "fill out of range");
-    std::memset(to, value, bytes);
+API cuMemsetD8Async(void* to, unsigned char value, size_t bytes, Handle stream) {
+    std::lock_guard stream_guard(emulation::stream_lock);
+    emulation::queue(stream, [=] {
+        check_range(to, bytes, "fill out of range");
+        std::memset(to, value, bytes);
+    });
     return SUCCESS;
 }
 API cuModuleLoadData(Handle* module, const void* image) {
@@ -266,13 +328,15 @@ API cuFuncGetAttribute(int* value, int, Handle) {
     return SUCCESS;
 }
 API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                   Handle, void** args, void**) {
+                   Handle stream, void** args, void**) {
+    std::lock_guard stream_guard(emulation::stream_lock);
     auto* kernel = static_cast<emulation::Kernel*>(function);
     const bool sound = gx && gy && gz && bx && by && bz && bx * by * bz <= 1024 && gy <= 65535 && gz <= 65535;
     if (!sound || static_cast<int>(shared) > kernel->shared_limit) return INVALID_VALUE;
     counts.add(name_of(kernel), static_cast<uint64_t>(gx) * gy * gz);
-    emulation::launch({gx, gy, gz}, {bx, by, bz}, shared, static_cast<unsigned>(setting("HEMAN_EMULATION_WORKERS", 2)),
-                      [&] { kernel->call(args); });
+    emulation::queue(stream, [=, call = kernel->call(args)] {
+        emulation::launch({gx, gy, gz}, {bx, by, bz}, shared, static_cast<unsigned>(setting("HEMAN_EMULATION_WORKERS", 2)), call);
+    });
     return SUCCESS;
 }
 

@@ -19,7 +19,7 @@ void launch(const char* name, unsigned gx, unsigned gy, unsigned threads, size_t
     void* pointers[] = {static_cast<void*>(&args)...};
     auto found = emulation::kernels().find(name);
     if (found == emulation::kernels().end()) emulation::fail(name);
-    emulation::launch({gx, gy, 1}, {threads, 1, 1}, shared, 2, [&] { found->second.call(pointers); });
+    emulation::launch({gx, gy, 1}, {threads, 1, 1}, shared, 2, found->second.call(pointers));
     std::printf("%s\n", name);
 }
 
