@@ -10,6 +10,7 @@ one kernel with its own next version, not a measurement.
 Exact bootstraps and kernels of CKKS: the instructions that stand in the code.
 """
 
+import gc
 import re
 import subprocess
 import sys
@@ -89,6 +90,10 @@ def traces(code, size, columns, threads, ciphertexts, level, grouping):
     return block_traces, highest - 0x400 + 2 * ciphertexts * (KEY_BITS - bits)
 
 
+def whole_warps(threads):
+    return -(-threads // 32) * 32
+
+
 def resident(threads, registers, shared):
     """Blocks of a multiprocessor, up to four; each has 1 KiB of shared memory beside its own."""
     warps = threads // 32
@@ -96,18 +101,22 @@ def resident(threads, registers, shared):
     return min(by_registers, SHARED_BYTES // (shared + 1024), 64 // warps, 4) if shared <= MOST_SHARED_BYTES else 0
 
 
-def predict(name, code, registers, most):
+def predict(name, code, registers, most, wide):
     """The line of a bootstrap by doubles."""
     size, k = map(int, name.split('_')[-2:])
     columns, level, grouping = k + 1, 2 if '_levels_' in name else 1, 2 if '_groups_' in name else 1
     # As in kernels/src/shapes.rs.
     is_lean = size <= 512 or (size == 1024 and level > 1)
     threads_a_polynomial = size // 2 // (16 if is_lean else 32)
+    most_threads = 512 if is_lean else 256
+    if (size, k, level, grouping) in wide:
+        most = wide[size, k, level, grouping]
+        most_threads = whole_warps(most * columns * threads_a_polynomial)
     found = []
     for ciphertexts in sorted({most, (most + 1) // 2}):
         for ways in sorted({1, level}):
-            threads = -(-ciphertexts * columns * threads_a_polynomial * ways // 32) * 32
-            if threads > (512 if is_lean else 256) or (ways > 1 and threads_a_polynomial > 32):
+            threads = whole_warps(ciphertexts * columns * threads_a_polynomial * ways)
+            if threads > most_threads or (ways > 1 and threads_a_polynomial > 32):
                 continue
             block, shared = traces(code, size, columns, threads, ciphertexts, level, grouping)
             if blocks := resident(threads, registers, shared):
@@ -147,6 +156,12 @@ def shapes(source):
     return {f'{n}_{k}': (int(one), int(other)) for n, k, one, other in found}
 
 
+def wide_blocks():
+    """Most ciphertexts of wide blocks by N, k, number of levels and grouping."""
+    found = re.findall(r'    \((\d+), (\d+), (true|false), (true|false), (\d+)\),', (SOURCES / 'shapes.rs').read_text())
+    return {(int(n), int(k), 1 + (levels == 'true'), 1 + (groups == 'true')): int(most) for n, k, levels, groups, most in found}
+
+
 def line(job):
     function, name, text, *more = job
     return function(name, disassembly(text), *more)
@@ -156,8 +171,10 @@ def main():
     images, cuobjdump, *wanted = sys.argv[1:]
     images = Path(images)
     registers = dict(re.findall(r'^\S+ (\S+) registers=(\d+)', (images / 'resources.txt').read_text(), re.M))
-    by_doubles, exact = shapes('shapes.rs'), shapes('exact_shapes.rs')
+    by_doubles, wide, exact = shapes('shapes.rs'), wide_blocks(), shapes('exact_shapes.rs')
     paths = sorted([*images.glob('lwe_bootstrap_*.fatbin'), *images.glob('rns_*.fatbin')])
+    # There are no cycles of objects, and the collector would walk all traces again and again.
+    gc.disable()
     predictions, counts = [], []
     with Pool() as pool:
         for kernels in pool.imap(partial(listings, cuobjdump), paths):
@@ -168,7 +185,7 @@ def main():
                 if name.startswith('lwe_bootstrap_exact_'):
                     counts.append((count, name, text, exact[shape][1]))
                 elif name.startswith('lwe_bootstrap_'):
-                    predictions.append((predict, name, text, int(registers[name]), by_doubles[shape]['_levels_' in name]))
+                    predictions.append((predict, name, text, int(registers[name]), by_doubles[shape]['_levels_' in name], wide))
                 elif name.startswith('rns_'):
                     # As in kernels/src/shapes.rs.
                     words = re.fullmatch(r'rns_(?:forward|inverse|switch)_(\d+)', name)

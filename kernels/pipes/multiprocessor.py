@@ -54,6 +54,8 @@ def wavefronts(addresses, width):
 # An instruction of a trace as the pipes see it: clocks of its part's unit, clocks until its warp goes on, scoreboards, passes of the data pipe and
 # their latency, bytes from L2.
 Step = namedtuple('Step', 'pipe width stall write read wait passes latency bytes')
+# Traces are long, and their steps few.
+one_of_each = lru_cache(maxsize=None)(Step)
 
 
 def step(instruction, addresses, from_l2):
@@ -71,7 +73,7 @@ def step(instruction, addresses, from_l2):
             passes = size // 4
         from_key = size * len(addresses) if from_l2 else 0
     stall = max(instruction.stall, BRANCH_LATENCY) if base == 'BRA' else instruction.stall
-    return Step(pipe, WIDTHS.get(pipe, 0), stall, instruction.write, instruction.read, instruction.wait, passes, latency, from_key)
+    return one_of_each(pipe, WIDTHS.get(pipe, 0), stall, instruction.write, instruction.read, instruction.wait, passes, latency, from_key)
 
 
 def busy(block):
