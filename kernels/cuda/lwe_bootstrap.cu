@@ -151,18 +151,30 @@ __device__ __forceinline__ void multiply(double2* points, const double2* __restr
     }
 }
 
+// Most ciphertexts a block of lean kernels that have one block with a multiprocessor's registers after all, 0 for the others: they read much of
+// the key for one step, three words of a group or more where others read one, and the more ciphertexts share them the better.
+constexpr u32 wide(int log_n, int columns, bool has_levels, bool is_grouped) {
+    if (log_n == 9 && has_levels && columns >= 8) return 2;
+    if (!is_grouped) return 0;
+    if (log_n == 8) return columns == 6 && has_levels ? 5 : columns == 7 || columns == 8 ? 4 : 0;
+    if (log_n != 9) return 0;
+    return has_levels && columns <= 5 ? 4 : !has_levels && columns == 8 ? 3 : 0;
+}
+
 // How the kernel of a shape is compiled: for at most MOST ciphertexts a block; LEVELS where digits have several levels.
-template <int LOG_N, int COLUMNS, u32 MOST, bool LEVELS, bool GROUPED>
+template <int LOG_N, int COLUMNS, u32 MOST_OF_RING, bool LEVELS, bool GROUPED>
 struct Block {
     using Fft = Ring<LOG_N, LEAN<LOG_N, LEVELS>>;
-    static constexpr bool IS_LEAN = LEAN<LOG_N, LEVELS>;
+    static constexpr u32 WIDE = wide(LOG_N, COLUMNS, LEVELS, GROUPED);
+    static constexpr bool IS_LEAN = LEAN<LOG_N, LEVELS> && WIDE == 0;
+    static constexpr u32 MOST = WIDE ? WIDE : MOST_OF_RING;
     // (At N = 512, k = 5 four ciphertexts of one block, with 168 registers, beat twice two.)
-    static constexpr u32 THREADS = LOG_N == 9 && COLUMNS == 6 ? 384 : IS_LEAN ? 512 : 256;
+    static constexpr u32 THREADS = WIDE ? (COLUMNS * Fft::THREADS * WIDE + 31) / 32 * 32 : LOG_N == 9 && COLUMNS == 6 ? 384 : IS_LEAN ? 512 : 256;
     static_assert(COLUMNS * Fft::THREADS * MOST <= THREADS && MOST <= MOST_CIPHERTEXTS, "kernels/src/shapes.rs");
     // Whether the sums, the digits, with GROUPED their factors, and two rows of the key fit a thread's registers.
     // (With groups at N = 1024, k = 3 the compiler would spill for it.)
     static constexpr bool AHEAD = !IS_LEAN && COLUMNS * (4 * MOST + 8) + (GROUPED ? 10 : 4) * MOST + 24 <= 231 &&
-                                  !(GROUPED && LOG_N == 10 && COLUMNS == 4);
+                                  !(GROUPED && LOG_N == 10 && COLUMNS == 4) && THREADS <= 256;
     // Whether a thread keeps its words of the accumulator from one step's end to the next one's start.
     static constexpr bool OWN = !IS_LEAN && !LEVELS;
 };
@@ -267,7 +279,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         double2 first_key[COLUMNS];
         if (Shape::AHEAD && threadIdx.x < M) load_key<LOG_N>(first_key, slice + threadIdx.x);
         __syncthreads();
-        multiply_block<LOG_N, COLUMNS, MOST, Shape::AHEAD, LEVELS, GROUPED>(ciphertexts, all_points, slice, levels, first_key, group);
+        multiply_block<LOG_N, COLUMNS, Shape::MOST, Shape::AHEAD, LEVELS, GROUPED>(ciphertexts, all_points, slice, levels, first_key, group);
         slice += group.subsets * rows * COLUMNS * M;
         __syncthreads();
 

@@ -7,14 +7,19 @@ control words. Not modelled: instruction fetch, L1 misses of the roots, L2 misse
 """
 
 import heapq
-from collections import Counter, deque
+from collections import Counter, deque, namedtuple
+from functools import lru_cache
 
 PARTS = 4
 WIDTHS = {'fp64': 2, 'alu': 2, 'fma': 2, 'conversion': 8}
 SHARED_LATENCY, L1_LATENCY, L2_LATENCY, CONVERSION_LATENCY, CONSTANT_LATENCY, BARRIER_LATENCY = 24, 38, 260, 20, 35, 20
+BRANCH_LATENCY, OPERANDS_READ = 8, 10
 L2_BYTES_A_CLOCK = 24
 # Accesses of a part that wait for the data pipe.
 QUEUE = 8
+# Scoreboards of a warp; control words have 7 for none.
+BOARDS = 6
+NEVER = 1 << 60
 
 ALU = set('LOP3 SHF IADD3 LEA ISETP VIMNMX VIADDMNMX SEL PRMT VIADD MOV BREV POPC FLO PLOP3'.split())
 CONSTANT = set('LDC S2R S2UR R2UR ULDC'.split())
@@ -33,6 +38,7 @@ def pipe_of(base):
     return 'alu' if base in ALU else 'lsu' if base in LSU else 'constant' if base in CONSTANT else None
 
 
+@lru_cache(maxsize=None)
 def wavefronts(addresses, width):
     """Passes over the 32 banks that one shared access of a warp takes: 16-byte accesses go by quarters of the warp, 8-byte ones by halves."""
     lanes, passes = 128 // width, 0
@@ -41,139 +47,153 @@ def wavefronts(addresses, width):
         for address in addresses[first:first + lanes]:
             for word in range(address // 4, (address + width) // 4 or 1):
                 banks.setdefault(word % 32, set()).add(word)
-        passes += max(map(len, banks.values()))
+        passes += max(map(len, banks.values()), default=0)
     return passes
 
 
-class Step:
-    """An instruction of a trace as the pipes see it."""
-
-    __slots__ = ('pipe', 'stall', 'write', 'read', 'wait', 'passes', 'bytes', 'is_shared', 'is_branch')
-
-    def __init__(self, instruction, addresses, from_l2):
-        self.pipe = pipe_of(instruction.base)
-        self.stall, self.write, self.read, self.wait = instruction.stall, instruction.write, instruction.read, instruction.wait
-        self.is_branch, self.is_shared = instruction.base == 'BRA', instruction.base in ('LDS', 'STS', 'ATOMS')
-        self.passes = self.bytes = 0
-        if self.pipe == 'lsu':
-            width = 16 if '128' in instruction.flags else 8 if '64' in instruction.flags else 4
-            if self.is_shared and addresses:
-                self.passes = wavefronts(addresses, width)
-            else:
-                self.passes = width // 4
-            if from_l2:
-                self.bytes = width * len(addresses)
+# An instruction of a trace as the pipes see it: clocks of its part's unit, clocks until its warp goes on, scoreboards, passes of the data pipe and
+# their latency, bytes from L2.
+Step = namedtuple('Step', 'pipe width stall write read wait passes latency bytes')
+# Traces are long, and their steps few.
+one_of_each = lru_cache(maxsize=None)(Step)
 
 
-def simulate(traces, block_of_warp, stagger, wanted):
-    """Clocks at which every block ends its iterations, how long each pipe was busy, and for how many clocks in all.
+def step(instruction, addresses, from_l2):
+    base, flags = instruction.base, instruction.flags
+    pipe, passes, latency, from_key = pipe_of(base), 0, 0, 0
+    if pipe == 'lsu':
+        size = 16 if '128' in flags else 8 if '64' in flags else 4
+        is_shared = base in ('LDS', 'STS', 'ATOMS')
+        latency = SHARED_LATENCY if is_shared else L1_LATENCY
+        if is_shared and addresses:
+            # The same for all addresses moved by whole words.
+            start = addresses[0] & ~3
+            passes = wavefronts(tuple([address - start for address in addresses]), size)
+        else:
+            passes = size // 4
+        from_key = size * len(addresses) if from_l2 else 0
+    stall = max(instruction.stall, BRANCH_LATENCY) if base == 'BRA' else instruction.stall
+    return one_of_each(pipe, WIDTHS.get(pipe, 0), stall, instruction.write, instruction.read, instruction.wait, passes, latency, from_key)
+
+
+def busy(block):
+    """Clocks of the multiprocessor in which each pipe is busy for one pass over a block's traces."""
+    clocks = Counter()
+    for one, number in Counter(one for trace in block for iteration in trace for one in iteration).items():
+        clocks['issue'] += number / PARTS
+        if one.width:
+            clocks[one.pipe] += number * one.width / PARTS
+        clocks['shared'] += number * one.passes
+        clocks['l2'] += number * one.bytes / L2_BYTES_A_CLOCK
+    return clocks
+
+
+def simulate(block, blocks, stagger, wanted):
+    """Clocks at which each of so many blocks ends its iterations; a block starts `stagger` clocks after the one before.
 
     A trace is a warp's iterations, each a list of steps; warps run them again and again until every block has ended `wanted` iterations, so that
     all blocks are at work all the time.
     """
-    warps = len(traces)
-    steps = [[step for iteration in trace for step in iteration] for trace in traces]
-    ends = [set() for _ in traces]
-    for warp, trace in enumerate(traces):
-        total = 0
-        for iteration in trace:
-            total += len(iteration)
-            ends[warp].add(total)
-    members = {}
-    for warp, block in enumerate(block_of_warp):
-        members.setdefault(block, []).append(warp)
-    parts = [[warp for warp in range(warps) if warp % PARTS == part] for part in range(PARTS)]
-    at, ready = [0] * warps, [stagger * block for block in block_of_warp]
-    board = [[0] * 8 for _ in range(warps)]
+    members = [range(first, first + len(block)) for first in range(0, blocks * len(block), len(block))]
+    warps = blocks * len(block)
+    steps, ends = [], []
+    for trace in block:
+        steps.append([one for iteration in trace for one in iteration])
+        ends.append({sum(map(len, trace[:at + 1])) for at in range(len(trace))})
+    steps, ends = steps * blocks, ends * blocks
+    # Warps of a part, for each warp in the order in which they are asked after it was last to go: it first.
+    orders = [[warp, *(other for other in range(warp % PARTS, warps, PARTS) if other != warp)] for warp in range(warps)]
+    last = list(range(PARTS))
+    at, ready = [0] * warps, [stagger * (warp // len(block)) for warp in range(warps)]
+    # Accesses under way by scoreboard, and the boards that have any.
+    board, pending = [[0] * BOARDS for _ in range(warps)], [0] * warps
     arrived = [False] * warps
-    free = [dict.fromkeys(WIDTHS, 0) for _ in range(PARTS)]
-    queues, last = [deque() for _ in range(PARTS)], [None] * PARTS
-    events, marks, busy = [], {block: [] for block in members}, Counter()
-    clock, pipe_free, l2_free, turn = 0, 0, 0.0, 0
-    counted = {block: 0 for block in members}
+    free = [dict.fromkeys([*WIDTHS, None, 'lsu', 'constant', 'barrier'], 0) for _ in range(PARTS)]
+    queues = [deque() for _ in range(PARTS)]
+    # When a part can issue again at the earliest, unless an event comes before.
+    look = [0 if part < warps else NEVER for part in range(PARTS)]
+    events, marks, counted = [], [[] for _ in members], [0] * blocks
+    clock, pipe_free, l2_free, turn, unfinished = 0, 0, 0.0, 0, blocks
 
-    def release(when, warp, number):
-        if number < 6:
-            heapq.heappush(events, (when, warp, number))
-
-    while min(map(len, marks.values())) < wanted:
+    while unfinished:
         while events and events[0][0] <= clock:
             _, warp, number = heapq.heappop(events)
             board[warp][number] -= 1
-        progress = False
+            if not board[warp][number]:
+                pending[warp] &= ~(1 << number)
+                look[warp % PARTS] = clock
         if pipe_free <= clock:
             for offset in range(PARTS):
-                queue = queues[(turn + offset) % PARTS]
-                if queue:
-                    warp, step = queue.popleft()
+                part = (turn + offset) % PARTS
+                if queues[part]:
+                    warp, one = queues[part].popleft()
                     turn += offset + 1
-                    pipe_free = clock + step.passes
-                    busy['shared'] += step.passes
-                    done = pipe_free + (SHARED_LATENCY if step.is_shared else L1_LATENCY)
-                    if step.bytes:
-                        l2_free = max(l2_free, clock) + step.bytes / L2_BYTES_A_CLOCK
-                        busy['l2'] += step.bytes / L2_BYTES_A_CLOCK
-                        done = max(clock + L2_LATENCY, int(l2_free) + L2_LATENCY)
-                    release(pipe_free + 6, warp, step.read)
-                    release(done, warp, step.write)
-                    progress = True
+                    look[part] = clock
+                    pipe_free = clock + one.passes
+                    done = pipe_free + one.latency
+                    if one.bytes:
+                        l2_free = max(l2_free, clock) + one.bytes / L2_BYTES_A_CLOCK
+                        done = max(clock, int(l2_free)) + L2_LATENCY
+                    if one.read < BOARDS:
+                        heapq.heappush(events, (pipe_free + 6, warp, one.read))
+                    if one.write < BOARDS:
+                        heapq.heappush(events, (done, warp, one.write))
                     break
         for part in range(PARTS):
-            chosen = None
-            candidates = parts[part] if last[part] is None else [last[part], *parts[part]]
-            for warp in candidates:
-                if arrived[warp] or ready[warp] > clock:
-                    continue
-                step = steps[warp][at[warp]]
-                wait = step.wait
-                if wait and any(wait >> number & 1 and board[warp][number] for number in range(6)):
-                    continue
-                if step.pipe in WIDTHS and free[part][step.pipe] > clock:
-                    continue
-                if step.pipe == 'lsu' and len(queues[part]) >= QUEUE:
-                    continue
-                chosen = warp
-                break
-            if chosen is None:
+            if look[part] > clock:
                 continue
-            progress, last[part], warp = True, chosen, chosen
-            busy['issue'] += 0.25
-            ready[warp] = clock + (max(step.stall, 8) if step.is_branch else step.stall)
-            if step.pipe is not None:
-                for number in (step.write, step.read):
-                    board[warp][number] += 1
-            if step.pipe == 'lsu':
-                queues[part].append((warp, step))
-            elif step.pipe in WIDTHS:
-                free[part][step.pipe] = clock + WIDTHS[step.pipe]
-                busy[step.pipe] += WIDTHS[step.pipe] / PARTS
-                release(clock + 10, warp, step.read)
-                release(clock + WIDTHS[step.pipe] + CONVERSION_LATENCY, warp, step.write)
-            elif step.pipe is not None:
-                release(clock + 10, warp, step.read)
-                release(clock + CONSTANT_LATENCY, warp, step.write)
+            soonest, part_free, queue = NEVER, free[part], queues[part]
+            for warp in orders[last[part]]:
+                if ready[warp] > clock:
+                    soonest = min(soonest, ready[warp])
+                    continue
+                pipe, width, stall, write, read, wait, _, _, _ = one = steps[warp][at[warp]]
+                if arrived[warp] or wait & pending[warp]:
+                    continue
+                if part_free[pipe] > clock:
+                    soonest = min(soonest, part_free[pipe])
+                    continue
+                if pipe != 'lsu' or len(queue) < QUEUE:
+                    break
+            else:
+                look[part] = soonest
+                continue
+            look[part], last[part] = clock + 1, warp
+            ready[warp] = clock + stall
+            if pipe is not None:
+                for number in (write, read):
+                    if number < BOARDS:
+                        board[warp][number] += 1
+                        pending[warp] |= 1 << number
+                if pipe == 'lsu':
+                    queue.append((warp, one))
+                else:
+                    if width:
+                        part_free[pipe] = clock + width
+                    if read < BOARDS:
+                        heapq.heappush(events, (clock + OPERANDS_READ, warp, read))
+                    if write < BOARDS:
+                        latency = width + CONVERSION_LATENCY if width else CONSTANT_LATENCY
+                        heapq.heappush(events, (clock + latency, warp, write))
             at[warp] += 1
-            block = block_of_warp[warp]
-            if step.pipe == 'barrier':
+            number = warp // len(block)
+            if pipe == 'barrier':
                 arrived[warp] = True
-                if all(arrived[other] for other in members[block]):
-                    for other in members[block]:
+                if all(arrived[other] for other in members[number]):
+                    for other in members[number]:
                         arrived[other] = False
                         ready[other] = max(ready[other], clock + BARRIER_LATENCY)
+                        look[other % PARTS] = min(look[other % PARTS], clock + 1)
             if at[warp] in ends[warp]:
-                counted[block] += 1
-                if counted[block] % len(members[block]) == 0:
-                    marks[block].append(clock)
+                counted[number] += 1
+                if counted[number] % len(block) == 0:
+                    marks[number].append(clock)
+                    unfinished -= len(marks[number]) == wanted
                 if at[warp] == len(steps[warp]):
                     at[warp] = 0
-        if progress:
-            clock += 1
-        else:
-            times = [when for when, *_ in events[:1]] + [when for when in ready if when > clock] + [
-                when for part in free for when in part.values() if when > clock]
-            if any(queues) and pipe_free > clock:
-                times.append(pipe_free)
-            if not times:
-                raise RuntimeError('no warp can go on: a scoreboard is never released')
-            clock = max(clock + 1, min(times))
-    return marks, busy, clock
+        waiting = [pipe_free] if any(queues) else []
+        soonest = min(*look, events[0][0] if events else NEVER, *waiting)
+        if soonest == NEVER:
+            raise RuntimeError('no warp can go on: a scoreboard is never released')
+        clock = max(clock + 1, soonest)
+    return marks

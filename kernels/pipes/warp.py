@@ -7,8 +7,10 @@ memory). Lanes that diverge meet again because those with the lowest address go 
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 LANES = 32
+MEMORY = set('LDS STS LDG STG LDL STL ATOMS'.split())
 WORD = 0xFFFFFFFF
 ALL = (1 << LANES) - 1
 
@@ -31,57 +33,84 @@ class Instruction:
     wait: int
     base: str = field(init=False)
     flags: set = field(init=False)
+    # What executes it, if it is one of the integers'.
+    function: str = field(init=False)
 
     def __post_init__(self):
         self.base, *flags = self.opcode.split('.')
         self.operands = [operand.replace('[RZ]', '[0x0]') for operand in self.operands]
         self.flags = set(flags)
+        self.function = 'do_' + (self.base if self.base == 'UP2UR' else self.base.removeprefix('U')).lower()
+
+
+FIRST_LINE = re.compile(r'/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P\w+)\s+)?(\S+)\s*(.*?)\s*;\s+/\* 0x[0-9a-f]{16} \*/')
+SECOND_LINE = re.compile(r'^\s+/\* 0x([0-9a-f]{16}) \*/')
 
 
 def disassembly(text):
-    """Kernels of `cuobjdump -sass`, each a list of instructions."""
-    kernels, current, pending = {}, None, None
-    first = re.compile(r'/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P\w+)\s+)?(\S+)\s*(.*?)\s*;\s+/\* 0x([0-9a-f]{16}) \*/')
-    second = re.compile(r'^\s+/\* 0x([0-9a-f]{16}) \*/')
+    """Instructions of one kernel as `cuobjdump -sass` prints them, on two lines each."""
+    code, pending = [], None
     for line in text.splitlines():
-        if 'Function : ' in line:
-            current = kernels.setdefault(line.split()[-1], [])
-        elif match := first.search(line):
+        if match := FIRST_LINE.search(line):
             pending = match
-        elif pending and (match := second.match(line)):
+        elif pending and (match := SECOND_LINE.match(line)):
             # The upper word's bits 41 to 58.
             control = int(match.group(1), 16) >> 41
-            address, predicate, opcode, operands = pending.group(1, 2, 3, 4)
+            address, predicate, opcode, operands = pending.groups()
             operands = [operand.replace('.reuse', '').strip() for operand in operands.split(',')] if operands else []
-            current.append(Instruction(int(address, 16), opcode, operands, predicate or '', max(control & 15, 1), control >> 5 & 7,
-                                       control >> 8 & 7, control >> 11 & 63))
+            code.append(Instruction(int(address, 16), opcode, operands, predicate or '', max(control & 15, 1), control >> 5 & 7,
+                                    control >> 8 & 7, control >> 11 & 63))
             pending = None
-    return kernels
+    return code
 
 
 def each(function, *values):
     """The function lane by lane; not known if a value is not."""
-    if any(value is None for value in values):
+    if None in values:
         return None
-    if all(isinstance(value, int) for value in values):
+    if list not in map(type, values):
         return function(*values)
-    lanes = [value if isinstance(value, list) else [value] * LANES for value in values]
-    return list(map(function, *lanes))
+    return list(map(function, *[value if type(value) is list else [value] * LANES for value in values]))
 
 
 def signed(value):
     return value - (1 << 32) if value >> 31 else value
 
 
+@lru_cache(maxsize=None)
+def parsed(text):
+    """An operand's kind, sign, and its number or name; names that nothing stands for have no value."""
+    if match := re.fullmatch(r'c\[0x0\]\[(0x[0-9a-f]+)\]', text):
+        return 'constant', '', int(match.group(1), 16)
+    if match := re.fullmatch(r'(-?)(0x[0-9a-f]+)', text):
+        return 'number', '', int(match.group(1) + match.group(2), 16) & WORD
+    match = re.fullmatch(r'([-~]?)(U?R(?:Z|\d+)|SR\w+(?:\.\w+)?|SRZ)', text)
+    return ('register', *match.groups()) if match else ('register', '', '')
+
+
+@lru_cache(maxsize=None)
+def parts_of_address(text):
+    parts = re.search(r'\[([^][]*)\]$', text).group(1).replace('+-', '+ -').split('+')
+    return [part for part in (re.sub(r'\.(64|U32|X\d+)', '', part.strip()) for part in parts) if part]
+
+
+@lru_cache(maxsize=None)
+def following(register):
+    """The register after one, which holds the upper half of a pair."""
+    return re.sub(r'\d+', lambda number: str(int(number.group()) + 1), register)
+
+
+@lru_cache(maxsize=None)
+def is_match(pattern, text):
+    return re.fullmatch(pattern, text) is not None
+
+
+@lru_cache(maxsize=None)
 def lookup(table):
     """The bitwise function of three words that a table of eight bits stands for."""
-    def function(a, b, c):
-        result = 0
-        for row in range(8):
-            if table >> row & 1:
-                result |= (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c)
-        return result & WORD
-    return function
+    rows = [row for row in range(8) if table >> row & 1]
+    terms = [' & '.join(name if row & bit else '~' + name for name, bit in (('a', 4), ('b', 2), ('c', 1))) for row in rows]
+    return eval(f'lambda a, b, c: ({" | ".join(terms) or 0}) & {WORD}')
 
 
 COMPARE = {'LT': int.__lt__, 'LE': int.__le__, 'GT': int.__gt__, 'GE': int.__ge__, 'EQ': int.__eq__, 'NE': int.__ne__}
@@ -135,23 +164,21 @@ class Warp:
         return each(lambda bit: 1 - bit, value) if name.startswith('!') else value
 
     def source(self, text):
-        if match := re.fullmatch(r'c\[0x0\]\[(0x[0-9a-f]+)\]', text):
-            return self.constants.get(int(match.group(1), 16))
-        if match := re.fullmatch(r'(-?)(0x[0-9a-f]+)', text):
-            value = int(match.group(2), 16)
-            return (-value if match.group(1) else value) & WORD
-        if match := re.fullmatch(r'([-~]?)(U?R(?:Z|\d+)|SR\w+(?:\.\w+)?|SRZ)', text):
-            value = self.values.get(match.group(2))
-            if match.group(1) == '-':
-                return each(lambda word: -word & WORD, value)
-            return each(lambda word: ~word & WORD, value) if match.group(1) else value
-        return None
+        kind, sign, what = parsed(text)
+        if kind == 'constant':
+            return self.constants.get(what)
+        if kind == 'number':
+            return what
+        value = self.values.get(what)
+        if sign == '-':
+            return each(lambda word: -word & WORD, value)
+        return each(lambda word: ~word & WORD, value) if sign else value
 
     def pair(self, text):
         """A 64-bit source, of which only registers and zero occur."""
         if text in ('RZ', 'URZ'):
             return 0
-        high = re.sub(r'\d+', lambda number: str(int(number.group()) + 1), text)
+        high = following(text)
         return each(lambda low, high: low | high << 32, self.source(text), self.source(high))
 
     def write(self, name, value, lanes):
@@ -167,32 +194,28 @@ class Warp:
         self.values[name] = value
 
     def write_pair(self, name, value, lanes):
-        high = re.sub(r'\d+', lambda number: str(int(number.group()) + 1), name)
         self.write(name, each(lambda word: word & WORD, value), lanes)
-        self.write(high, each(lambda word: word >> 32 & WORD, value), lanes)
+        self.write(following(name), each(lambda word: word >> 32 & WORD, value), lanes)
 
     def address(self, text):
         """Of `[R1+UR4+0x10]`; a 64-bit base counts with its low word, which tells the buffers of a launch apart."""
         total = 0
-        for part in re.search(r'\[([^][]*)\]$', text).group(1).replace('+-', '+ -').split('+'):
-            part = re.sub(r'\.(64|U32|X\d+)', '', part.strip())
-            total = each(lambda a, b: a + b & WORD, total, self.source(part) if part else 0)
+        for part in parts_of_address(text):
+            total = each(lambda a, b: a + b & WORD, total, self.source(part))
         return total
 
     def execute(self, instruction, lanes):
-        base, flags, operands = instruction.base, instruction.flags, list(instruction.operands)
-        if base in ('LDS', 'STS', 'LDG', 'STG', 'LDL', 'STL', 'ATOMS'):
+        base, operands = instruction.base, instruction.operands
+        if base in MEMORY:
             return self.touch(instruction, lanes)
-        if base[0] == 'U' and base not in ('UP2UR',):
-            base = base[1:]
-        result = getattr(self, 'do_' + base.lower(), None)
-        if result:
-            result(flags, operands, lanes)
-        elif operands and re.fullmatch(r'U?[RP]\d+', operands[0]):
+        function = getattr(self, instruction.function, None)
+        if function:
+            function(instruction.flags, list(operands), lanes)
+        elif operands and is_match(r'U?[RP]\d+', operands[0]):
             # Doubles, conversions: two registers that nobody knows.
             self.write(operands[0], None, lanes)
             if operands[0][0] == 'R':
-                self.write('R%d' % (int(operands[0][1:]) + 1), None, lanes)
+                self.write(following(operands[0]), None, lanes)
         return None
 
     def touch(self, instruction, lanes):
@@ -200,9 +223,9 @@ class Warp:
         place = next(operand for operand in operands if operand.endswith(']'))
         address = self.address(place)
         words = 4 if '128' in instruction.flags else 2 if '64' in instruction.flags else 1
-        number = re.fullmatch(r'R(\d+)', operands[1 if base[0] == 'S' else 0])
-        for word in range(words if number else 0):
-            register = 'R%d' % (int(number.group(1)) + word)
+        register = operands[1 if base[0] == 'S' else 0]
+        for word in range(words):
+            register = following(register) if word else register
             if base == 'STL':
                 self.stack[address + 4 * word] = self.source(register)
             elif base == 'LDL':
@@ -253,16 +276,16 @@ class Warp:
             wide = each(lambda a, b, c: a * b + c & (1 << 64) - 1, a, b, c)
             if wide is None and None not in (a, b) and (low := self.source(operands[3])) is not None:
                 self.write(operands[0], each(lambda a, b, c: a * b + c & WORD, a, b, low), lanes)
-                return self.write('R%d' % (int(operands[0][1:]) + 1), None, lanes)
+                return self.write(following(operands[0]), None, lanes)
             return self.write_pair(operands[0], wide, lanes)
         if 'HI' in flags:
             return self.write(operands[0], each(lambda a, b, c: (a * b >> 32) + c & WORD, a, b, self.source(operands[3])), lanes)
         self.write(operands[0], each(lambda a, b, c: a * b + c & WORD, a, b, self.source(operands[3])), lanes)
 
     def do_iadd3(self, flags, operands, lanes):
-        sources = [operand for operand in operands[1:] if not re.fullmatch(r'!?U?P(T|\d)', operand)]
+        sources = [operand for operand in operands[1:] if not is_match(r'!?U?P(T|\d)', operand)]
         for operand in operands[1:]:
-            if 'X' not in flags and re.fullmatch(r'U?P\d', operand):
+            if 'X' not in flags and is_match(r'U?P\d', operand):
                 self.write(operand, None, lanes)
         total = None if 'X' in flags else each(lambda a, b, c: a + b + c & WORD, *map(self.source, sources))
         self.write(operands[0], total, lanes)
@@ -271,14 +294,14 @@ class Warp:
         self.write(operands[0], each(lambda a, b: a + b & WORD, *map(self.source, operands[1:3])), lanes)
 
     def do_lea(self, flags, operands, lanes):
-        sources = [operand for operand in operands[1:] if not re.fullmatch(r'!?U?P(T|\d)', operand)]
+        sources = [operand for operand in operands[1:] if not is_match(r'!?U?P(T|\d)', operand)]
         if 'X' in flags or 'SX32' in flags:
             return self.write(operands[0], None, lanes)
         if 'HI' in flags:
             high = lambda a, b, c, s: ((c << 32 | a) << s >> 32) + b & WORD
             return self.write(operands[0], each(high, *map(self.source, sources[:4])), lanes)
         for operand in operands[1:]:
-            if re.fullmatch(r'U?P\d', operand):
+            if is_match(r'U?P\d', operand):
                 self.write(operand, None, lanes)
         self.write(operands[0], each(lambda a, b, s: (a << s) + b & WORD, *map(self.source, sources[:3])), lanes)
 

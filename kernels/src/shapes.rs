@@ -29,6 +29,24 @@ pub const BOOTSTRAP_SHAPES: [BootstrapShape; 16] = [
     shape(4096, 1, 2, 1),
 ];
 
+/// Kernels whose registers are for one block of a multiprocessor, where other kernels of such rings have several: N, k,
+/// whether digits have several levels and whether key bits come in groups, and the most ciphertexts a block, as in
+/// `lwe_bootstrap.cu`.
+const WIDE: [(usize, usize, bool, bool, usize); 12] = [
+    (256, 5, true, true, 5),
+    (256, 6, false, true, 4),
+    (256, 6, true, true, 4),
+    (256, 7, false, true, 4),
+    (256, 7, true, true, 4),
+    (512, 3, true, true, 4),
+    (512, 4, true, true, 4),
+    (512, 7, false, true, 3),
+    (512, 7, true, false, 2),
+    (512, 7, true, true, 2),
+    (512, 8, true, false, 2),
+    (512, 8, true, true, 2),
+];
+
 /// How the bootstrap kernels of one (N, k) are launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootstrapShape {
@@ -71,10 +89,27 @@ impl BootstrapShape {
         format!("lwe_bootstrap{groups}{levels}_u32_{}_{}", self.polynomial_size, self.glwe_dimension)
     }
 
-    /// Most ciphertexts a block.
+    /// Most ciphertexts of a wide block, if the kernel has such.
+    fn wide(&self, level: usize, grouping: usize) -> Option<usize> {
+        let of_kernel = (self.polynomial_size, self.glwe_dimension, level > 1, grouping > 1);
+        let found = WIDE.iter().find(|&&(n, k, levels, groups, _)| (n, k, levels, groups) == of_kernel);
+        found.map(|&(.., ciphertexts)| ciphertexts)
+    }
+
+    /// Most threads of a block that the kernel is compiled for.
+    fn most_threads(&self, level: usize, grouping: usize) -> usize {
+        match self.wide(level, grouping) {
+            Some(most) => (most * (self.glwe_dimension + 1) * self.threads_a_polynomial(level)).next_multiple_of(32),
+            None if self.is_lean(level) => 512,
+            None => 256,
+        }
+    }
+
+    /// Most ciphertexts a block, for digits of so many levels and key bits in groups of so many.
     #[must_use]
-    pub fn most_ciphertexts(&self, level: usize) -> usize {
-        if level > 1 { self.ciphertexts_of_levels } else { self.ciphertexts }
+    pub fn most_ciphertexts(&self, level: usize, grouping: usize) -> usize {
+        let of_ring = if level > 1 { self.ciphertexts_of_levels } else { self.ciphertexts };
+        self.wide(level, grouping).unwrap_or(of_ring)
     }
 
     /// Whether transforms have 16 points a thread in place of 32; blocks then have up to 512 threads in place of 256.
@@ -90,15 +125,14 @@ impl BootstrapShape {
     /// Threads of a block for so many ciphertexts; `side_by_side` has threads of its own for every level. Nothing where
     /// no block has so many, or where levels take turns in any case.
     #[must_use]
-    pub fn threads(&self, ciphertexts: usize, level: usize, side_by_side: bool) -> Option<usize> {
+    pub fn threads(&self, ciphertexts: usize, level: usize, grouping: usize, side_by_side: bool) -> Option<usize> {
         let threads_a_polynomial = self.threads_a_polynomial(level);
         if side_by_side && (level == 1 || threads_a_polynomial > 32) {
             return None;
         }
         let ways = if side_by_side { level } else { 1 };
         let threads = ciphertexts * (self.glwe_dimension + 1) * threads_a_polynomial * ways;
-        let most = if self.is_lean(level) { 512 } else { 256 };
-        Some(threads.next_multiple_of(32)).filter(|&threads| threads <= most)
+        Some(threads.next_multiple_of(32)).filter(|&threads| threads <= self.most_threads(level, grouping))
     }
 
     /// Dynamic shared memory of a block: points, sums of rounding errors, exponents of the sets of a group,
@@ -149,9 +183,9 @@ mod tests {
             let of_exact = ["lwe_bootstrap_exact_u32_", "lwe_bootstrap_exact_levels_u32_"];
             let of_kernel = |shape: &BootstrapShape| {
                 let variants = [(1, 1), (1, 2), (2, 1), (2, 2)];
-                let (level, _) = variants.into_iter().find(|&(l, g)| shape.kernel(l, g) == kernel)?;
-                let blocks = (1..=shape.most_ciphertexts(level)).flat_map(|c| [(c, false), (c, true)]);
-                blocks.filter_map(|(c, side_by_side)| shape.threads(c, level, side_by_side)).max()
+                let (level, grouping) = variants.into_iter().find(|&(l, g)| shape.kernel(l, g) == kernel)?;
+                let blocks = (1..=shape.most_ciphertexts(level, grouping)).flat_map(|c| [(c, false), (c, true)]);
+                blocks.filter_map(|(c, side_by_side)| shape.threads(c, level, grouping, side_by_side)).max()
             };
             let threads = if let Some(place) = of_exact.iter().find_map(|stem| kernel.strip_prefix(stem)) {
                 exact += 1;
@@ -180,14 +214,56 @@ mod tests {
     }
 
     #[test]
+    fn every_bootstrap_and_every_kernel_of_ckks_has_a_line_of_cycles() {
+        let (resources, cycles) = (include_str!("../images/resources.txt"), include_str!("../images/cycles.txt"));
+        let counted = |kernel: &&str| kernel.starts_with("lwe_bootstrap") || kernel.starts_with("rns_");
+        let compiled = resources.lines().filter_map(|line| line.split(' ').nth(1)).filter(counted);
+        let mut of_resources: Vec<&str> = compiled.collect();
+        let mut of_cycles: Vec<&str> =
+            cycles.lines().filter_map(|line| line.split(' ').next()).filter(counted).collect();
+        of_resources.sort_unstable();
+        of_cycles.sort_unstable();
+        assert_eq!(of_cycles, of_resources);
+    }
+
+    #[test]
+    fn cycles_are_those_of_blocks_that_a_shape_has() {
+        let report = include_str!("../images/cycles.txt");
+        for (shape, level, grouping) in
+            BOOTSTRAP_SHAPES.iter().flat_map(|shape| [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(l, g)| (shape, l, g)))
+        {
+            let kernel = shape.kernel(level, grouping);
+            let line = report.lines().find(|line| line.split(' ').next() == Some(&kernel)).expect("a line a kernel");
+            let value = |name: &str| line.split(' ').find_map(|f| f.strip_prefix(name)?.strip_prefix('=')).expect(name);
+            let (blocks, ciphertexts) = value("blocks").split_once('x').expect("blocks and ciphertexts of each");
+            let ciphertexts = ciphertexts.parse().expect("a number");
+            let threads: Option<usize> = value("threads").parse().ok();
+            assert!((1..=4).contains(&blocks.parse::<u32>().expect("a number")), "{line}");
+            assert!((1..=shape.most_ciphertexts(level, grouping)).contains(&ciphertexts), "{line}");
+            let ways = [false, true].map(|side_by_side| shape.threads(ciphertexts, level, grouping, side_by_side));
+            assert!(ways.contains(&threads), "{line}");
+            assert!(value("cycles").parse::<u32>().is_ok_and(|cycles| cycles > 0), "{line}");
+        }
+    }
+
+    #[test]
     fn levels_side_by_side_have_threads_of_their_own_where_a_block_has_so_many() {
         let of = |n, k| BootstrapShape::find(n, k).expect("listed");
-        assert_eq!(of(1024, 2).threads(2, 2, true), Some(2 * 3 * 2 * 32));
-        assert_eq!(of(1024, 2).threads(3, 2, true), None, "576 threads");
-        assert_eq!(of(1024, 2).threads(3, 2, false), Some(3 * 3 * 32));
-        assert_eq!(of(1024, 2).threads(5, 1, false), Some(256), "240 threads are seven and a half warps");
-        assert_eq!(of(1024, 2).threads(1, 1, true), None, "one level");
-        assert_eq!(of(4096, 1).threads(1, 2, true), None, "64 threads a polynomial wait for the whole block");
+        assert_eq!(of(1024, 2).threads(2, 2, 1, true), Some(2 * 3 * 2 * 32));
+        assert_eq!(of(1024, 2).threads(3, 2, 1, true), None, "576 threads");
+        assert_eq!(of(1024, 2).threads(3, 2, 1, false), Some(3 * 3 * 32));
+        assert_eq!(of(1024, 2).threads(5, 1, 1, false), Some(256), "240 threads are seven and a half warps");
+        assert_eq!(of(1024, 2).threads(1, 1, 1, true), None, "one level");
+        assert_eq!(of(4096, 1).threads(1, 2, 1, true), None, "64 threads a polynomial wait for the whole block");
+    }
+
+    #[test]
+    fn some_kernels_of_small_rings_have_wide_blocks() {
+        let of = |k| BootstrapShape::find(256, k).expect("listed");
+        assert_eq!((of(7).most_ciphertexts(2, 2), of(7).most_ciphertexts(2, 1)), (4, 2));
+        assert_eq!((of(5).most_ciphertexts(2, 2), of(5).most_ciphertexts(1, 2)), (5, 3));
+        assert_eq!(of(7).threads(4, 2, 2, false), Some(256));
+        assert_eq!(of(7).threads(4, 2, 2, true), None, "512 threads");
     }
 
     #[test]

@@ -63,11 +63,11 @@ impl CudaBootstrapKey {
 
     /// Ciphertexts and threads of all blocks that there are kernels for.
     pub(crate) fn blocks(&self) -> Vec<(usize, usize)> {
-        let level = self.params.pbs_level;
+        let (level, grouping) = (self.params.pbs_level, self.params.grouping_factor);
         match &self.form {
             Form::Doubles(DoublesKey { shape, .. }) => {
-                let splits = (1..=shape.most_ciphertexts(level)).flat_map(|c| [(c, false), (c, true)]);
-                splits.filter_map(|(c, split)| Some((c, shape.threads(c, level, split)?))).collect()
+                let splits = (1..=shape.most_ciphertexts(level, grouping)).flat_map(|c| [(c, false), (c, true)]);
+                splits.filter_map(|(c, split)| Some((c, shape.threads(c, level, grouping, split)?))).collect()
             }
             Form::Exact(key) => (1..=key.shape.most_ciphertexts(level)).map(|c| (c, key.shape.threads)).collect(),
         }
