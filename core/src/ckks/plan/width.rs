@@ -25,8 +25,8 @@ fn ciphertext_bytes(params: &ParameterSet, limbs: usize) -> u64 {
     (8 * limbs as u64) << params.log2_degree
 }
 
-/// Bytes that one product takes at a number of limbs while it is relinearised: parts, the square of the masks, low parts
-/// and words between two launches; digits at all primes, and their products with the key.
+/// Bytes that one product takes at a number of limbs while it is relinearised: parts, the product of the masks, low
+/// parts and words between two launches; digits at all primes, and their products with the key.
 #[must_use]
 pub fn switch_bytes(params: &ParameterSet, limbs: usize) -> u64 {
     let special = params.special_primes.len();
