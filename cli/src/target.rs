@@ -41,13 +41,13 @@ pub fn json(target: &Target, seconds: Option<f64>, inputs: usize) -> Value {
     })
 }
 
-/// As [`text`] and [`json`], of a plan that was made.
+/// As [`text`] and [`json()`], of a plan that was made.
 pub fn of_planned(planned: &ForTarget) -> (String, Value) {
     let ForTarget { target, seconds, inputs, .. } = planned;
     (text(target, *seconds, *inputs), json(target, *seconds, *inputs))
 }
 
-/// As [`text`] and [`json`], of a plan that was read, one input at a time: for the target that runs it first.
+/// As [`text`] and [`json()`], of a plan that was read, one input at a time: for the target that runs it first.
 pub fn of_plan(choice: &TargetChoice, plan: &Plan, progress: &dyn Progress) -> Result<(String, Value), CliError> {
     let targets = find(choice, progress)?.targets;
     let times = targets.iter().map(|target| (target, target.seconds(plan, 1)));
