@@ -30,10 +30,14 @@ fn measures(constant: &Constant<'_, CudaPlaintext>) -> (usize, f64) {
     }
 }
 
-/// Four operands, and behind them one number for each limb, two an argument.
+/// Words, two an argument.
+fn paired(words: &[u32]) -> impl Iterator<Item = u64> + '_ {
+    words.chunks(2).map(|pair| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32)
+}
+
+/// Four operands, and behind them one number for each limb.
 fn with_numbers(operands: [u64; 4], residues: &[u32]) -> Item {
-    let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
-    operands.into_iter().chain(residues.chunks(2).map(pair)).collect()
+    operands.into_iter().chain(paired(residues)).collect()
 }
 
 /// Items of one operation at one number of limbs: launched together.
@@ -143,11 +147,7 @@ impl CudaRing {
                 let before = if round == 1 { group[0] } else { out };
                 for part in 0..2 {
                     let operands = [out, before, group[round]].map(|operand| operand.part(part, degree));
-                    queue.push(
-                        Operation::Add,
-                        out.limbs,
-                        with_numbers([operands[0], operands[1], operands[2], 0], &[]),
-                    );
+                    queue.push(Operation::Add, out.limbs, [&operands[..], &[0]].concat());
                 }
             }
             self.run(STEP, queue)?;
@@ -310,8 +310,7 @@ impl CudaRing {
                     .collect::<Result<_, _>>()?;
                 for part in 0..2 {
                     let mut item = vec![list.address + 8 * ((2 * at + part) * terms) as u64, kernels.len() as u64];
-                    let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
-                    item.extend(kernels.chunks(2).map(pair));
+                    item.extend(paired(kernels));
                     item.resize(2 + rows / 2, 0);
                     item.extend(outs.iter().map(|out| out.part(part, degree)));
                     item.resize(2 + rows / 2 + rows, 0);
