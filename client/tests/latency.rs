@@ -142,10 +142,11 @@ fn largest_error(plan: &Plan, inputs: &[Vec<f32>]) -> f64 {
     let measured = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
     let ratio = measured / plan.params.output.noise;
     println!("noise of {} results: {ratio:.2} of the prediction", errors.len());
-    // Few results may by chance have little noise, or more than predicted.
+    // Few results may by chance have little noise, or more than predicted. Predictions take values and factors at the ends of
+    // their ranges: 0.2 to 1 of them is common for convolutions (twelve keys, 25 and 15 results), 0.1 to 0.3 for products.
     let count = errors.len() as f64;
     assert!(ratio < 1.0 + 3.0 / count.sqrt(), "noise is {ratio} of the prediction");
-    assert!(count < 10.0 || ratio > 0.15, "noise is {ratio} of the prediction");
+    assert!(count < 10.0 || ratio > 0.03, "noise is {ratio} of the prediction");
     errors.into_iter().fold(0.0, f64::max) / plan.network.output_bound
 }
 
