@@ -26,6 +26,7 @@ use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::OfBatch;
 use crate::model::columns::Columns;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
