@@ -12,19 +12,10 @@ use crate::choice::DeviceChoice;
 use crate::devices::{Devices, Wanted};
 use crate::error::EngineError;
 use crate::need::{key_bytes, run_bytes};
-use crate::predict::Work;
-use crate::profile::Profiles;
+use crate::profile::{DeviceProfile, Profiles};
+use crate::scheduler::passes::{CUDA_QUEUES, HOST_LANES, inputs_of_a_pass};
 use crate::scheduler::station::Station;
-
-/// Passes that run side by side on the host.
-const HOST_LANES: usize = 2;
-/// Queues of a CUDA device.
-const CUDA_QUEUES: usize = 2;
-/// Longest pass in seconds, but for one of a single input: so long work is lost that is interrupted, and so long the
-/// others wait for the last one.
-const PASS_SECONDS: f64 = 4.0;
-/// Time an input of a pass, over that of passes without end, at the most.
-const MOST_OVERHEAD: f64 = 1.01;
+use crate::scheduler::timeline::{Simulated, Timeline};
 
 /// What a job may take.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +40,8 @@ struct Member {
     devices: Devices,
     lanes: usize,
     most: usize,
+    /// How fast it is, as far as anybody knows.
+    profile: Option<DeviceProfile>,
 }
 
 impl<'p> Fleet<'p> {
@@ -71,11 +64,11 @@ impl<'p> Fleet<'p> {
         let mut add = |devices: Devices| {
             let places = devices.places();
             let profile = places.first().and_then(|&place| profile_of(place, limits.threads, profiles));
-            let most = profile.map_or(1, |profile| inputs_of_a_pass(plan, |work| work.seconds(&profile).ok()));
+            let most = inputs_of_a_pass(plan, profile.as_ref());
             let is_host = places == [Place::Cpu];
             let fitting = limits.memory_bytes / run_bytes(plan).max(1);
             let lanes = if is_host && fitting >= HOST_LANES as u64 { HOST_LANES } else { 1 };
-            members.push(Member { devices, lanes, most });
+            members.push(Member { devices, lanes, most, profile });
         };
         for choice in choices {
             let single = match choice {
@@ -115,6 +108,17 @@ impl<'p> Fleet<'p> {
         self.members.iter().map(|member| member.lanes * member.most).sum()
     }
 
+    /// What is predicted for a job of so many inputs; none where nobody knows how fast a device is.
+    #[must_use]
+    pub fn timeline(&self, inputs: usize) -> Option<Timeline> {
+        let simulated = |member: &Member| {
+            let (name, lanes) = (member.devices.names(), member.lanes);
+            member.profile.clone().map(|profile| Simulated { name, lanes, profile })
+        };
+        let devices: Option<Vec<Simulated>> = self.members.iter().map(simulated).collect();
+        Timeline::predict(self.plan, &devices?, inputs)
+    }
+
     pub(crate) fn stations<'s>(&'s self) -> Vec<Station<'s>> {
         let most_keys = (self.limits.key_bytes / key_bytes(self.plan).max(1)).max(1) as usize;
         let station = |member: &'s Member| Station {
@@ -131,22 +135,4 @@ impl<'p> Fleet<'p> {
         };
         self.members.iter().map(station).collect()
     }
-}
-
-/// Inputs of a pass: the fewest that take hardly longer each than a great many, within [`PASS_SECONDS`].
-fn inputs_of_a_pass(plan: &Plan, seconds: impl Fn(&Work) -> Option<f64>) -> usize {
-    let of = |inputs: usize| seconds(&Work::of(plan, inputs));
-    let unit = plan.params().inputs_per_run();
-    let many = 1 << 12;
-    let Some(least) = of(unit * many).map(|all| all / many as f64) else { return unit };
-    let mut units = 1;
-    while units < many {
-        let now = of(unit * units).unwrap_or(f64::INFINITY);
-        let is_long = of(2 * unit * units).is_none_or(|twice| twice > PASS_SECONDS);
-        if now / units as f64 <= MOST_OVERHEAD * least || is_long {
-            break;
-        }
-        units *= 2;
-    }
-    unit * units
 }

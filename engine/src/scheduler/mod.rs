@@ -13,8 +13,11 @@
 mod backlog;
 mod fleet;
 mod lanes;
+mod passes;
 mod requests;
 mod station;
+mod timeline;
 
 pub use fleet::{Fleet, Limits};
 pub use requests::{Answer, Answers, Course, Keys, Request, Requests};
+pub use timeline::{Simulated, Span, Timeline};
