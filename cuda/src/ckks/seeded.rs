@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey, mask_context};
+use heman_core::ckks::gpu::GpuRing;
 use heman_kernels::{RnsContextKey, RnsLaunchParams};
 
 use crate::ckks::launches::{Given, Item, Over};
