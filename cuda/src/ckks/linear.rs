@@ -17,17 +17,17 @@ impl CudaRing {
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "inner products";
         let first = inputs.first().ok_or(CkksError::Depth)?;
-        let (limbs, degree) = (first.limbs, self.degree());
-        inputs.iter().try_for_each(|input| same_limbs(limbs, input.limbs))?;
-        let scale_of = |&(input, plaintext): &(usize, &CudaPlaintext)| inputs[input].scale * plaintext.scale;
+        let (limbs, degree) = (first.limbs(), self.degree());
+        inputs.iter().try_for_each(|input| same_limbs(limbs, input.limbs()))?;
+        let scale_of = |&(input, plaintext): &(usize, &CudaPlaintext)| inputs[input].scale() * plaintext.scale();
         let (mut results, mut list) = (Vec::with_capacity(sums.len()), Vec::new());
         for terms in sums {
             let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
             for term in terms {
                 same_scale(scale, scale_of(term))?;
-                enough_limbs(limbs, term.1.limbs)?;
+                enough_limbs(limbs, term.1.limbs())?;
                 let [body, mask] = inputs[term.0].parts(degree);
-                list.extend([body, mask, term.1.block.address]);
+                list.extend([body, mask, term.1.address()]);
             }
             results.push(self.ciphertext(STEP, limbs, scale)?);
         }

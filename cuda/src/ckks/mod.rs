@@ -29,6 +29,10 @@ pub struct Block {
 impl GpuBlock for Block {
     type Address = u64;
 
+    fn words(&self) -> usize {
+        self.slice.len()
+    }
+
     fn address_of(&self, word: usize) -> u64 {
         self.address + 4 * word as u64
     }

@@ -212,19 +212,19 @@ impl CudaRing {
         let mut block = self.reserve(STEP, 2 * limbs)?;
         self.copy(STEP, body, &mut block, 0)?;
         self.copy(STEP, mask, &mut block, limbs)?;
-        Ok(CudaCiphertext { block: Arc::new(block), limbs, stored: limbs, scale: ciphertext.scale })
+        Ok(CudaCiphertext::new(self, block, ciphertext.scale))
     }
 
     fn room_on_host(&self, ciphertext: &CudaCiphertext) -> Ciphertext {
-        let words = ciphertext.limbs * self.degree();
-        Ciphertext { parts: [vec![0; words], vec![0; words]], scale: ciphertext.scale }
+        let words = ciphertext.limbs() * self.degree();
+        Ciphertext { parts: [vec![0; words], vec![0; words]], scale: ciphertext.scale() }
     }
 
     /// Queues the copy of a ciphertext to the host; the words are there when the stream has come so far.
     fn receive(&self, ciphertext: &CudaCiphertext, to: &mut Ciphertext) -> Result<(), CkksError> {
         for (part, out) in to.parts.iter_mut().enumerate() {
-            let first = part * ciphertext.stored * self.degree();
-            let source = ciphertext.block.slice.slice(first..first + out.len());
+            let first = part * ciphertext.stored() * self.degree();
+            let source = ciphertext.block().slice.slice(first..first + out.len());
             let copied = self.backend.stream.memcpy_dtoh(&source, out);
             copied.map_err(|error| self.backend.error("download", error, 0))?;
         }
@@ -265,7 +265,7 @@ impl RnsOps for CudaRing {
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
         let block = self.load("loading a plaintext", &plaintext.words)?;
-        Ok(CudaPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+        Ok(CudaPlaintext::new(self, block, plaintext.scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<CudaMap, CkksError> {

@@ -236,7 +236,7 @@ impl CudaRing {
         terms: &[&[CudaCiphertext]],
         constants: &[Vec<Constant<'_, CudaPlaintext>>],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
-        if pairs.iter().any(|(a, _)| a.limbs == 1) {
+        if pairs.iter().any(|(a, _)| a.limbs() == 1) {
             return Err(CkksError::Depth);
         }
         self.multiplied(pairs, key, Finish::Rescaled, |lows, first| {
@@ -259,15 +259,15 @@ impl CudaRing {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
-            same_limbs(a.limbs, b.limbs)?;
-            enough_limbs(a.limbs, key.limbs)?;
+            same_limbs(a.limbs(), b.limbs())?;
+            enough_limbs(a.limbs(), key.limbs)?;
         }
         let mut results = Vec::with_capacity(pairs.len());
-        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs) {
-            let limbs = chunk[0].0.limbs;
+        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs()) {
+            let limbs = chunk[0].0.limbs();
             let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
             for (a, b) in chunk {
-                let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
+                let low = self.ciphertext(STEP, limbs, a.scale() * b.scale())?;
                 let high = self.reserve(STEP, limbs)?;
                 items.push([&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]].concat());
                 lows.push(low);
@@ -283,7 +283,7 @@ impl CudaRing {
             let switches = lows.iter().zip(&outs).zip(&highs).map(|((low, out), high)| Switch {
                 polynomial: high.address,
                 key,
-                target: out.block.address,
+                target: out.block().address,
                 addends: low.parts(degree),
                 order: 0,
             });
@@ -295,20 +295,20 @@ impl CudaRing {
 
     /// Room for a ciphertext divided by its last prime.
     fn rescaled_room(&self, step: &'static str, ciphertext: &CudaCiphertext) -> Result<CudaCiphertext, CkksError> {
-        let last = ciphertext.limbs - 1;
-        self.ciphertext(step, last, ciphertext.scale / f64::from(self.ring.modulus(last).p))
+        let last = ciphertext.limbs() - 1;
+        self.ciphertext(step, last, ciphertext.scale() / f64::from(self.ring.modulus(last).p))
     }
 
     /// Divides ciphertexts of one number of limbs by their last prime.
     pub(super) fn divide_by_last(&self, batch: &[CudaCiphertext]) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "rescale";
-        let limbs = batch.first().map_or(0, |first| first.limbs);
+        let limbs = batch.first().map_or(0, |first| first.limbs());
         let (mut items, mut results, mut scratch) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
         for ciphertext in batch {
             let out = self.rescaled_room(STEP, ciphertext)?;
             let remainders = self.reserve(STEP, 2)?;
             let [body, mask] = ciphertext.parts(self.degree());
-            items.push(vec![body, mask, remainders.address, out.block.address]);
+            items.push(vec![body, mask, remainders.address, out.block().address]);
             results.push(out);
             scratch.push(remainders);
         }
@@ -324,12 +324,12 @@ impl CudaRing {
         own: &CudaCiphertext,
         key: &'a CudaGaloisKey,
     ) -> Result<(CudaCiphertext, Switch<'a>), CkksError> {
-        let out = self.ciphertext(step, own.limbs, own.scale)?;
+        let out = self.ciphertext(step, own.limbs(), own.scale())?;
         let [body, mask] = own.parts(self.degree());
         let switch = Switch {
             polynomial: mask,
             key: &key.key,
-            target: out.block.address,
+            target: out.block().address,
             addends: [body, body],
             order: key.order.address,
         };
@@ -341,12 +341,12 @@ impl CudaRing {
         pairs: &[(&CudaCiphertext, &CudaGaloisKey)],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "rotation";
-        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs(), key.key.limbs))?;
         let mut results = Vec::with_capacity(pairs.len());
-        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs) {
+        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs()) {
             let turned = chunk.iter().map(|(own, key)| self.turned(STEP, own, key));
             let (outs, switches): (Vec<_>, Vec<_>) = turned.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-            self.switch(STEP, chunk[0].0.limbs, Finish::Rotation, switches)?;
+            self.switch(STEP, chunk[0].0.limbs(), Finish::Rotation, switches)?;
             results.extend(outs);
         }
         Ok(results)
@@ -360,14 +360,14 @@ impl CudaRing {
         keys: &[Option<&CudaGaloisKey>],
     ) -> Result<Vec<Vec<CudaCiphertext>>, CkksError> {
         const STEP: &str = "rotations";
-        let lows = batch.iter().map(|own| own.low(limbs.min(own.limbs))).collect::<Result<Vec<_>, _>>()?;
+        let lows = batch.iter().map(|own| own.low(limbs.min(own.limbs()))).collect::<Result<Vec<_>, _>>()?;
         let turning: Vec<&CudaGaloisKey> = keys.iter().flatten().copied().collect();
         for (low, key) in lows.iter().flat_map(|low| turning.iter().map(move |key| (low, key))) {
-            enough_limbs(low.limbs, key.key.limbs)?;
+            enough_limbs(low.limbs(), key.key.limbs)?;
         }
         let mut all = Vec::with_capacity(batch.len());
-        for chunk in parts::switched_together(self, &lows, |low| low.limbs) {
-            let limbs = chunk[0].limbs;
+        for chunk in parts::switched_together(self, &lows, |low| low.limbs()) {
+            let limbs = chunk[0].limbs();
             let rotated = if turning.is_empty() {
                 Vec::new()
             } else {
@@ -379,7 +379,7 @@ impl CudaRing {
                     .flat_map(|(low, digits)| turning.iter().map(move |&key| (low, digits, key)))
                     .collect();
                 let mut rotated = Vec::with_capacity(pairs.len());
-                for pairs in parts::switched_together(self, &pairs, |(low, ..)| low.limbs) {
+                for pairs in parts::switched_together(self, &pairs, |(low, ..)| low.limbs()) {
                     let mut switches = Vec::with_capacity(pairs.len());
                     for &(low, digits, key) in pairs {
                         let (out, switch) = self.turned(STEP, low, key)?;

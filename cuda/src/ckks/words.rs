@@ -28,7 +28,7 @@ impl GpuRing for CudaRing {
         items: &[WordItem<'_, Address<Self>>],
     ) -> Result<(), CkksError> {
         let params = RnsLaunchParams { operation: operation as u32, ..RnsLaunchParams::default() };
-        let item = |item: &WordItem<'_, u64>| item.operands.into_iter().chain(paired(item.numbers)).collect();
+        let item = |item: &WordItem<'_, u64>| item.operands().into_iter().chain(paired(item.numbers())).collect();
         let items: Vec<Item> = items.iter().map(item).collect();
         self.over(&self.of_words(step, &self.kernels.words, params, limbs), &items)
     }

@@ -21,20 +21,20 @@ impl WgpuRing {
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "inner products";
         let first = inputs.first().ok_or(CkksError::Depth)?;
-        let (limbs, degree) = (first.limbs, self.degree());
-        inputs.iter().try_for_each(|input| same_limbs(limbs, input.limbs))?;
-        let scale_of = |&(input, plaintext): &(usize, &WgpuPlaintext)| inputs[input].scale * plaintext.scale;
+        let (limbs, degree) = (first.limbs(), self.degree());
+        inputs.iter().try_for_each(|input| same_limbs(limbs, input.limbs()))?;
+        let scale_of = |&(input, plaintext): &(usize, &WgpuPlaintext)| inputs[input].scale() * plaintext.scale();
         let mut results = Vec::with_capacity(sums.len());
         for terms in sums {
             let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
             for term in terms {
                 same_scale(scale, scale_of(term))?;
-                enough_limbs(limbs, term.1.limbs)?;
+                enough_limbs(limbs, term.1.limbs())?;
             }
             let out = self.ciphertext(STEP, limbs, scale)?;
             let of_part = |part: usize| {
                 let pair = |&(input, plaintext): &(usize, &WgpuPlaintext)| {
-                    [inputs[input].part(part, degree), plaintext.block.address]
+                    [inputs[input].part(part, degree), plaintext.address()]
                 };
                 (out.part(part, degree), terms.iter().map(pair).collect())
             };

@@ -17,6 +17,10 @@ pub use ring::WgpuRing;
 impl GpuBlock for Block {
     type Address = u32;
 
+    fn words(&self) -> usize {
+        self.words
+    }
+
     fn address_of(&self, word: usize) -> u32 {
         self.address + word as u32
     }

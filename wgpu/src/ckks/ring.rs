@@ -104,8 +104,8 @@ impl WgpuRing {
         const STEP: &str = "upload";
         let [body, mask] = &ciphertext.parts;
         let sent = self.ciphertext(STEP, body.len() / self.degree(), ciphertext.scale)?;
-        self.context.upload(STEP, body, &sent.block, 0)?;
-        self.context.upload(STEP, mask, &sent.block, body.len())?;
+        self.context.upload(STEP, body, sent.block(), 0)?;
+        self.context.upload(STEP, mask, sent.block(), body.len())?;
         Ok(sent)
     }
 }
@@ -135,20 +135,20 @@ impl RnsOps for WgpuRing {
 
     fn download(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<Ciphertext>, CkksError> {
         let receive = |ciphertext: WgpuCiphertext| {
-            let words = ciphertext.limbs * self.degree();
+            let words = ciphertext.limbs() * self.degree();
             let mut parts = [vec![0; words], vec![0; words]];
             for (part, out) in parts.iter_mut().enumerate() {
-                let at = part * ciphertext.stored * self.degree();
-                self.context.download("download", &ciphertext.block, at, out)?;
+                let at = part * ciphertext.stored() * self.degree();
+                self.context.download("download", ciphertext.block(), at, out)?;
             }
-            Ok(Ciphertext { parts, scale: ciphertext.scale })
+            Ok(Ciphertext { parts, scale: ciphertext.scale() })
         };
         batch.into_iter().map(receive).collect()
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
         let block = self.context.load("loading a plaintext", &plaintext.words)?;
-        Ok(WgpuPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+        Ok(WgpuPlaintext::new(self, block, plaintext.scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {

@@ -71,8 +71,8 @@ impl WgpuRing {
                 return Err(CkksError::Residues);
             }
             let fresh = self.ciphertext(STEP, seeded.body.len() / self.degree(), scale)?;
-            self.context.upload(STEP, &seeded.body, &fresh.block, 0)?;
-            masks.extend((0..fresh.limbs).map(|limb| Mask {
+            self.context.upload(STEP, &seeded.body, fresh.block(), 0)?;
+            masks.extend((0..fresh.limbs()).map(|limb| Mask {
                 seed: &seeded.seed,
                 address: fresh.part(1, self.degree()) + (limb * self.degree()) as u32,
                 polynomial: 0,

@@ -4,7 +4,7 @@
 //! products with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
-use heman_core::ckks::gpu::{GpuRing, Operation, WordItem, parts};
+use heman_core::ckks::gpu::{GpuRing, Operation, parts};
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
@@ -105,7 +105,7 @@ impl WgpuRing {
                     let half = self.ring.modulus(limb).p / 2;
                     let words = [polynomial + offset, limb as u32, parts.address + offset, digit.inverse + at as u32];
                     up.push(Item::new([&words[..], &[half]].concat()));
-                    copies.push(WordItem::new(&[block.address + offset, polynomial + offset], &[]));
+                    copies.push(Item::new([block.address + offset, polynomial + offset, 0, 0]));
                 }
                 for at in (0..extended).filter(|at| !(digit.first..digit.first + count).contains(at)) {
                     let prime = if at < limbs { at } else { self.ring.limbs() + at - limbs };
@@ -131,7 +131,7 @@ impl WgpuRing {
         self.up(step, &up)?;
         self.down(step, &down)?;
         // A limb at a time: its prime does not matter to a copy.
-        self.run(step, Operation::Copy, 1, &copies)?;
+        self.run_items(step, Operation::Copy, 1, &copies)?;
         Ok(all)
     }
 
@@ -202,15 +202,15 @@ impl WgpuRing {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
-            same_limbs(a.limbs, b.limbs)?;
-            enough_limbs(a.limbs, key.limbs)?;
+            same_limbs(a.limbs(), b.limbs())?;
+            enough_limbs(a.limbs(), key.limbs)?;
         }
         let mut results = Vec::with_capacity(pairs.len());
-        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs) {
-            let limbs = chunk[0].0.limbs;
+        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs()) {
+            let limbs = chunk[0].0.limbs();
             let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
             for (a, b) in chunk {
-                let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
+                let low = self.ciphertext(STEP, limbs, a.scale() * b.scale())?;
                 let high = self.reserve(STEP, limbs)?;
                 let operands = [&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]];
                 items.push(Item::new(operands.concat()));
@@ -243,10 +243,10 @@ impl WgpuRing {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let (mut results, mut scratch) = (Vec::with_capacity(batch.len()), Vec::new());
         for ciphertext in batch {
-            let last = ciphertext.limbs - 1;
+            let last = ciphertext.limbs() - 1;
             let modulus = self.ring.modulus(last);
             let places = &self.places.rescale[last];
-            let out = self.ciphertext(STEP, last, ciphertext.scale / f64::from(modulus.p))?;
+            let out = self.ciphertext(STEP, last, ciphertext.scale() / f64::from(modulus.p))?;
             let remainders = self.reserve(STEP, 2)?;
             for part in 0..2 {
                 let (from, remainder) = (ciphertext.part(part, degree), remainders.address + self.words(part));
@@ -283,11 +283,11 @@ impl WgpuRing {
         turned: &[(&WgpuCiphertext, &Digits, &WgpuGaloisKey)],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         let Some((first, ..)) = turned.first() else { return Ok(Vec::new()) };
-        let (limbs, degree) = (first.limbs, self.degree());
+        let (limbs, degree) = (first.limbs(), self.degree());
         let (mut sums, mut results, mut items) = (Vec::new(), Vec::new(), Vec::new());
         for (ciphertext, _, key) in turned {
-            let sum = self.ciphertext(step, limbs, ciphertext.scale)?;
-            let out = self.ciphertext(step, limbs, ciphertext.scale)?;
+            let sum = self.ciphertext(step, limbs, ciphertext.scale())?;
+            let out = self.ciphertext(step, limbs, ciphertext.scale())?;
             for part in 0..2 {
                 items.push(Item::new([out.part(part, degree), sum.part(part, degree), key.order.address]));
             }
@@ -314,11 +314,11 @@ impl WgpuRing {
         pairs: &[(&WgpuCiphertext, &WgpuGaloisKey)],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rotation";
-        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs(), key.key.limbs))?;
         let mut results = Vec::with_capacity(pairs.len());
-        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs) {
+        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs()) {
             let masks: Vec<u32> = chunk.iter().map(|(own, _)| own.part(1, self.degree())).collect();
-            let digits = self.decompose(STEP, chunk[0].0.limbs, &masks)?;
+            let digits = self.decompose(STEP, chunk[0].0.limbs(), &masks)?;
             let turned: Vec<_> = chunk.iter().zip(&digits).map(|((own, key), digits)| (*own, digits, *key)).collect();
             results.extend(self.turn(STEP, &turned)?);
         }
@@ -332,15 +332,15 @@ impl WgpuRing {
         keys: &[Option<&WgpuGaloisKey>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rotations";
-        let low = ciphertext.low(limbs.min(ciphertext.limbs))?;
+        let low = ciphertext.low(limbs.min(ciphertext.limbs()))?;
         let turning: Vec<&WgpuGaloisKey> = keys.iter().flatten().copied().collect();
         if turning.is_empty() {
             return Ok(keys.iter().map(|_| low.clone()).collect());
         }
-        turning.iter().try_for_each(|key| enough_limbs(low.limbs, key.key.limbs))?;
-        let digits = self.decompose(STEP, low.limbs, &[low.part(1, self.degree())])?;
+        turning.iter().try_for_each(|key| enough_limbs(low.limbs(), key.key.limbs))?;
+        let digits = self.decompose(STEP, low.limbs(), &[low.part(1, self.degree())])?;
         let mut rotated = Vec::with_capacity(turning.len());
-        for chunk in turning.chunks(self.shares().switched_together(self.params(), low.limbs)) {
+        for chunk in turning.chunks(self.shares().switched_together(self.params(), low.limbs())) {
             let turned: Vec<_> = chunk.iter().map(|&key| (&low, &digits[0], key)).collect();
             rotated.extend(self.turn(STEP, &turned)?);
         }

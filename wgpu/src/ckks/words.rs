@@ -9,6 +9,26 @@ use crate::ckks::batch::{Item, Over};
 use crate::ckks::ring::WgpuRing;
 use crate::context::Block;
 
+impl WgpuRing {
+    /// Runs an operation over the first `limbs` limbs of all items.
+    pub(super) fn run_items(
+        &self,
+        step: &'static str,
+        operation: Operation,
+        limbs: usize,
+        items: &[Item],
+    ) -> Result<(), CkksError> {
+        let over = Over {
+            step,
+            kernel: &self.kernels.words,
+            params: RnsWordsParams { items: 0, log2_degree: self.log2_degree(), operation: operation as u32 },
+            groups: [self.limb_groups(), limbs],
+            multiplications: (limbs * self.degree()) as f64,
+        };
+        self.over(&over, items)
+    }
+}
+
 impl GpuRing for WgpuRing {
     type Block = Block;
 
@@ -27,17 +47,10 @@ impl GpuRing for WgpuRing {
         limbs: usize,
         items: &[WordItem<'_, Address<Self>>],
     ) -> Result<(), CkksError> {
-        let over = Over {
-            step,
-            kernel: &self.kernels.words,
-            params: RnsWordsParams { items: 0, log2_degree: self.log2_degree(), operation: operation as u32 },
-            groups: [self.limb_groups(), limbs],
-            multiplications: (limbs * self.degree()) as f64,
+        let item = |item: &WordItem<'_, u32>| match item.numbers() {
+            [] => Item::new(item.operands()),
+            numbers => Item::with_list(item.operands(), 3, numbers.to_vec()),
         };
-        let item = |item: &WordItem<'_, u32>| match item.numbers {
-            [] => Item::new(item.operands),
-            numbers => Item::with_list(item.operands, 3, numbers.to_vec()),
-        };
-        self.over(&over, &items.iter().map(item).collect::<Vec<_>>())
+        self.run_items(step, operation, limbs, &items.iter().map(item).collect::<Vec<_>>())
     }
 }

@@ -19,6 +19,9 @@ pub trait GpuBlock: Send + Sync {
     /// A place in memory, as kernels take it.
     type Address: Copy + Default + PartialEq;
 
+    /// How many there are.
+    fn words(&self) -> usize;
+
     /// Where a word of the block lies.
     fn address_of(&self, word: usize) -> Self::Address;
 }
@@ -26,13 +29,12 @@ pub trait GpuBlock: Send + Sync {
 /// A ciphertext on the device. Copies share words until one of them is changed.
 pub struct GpuCiphertext<B> {
     /// Body and mask, `u32[stored][N]` each.
-    pub block: Arc<B>,
+    block: Arc<B>,
     /// Limbs that count.
-    pub limbs: usize,
+    limbs: usize,
     /// Limbs that each part takes.
-    pub stored: usize,
-    /// What messages were multiplied with.
-    pub scale: f64,
+    stored: usize,
+    scale: f64,
 }
 
 impl<B> Clone for GpuCiphertext<B> {
@@ -42,6 +44,37 @@ impl<B> Clone for GpuCiphertext<B> {
 }
 
 impl<B: GpuBlock> GpuCiphertext<B> {
+    /// A ciphertext that takes a whole block of the ring.
+    #[must_use]
+    pub fn new(ring: &impl GpuRing<Block = B>, block: B, scale: f64) -> Self {
+        let limbs = block.words() / (2 * ring.degree());
+        Self { block: Arc::new(block), limbs, stored: limbs, scale }
+    }
+
+    /// Body, then mask.
+    #[must_use]
+    pub fn block(&self) -> &B {
+        &self.block
+    }
+
+    /// Limbs that count.
+    #[must_use]
+    pub fn limbs(&self) -> usize {
+        self.limbs
+    }
+
+    /// Limbs that body and mask each take in the block.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        self.stored
+    }
+
+    /// What the message was multiplied with.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
     /// Scale and limbs.
     #[must_use]
     pub fn state(&self) -> State {
@@ -75,11 +108,35 @@ impl<B: GpuBlock> GpuCiphertext<B> {
 /// A plaintext on the device.
 pub struct GpuPlaintext<B> {
     /// `u32[limbs][N]`.
-    pub block: B,
+    block: B,
+    limbs: usize,
+    scale: f64,
+}
+
+impl<B: GpuBlock> GpuPlaintext<B> {
+    /// A plaintext that takes a whole block of the ring.
+    #[must_use]
+    pub fn new(ring: &impl GpuRing<Block = B>, block: B, scale: f64) -> Self {
+        Self { limbs: block.words() / ring.degree(), block, scale }
+    }
+
     /// Its limbs.
-    pub limbs: usize,
+    #[must_use]
+    pub fn limbs(&self) -> usize {
+        self.limbs
+    }
+
     /// What the message was multiplied with.
-    pub scale: f64,
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Where its words lie.
+    #[must_use]
+    pub fn address(&self) -> B::Address {
+        self.block.address_of(0)
+    }
 }
 
 /// What is done word by word, in the order of the kernels `rns_words`.
@@ -101,22 +158,31 @@ pub enum Operation {
     MultiplyAddNumber = 6,
 }
 
-/// The polynomials of one operation.
+/// The polynomials of one operation: parts of ciphertexts, and plaintexts, of as many limbs as it is run over.
 pub struct WordItem<'a, A> {
-    /// Addresses of `to`, `from`, `b` and `c`; zero for those that the operation does not have. `to` may be one of the
-    /// others.
-    pub operands: [A; 4],
-    /// For each limb the residue of a number, where the operation takes one.
-    pub numbers: &'a [u32],
+    operands: [A; 4],
+    numbers: &'a [u32],
 }
 
 impl<'a, A: Copy + Default> WordItem<'a, A> {
     /// An item of the first operands, at most four.
-    #[must_use]
-    pub fn new(first: &[A], numbers: &'a [u32]) -> Self {
+    fn new(first: &[A], numbers: &'a [u32]) -> Self {
         let mut operands = [A::default(); 4];
         operands[..first.len()].copy_from_slice(first);
         Self { operands, numbers }
+    }
+
+    /// Addresses of `to`, `from`, `b` and `c`; zero for those that the operation does not have. `to` may be one of the
+    /// others.
+    #[must_use]
+    pub fn operands(&self) -> [A; 4] {
+        self.operands
+    }
+
+    /// For each limb the residue of a number, where the operation takes one.
+    #[must_use]
+    pub fn numbers(&self) -> &'a [u32] {
+        self.numbers
     }
 }
 
@@ -161,6 +227,6 @@ pub trait GpuRing:
     /// # Errors
     /// [`CkksError::Device`] if the device is full.
     fn ciphertext(&self, step: &'static str, limbs: usize, scale: f64) -> Result<Self::Ciphertext, CkksError> {
-        Ok(GpuCiphertext { block: Arc::new(self.reserve(step, 2 * limbs)?), limbs, stored: limbs, scale })
+        Ok(GpuCiphertext::new(self, self.reserve(step, 2 * limbs)?, scale))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
-use crate::ckks::gpu::{Address, GpuBlock, GpuPlaintext, GpuRing, Operation, WordItem};
+use crate::ckks::gpu::{Address, GpuPlaintext, GpuRing, Operation, WordItem};
 use crate::ckks::ops::Constant;
 
 /// Items of one operation at one number of limbs: run together.
@@ -32,7 +32,7 @@ impl<'a, G: GpuRing> Queue<'a, G> {
     ) {
         match constant {
             Constant::Slots(plaintext) => {
-                self.push(of_slots, limbs, &[operands, &[plaintext.block.address_of(0)]].concat(), &[]);
+                self.push(of_slots, limbs, &[operands, &[plaintext.address()]].concat(), &[]);
             }
             Constant::Number(number) => self.push(of_number, limbs, operands, &number.residues[..limbs]),
         }
