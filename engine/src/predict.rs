@@ -1,8 +1,10 @@
 //! How long a plan takes on a device, predicted from the plan and the device's profile.
 
+use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
+use heman_core::ckks::planner::throughput_seconds;
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;
@@ -166,7 +168,7 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     Schedule::new(plan).steps.iter().map(step).collect()
 }
 
-/// The plan knows the time of a whole run; it is shared out over the steps. A device takes one run after the other.
+/// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.
 fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let params = &plan.params;
     let runs = inputs.div_ceil(params.inputs_per_run()) as f64;
@@ -174,31 +176,31 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let ring = f64::from(params.ckks.log2_degree as i32 - LOG2_COUNTED_RING as i32).exp2();
     let products = |at: usize| plan.network.stages.get(at).map_or(0, |stage| stage.products().len());
     // For each map how many steps it takes, and how many ciphertexts each of them has.
-    let maps: Vec<(usize, usize)> = match &plan.latency {
-        Some(latency) => latency
-            .maps
-            .iter()
-            .enumerate()
-            .map(|(at, map)| (rotations_in_a_row(map) + products(at), map.ciphertexts()))
-            .collect(),
+    let (maps, seconds): (Vec<(usize, usize)>, Vec<f64>) = match &plan.latency {
+        Some(latency) => {
+            let steps = |(at, map): (usize, &LinearMap)| (rotations_in_a_row(map) + products(at), map.ciphertexts());
+            (latency.maps.iter().enumerate().map(steps).collect(), latency.seconds.clone())
+        }
         None => {
             let stages = plan.network.stages.iter().map(|stage| stage.rows.len());
             let rows = stages.chain([plan.network.output_rows.len()]);
-            rows.enumerate()
-                .map(|(at, rows)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS)))
-                .collect()
+            let steps =
+                |(at, rows): (usize, usize)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS));
+            let seconds = throughput_seconds(&plan.network, &params.ckks, &CkksCost::default());
+            (rows.enumerate().map(steps).collect(), seconds)
         }
     };
-    let work = |&(steps, rows): &(usize, usize)| (steps * rows) as f64;
-    let each = params.prediction.thread_seconds_per_run / maps.iter().map(work).sum::<f64>().max(1.0);
-    let step = |(stage, &(steps, rows)): (usize, &(usize, usize))| Repeated {
-        stage,
-        kind: StepKind::Map,
-        count: runs * steps as f64,
-        rows: rows as f64 * ring,
-        thread_seconds: each * rows as f64,
+    let step = |(stage, (&(steps, rows), seconds)): (usize, (&(usize, usize), f64))| {
+        let steps = steps.max(1) as f64;
+        Repeated {
+            stage,
+            kind: StepKind::Map,
+            count: runs * steps,
+            rows: rows as f64 * ring,
+            thread_seconds: seconds / steps,
+        }
     };
-    maps.iter().enumerate().map(step).collect()
+    maps.iter().zip(seconds).enumerate().map(step).collect()
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
