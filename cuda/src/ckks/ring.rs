@@ -288,6 +288,10 @@ impl RnsOps for CudaRing {
         queued.map(|()| received)
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.backend.sync()?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
         let block = self.load("loading a plaintext", &plaintext.words)?;
         Ok(CudaPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })

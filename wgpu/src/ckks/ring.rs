@@ -163,6 +163,10 @@ impl RnsOps for WgpuRing {
         batch.into_iter().map(receive).collect()
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.context.finish("waiting for the device")?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
         let block = self.context.load("loading a plaintext", &plaintext.words)?;
         Ok(WgpuPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
