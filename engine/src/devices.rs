@@ -32,7 +32,9 @@ pub struct Wanted<'a> {
 /// Devices of one kind, opened for plans of one parameter set.
 pub struct Devices {
     pub(crate) opened: Opened,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
+    /// Threads of the host, if it evaluates.
+    pub(crate) threads: Option<usize>,
     places: Vec<Place>,
     /// What to do where keys cannot be loaded.
     others: Option<Others>,
@@ -122,18 +124,19 @@ impl Devices {
     }
 
     fn new(opened: Opened, names: Vec<String>, places: Vec<Place>) -> Self {
-        Self { opened, names, places, others: None, next: OnceLock::new() }
+        Self { opened, names, threads: None, places, others: None, next: OnceLock::new() }
     }
 
     fn on_cpu(backend: CpuBackend, plan: &Plan) -> Result<Self, EngineError> {
-        let names = vec![backend.name()];
-        Ok(match plan {
-            Plan::Tfhe(_) => Self::new(Opened::TfheCpu(backend), names, vec![Place::Cpu]),
+        let (names, threads) = (vec![backend.name()], Some(backend.threads()));
+        let opened = match plan {
+            Plan::Tfhe(_) => Opened::TfheCpu(backend),
             Plan::Ckks(plan) => {
                 let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                Self::new(Opened::CkksCpu(Box::new(ring)), names, vec![Place::Cpu])
+                Opened::CkksCpu(Box::new(ring))
             }
-        })
+        };
+        Ok(Self { threads, ..Self::new(opened, names, vec![Place::Cpu]) })
     }
 
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {

@@ -89,7 +89,8 @@ pub trait Session<'a>: Send + Sync {
 
 impl Devices {
     /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs, and
-    /// within what the device reaches. With `is_timed` steps are told apart in [`Timings`], which costs a little time.
+    /// within what the device reaches. With `is_timed` each step is waited for, which costs a little time: TFHE
+    /// tells steps apart in [`Timings`], and the spans of both schemes say how long steps took on the device.
     /// Where the choice of the device was ours and it cannot load them, the next best takes its place, and `progress`
     /// is told.
     ///
@@ -123,6 +124,9 @@ impl Devices {
         memory_bytes: u64,
         is_timed: bool,
     ) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
+        for (queue, device) in self.names.iter().enumerate() {
+            tracing::info!(queue, device, threads = self.threads, "loads a plan and a key");
+        }
         match (&self.opened, plan, key) {
             (Opened::TfheCpu(backend), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(std::slice::from_ref(backend), plan, key)?.timed(is_timed)))
@@ -133,17 +137,19 @@ impl Devices {
             (Opened::TfheWgpu(backends), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
-            (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
-                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
-            }
+            (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => Ok(Box::new(
+                CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?.timed(is_timed),
+            )),
             (Opened::CkksCuda(rings), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 let reach_bytes = rings.iter().map(CudaRing::reach_bytes).min().unwrap_or(0);
                 let memory_bytes = beside_keys(reach_bytes, plan).min(memory_bytes);
-                Ok(Box::new(CkksSession::new(rings, plan, key, memory_bytes)?))
+                Ok(Box::new(CkksSession::new(rings, plan, key, memory_bytes)?.timed(is_timed)))
             }
             (Opened::CkksWgpu(ring, reach_bytes), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 let memory_bytes = beside_keys(*reach_bytes, plan).min(memory_bytes);
-                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
+                Ok(Box::new(
+                    CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?.timed(is_timed),
+                ))
             }
             _ => Err(EngineError::Scheme("evaluation key")),
         }

@@ -89,6 +89,9 @@ pub trait RnsOps: Sync + Sized {
     /// Ciphertexts to the host, after all steps before it.
     fn download(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Ciphertext>, CkksError>;
 
+    /// Waits for all steps before it.
+    fn sync(&self) -> Result<(), CkksError>;
+
     /// Prepares a plaintext.
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError>;
 

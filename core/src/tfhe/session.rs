@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tracing::{Span, debug_span, info_span};
+
 use crate::batch;
 use crate::batch::{Timings, share, side_by_side};
 use crate::device::error::BackendError;
@@ -85,8 +87,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     pub fn new(backends: &'a [B], plan: &'a Plan, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
         assert!(!backends.is_empty(), "a session needs a backend");
         let schedule = Schedule::new(plan);
-        let load = |backend| Queue::new(backend, plan, key, || Ok(Arc::new(Maps::new(backend, plan, &schedule)?)));
-        let queues = side_by_side(backends, load)?;
+        let numbered: Vec<(usize, &'a B)> = backends.iter().enumerate().collect();
+        let load = |&(at, backend): &(usize, &'a B)| {
+            let _loading = info_span!("load", queue = at).entered();
+            Queue::new(backend, plan, key, || Ok(Arc::new(Maps::new(backend, plan, &schedule)?)))
+        };
+        let queues = side_by_side(&numbered, load)?;
         Ok(Self { plan, queues, schedule, buffer_bytes: None, is_timed: false })
     }
 
@@ -95,8 +101,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     /// # Errors
     /// As [`Session::new`].
     pub fn with_key(&self, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
-        let load = |queue: &Queue<'a, B>| Queue::new(queue.backend, self.plan, key, || Ok(Arc::clone(&queue.maps)));
-        let queues = side_by_side(&self.queues, load)?;
+        let numbered: Vec<(usize, &Queue<'a, B>)> = self.queues.iter().enumerate().collect();
+        let load = |&(at, queue): &(usize, &Queue<'a, B>)| {
+            let _loading = info_span!("load", queue = at).entered();
+            Queue::new(queue.backend, self.plan, key, || Ok(Arc::clone(&queue.maps)))
+        };
+        let queues = side_by_side(&numbered, load)?;
         let (schedule, buffer_bytes) = (self.schedule.clone(), self.buffer_bytes);
         Ok(Self { plan: self.plan, queues, schedule, buffer_bytes, is_timed: self.is_timed })
     }
@@ -201,6 +211,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let (backend, inputs, words) = (queue.backend, buffers.inputs, self.plan.params.tfhe.big_row_words());
         for step in &self.schedule.steps {
             let start = Instant::now();
+            let _step = step_span(step, inputs).entered();
             let name = match *step {
                 Step::Linear { stage, .. } => {
                     let affine = &queue.maps.stages[stage].affine;
@@ -242,6 +253,16 @@ impl<'a, B: TfheBackend> Session<'a, B> {
             timings.spend(step, start.elapsed());
         }
         Ok(())
+    }
+}
+
+/// The span of a step for so many inputs.
+fn step_span(step: &Step, inputs: usize) -> Span {
+    match *step {
+        Step::Linear { stage, rows, terms } => debug_span!("linear", stage, rows, terms, inputs),
+        Step::Keyswitch { stage, rows } => debug_span!("keyswitch", stage, rows, inputs),
+        Step::Bootstrap { stage, rows, .. } => debug_span!("bootstrap", stage, rows, inputs),
+        Step::Output { rows, terms } => debug_span!("linear", rows, terms, inputs),
     }
 }
 
@@ -289,13 +310,16 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
         let mut buffers = buffers?;
         let timings = &mut held.timings;
         let start = Instant::now();
+        let uploading = info_span!("upload", inputs = range.len()).entered();
         // The inputs are the first block of values: their slots follow one another.
         let first_slot = session.schedule.slot_of_value[0] as usize;
         let from = (range.start, range.len());
         queue.backend.upload_inputs(self.input, from, words, &mut buffers.values, first_slot * range.len() * words)?;
         session.spend(queue, timings, "transfer", start)?;
+        drop(uploading);
         session.evaluate(queue, &mut buffers, timings, progress)?;
         let start = Instant::now();
+        let _downloading = info_span!("download", inputs = range.len()).entered();
         let mut output = vec![0; session.plan.output.rows * range.len() * words];
         queue.backend.download(&buffers.big, 0, &mut output)?;
         session.spend(queue, timings, "transfer", start)?;
@@ -322,8 +346,12 @@ impl<'a, B: TfheBackend> Queue<'a, B> {
             return Err(ExecError::Keys);
         }
         let maps = maps()?;
+        let loading = debug_span!("load keys").entered();
         let bootstrap_key = backend.load_bootstrap_key(key)?;
         let keyswitch_key = backend.load_keyswitch_key(key)?;
+        if !loading.is_disabled() {
+            backend.sync()?;
+        }
         Ok(Self { backend, bootstrap_key, keyswitch_key, maps })
     }
 }
@@ -339,6 +367,7 @@ impl<B: TfheBackend> Maps<B> {
         };
         let size = plan.params.tfhe.polynomial_size;
         let mut first = plan.params.input.tensor.len();
+        let _loading = debug_span!("load maps", stages = plan.stages.len()).entered();
         let mut stages = Vec::with_capacity(plan.stages.len());
         for stage in &plan.stages {
             let words: Vec<u32> = stage.tables.iter().flat_map(|table| table.polynomial(size)).collect();

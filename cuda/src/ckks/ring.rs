@@ -263,6 +263,10 @@ impl RnsOps for CudaRing {
         queued.map(|()| received)
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.backend.sync()?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
         let block = self.load("loading a plaintext", &plaintext.words)?;
         Ok(CudaPlaintext::new(self, block, plaintext.scale))

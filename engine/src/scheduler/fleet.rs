@@ -34,6 +34,7 @@ pub struct Fleet<'p> {
     params: Params,
     members: Vec<Member>,
     limits: Limits,
+    is_timed: bool,
 }
 
 struct Member {
@@ -85,7 +86,14 @@ impl<'p> Fleet<'p> {
                 }
             }
         }
-        Ok(Self { plan, params: plan.params(), members, limits })
+        Ok(Self { plan, params: plan.params(), members, limits, is_timed: false })
+    }
+
+    /// Waits for each step, so that the spans of `tracing` say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
+        self
     }
 
     /// What the devices are called, all together.
@@ -128,6 +136,7 @@ impl<'p> Fleet<'p> {
             is_joining: self.params.scheme() == Scheme::Tfhe,
             most_keys,
             memory_bytes: self.limits.memory_bytes / member.lanes as u64,
+            is_timed: self.is_timed,
             devices: &member.devices,
             plan: self.plan,
             params: &self.params,

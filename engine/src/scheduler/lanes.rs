@@ -7,6 +7,7 @@ use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::files::container::Fingerprint;
 use heman_core::files::sealed::Batch;
 use heman_core::progress::Progress;
+use tracing::info_span;
 
 use crate::error::EngineError;
 use crate::scheduler::backlog::{Asked, Backlog, Waiting};
@@ -119,9 +120,11 @@ impl Lane<'_, '_> {
         let key = first.request.input.fingerprint();
         let sizes: Vec<Batch> = batch.iter().map(|waiting| waiting.request.input.batch()).collect();
         let together = sizes.iter().map(|size| size.inputs as usize).sum();
+        let queue = format!("{}, lane {}", self.station.name, self.number);
+        let _batch = info_span!("batch", row = queue, requests = batch.len(), inputs = together).entered();
         let started = self.start.elapsed();
         let course = |attempts| Course {
-            queue: format!("{}, lane {}", self.station.name, self.number),
+            queue: queue.clone(),
             attempts,
             together,
             started,

@@ -29,6 +29,8 @@ pub struct Station<'a> {
     pub most_keys: usize,
     /// Bytes that CKKS may use in one lane.
     pub memory_bytes: u64,
+    /// Whether each step is waited for.
+    pub is_timed: bool,
     pub devices: &'a Devices,
     pub plan: &'a Plan,
     pub params: &'a Params,
@@ -74,7 +76,7 @@ impl<'a> Station<'a> {
                     newest.with_key(&key)
                 }
                 None => {
-                    let session = self.devices.session(self.plan, &key, self.memory_bytes, false, progress)?;
+                    let session = self.devices.session(self.plan, &key, self.memory_bytes, self.is_timed, progress)?;
                     let session: Shared<'a> = Arc::from(session);
                     held.newest = Some(Arc::clone(&session));
                     return Ok(session);

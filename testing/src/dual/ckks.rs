@@ -111,6 +111,10 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         }
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        self.first.sync().and_then(|()| self.second.sync())
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError> {
         let first = self.first.load_plaintext(plaintext.clone());
         Pair::of("loading a plaintext", first, self.second.load_plaintext(plaintext))

@@ -146,6 +146,10 @@ impl RnsOps for WgpuRing {
         batch.into_iter().map(receive).collect()
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.context.finish("waiting for the device")?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
         let block = self.context.load("loading a plaintext", &plaintext.words)?;
         Ok(WgpuPlaintext::new(self, block, plaintext.scale))

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use tracing::{debug_span, info_span, trace_span};
 
 use crate::ckks::error::CkksError;
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
@@ -35,6 +36,7 @@ pub struct LatencySession<'a, B: RnsOps> {
     relinearise: Option<B::SwitchKey>,
     rotations: BTreeMap<usize, B::GaloisKey>,
     prepared: Arc<Prepared<B>>,
+    is_timed: bool,
 }
 
 /// What sessions of all keys have in common.
@@ -120,9 +122,13 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         // Keys that lack something are found before masks are encoded.
         let rotations: Vec<(usize, usize)> = plan.rotations(network, ring.params().primes.len()).into_iter().collect();
         let loaded = load_keys(ring, &rotations, keys)?;
+        let loading = debug_span!("load maps", maps = plan.maps.len()).entered();
         let maps = prepare(ring, network, plan, &schedule)?;
+        if !loading.is_disabled() {
+            ring.sync()?;
+        }
         let prepared = Arc::new(Prepared { schedule, rotations, maps });
-        Ok(Self { ring, plan, relinearise: loaded.0, rotations: loaded.1, prepared })
+        Ok(Self { ring, plan, relinearise: loaded.0, rotations: loaded.1, prepared, is_timed: false })
     }
 
     /// A session of the same plan on the same ring for another client's keys; masks and constants are shared.
@@ -131,7 +137,20 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// As [`LatencySession::new`].
     pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
         let (relinearise, rotations) = load_keys(self.ring, &self.prepared.rotations, keys)?;
-        Ok(Self { ring: self.ring, plan: self.plan, relinearise, rotations, prepared: Arc::clone(&self.prepared) })
+        let (prepared, is_timed) = (Arc::clone(&self.prepared), self.is_timed);
+        Ok(Self { ring: self.ring, plan: self.plan, relinearise, rotations, prepared, is_timed })
+    }
+
+    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
+        self
+    }
+
+    /// Waits for what was asked of the device, where steps are told apart.
+    fn settle(&self) -> Result<(), CkksError> {
+        if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
     /// What a run does.
@@ -151,22 +170,31 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         progress.start("inference", self.prepared.maps.len() as u64);
         let fresh = self.prepared.schedule.input.scale;
+        let step = info_span!("upload", ciphertexts = inputs.len()).entered();
         let mut tensors = vec![self.ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?];
-        for (map, prepared) in self.plan.maps.iter().zip(&self.prepared.maps) {
+        self.settle()?;
+        drop(step);
+        for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.prepared.maps).enumerate() {
+            let _map = debug_span!("map", map = at, limbs = prepared.linear.limbs).entered();
             let mut values = self.linear(map, prepared, &tensors)?;
             if prepared.activation.is_some() {
+                let _step = trace_span!("rescale", ciphertexts = values.len()).entered();
                 values = self.ring.rescale(values)?;
+                self.settle()?;
             }
             self.ring.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
             if let Some((kind, constants)) = &prepared.activation {
                 let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
+                let _step = trace_span!("polynomial", ciphertexts = values.len()).entered();
                 values = self.ring.activate(key, *kind, values, &constants)?;
+                self.settle()?;
             }
             tensors.push(values);
             progress.advance(1);
         }
         progress.finish();
+        let _downloading = info_span!("download", ciphertexts = tensors.last().map_or(0, Vec::len)).entered();
         self.ring.download(tensors.pop().unwrap_or_default())
     }
 
@@ -199,7 +227,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             ring.release(own);
             let terms: Vec<Vec<(usize, &B::Plaintext)>> =
                 sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
+            let step = trace_span!("products", terms = rotated.len(), sums = terms.len()).entered();
             let totals = if terms.is_empty() { Vec::new() } else { ring.inner_products(&rotated, &terms)? };
+            self.settle()?;
+            drop(step);
             ring.release(rotated);
             let places = sums.iter().map(|sum| (sum.output, sum.giants.clone()));
             let totals = self.giants(&operand.steps, places.zip(totals).collect())?;
@@ -227,7 +258,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         for fold in map.folds() {
             let Some(key) = self.key(fold as i64) else { continue };
+            let _step = trace_span!("rotations", ciphertexts = sums.len(), amounts = 1).entered();
             ring.rotate_add(&mut sums, key)?;
+            self.settle()?;
         }
         Ok(sums)
     }
@@ -238,7 +271,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         for amounts in baby_amounts(steps) {
             let keys: Vec<Option<&B::GaloisKey>> = amounts.iter().map(|&amount| self.key(amount)).collect();
             let inputs: Vec<&B::Ciphertext> = before.as_deref().unwrap_or(batch).iter().collect();
+            let _step = trace_span!("rotations", ciphertexts = inputs.len(), amounts = amounts.len(), limbs).entered();
             let rotated = self.ring.rotate_hoisted(&inputs, limbs, &keys)?.into_iter().flatten().collect();
+            self.settle()?;
             self.ring.release(before.replace(rotated).unwrap_or_default());
         }
         Ok(before.unwrap_or_default())
@@ -260,7 +295,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
                 {
                     let (places, before): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
                     let pairs: Vec<_> = before.iter().map(|sum| (sum, key)).collect();
+                    let step = trace_span!("rotations", ciphertexts = pairs.len(), amounts = 1).entered();
                     let rotated = self.ring.rotate(&pairs)?;
+                    self.settle()?;
+                    drop(step);
                     self.ring.release(before);
                     totals = places.into_iter().zip(rotated).collect();
                 }
@@ -348,8 +386,12 @@ fn load_keys<B: RnsOps>(
             key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
         Ok((steps, ring.load_galois_key(key, steps)?))
     };
+    let loading = debug_span!("load keys", rotations = rotations.len()).entered();
     let rotations: Result<_, CkksError> = rotations.iter().map(load).collect();
     let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
+    if !loading.is_disabled() {
+        ring.sync()?;
+    }
     Ok((relinearise, rotations?))
 }
 

@@ -6,6 +6,8 @@ pub mod throughput;
 use std::ops::Range;
 use std::time::Instant;
 
+use tracing::info_span;
+
 use crate::batch::{Queue, Timings, share, side_by_side};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
@@ -47,7 +49,9 @@ impl<'a, B: RnsOps> Session<'a, B> {
     ) -> Result<Self, CkksError> {
         assert!(!rings.is_empty(), "a session needs a ring");
         let relinearise = relinearisation(plan, keys)?;
-        let load = |ring: &'a B| {
+        let numbered: Vec<(usize, &'a B)> = rings.iter().enumerate().collect();
+        let load = |&(at, ring): &(usize, &'a B)| {
+            let _loading = info_span!("load", queue = at).entered();
             Ok::<_, CkksError>(match &plan.latency {
                 None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
                 Some(latency) => {
@@ -55,7 +59,18 @@ impl<'a, B: RnsOps> Session<'a, B> {
                 }
             })
         };
-        Ok(Self { plan, queues: side_by_side(rings, load)? })
+        Ok(Self { plan, queues: side_by_side(&numbered, load)? })
+    }
+
+    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        let timed = |packed| match packed {
+            Packed::Throughput(session) => Packed::Throughput(session.timed(is_timed)),
+            Packed::Latency(session) => Packed::Latency(session.timed(is_timed)),
+        };
+        self.queues = self.queues.into_iter().map(timed).collect();
+        self
     }
 
     /// A session of the same plan on the same rings for another client's keys; what the plan holds is shared.
@@ -64,13 +79,15 @@ impl<'a, B: RnsOps> Session<'a, B> {
     /// As [`Session::new`].
     pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
         let relinearise = relinearisation(self.plan, keys)?;
-        let load = |queue: &Packed<'a, B>| {
+        let numbered: Vec<(usize, &Packed<'a, B>)> = self.queues.iter().enumerate().collect();
+        let load = |&(at, queue): &(usize, &Packed<'a, B>)| {
+            let _loading = info_span!("load", queue = at).entered();
             Ok::<_, CkksError>(match queue {
                 Packed::Throughput(session) => Packed::Throughput(session.with_key(relinearise)?),
                 Packed::Latency(session) => Packed::Latency(session.with_key(keys)?),
             })
         };
-        Ok(Self { plan: self.plan, queues: side_by_side(&self.queues, load)? })
+        Ok(Self { plan: self.plan, queues: side_by_side(&numbered, load)? })
     }
 
     /// Largest number of bytes that a run holds at one time on one ring, keys and encrypted inputs left out.

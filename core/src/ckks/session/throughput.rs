@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tracing::{Span, debug_span, info_span, trace_span};
+
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsOps};
@@ -21,6 +23,7 @@ pub struct ThroughputSession<'a, B: RnsOps> {
     network: &'a PolynomialNetwork,
     relinearise: Option<B::SwitchKey>,
     loaded: Arc<Loaded<B>>,
+    is_timed: bool,
 }
 
 /// What sessions of all keys have in common.
@@ -60,6 +63,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             ring.load_map(Matrix::new(numbers, term_scales.clone(), at.scale, &moduli[..at.limbs])?)
         };
         let mut constants = HashMap::new();
+        let loading = debug_span!("load maps", maps = schedule.maps.len()).entered();
         let mut maps = Vec::with_capacity(schedule.maps.len());
         for (at, map) in schedule.maps.iter().enumerate() {
             let matrices: Result<_, CkksError> = map.blocks.matrices.iter().map(load).collect();
@@ -80,8 +84,10 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 });
             }
         }
-        let relinearise = relinearise.map(|key| ring.load_switch_key(key)).transpose()?;
-        Ok(Self { ring, network, relinearise, loaded: Arc::new(Loaded { schedule, maps, constants }) })
+        drop(loading);
+        let relinearise = load_key(ring, relinearise)?;
+        let loaded = Arc::new(Loaded { schedule, maps, constants });
+        Ok(Self { ring, network, relinearise, loaded, is_timed: false })
     }
 
     /// A session of the same network on the same ring for another client's key; matrices and constants are shared.
@@ -89,8 +95,20 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// # Errors
     /// Whatever the device fails with.
     pub fn with_key(&self, relinearise: Option<&SeededSwitchKey>) -> Result<Self, CkksError> {
-        let relinearise = relinearise.map(|key| self.ring.load_switch_key(key)).transpose()?;
-        Ok(Self { ring: self.ring, network: self.network, relinearise, loaded: Arc::clone(&self.loaded) })
+        let (relinearise, loaded) = (load_key(self.ring, relinearise)?, Arc::clone(&self.loaded));
+        Ok(Self { ring: self.ring, network: self.network, relinearise, loaded, is_timed: self.is_timed })
+    }
+
+    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
+        self
+    }
+
+    /// Waits for what was asked of the device, where steps are told apart.
+    fn settle(&self) -> Result<(), CkksError> {
+        if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
     /// What a run does.
@@ -111,9 +129,13 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         }
         progress.start("inference", schedule.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
         let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.works.len()];
-        for wave in &schedule.waves {
+        for (at, wave) in schedule.waves.iter().enumerate() {
+            let _wave = debug_span!("wave", wave = at, ciphertexts = wave.nodes.len()).entered();
             for nodes in schedule.groups(&wave.nodes) {
+                let step = self.step_span(nodes).entered();
                 let results = self.evaluate(nodes, &values, inputs)?;
+                self.settle()?;
+                drop(step);
                 for (&node, value) in nodes.iter().zip(results) {
                     values[node as usize] = Some(value);
                 }
@@ -122,8 +144,22 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             self.ring.release(wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect());
         }
         progress.finish();
+        let _downloading = info_span!("download", ciphertexts = schedule.outputs.len()).entered();
         let outputs = values.drain(schedule.outputs.clone());
         self.ring.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
+    }
+
+    /// The span of works of one kind.
+    fn step_span(&self, nodes: &[u32]) -> Span {
+        let (schedule, ciphertexts) = (&self.loaded.schedule, nodes.len());
+        let Some(first) = nodes.first().map(|&node| node as usize) else { return Span::none() };
+        match schedule.works[first] {
+            Work::Input => info_span!("upload", ciphertexts),
+            Work::Sum { map, .. } => debug_span!("sums", map, ciphertexts),
+            Work::Row { map, .. } => {
+                debug_span!("map", map, rows = ciphertexts, limbs = schedule.arguments[first].limbs)
+            }
+        }
     }
 
     fn evaluate(
@@ -176,15 +212,21 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         // Second factors come behind all first ones.
         let rows: Vec<usize> =
             (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
+        let step = trace_span!("linear", rows = rows.len()).entered();
         let sums = self.linear(map, &rows, values)?;
+        self.settle()?;
+        drop(step);
         let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.loaded.maps[map].offsets[row])).collect();
         let Some(stage) = self.network.stages.get(map) else {
             let mut outputs = sums;
             ring.add_constants(&mut outputs, &offsets)?;
             return Ok(outputs);
         };
+        let step = trace_span!("rescale", ciphertexts = sums.len()).entered();
         let mut u = ring.rescale(sums)?;
         ring.add_constants(&mut u, &offsets)?;
+        self.settle()?;
+        drop(step);
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
         let limbs = self.loaded.schedule.arguments[nodes[0] as usize].limbs;
         let of_channel = &self.loaded.constants[&(map, limbs)];
@@ -193,7 +235,10 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         let constants: Vec<Vec<_>> =
             (0..count).map(|at| elements.iter().map(|&element| constant(at, element)).collect()).collect();
         let kind = stage.activation(elements[0]).form.kind();
-        Ok(ring.shrink(ring.activate(key, kind, u, &constants)?))
+        let _step = trace_span!("polynomial", ciphertexts = u.len(), limbs).entered();
+        let values = ring.shrink(ring.activate(key, kind, u, &constants)?);
+        self.settle()?;
+        Ok(values)
     }
 
     /// Rows of a map, not yet rescaled: matrix by matrix, each at all positions that these rows have.
@@ -225,6 +270,16 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         }
         Ok(results.into_iter().map(|result| result.expect("every row has its block")).collect())
     }
+}
+
+/// A client's key on the device.
+fn load_key<B: RnsOps>(ring: &B, key: Option<&SeededSwitchKey>) -> Result<Option<B::SwitchKey>, CkksError> {
+    let loading = debug_span!("load keys").entered();
+    let key = key.map(|key| ring.load_switch_key(key)).transpose()?;
+    if !loading.is_disabled() {
+        ring.sync()?;
+    }
+    Ok(key)
 }
 
 fn live<C>(values: &[Option<C>], node: u32) -> &C {
