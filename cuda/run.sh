@@ -159,7 +159,7 @@ part_exact() {
         --json "$out/exact-noise-report.json"
 }
 part_ckks() {
-    keep ckks.txt ./device_report cuda --scheme ckks --json "$out/ckks-report.json"
+    keep ckks.txt ./device_report cuda --scheme ckks --only times --json "$out/ckks-report.json"
     local name
     for name in cryptonets lenet5; do
         model "ckks-$name-latency.json" "$name" --scheme ckks --device cuda -n 16

@@ -81,7 +81,7 @@ fn all_parts_run_in_order_and_pass() {
     for call in [
         "exact cuda --scheme tfhe --only correctness --json ",
         "doubles cuda --scheme tfhe --only times --json ",
-        " cuda --scheme ckks --json ",
+        " cuda --scheme ckks --only times --json ",
         "devices --measure --device cuda",
         "demo --json --scheme ckks --device cuda",
     ] {
