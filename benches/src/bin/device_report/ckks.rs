@@ -80,8 +80,9 @@ fn times<D: RnsDevice>(device: &D, quick: bool) -> Vec<Value> {
                 rows.push(json!({ "step": step, "ring": name, "batch": batch, "seconds": seconds }));
             }
         }
-        // As long as an inference of one input, whose steps wait for each other.
-        let [rounds, turns] = if quick { [1, 2] } else { [levels.min(12), 10] };
+        // As long as an inference of one input, whose steps wait for each other: drivers hold back who queues more than
+        // about a thousand launches.
+        let [rounds, turns] = if quick { [1, 2] } else { [levels.min(8), 10] };
         let first = ring.upload(ciphertexts(&params, 1, limbs, scale, 4)).expect("memory");
         let chain = || {
             let mut own = first.clone();

@@ -38,8 +38,8 @@ const USAGE: &str = "device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|b
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.
 pub const SAMPLES: usize = 16_384;
-/// Fewer samples tell nothing.
-const LEAST_SAMPLES: usize = 64;
+/// Fewer samples tell nothing, and more do not fit small devices.
+const SAMPLES_ALLOWED: std::ops::RangeInclusive<usize> = 64..=1 << 20;
 
 impl Options {
     /// Reads arguments.
@@ -62,9 +62,9 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--samples" => {
                     let number = value("a number")?;
-                    let samples = number.parse().ok().filter(|&samples| samples >= LEAST_SAMPLES);
-                    options.samples =
-                        samples.ok_or(format!("--samples takes {LEAST_SAMPLES} or more, not {number}"))?;
+                    let samples = number.parse().ok().filter(|samples| SAMPLES_ALLOWED.contains(samples));
+                    let [least, most] = [SAMPLES_ALLOWED.start(), SAMPLES_ALLOWED.end()];
+                    options.samples = samples.ok_or(format!("--samples takes {least} to {most}, not {number}"))?;
                 }
                 "--json" => options.json = Some(value("a file")?),
                 "--scheme" => {
@@ -140,7 +140,7 @@ mod tests {
             ("--only speed", "speed is no part"),
             ("--transform halves", "halves is no transform"),
             ("--json", "--json takes a file"),
-            ("--samples 10", "--samples takes 64 or more, not 10"),
+            ("--samples 10", "--samples takes 64 to 1048576, not 10"),
             ("--fast", "--fast is not known"),
         ] {
             assert!(parse(text).is_err_and(|error| error.contains(why)), "{text}");
