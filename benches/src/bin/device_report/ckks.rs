@@ -6,10 +6,12 @@ use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::device::cpu::CpuBackend;
+use heman_cuda::Rates;
 use heman_testing::ckks::keys::{ciphertexts, switch_key};
 use heman_testing::ckks::{degrees, suite, switches};
 use serde_json::{Value, json};
 
+use crate::bounds;
 use crate::options::{Options, Part};
 use crate::timing;
 
@@ -19,9 +21,9 @@ const RINGS: [(u32, usize, usize); 3] = [(13, 4, 1), (14, 10, 3), (15, 18, 4)];
 const BATCHES: [usize; 2] = [1, 32];
 
 /// What failed, and times.
-pub fn report<D: RnsDevice>(device: &D, options: &Options) -> (Vec<String>, Vec<Value>) {
+pub fn report<D: RnsDevice>(device: &D, options: &Options, rates: Rates) -> (Vec<String>, Vec<Value>) {
     let failures = if options.does(Part::Correctness) { correctness(device) } else { vec![] };
-    (failures, if options.does(Part::Times) { times(device, options.quick) } else { vec![] })
+    (failures, if options.does(Part::Times) { times(device, options.quick, rates) } else { vec![] })
 }
 
 /// Runs the suite; returns what failed.
@@ -50,9 +52,10 @@ fn correctness<D: RnsDevice>(device: &D) -> Vec<String> {
     failures
 }
 
-fn times<D: RnsDevice>(device: &D, quick: bool) -> Vec<Value> {
+/// Times of products and rotations, beside the least that the key switch in each takes.
+fn times<D: RnsDevice>(device: &D, quick: bool, rates: Rates) -> Vec<Value> {
     let mut rows = Vec::new();
-    println!("{:24} {:20} {:>7} {:>12} {:>14}", "step", "ring", "batch", "ms", "ciphertexts/s");
+    println!("{:24} {:20} {:>7} {:>12} {:>14} {:>9}", "step", "ring", "batch", "ms", "ciphertexts/s", "of bound");
     let wait = || device.sync().expect("the device answers");
     let limit = if quick { 0.0 } else { timing::SECONDS };
     for (log2_degree, levels, special) in RINGS.into_iter().take(if quick { 1 } else { RINGS.len() }) {
@@ -76,8 +79,16 @@ fn times<D: RnsDevice>(device: &D, quick: bool) -> Vec<Value> {
             for (step, run) in [("product, rescaled", &products as &dyn Fn()), ("rotation", &rotations)] {
                 let seconds = timing::seconds(limit, wait, run);
                 let rate = batch as f64 / seconds;
-                println!("{step:24} {name:20} {batch:>7} {:>12.3} {rate:>14.1}", 1e3 * seconds);
-                rows.push(json!({ "step": step, "ring": name, "batch": batch, "seconds": seconds }));
+                let bound = batch as f64 * bounds::key_switch(&params) / rates.words;
+                let (bound, share) = bounds::share(bound, seconds);
+                println!("{step:24} {name:20} {batch:>7} {:>12.3} {rate:>14.1} {share:>9}", 1e3 * seconds);
+                rows.push(json!({
+                    "step": step,
+                    "ring": name,
+                    "batch": batch,
+                    "seconds": seconds,
+                    "bound_seconds": bound,
+                }));
             }
         }
         // As long as an inference of one input, whose steps wait for each other: drivers hold back who queues more than

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
                     batches: &[1, 16, 256],
                     waves: |_| &[],
                 };
-                with_ckks(report(&backend, &options, &limits), &backend, &options)
+                with_ckks(report(&backend, &options, &limits), &backend, &options, limits.rates)
             }
             ("cuda", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
                 if options.does(Part::Times) {
                     bounds::print_cuda();
                 }
-                with_ckks(report(&backend, &options, &limits), &backend, &options)
+                with_ckks(report(&backend, &options, &limits), &backend, &options, limits.rates)
             }
             ("wgpu", index) => {
                 let index = index.parse().map_err(|_| format!("{index} is no device number"))?;
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
                 if options.does(Part::Times) {
                     bounds::print();
                 }
-                with_ckks(report(&backend, &options, &limits), &backend, &options)
+                with_ckks(report(&backend, &options, &limits), &backend, &options, limits.rates)
             }
             (other, _) => return Err(format!("{other} is none of cpu, cuda and wgpu")),
         };
@@ -136,11 +136,11 @@ struct Limits<'a, B: TfheBackend> {
 const UNKNOWN_RATES: Rates = Rates { doubles: f64::INFINITY, words: f64::INFINITY, bytes: f64::INFINITY };
 
 /// A report with that of CKKS on the same device.
-fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, options: &Options) -> Value {
+fn with_ckks<D: RnsDevice>(mut report: Value, device: &D, options: &Options, rates: Rates) -> Value {
     if !options.has(Scheme::Ckks) {
         return report;
     }
-    let (failures, times) = ckks::report(device, options);
+    let (failures, times) = ckks::report(device, options, rates);
     if let Some(all) = report["failures"].as_array_mut() {
         all.extend(failures.into_iter().map(Value::from));
     }
@@ -235,9 +235,7 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<'_, B>) -> (V
     let rates = limits.rates;
     let (mut rows, mut waves) = (Vec::new(), Vec::new());
     let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: f64| {
-        // A device whose rates are not known, or whose driver does not tell its clock, has no bound.
-        let bound = Some(bound).filter(|bound| bound.is_finite() && *bound > 0.0);
-        let share = bound.map_or("-".into(), |bound| format!("{:.1} %", 100.0 * bound / seconds));
+        let (bound, share) = bounds::share(bound, seconds);
         println!("{step:20} {set:20} {batch:>7} {:>12.3} {:>14.0} {share:>9}", 1e3 * seconds, batch as f64 / seconds);
         rows.push(json!({
             "step": step,
