@@ -207,6 +207,9 @@ pub struct Inspect {
     /// Device that a plan's time is predicted for, named as for keyparams
     #[arg(long, default_value = "cpu")]
     pub target: TargetChoice,
+    /// Inputs of the job that a timeline is for
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub inputs: u32,
 }
 
 /// `heman evaluate`
@@ -309,6 +312,8 @@ pub enum InspectStage {
     Layers,
     /// Batched steps over slots
     Schedule,
+    /// A job of many inputs as the scheduler runs it: which steps, when, and where a device is idle
+    Timeline,
 }
 
 /// A number of bytes.

@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use heman_core::files::scheme::Scheme;
-
 /// Devices as users name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -15,17 +13,6 @@ pub enum DeviceChoice {
     Cuda(Vec<usize>),
     /// A wgpu adapter.
     Wgpu(usize),
-}
-
-impl DeviceChoice {
-    /// The one scheme that these devices run; none if they run both.
-    #[must_use]
-    pub fn only_scheme(&self) -> Option<Scheme> {
-        match self {
-            Self::Auto | Self::Cpu | Self::Wgpu(_) => None,
-            Self::Cuda(_) => Some(Scheme::Tfhe),
-        }
-    }
 }
 
 impl FromStr for DeviceChoice {

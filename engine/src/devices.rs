@@ -33,6 +33,7 @@ pub struct Wanted<'a> {
 pub struct Devices {
     pub(crate) opened: Opened,
     names: Vec<String>,
+    places: Vec<Place>,
     /// What to do where keys cannot be loaded.
     others: Option<Others>,
     /// The devices in their place, once that has happened.
@@ -120,17 +121,17 @@ impl Devices {
         Some(next.map(|next| self.next.get_or_init(|| Box::new(next)).as_ref()))
     }
 
-    fn new(opened: Opened, names: Vec<String>) -> Self {
-        Self { opened, names, others: None, next: OnceLock::new() }
+    fn new(opened: Opened, names: Vec<String>, places: Vec<Place>) -> Self {
+        Self { opened, names, places, others: None, next: OnceLock::new() }
     }
 
     fn on_cpu(backend: CpuBackend, plan: &Plan) -> Result<Self, EngineError> {
         let names = vec![backend.name()];
         Ok(match plan {
-            Plan::Tfhe(_) => Self::new(Opened::TfheCpu(backend), names),
+            Plan::Tfhe(_) => Self::new(Opened::TfheCpu(backend), names, vec![Place::Cpu]),
             Plan::Ckks(plan) => {
                 let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                Self::new(Opened::CkksCpu(Box::new(ring)), names)
+                Self::new(Opened::CkksCpu(Box::new(ring)), names, vec![Place::Cpu])
             }
         })
     }
@@ -140,15 +141,16 @@ impl Devices {
         // Kernels that do not load are known before keys are read.
         backends.iter().try_for_each(|backend| backend.image().map(|_| ()))?;
         let names = backends.iter().map(Device::name).collect();
+        let places = indices.iter().map(|&index| Place::Cuda(index)).collect();
         Ok(match plan {
             Plan::Tfhe(plan) => {
                 backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
-                Self::new(Opened::TfheCuda(backends), names)
+                Self::new(Opened::TfheCuda(backends), names, places)
             }
             Plan::Ckks(plan) => {
                 let (params, occupancy) = (&plan.params.ckks, plan.params.packing.occupancy());
                 let rings = backends.iter().map(|backend| backend.ring(params, occupancy)).collect::<Result<_, _>>()?;
-                Self::new(Opened::CkksCuda(rings), names)
+                Self::new(Opened::CkksCuda(rings), names, places)
             }
         })
     }
@@ -159,11 +161,12 @@ impl Devices {
         Ok(match plan {
             Plan::Tfhe(plan) => {
                 backend.supports(&plan.params.tfhe)?;
-                Self::new(Opened::TfheWgpu(vec![backend]), names)
+                Self::new(Opened::TfheWgpu(vec![backend]), names, vec![Place::Wgpu(index)])
             }
             Plan::Ckks(plan) => {
                 let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                Self::new(Opened::CkksWgpu(Box::new(ring), backend.reach_bytes()), names)
+                let opened = Opened::CkksWgpu(Box::new(ring), backend.reach_bytes());
+                Self::new(opened, names, vec![Place::Wgpu(index)])
             }
         })
     }
@@ -171,6 +174,11 @@ impl Devices {
     /// The devices that evaluate: these, or those in their place.
     pub(crate) fn current(&self) -> &Self {
         self.next.get().map_or(self, |next| next.current())
+    }
+
+    /// Where the devices are.
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.current().places
     }
 
     /// What the devices are called, all together.

@@ -1,8 +1,10 @@
 //! How long a plan takes on a device, predicted from the plan and the device's profile.
 
+use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
+use heman_core::ckks::planner::throughput_seconds;
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;
@@ -28,13 +30,68 @@ pub(crate) struct Work {
 
 /// Equal steps.
 struct Repeated {
+    /// Which map of the network, the output's last.
+    stage: usize,
+    kind: StepKind,
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
     rows: f64,
     /// Thread-seconds of each.
     thread_seconds: f64,
-    /// Whether they are blind rotations, whose time depends on the ring.
-    is_rotation: bool,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// A linear map (TFHE).
+    Linear,
+    /// Keyswitches (TFHE).
+    Keyswitch,
+    /// Bootstraps: blind rotations, whose time depends on the ring (TFHE).
+    Bootstrap,
+    /// A linear map and its polynomials (CKKS).
+    Map,
+}
+
+impl StepKind {
+    /// Its name, as [`Timings`](heman_core::batch::Timings) has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Keyswitch => "keyswitch",
+            Self::Bootstrap => "bootstrap",
+            Self::Map => "map",
+        }
+    }
+}
+
+/// A step, or several equal ones, as a device will see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PredictedStep {
+    /// Which map of the network, the output's last.
+    pub stage: usize,
+    /// What it does.
+    pub kind: StepKind,
+    /// Equal steps, one after the other.
+    pub count: f64,
+    /// Bootstraps or ciphertexts side by side in each.
+    pub rows: f64,
+    /// Seconds of each on a device that has enough to do.
+    pub seconds: f64,
+    /// Seconds of each at the least.
+    pub at_least: f64,
+    /// Rows that the device takes side by side: fewer leave it partly idle.
+    pub fill: f64,
+}
+
+impl PredictedStep {
+    /// Seconds of all of them, where nothing else runs on the device.
+    #[must_use]
+    pub fn alone(&self) -> f64 {
+        let taken = (self.rows / self.fill).ceil() * self.fill / self.rows;
+        self.count * self.at_least.max(self.seconds * taken)
+    }
 }
 
 /// Why a device does not run a plan.
@@ -59,6 +116,11 @@ impl Work {
 
     /// Predicted seconds on a device.
     pub fn seconds(&self, device: &DeviceProfile) -> Result<f64, NotRun> {
+        Ok(self.steps_on(device)?.iter().map(PredictedStep::alone).sum())
+    }
+
+    /// The steps on a device.
+    pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
         let speed = match self.scheme {
             Scheme::Tfhe => device.tfhe,
             Scheme::Ckks => device.ckks,
@@ -72,14 +134,19 @@ impl Work {
                 bit * set.lwe_dimension as f64 * speed.threads / CostModel::default().rotation_seconds(set)
             }
         };
-        let at_least = f64::from(speed.rows);
         let step = |step: &Repeated| {
-            // Fewer rows than the device takes side by side take as long as so many.
-            let taken = (step.rows / at_least).ceil() * at_least / step.rows;
-            let own = if step.is_rotation { rotation } else { 1.0 };
-            step.count * device.step_seconds.max(own * step.thread_seconds * taken / speed.threads)
+            let own = if step.kind == StepKind::Bootstrap { rotation } else { 1.0 };
+            PredictedStep {
+                stage: step.stage,
+                kind: step.kind,
+                count: step.count,
+                rows: step.rows,
+                seconds: own * step.thread_seconds / speed.threads,
+                at_least: device.step_seconds,
+                fill: f64::from(speed.rows.max(1)),
+            }
         };
-        Ok(self.steps.iter().filter(|step| step.rows > 0.0).map(step).sum())
+        Ok(self.steps.iter().filter(|step| step.rows > 0.0).map(step).collect())
     }
 }
 
@@ -87,22 +154,21 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let (cost, params) = (CostModel::default(), &plan.params.tfhe);
     let keyswitch = 1e-9 * cost.keyswitch_ns * keyswitch_operations(params);
     let bootstrap = cost.rotation_seconds(params);
+    let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
     let step = |step: &Step| {
-        let (rows, each) = match *step {
-            Step::Linear { rows, terms, .. } | Step::Output { rows, terms } => {
-                (rows, cost.linear_seconds(terms, params) / rows.max(1) as f64)
-            }
-            Step::Keyswitch { rows, .. } => (rows, keyswitch),
-            Step::Bootstrap { rows, .. } => (rows, bootstrap),
+        let (stage, kind, rows, each) = match *step {
+            Step::Linear { stage, rows, terms } => (stage, StepKind::Linear, rows, linear(rows, terms)),
+            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch),
+            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
+            Step::Output { rows, terms } => (plan.stages.len(), StepKind::Linear, rows, linear(rows, terms)),
         };
         let rows = (rows * inputs) as f64;
-        let is_rotation = matches!(step, Step::Bootstrap { .. });
-        Repeated { count: 1.0, rows, thread_seconds: rows * each, is_rotation }
+        Repeated { stage, kind, count: 1.0, rows, thread_seconds: rows * each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
 
-/// The plan knows the time of a whole run; it is shared out over the steps. A device takes one run after the other.
+/// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.
 fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let params = &plan.params;
     let runs = inputs.div_ceil(params.inputs_per_run()) as f64;
@@ -110,30 +176,31 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let ring = f64::from(params.ckks.log2_degree as i32 - LOG2_COUNTED_RING as i32).exp2();
     let products = |at: usize| plan.network.stages.get(at).map_or(0, |stage| stage.products().len());
     // For each map how many steps it takes, and how many ciphertexts each of them has.
-    let maps: Vec<(usize, usize)> = match &plan.latency {
-        Some(latency) => latency
-            .maps
-            .iter()
-            .enumerate()
-            .map(|(at, map)| (rotations_in_a_row(map) + products(at), map.ciphertexts()))
-            .collect(),
+    let (maps, seconds): (Vec<(usize, usize)>, Vec<f64>) = match &plan.latency {
+        Some(latency) => {
+            let steps = |(at, map): (usize, &LinearMap)| (rotations_in_a_row(map) + products(at), map.ciphertexts());
+            (latency.maps.iter().enumerate().map(steps).collect(), latency.seconds.clone())
+        }
         None => {
             let stages = plan.network.stages.iter().map(|stage| stage.rows.len());
             let rows = stages.chain([plan.network.output_rows.len()]);
-            rows.enumerate()
-                .map(|(at, rows)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS)))
-                .collect()
+            let steps =
+                |(at, rows): (usize, usize)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS));
+            let seconds = throughput_seconds(&plan.network, &params.ckks, &CkksCost::default());
+            (rows.enumerate().map(steps).collect(), seconds)
         }
     };
-    let work = |&(steps, rows): &(usize, usize)| (steps * rows) as f64;
-    let each = params.prediction.thread_seconds_per_run / maps.iter().map(work).sum::<f64>().max(1.0);
-    let step = |&(steps, rows): &(usize, usize)| Repeated {
-        count: runs * steps as f64,
-        rows: rows as f64 * ring,
-        thread_seconds: each * rows as f64,
-        is_rotation: false,
+    let step = |(stage, (&(steps, rows), seconds)): (usize, (&(usize, usize), f64))| {
+        let steps = steps.max(1) as f64;
+        Repeated {
+            stage,
+            kind: StepKind::Map,
+            count: runs * steps,
+            rows: rows as f64 * ring,
+            thread_seconds: seconds / steps,
+        }
     };
-    maps.iter().map(step).collect()
+    maps.iter().zip(seconds).enumerate().map(step).collect()
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
@@ -155,7 +222,7 @@ mod tests {
     }
 
     fn work(rows: f64) -> Work {
-        let step = Repeated { count: 2.0, rows, thread_seconds: rows, is_rotation: false };
+        let step = Repeated { stage: 0, kind: StepKind::Linear, count: 2.0, rows, thread_seconds: rows };
         Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
@@ -180,8 +247,9 @@ mod tests {
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
-        let step = |is_rotation| Repeated { count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation, is_rotation };
-        let work = Work { set: Some(set), steps: vec![step(true), step(false)], ..work(0.0) };
+        let step = |kind| Repeated { stage: 0, kind, count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation };
+        let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];
+        let work = Work { set: Some(set), steps, ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");
         assert!((seconds(vec![]) / (10.0 * rotation) - 1.0).abs() < 1e-12, "two threads, two steps");
         let rate = RingRate::new(Ring::of(&set), 1e-3);

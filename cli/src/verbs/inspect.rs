@@ -81,10 +81,20 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
                 }
                 Plan::Ckks(plan) => report::ckks::schedule_text(plan)?,
             };
-            let (target_text, target_object) = target::of_plan(&args.target, &plan, &Bar::new(false))?;
+            let (target, seconds) = target::of_plan(&args.target, &plan, &Bar::new(false))?;
+            let (target_text, target_object) = (target::text(&target, seconds, 1), target::json(&target, seconds, 1));
             let more = json!({ "kind": "plan", "layers": report::layers_json(&layers), "target": target_object });
             report::merge(&mut object, more);
-            let table = if args.stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
+            let table = match args.stage {
+                InspectStage::Layers => report::layers_text(&layers),
+                InspectStage::Schedule => steps,
+                InspectStage::Timeline => {
+                    let timeline = target.timeline(&plan, args.inputs as usize);
+                    let timeline = timeline.ok_or_else(|| fail_to_run(target.name()))?;
+                    report::merge(&mut object, json!({ "timeline": timeline }));
+                    timeline.to_string()
+                }
+            };
             Ok((object, format!("plan\n{text}\n{target_text}\n\n{table}")))
         }
         Kind::SecretKey => {
@@ -121,6 +131,10 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
             Ok(belonging(name, &header, json!({ "inputs": inputs }), &text))
         }
     }
+}
+
+fn fail_to_run(target: &str) -> CliError {
+    CliError::new(format!("{target} does not run this plan, so there is no timeline"))
 }
 
 /// What is known of a file from its head: its own facts, its size, and where it belongs.

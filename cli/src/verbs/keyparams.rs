@@ -10,7 +10,7 @@ use heman_core::files::scheme::Scheme;
 use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
 use heman_core::progress::Progress;
-use heman_engine::{DeviceChoice, ForTarget};
+use heman_engine::ForTarget;
 use heman_import::import_file_with;
 use serde_json::json;
 
@@ -25,11 +25,11 @@ use crate::progress::Bar;
 use crate::{report, target};
 
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
-pub fn derive(planning: &Planning, device: &DeviceChoice, verbose: bool) -> Result<ForTarget, CliError> {
+pub fn derive(planning: &Planning, verbose: bool) -> Result<ForTarget, CliError> {
     let options = options(planning)?;
     let network = import(planning)?;
     let calibration = read_inputs(&planning.calibration, &network.inputs)?;
-    derive_for(&network, &calibration, planning, &options, device, verbose)
+    derive_for(&network, &calibration, planning, &options, verbose)
 }
 
 /// As [`derive()`], for a network that is imported and calibration data that are read already.
@@ -38,11 +38,10 @@ pub fn derive_for(
     calibration: &Samples,
     planning: &Planning,
     options: &Options,
-    device: &DeviceChoice,
     verbose: bool,
 ) -> Result<ForTarget, CliError> {
     let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
-    let only = if planning.exact { Some(Scheme::Tfhe) } else { device.only_scheme() };
+    let only = planning.exact.then_some(Scheme::Tfhe);
     let bar = Bar::new(verbose);
     let plan = |target: &heman_engine::Target| {
         let asked: Option<Scheme> = Option::from(planning.scheme).or(only);
@@ -89,7 +88,7 @@ pub fn planning_failed(error: PlanError) -> CliError {
 pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let start = Instant::now();
     let (params_target, plan_target, plan_path) = targets(args)?;
-    let planned = derive(&args.planning, &DeviceChoice::Auto, out.verbose)?;
+    let planned = derive(&args.planning, out.verbose)?;
     let (target_text, target_object) = target::of_planned(&planned);
     let derived = planned.derived;
     let plan_bytes = derived.plan.sealed_bytes();

@@ -307,32 +307,6 @@ pub fn activate_in_steps<B: RnsOps>(
     }
 }
 
-/// [`activate_in_steps`] for `together` elements at a time, for devices whose memory decides how many.
-///
-/// # Errors
-/// [`CkksError`] of the steps.
-pub fn activate_in_parts<B: RnsOps>(
-    backend: &B,
-    together: usize,
-    key: &B::SwitchKey,
-    kind: FormKind,
-    mut u: Vec<B::Ciphertext>,
-    constants: &[Vec<Constant<'_, B::Plaintext>>],
-) -> Result<Vec<B::Ciphertext>, CkksError> {
-    let mut factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
-    let mut values = Vec::with_capacity(u.len());
-    let mut first = 0;
-    while !u.is_empty() {
-        let count = together.min(u.len());
-        let mut own: Vec<B::Ciphertext> = u.drain(..count).collect();
-        own.extend(factors.drain(..count.min(factors.len())));
-        let constants: Vec<_> = constants.iter().map(|all| all[first..first + count].to_vec()).collect();
-        values.extend(activate_in_steps(backend, key, kind, own, &constants)?);
-        first += count;
-    }
-    Ok(values)
-}
-
 /// Limbs of all, which are alike.
 fn limbs_of<B: RnsOps>(backend: &B, batch: &[B::Ciphertext]) -> usize {
     batch.first().map_or(0, |first| backend.state(first).limbs)

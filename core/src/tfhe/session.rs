@@ -2,7 +2,7 @@
 //! memory budget.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::batch;
@@ -50,6 +50,12 @@ struct Queue<'a, B: TfheBackend> {
     backend: &'a B,
     bootstrap_key: B::BootstrapKey,
     keyswitch_key: B::KeyswitchKey,
+    /// What sessions of all keys have in common.
+    maps: Arc<Maps<B>>,
+}
+
+/// The plan's maps and tables on one backend.
+struct Maps<B: TfheBackend> {
     stages: Vec<LoadedStage<B>>,
     output: B::Affine,
     buffer_bytes: usize,
@@ -78,12 +84,21 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     /// If there is no backend.
     pub fn new(backends: &'a [B], plan: &'a Plan, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
         assert!(!backends.is_empty(), "a session needs a backend");
-        if key.params != plan.params.tfhe {
-            return Err(ExecError::Keys);
-        }
         let schedule = Schedule::new(plan);
-        let queues = side_by_side(backends, |backend| Queue::new(backend, plan, &schedule, key))?;
+        let load = |backend| Queue::new(backend, plan, key, || Ok(Arc::new(Maps::new(backend, plan, &schedule)?)));
+        let queues = side_by_side(backends, load)?;
         Ok(Self { plan, queues, schedule, buffer_bytes: None, is_timed: false })
+    }
+
+    /// A session of the same plan on the same backends for another client's key; maps and tables are shared.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_key(&self, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
+        let load = |queue: &Queue<'a, B>| Queue::new(queue.backend, self.plan, key, || Ok(Arc::clone(&queue.maps)));
+        let queues = side_by_side(&self.queues, load)?;
+        let (schedule, buffer_bytes) = (self.schedule.clone(), self.buffer_bytes);
+        Ok(Self { plan: self.plan, queues, schedule, buffer_bytes, is_timed: self.is_timed })
     }
 
     /// Bounds the buffers of one pass on one backend; at least one input is always processed.
@@ -116,7 +131,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let tfhe = &self.plan.params.tfhe;
         let words = (self.schedule.slots + self.schedule.widest) * tfhe.big_row_words()
             + self.schedule.widest * tfhe.small_row_words();
-        (self.buffer_bytes.unwrap_or(queue.buffer_bytes) / (4 * words.max(1))).max(1)
+        (self.buffer_bytes.unwrap_or(queue.maps.buffer_bytes) / (4 * words.max(1))).max(1)
     }
 
     /// Evaluates the plan on a batch of encrypted inputs; also says where the time went, on the backend that took
@@ -188,7 +203,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
             let start = Instant::now();
             let name = match *step {
                 Step::Linear { stage, .. } => {
-                    let affine = &queue.stages[stage].affine;
+                    let affine = &queue.maps.stages[stage].affine;
                     backend.affine(affine, inputs, words, &buffers.values, &mut buffers.big)?;
                     "linear"
                 }
@@ -197,12 +212,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                     "keyswitch"
                 }
                 Step::Bootstrap { stage, .. } => {
-                    let tables = &queue.stages[stage].tables;
+                    let tables = &queue.maps.stages[stage].tables;
                     backend.bootstrap(&queue.bootstrap_key, tables, inputs, &buffers.small, &mut buffers.values)?;
                     "bootstrap"
                 }
                 Step::Output { .. } => {
-                    backend.affine(&queue.output, inputs, words, &buffers.values, &mut buffers.big)?;
+                    backend.affine(&queue.maps.output, inputs, words, &buffers.values, &mut buffers.big)?;
                     "linear"
                 }
             };
@@ -297,7 +312,24 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
 }
 
 impl<'a, B: TfheBackend> Queue<'a, B> {
-    fn new(backend: &'a B, plan: &Plan, schedule: &Schedule, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
+    fn new(
+        backend: &'a B,
+        plan: &Plan,
+        key: &SeededEvaluationKey,
+        maps: impl FnOnce() -> Result<Arc<Maps<B>>, ExecError>,
+    ) -> Result<Self, ExecError> {
+        if key.params != plan.params.tfhe {
+            return Err(ExecError::Keys);
+        }
+        let maps = maps()?;
+        let bootstrap_key = backend.load_bootstrap_key(key)?;
+        let keyswitch_key = backend.load_keyswitch_key(key)?;
+        Ok(Self { backend, bootstrap_key, keyswitch_key, maps })
+    }
+}
+
+impl<B: TfheBackend> Maps<B> {
+    fn new(backend: &B, plan: &Plan, schedule: &Schedule) -> Result<Self, ExecError> {
         let load = |map: &AffineMap| {
             let mut map = map.clone();
             for pick in map.blocks.iter_mut().flat_map(|block| &mut block.picks) {
@@ -315,10 +347,6 @@ impl<'a, B: TfheBackend> Queue<'a, B> {
             stages.push(LoadedStage { affine: load(&stage.affine)?, tables: backend.load_tables(tables)? });
             first += stage.affine.rows;
         }
-        let output = load(&plan.output)?;
-        let bootstrap_key = backend.load_bootstrap_key(key)?;
-        let keyswitch_key = backend.load_keyswitch_key(key)?;
-        let buffer_bytes = backend.buffer_bytes();
-        Ok(Self { backend, bootstrap_key, keyswitch_key, stages, output, buffer_bytes })
+        Ok(Self { stages, output: load(&plan.output)?, buffer_bytes: backend.buffer_bytes() })
     }
 }

@@ -55,8 +55,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         reading = Some(read);
     }
     let bar = Bar::new(out.verbose);
-    let planned =
-        keyparams::derive_for(&network, &calibration, &args.planning, &options, &args.running.device, out.verbose)?;
+    let planned = keyparams::derive_for(&network, &calibration, &args.planning, &options, out.verbose)?;
     let (target_text, target_object) = target::of_planned(&planned);
     let derived = planned.derived;
     let all = samples.count;

@@ -127,11 +127,17 @@ impl ThroughputSchedule {
         Ok(Self { maps, works, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
-    /// Largest number of bytes that a run holds at one time: ciphertexts, what the device works on, and free buffers.
-    /// Inputs count from when they are asked for; keys and constants are not in it.
+    /// Largest number of bytes that a run holds at one time: the maps' matrices, ciphertexts, what the device works
+    /// on, and free buffers. Inputs count from when they are asked for; keys and constants of rows are not in it.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
-        self.held().map(|(most, _)| most).max().unwrap_or(0) + self.width.working_bytes
+        self.matrix_bytes() + self.held().map(|(most, _)| most).max().unwrap_or(0) + self.width.working_bytes
+    }
+
+    /// Bytes of the maps' matrices where they are applied: a word a number and limb.
+    fn matrix_bytes(&self) -> u64 {
+        let matrices = self.maps.iter().flat_map(|map| &map.blocks.matrices);
+        matrices.map(|weights| (4 * weights.numbers.len() * weights.at.limbs) as u64).sum()
     }
 
     /// For each wave the bytes of ciphertexts at its most, and behind it.

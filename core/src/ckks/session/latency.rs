@@ -6,6 +6,7 @@ use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::LatencySchedule;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -31,9 +32,16 @@ use crate::progress::Progress;
 pub struct LatencySession<'a, B: RnsOps> {
     ring: &'a B,
     plan: &'a LatencyPlan,
-    schedule: LatencySchedule,
     relinearise: Option<B::SwitchKey>,
     rotations: BTreeMap<usize, B::GaloisKey>,
+    prepared: Arc<Prepared<B>>,
+}
+
+/// What sessions of all keys have in common.
+struct Prepared<B: RnsOps> {
+    schedule: LatencySchedule,
+    /// Rotations, and limbs that each key needs.
+    rotations: Vec<(usize, usize)>,
     maps: Vec<PreparedMap<B>>,
 }
 
@@ -105,69 +113,31 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
-        let params = ring.params();
-        let schedule = LatencySchedule::new(network, plan, params)?;
+        let schedule = LatencySchedule::new(network, plan, ring.params())?;
         if schedule.peak_bytes > memory_bytes {
             return Err(CkksError::Memory { needed: schedule.peak_bytes, budget: memory_bytes });
         }
-        let load = |(steps, limbs): (usize, usize)| {
-            let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
-            let key = key.filter(|key| key.limbs as usize >= limbs);
-            let key =
-                key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
-            Ok((steps, ring.load_galois_key(key, steps)?))
-        };
-        let rotations: Result<_, CkksError> =
-            plan.rotations(network, params.primes.len()).into_iter().map(load).collect();
-        let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
-        let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
-        let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
-        let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
-        let mut gains = vec![1.0; network.input.len()];
-        let mut maps = Vec::with_capacity(plan.maps.len());
-        for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
-            let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
-            // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
-            let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
-            let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
-            let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
-            let masks = map
-                .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
-                .map_err(CkksError::Plan)?;
-            let State { scale, limbs } = step.linear;
-            let sums: Result<_, CkksError> = map
-                .operands
-                .iter()
-                .zip(masks)
-                .map(|(operand, masks)| {
-                    writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
-                })
-                .collect();
-            let values = map.output.len();
-            let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
-            let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
-            let bias = bias?.into_iter().flatten().collect();
-            let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
-            if let (Some(stage), Some(kind)) = (stage, step.kind) {
-                let (uses, _) = uses(kind, params, step.argument);
-                let constants: Vec<Vec<f64>> =
-                    (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
-                let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
-                let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
-                prepared.activation = Some((kind, constants?));
-                let first = gains.len();
-                tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
-                gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
-            }
-            maps.push(prepared);
-        }
-        Ok(Self { ring, plan, schedule, relinearise, rotations: rotations?, maps })
+        // Keys that lack something are found before masks are encoded.
+        let rotations: Vec<(usize, usize)> = plan.rotations(network, ring.params().primes.len()).into_iter().collect();
+        let loaded = load_keys(ring, &rotations, keys)?;
+        let maps = prepare(ring, network, plan, &schedule)?;
+        let prepared = Arc::new(Prepared { schedule, rotations, maps });
+        Ok(Self { ring, plan, relinearise: loaded.0, rotations: loaded.1, prepared })
+    }
+
+    /// A session of the same plan on the same ring for another client's keys; masks and constants are shared.
+    ///
+    /// # Errors
+    /// As [`LatencySession::new`].
+    pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
+        let (relinearise, rotations) = load_keys(self.ring, &self.prepared.rotations, keys)?;
+        Ok(Self { ring: self.ring, plan: self.plan, relinearise, rotations, prepared: Arc::clone(&self.prepared) })
     }
 
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &LatencySchedule {
-        &self.schedule
+        &self.prepared.schedule
     }
 
     /// Evaluates one batch of lanes: the ciphertexts of [`LatencyPlan::input`] to those of [`LatencyPlan::output`].
@@ -179,10 +149,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         if left != right {
             return Err(CkksError::Level { left, right });
         }
-        progress.start("inference", self.maps.len() as u64);
-        let fresh = self.schedule.input.scale;
+        progress.start("inference", self.prepared.maps.len() as u64);
+        let fresh = self.prepared.schedule.input.scale;
         let mut tensors = vec![self.ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?];
-        for (map, prepared) in self.plan.maps.iter().zip(&self.maps) {
+        for (map, prepared) in self.plan.maps.iter().zip(&self.prepared.maps) {
             let mut values = self.linear(map, prepared, &tensors)?;
             if prepared.activation.is_some() {
                 values = self.ring.rescale(values)?;
@@ -309,6 +279,78 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         Ok(sums.into_iter().map(|((output, _), sum)| (output, sum)).collect())
     }
+}
+
+/// Encodes all masks and constants.
+fn prepare<B: RnsOps>(
+    ring: &B,
+    network: &PolynomialNetwork,
+    plan: &LatencyPlan,
+    schedule: &LatencySchedule,
+) -> Result<Vec<PreparedMap<B>>, CkksError> {
+    let params = ring.params();
+    let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
+    let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
+    let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
+    let mut gains = vec![1.0; network.input.len()];
+    let mut maps = Vec::with_capacity(plan.maps.len());
+    for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
+        let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
+        // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
+        let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
+        let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
+        let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
+        let masks = map
+            .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
+            .map_err(CkksError::Plan)?;
+        let State { scale, limbs } = step.linear;
+        let sums: Result<_, CkksError> = map
+            .operands
+            .iter()
+            .zip(masks)
+            .map(|(operand, masks)| {
+                writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
+            })
+            .collect();
+        let values = map.output.len();
+        let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
+        let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
+        let bias = bias?.into_iter().flatten().collect();
+        let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
+        if let (Some(stage), Some(kind)) = (stage, step.kind) {
+            let (uses, _) = uses(kind, params, step.argument);
+            let constants: Vec<Vec<f64>> =
+                (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
+            let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
+            let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
+            prepared.activation = Some((kind, constants?));
+            let first = gains.len();
+            tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
+            gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
+        }
+        maps.push(prepared);
+    }
+    Ok(maps)
+}
+
+/// Keys on a device: of relinearisation, and by rotation.
+type LoadedKeys<B> = (Option<<B as RnsOps>::SwitchKey>, BTreeMap<usize, <B as RnsOps>::GaloisKey>);
+
+fn load_keys<B: RnsOps>(
+    ring: &B,
+    rotations: &[(usize, usize)],
+    keys: &SeededEvaluationKey,
+) -> Result<LoadedKeys<B>, CkksError> {
+    let load = |&(steps, limbs): &(usize, usize)| {
+        let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
+        let key = key.filter(|key| key.limbs as usize >= limbs);
+        let key =
+            key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
+        Ok((steps, ring.load_galois_key(key, steps)?))
+    };
+    let rotations: Result<_, CkksError> = rotations.iter().map(load).collect();
+    let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
+    Ok((relinearise, rotations?))
 }
 
 fn slots<B: RnsOps>(plaintexts: &[B::Plaintext]) -> Vec<Constant<'_, B::Plaintext>> {

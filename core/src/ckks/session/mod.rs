@@ -10,7 +10,7 @@ use crate::batch::{Queue, Timings, share, side_by_side};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
-use crate::ckks::files::seeded::SeededCiphertext;
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::Plan;
 use crate::ckks::ring::ciphertext::Ciphertext;
@@ -46,12 +46,7 @@ impl<'a, B: RnsOps> Session<'a, B> {
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
         assert!(!rings.is_empty(), "a session needs a ring");
-        let request = &plan.params.keys;
-        let relinearise = keys.relinearise.as_ref().filter(|_| request.relinearisation_limbs > 0);
-        let limbs = relinearise.map_or(0, |key| key.limbs as usize);
-        if limbs < request.relinearisation_limbs {
-            return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
-        }
+        let relinearise = relinearisation(plan, keys)?;
         let load = |ring: &'a B| {
             Ok::<_, CkksError>(match &plan.latency {
                 None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
@@ -61,6 +56,21 @@ impl<'a, B: RnsOps> Session<'a, B> {
             })
         };
         Ok(Self { plan, queues: side_by_side(rings, load)? })
+    }
+
+    /// A session of the same plan on the same rings for another client's keys; what the plan holds is shared.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
+        let relinearise = relinearisation(self.plan, keys)?;
+        let load = |queue: &Packed<'a, B>| {
+            Ok::<_, CkksError>(match queue {
+                Packed::Throughput(session) => Packed::Throughput(session.with_key(relinearise)?),
+                Packed::Latency(session) => Packed::Latency(session.with_key(keys)?),
+            })
+        };
+        Ok(Self { plan: self.plan, queues: side_by_side(&self.queues, load)? })
     }
 
     /// Largest number of bytes that a run holds at one time on one ring, keys and encrypted inputs left out.
@@ -101,6 +111,16 @@ impl<'a, B: RnsOps> Session<'a, B> {
         let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
         Ok((EncryptedOutput { fingerprint, inputs, batched, ciphertexts }, timings))
     }
+}
+
+/// The relinearisation key, if the plan needs one.
+fn relinearisation<'k>(plan: &Plan, keys: &'k SeededEvaluationKey) -> Result<Option<&'k SeededSwitchKey>, CkksError> {
+    let needed = plan.params.keys.relinearisation_limbs;
+    let key = keys.relinearise.as_ref().filter(|_| needed > 0);
+    if key.map_or(0, |key| key.limbs as usize) < needed {
+        return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
+    }
+    Ok(key)
 }
 
 /// One ring's part in a batch.

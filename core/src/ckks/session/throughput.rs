@@ -1,6 +1,7 @@
 //! Throughput packing: one ciphertext a value, one slot an input, so that no step needs a rotation.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
@@ -18,8 +19,13 @@ use crate::progress::Progress;
 pub struct ThroughputSession<'a, B: RnsOps> {
     ring: &'a B,
     network: &'a PolynomialNetwork,
-    schedule: ThroughputSchedule,
     relinearise: Option<B::SwitchKey>,
+    loaded: Arc<Loaded<B>>,
+}
+
+/// What sessions of all keys have in common.
+struct Loaded<B: RnsOps> {
+    schedule: ThroughputSchedule,
     maps: Vec<LoadedMap<B::Map>>,
     /// Constants of the polynomials, by map and limbs of the argument, then by channel.
     constants: HashMap<(usize, usize), Vec<Vec<Number>>>,
@@ -75,13 +81,22 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             }
         }
         let relinearise = relinearise.map(|key| ring.load_switch_key(key)).transpose()?;
-        Ok(Self { ring, network, schedule, relinearise, maps, constants })
+        Ok(Self { ring, network, relinearise, loaded: Arc::new(Loaded { schedule, maps, constants }) })
+    }
+
+    /// A session of the same network on the same ring for another client's key; matrices and constants are shared.
+    ///
+    /// # Errors
+    /// Whatever the device fails with.
+    pub fn with_key(&self, relinearise: Option<&SeededSwitchKey>) -> Result<Self, CkksError> {
+        let relinearise = relinearise.map(|key| self.ring.load_switch_key(key)).transpose()?;
+        Ok(Self { ring: self.ring, network: self.network, relinearise, loaded: Arc::clone(&self.loaded) })
     }
 
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &ThroughputSchedule {
-        &self.schedule
+        &self.loaded.schedule
     }
 
     /// Evaluates the network on one fresh ciphertext an input element; one ciphertext an output element.
@@ -89,7 +104,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// # Errors
     /// [`CkksError::Level`] for an input of fewer limbs, or another number of inputs.
     pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
-        let schedule = &self.schedule;
+        let schedule = &self.loaded.schedule;
         let (left, right) = (inputs.len(), self.network.input.len());
         if left != right {
             return Err(CkksError::Level { left, right });
@@ -118,9 +133,9 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         inputs: &[SeededCiphertext],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
-        match self.schedule.works[first as usize] {
+        match self.loaded.schedule.works[first as usize] {
             Work::Input => {
-                let fresh = self.schedule.states[first as usize];
+                let fresh = self.loaded.schedule.states[first as usize];
                 let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
                 let batch = self.ring.upload_seeded(&seeded, fresh.scale)?;
                 match batch.iter().map(|value| self.ring.state(value).limbs).find(|&limbs| limbs != fresh.limbs) {
@@ -129,8 +144,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 }
             }
             Work::Sum { map, .. } => {
-                let members = |&node: &u32| match self.schedule.works[node as usize] {
-                    Work::Sum { group, .. } => self.schedule.maps[map].groups[group].as_slice(),
+                let members = |&node: &u32| match self.loaded.schedule.works[node as usize] {
+                    Work::Sum { group, .. } => self.loaded.schedule.maps[map].groups[group].as_slice(),
                     _ => &[],
                 };
                 let groups: Vec<Vec<&B::Ciphertext>> = nodes
@@ -151,18 +166,18 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         values: &[Option<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
-        let row_of = |&node: &u32| match self.schedule.works[node as usize] {
+        let row_of = |&node: &u32| match self.loaded.schedule.works[node as usize] {
             Work::Row { row, .. } => row,
             _ => 0,
         };
         let elements: Vec<usize> = nodes.iter().map(row_of).collect();
-        let own = self.schedule.maps[map].values;
-        let sets = self.schedule.maps[map].offsets.len() / own.max(1);
+        let own = self.loaded.schedule.maps[map].values;
+        let sets = self.loaded.schedule.maps[map].offsets.len() / own.max(1);
         // Second factors come behind all first ones.
         let rows: Vec<usize> =
             (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
         let sums = self.linear(map, &rows, values)?;
-        let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.maps[map].offsets[row])).collect();
+        let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.loaded.maps[map].offsets[row])).collect();
         let Some(stage) = self.network.stages.get(map) else {
             let mut outputs = sums;
             ring.add_constants(&mut outputs, &offsets)?;
@@ -171,8 +186,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         let mut u = ring.rescale(sums)?;
         ring.add_constants(&mut u, &offsets)?;
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
-        let limbs = self.schedule.arguments[nodes[0] as usize].limbs;
-        let of_channel = &self.constants[&(map, limbs)];
+        let limbs = self.loaded.schedule.arguments[nodes[0] as usize].limbs;
+        let of_channel = &self.loaded.constants[&(map, limbs)];
         let count = of_channel.first().map_or(0, Vec::len);
         let constant = |at: usize, element: usize| Constant::Number(&of_channel[stage.channel[element] as usize][at]);
         let constants: Vec<Vec<_>> =
@@ -188,7 +203,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         rows: &[usize],
         values: &[Option<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let blocks = &self.schedule.maps[map].blocks;
+        let blocks = &self.loaded.schedule.maps[map].blocks;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         let place = |at: usize| {
             let (block, kernel) = blocks.place_of_row[rows[at]];
@@ -202,7 +217,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 kernels: of_block.iter().map(|&at| place(at).2).collect(),
             };
             let positions: Vec<_> = of_matrix.chunk_by(|&a, &b| place(a).1 == place(b).1).map(position).collect();
-            let matrix = &self.maps[map].matrices[place(of_matrix[0]).0];
+            let matrix = &self.loaded.maps[map].matrices[place(of_matrix[0]).0];
             let products = self.ring.apply_map(matrix, &positions)?;
             for (&at, product) in of_matrix.iter().zip(products) {
                 results[at] = Some(product);
