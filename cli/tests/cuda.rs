@@ -9,7 +9,7 @@ use heman_testing::cuda_emulation;
 
 /// The folder to put on the library path, or nothing where the emulation cannot be built.
 fn library_path() -> Option<String> {
-    match cuda_emulation::library(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli")) {
+    match cuda_emulation::library(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
         Ok(library) => Some(library.parent().expect("a folder").display().to_string()),
         Err(reason) => {
             println!("skipped: {reason}");

@@ -2,7 +2,8 @@
 //!
 //! Addresses are the device's own, in bytes. A launch takes a list of items (ciphertexts, or parts of them) whose
 //! arguments travel with the launch, and records on the device that say what is done for each limb
-//! (`kernels/cuda/rns_arguments.cuh`): no step waits for a list to be copied but [`linear`]'s sums of many terms.
+//! (`kernels/cuda/rns_arguments.cuh`). Only [`linear`]'s sums of many terms take a list of their own, and the host
+//! waits for none: it queues a whole run ahead of the device.
 
 mod launches;
 mod linear;

@@ -35,6 +35,10 @@ const LOG2_SMALL_BLOCK: u32 = 12;
 const LOG2_LARGEST_BLOCK: u32 = 15;
 /// log2 of the most words of a block that sums the products of all digits in registers.
 const LOG2_LARGEST_SWITCH: u32 = 14;
+/// Bytes that the driver takes over from any memory before the device is done with what is queued.
+///
+/// Source: CUDA C++ programming guide, concurrent execution between host and device.
+const TAKEN_OVER_BYTES: usize = 64 << 10;
 
 /// Shared memory of a block that transforms `2^log2_block` words: each 32 have one word more, so that no bank is met
 /// twice.
@@ -171,10 +175,13 @@ impl CudaRing {
         Ok(self.block(self.backend.load(step, words)?))
     }
 
-    /// A list of addresses on the device, sent beside the kernels. It is freed behind the launches that were queued
-    /// before.
+    /// A list of addresses on the device, freed behind the launches that were queued before. The host waits for
+    /// nothing: the driver takes over what is short, and what is long is sent beside the kernels.
     pub(super) fn list(&self, step: &'static str, addresses: &[u64]) -> Result<Block, CkksError> {
         let words: &[u32] = bytemuck::cast_slice(addresses);
+        if size_of_val(addresses) <= TAKEN_OVER_BYTES {
+            return self.load(step, words);
+        }
         let list = self.uploads.send(&self.backend.stream, words, words.len());
         let list = list.and_then(|list| self.uploads.join(&self.backend.stream).map(|()| list));
         Ok(self.block(list.map_err(|error| self.backend.error(step, error, size_of_val(addresses)))?))
