@@ -127,17 +127,19 @@ impl Devices {
             (Opened::TfheWgpu(backends), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(backends, plan, key)?.timed(is_timed)))
             }
-            (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
-                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
-            }
+            (Opened::CkksCpu(ring), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => Ok(Box::new(
+                CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?.timed(is_timed),
+            )),
             (Opened::CkksCuda(rings), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 let reach_bytes = rings.iter().map(CudaRing::reach_bytes).min().unwrap_or(0);
                 let memory_bytes = beside_keys(reach_bytes, plan).min(memory_bytes);
-                Ok(Box::new(CkksSession::new(rings, plan, key, memory_bytes)?))
+                Ok(Box::new(CkksSession::new(rings, plan, key, memory_bytes)?.timed(is_timed)))
             }
             (Opened::CkksWgpu(ring, reach_bytes), Plan::Ckks(plan), EvaluationKey::Ckks(key)) => {
                 let memory_bytes = beside_keys(*reach_bytes, plan).min(memory_bytes);
-                Ok(Box::new(CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?))
+                Ok(Box::new(
+                    CkksSession::new(std::slice::from_ref(ring.as_ref()), plan, key, memory_bytes)?.timed(is_timed),
+                ))
             }
             _ => Err(EngineError::Scheme("evaluation key")),
         }

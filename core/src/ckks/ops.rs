@@ -229,6 +229,13 @@ pub trait RnsOps: Sync + Sized {
 
     /// Gives memory back for later steps.
     fn release(&self, batch: Vec<Self::Ciphertext>);
+
+    /// Waits for all steps before it; nothing where steps return when they are done.
+    ///
+    /// Errors: any of the steps before.
+    fn finish(&self) -> Result<(), CkksError> {
+        Ok(())
+    }
 }
 
 /// [`RnsOps::activate`] by the other steps of a backend. Leading coefficients are left to whatever reads the values.

@@ -420,4 +420,8 @@ impl RnsOps for CudaRing {
     fn release(&self, batch: Vec<CudaCiphertext>) {
         drop(batch);
     }
+
+    fn finish(&self) -> Result<(), CkksError> {
+        Ok(self.backend.sync()?)
+    }
 }

@@ -298,4 +298,9 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         self.first.release(first);
         self.second.release(second);
     }
+
+    fn finish(&self) -> Result<(), CkksError> {
+        self.first.finish()?;
+        self.second.finish()
+    }
 }

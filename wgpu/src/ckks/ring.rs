@@ -285,4 +285,8 @@ impl RnsOps for WgpuRing {
     fn release(&self, batch: Vec<WgpuCiphertext>) {
         drop(batch);
     }
+
+    fn finish(&self) -> Result<(), CkksError> {
+        Ok(self.context.finish("waiting for the device")?)
+    }
 }

@@ -1,6 +1,7 @@
 //! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of
 //! lanes.
 
+use crate::batch::Stopwatch;
 use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::LatencySchedule;
@@ -175,29 +176,48 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// # Errors
     /// [`CkksError::Level`] for another number of inputs.
     pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        self.run_timed(inputs, &mut Stopwatch::default(), progress)
+    }
+
+    /// As [`LatencySession::run`], with a stopwatch for its steps.
+    ///
+    /// # Errors
+    /// As [`LatencySession::run`].
+    pub fn run_timed(
+        &self,
+        inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
         let (left, right) = (inputs.len(), self.plan.input.ciphertexts());
         if left != right {
             return Err(CkksError::Level { left, right });
         }
         progress.start("inference", self.maps.len() as u64);
         let fresh = self.schedule.input.scale;
-        let mut tensors = vec![self.ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?];
-        for (map, prepared) in self.plan.maps.iter().zip(&self.maps) {
-            let mut values = self.linear(map, prepared, &tensors)?;
+        let ring = self.ring;
+        let wait = || ring.finish();
+        let upload = || ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh);
+        let mut tensors = vec![watch.time(None, "transfer", wait, upload)?];
+        for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.maps).enumerate() {
+            let mut values = watch.time(Some(at), "linear", wait, || self.linear(map, prepared, &tensors))?;
             if prepared.activation.is_some() {
-                values = self.ring.rescale(values)?;
+                values = watch.time(Some(at), "rescale", wait, || ring.rescale(values))?;
             }
-            self.ring.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
+            let bias = slots::<B>(&prepared.bias);
+            watch.time(Some(at), "linear", wait, || ring.add_constants(&mut values, &bias))?;
             if let Some((kind, constants)) = &prepared.activation {
                 let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
-                values = self.ring.activate(key, *kind, values, &constants)?;
+                let activate = || ring.activate(key, *kind, values, &constants);
+                values = watch.time(Some(at), "polynomial", wait, activate)?;
             }
             tensors.push(values);
             progress.advance(1);
         }
         progress.finish();
-        self.ring.download(tensors.pop().unwrap_or_default())
+        let outputs = tensors.pop().unwrap_or_default();
+        watch.time(None, "transfer", || Ok(()), || ring.download(outputs))
     }
 
     /// The key of a rotation by `amount` slots of one ring, none for 0; `new` has seen that there is one.

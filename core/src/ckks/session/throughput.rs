@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::batch::Stopwatch;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsOps};
@@ -89,6 +90,19 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// # Errors
     /// [`CkksError::Level`] for an input of fewer limbs, or another number of inputs.
     pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        self.run_timed(inputs, &mut Stopwatch::default(), progress)
+    }
+
+    /// As [`ThroughputSession::run`], with a stopwatch for its steps.
+    ///
+    /// # Errors
+    /// As [`ThroughputSession::run`].
+    pub fn run_timed(
+        &self,
+        inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
         let schedule = &self.schedule;
         let (left, right) = (inputs.len(), self.network.input.len());
         if left != right {
@@ -98,7 +112,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.works.len()];
         for wave in &schedule.waves {
             for nodes in schedule.groups(&wave.nodes) {
-                let results = self.evaluate(nodes, &values, inputs)?;
+                let results = self.evaluate(nodes, &values, inputs, watch)?;
                 for (&node, value) in nodes.iter().zip(results) {
                     values[node as usize] = Some(value);
                 }
@@ -108,7 +122,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         }
         progress.finish();
         let outputs = values.drain(schedule.outputs.clone());
-        self.ring.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
+        let outputs = outputs.map(|value| value.expect("outputs are roots of the order")).collect();
+        watch.time(None, "transfer", || Ok(()), || self.ring.download(outputs))
     }
 
     fn evaluate(
@@ -116,13 +131,16 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
         inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let wait = || self.ring.finish();
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
         match self.schedule.works[first as usize] {
             Work::Input => {
                 let fresh = self.schedule.states[first as usize];
                 let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
-                let batch = self.ring.upload_seeded(&seeded, fresh.scale)?;
+                let upload = || self.ring.upload_seeded(&seeded, fresh.scale);
+                let batch = watch.time(None, "transfer", wait, upload)?;
                 match batch.iter().map(|value| self.ring.state(value).limbs).find(|&limbs| limbs != fresh.limbs) {
                     Some(left) => Err(CkksError::Level { left, right: fresh.limbs }),
                     None => Ok(batch),
@@ -137,9 +155,9 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                     .iter()
                     .map(|node| members(node).iter().map(|&member| live(values, member)).collect())
                     .collect();
-                self.ring.sums(&groups)
+                watch.time(Some(map), "linear", wait, || self.ring.sums(&groups))
             }
-            Work::Row { map, .. } => self.rows(map, nodes, values),
+            Work::Row { map, .. } => self.rows(map, nodes, values, watch),
         }
     }
 
@@ -149,6 +167,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         map: usize,
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
+        watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
         let row_of = |&node: &u32| match self.schedule.works[node as usize] {
@@ -161,15 +180,20 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         // Second factors come behind all first ones.
         let rows: Vec<usize> =
             (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
-        let sums = self.linear(map, &rows, values)?;
+        let wait = || ring.finish();
+        let sums = watch.time(Some(map), "linear", wait, || self.linear(map, &rows, values))?;
         let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.maps[map].offsets[row])).collect();
         let Some(stage) = self.network.stages.get(map) else {
             let mut outputs = sums;
-            ring.add_constants(&mut outputs, &offsets)?;
+            watch.time(Some(map), "linear", wait, || ring.add_constants(&mut outputs, &offsets))?;
             return Ok(outputs);
         };
-        let mut u = ring.rescale(sums)?;
-        ring.add_constants(&mut u, &offsets)?;
+        let rescaled = || {
+            let mut u = ring.rescale(sums)?;
+            ring.add_constants(&mut u, &offsets)?;
+            Ok(u)
+        };
+        let u = watch.time(Some(map), "rescale", wait, rescaled)?;
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
         let limbs = self.schedule.arguments[nodes[0] as usize].limbs;
         let of_channel = &self.constants[&(map, limbs)];
@@ -178,7 +202,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         let constants: Vec<Vec<_>> =
             (0..count).map(|at| elements.iter().map(|&element| constant(at, element)).collect()).collect();
         let kind = stage.activation(elements[0]).form.kind();
-        Ok(ring.shrink(ring.activate(key, kind, u, &constants)?))
+        let activated = || Ok(ring.shrink(ring.activate(key, kind, u, &constants)?));
+        watch.time(Some(map), "polynomial", wait, activated)
     }
 
     /// Rows of a map, not yet rescaled: matrix by matrix, each at all positions that these rows have.
