@@ -28,6 +28,11 @@ pub(crate) struct Work {
 
 /// Equal steps.
 struct Repeated {
+    /// The stage that they belong to, and their kind.
+    stage: usize,
+    step: &'static str,
+    /// Rows of all of them together, or products of words of a linear map.
+    operations: f64,
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
     rows: f64,
@@ -57,8 +62,18 @@ impl Work {
         }
     }
 
+    /// Stage, kind and operations of each step.
+    pub fn operations(&self) -> impl Iterator<Item = (usize, &'static str, f64)> {
+        self.steps.iter().map(|step| (step.stage, step.step, step.operations))
+    }
+
     /// Predicted seconds on a device.
     pub fn seconds(&self, device: &DeviceProfile) -> Result<f64, NotRun> {
+        Ok(self.step_seconds(device)?.iter().sum())
+    }
+
+    /// Predicted seconds of each step on a device.
+    pub fn step_seconds(&self, device: &DeviceProfile) -> Result<Vec<f64>, NotRun> {
         let speed = match self.scheme {
             Scheme::Tfhe => device.tfhe,
             Scheme::Ckks => device.ckks,
@@ -74,12 +89,15 @@ impl Work {
         };
         let at_least = f64::from(speed.rows);
         let step = |step: &Repeated| {
+            if step.rows <= 0.0 {
+                return 0.0;
+            }
             // Fewer rows than the device takes side by side take as long as so many.
             let taken = (step.rows / at_least).ceil() * at_least / step.rows;
             let own = if step.is_rotation { rotation } else { 1.0 };
             step.count * device.step_seconds.max(own * step.thread_seconds * taken / speed.threads)
         };
-        Ok(self.steps.iter().filter(|step| step.rows > 0.0).map(step).sum())
+        Ok(self.steps.iter().map(step).collect())
     }
 }
 
@@ -88,16 +106,19 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let keyswitch = 1e-9 * cost.keyswitch_ns * keyswitch_operations(params);
     let bootstrap = cost.rotation_seconds(params);
     let step = |step: &Step| {
-        let (rows, each) = match *step {
-            Step::Linear { rows, terms, .. } | Step::Output { rows, terms } => {
-                (rows, cost.linear_seconds(terms, params) / rows.max(1) as f64)
-            }
-            Step::Keyswitch { rows, .. } => (rows, keyswitch),
-            Step::Bootstrap { rows, .. } => (rows, bootstrap),
+        let output = plan.stages.len();
+        let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
+        let products = |terms: usize| (terms * params.big_row_words() * inputs) as f64;
+        let of_rows = |rows: usize| (rows * inputs) as f64;
+        let (stage, step, rows, each, operations) = match *step {
+            Step::Linear { stage, rows, terms } => (stage, "linear", rows, linear(rows, terms), products(terms)),
+            Step::Output { rows, terms } => (output, "linear", rows, linear(rows, terms), products(terms)),
+            Step::Keyswitch { stage, rows } => (stage, "keyswitch", rows, keyswitch, of_rows(rows)),
+            Step::Bootstrap { stage, rows, .. } => (stage, "bootstrap", rows, bootstrap, of_rows(rows)),
         };
-        let rows = (rows * inputs) as f64;
-        let is_rotation = matches!(step, Step::Bootstrap { .. });
-        Repeated { count: 1.0, rows, thread_seconds: rows * each, is_rotation }
+        let rows = of_rows(rows);
+        let is_rotation = step == "bootstrap";
+        Repeated { stage, step, operations, count: 1.0, rows, thread_seconds: rows * each, is_rotation }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
@@ -127,13 +148,16 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     };
     let work = |&(steps, rows): &(usize, usize)| (steps * rows) as f64;
     let each = params.prediction.thread_seconds_per_run / maps.iter().map(work).sum::<f64>().max(1.0);
-    let step = |&(steps, rows): &(usize, usize)| Repeated {
+    let step = |(stage, &(steps, rows)): (usize, &(usize, usize))| Repeated {
+        stage,
+        step: "stage",
+        operations: runs * (steps * rows) as f64,
         count: runs * steps as f64,
         rows: rows as f64 * ring,
         thread_seconds: each * rows as f64,
         is_rotation: false,
     };
-    maps.iter().map(step).collect()
+    maps.iter().enumerate().map(step).collect()
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
@@ -155,7 +179,9 @@ mod tests {
     }
 
     fn work(rows: f64) -> Work {
-        let step = Repeated { count: 2.0, rows, thread_seconds: rows, is_rotation: false };
+        let (stage, operations) = (0, rows);
+        let step =
+            Repeated { stage, step: "linear", operations, count: 2.0, rows, thread_seconds: rows, is_rotation: false };
         Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
@@ -180,7 +206,16 @@ mod tests {
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
-        let step = |is_rotation| Repeated { count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation, is_rotation };
+        let (stage, step, operations) = (0, "bootstrap", 10.0);
+        let step = |is_rotation| Repeated {
+            stage,
+            step,
+            operations,
+            count: 1.0,
+            rows: 10.0,
+            thread_seconds: 10.0 * rotation,
+            is_rotation,
+        };
         let work = Work { set: Some(set), steps: vec![step(true), step(false)], ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");
         assert!((seconds(vec![]) / (10.0 * rotation) - 1.0).abs() < 1e-12, "two threads, two steps");

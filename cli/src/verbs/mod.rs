@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod bench;
 mod decrypt;
 mod demo;
 mod devices;
@@ -41,6 +42,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Verb::Decrypt(args) => decrypt::run(&out, args),
         Verb::Inspect(args) => inspect::run(&out, args),
         Verb::Evaluate(args) => evaluate::run(&out, args),
+        Verb::Bench(args) => bench::run(&out, args),
         Verb::Devices(args) => devices::run(&out, args),
         Verb::Demo(args) => demo::run(&out, args),
     }
