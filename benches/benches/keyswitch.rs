@@ -1,26 +1,32 @@
-//! Keyswitch: `keyswitch/cpu/<set>/<rows>`; one row for latency, many for throughput.
+//! Keyswitch: `keyswitch/<backend>/<set>/<rows>`; one row for latency, many for throughput.
 #![allow(missing_docs, reason = "criterion's macros define undocumented items")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use heman_benches::{keys, sets, words};
-use heman_core::device::cpu::CpuBackend;
-use heman_core::tfhe::ops::KeyswitchOps;
+use heman_benches::{OnBackend, on_every_backend, sets};
+use heman_core::ckks::ops::RnsDevice;
+use heman_core::tfhe::ops::TfheBackend;
+use heman_engine::measure::primitives::TfheBench;
 
-fn keyswitch(criterion: &mut Criterion) {
-    let backend = CpuBackend::new(0).expect("threads");
-    let mut group = criterion.benchmark_group("keyswitch/cpu");
-    group.sample_size(10);
-    for (name, params) in sets() {
-        let key = backend.load_keyswitch_key(&keys(params)).expect("loads");
-        for rows in [1, 256] {
-            let input = words(rows * params.big_row_words());
-            let mut out = words(rows * params.small_row_words());
-            group.throughput(Throughput::Elements(rows as u64));
-            group.bench_function(format!("{name}/{rows}"), |bencher| {
-                bencher.iter(|| backend.keyswitch(&key, rows, &input, &mut out).expect("runs"));
-            });
+struct Keyswitch<'c>(&'c mut Criterion);
+
+impl OnBackend for Keyswitch<'_> {
+    fn run<B: TfheBackend + RnsDevice>(&mut self, name: &str, backend: &B) {
+        let mut group = self.0.benchmark_group(format!("keyswitch/{name}"));
+        group.sample_size(10);
+        for (set, params) in sets() {
+            // Not every device has a kernel for every ring.
+            let Ok(bench) = TfheBench::new(backend, params) else { continue };
+            for rows in [1, 256] {
+                let mut run = bench.keyswitch(rows).expect("memory");
+                group.throughput(Throughput::Elements(rows as u64));
+                group.bench_function(format!("{set}/{rows}"), |bencher| bencher.iter(|| run().expect("runs")));
+            }
         }
     }
+}
+
+fn keyswitch(criterion: &mut Criterion) {
+    on_every_backend(&mut Keyswitch(criterion));
 }
 
 criterion_group!(benches, keyswitch);

@@ -1,9 +1,11 @@
 //! What the benches share: parameter sets, keys, batches, medians.
 
+mod backends;
 mod cpu_rates;
 
 use std::process::ExitCode;
 
+pub use backends::{OnBackend, on_every_backend};
 pub use cpu_rates::cpu_rates;
 use heman_client::tfhe::SecretKey;
 use heman_core::device::Device;
@@ -17,30 +19,7 @@ use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
-
-/// The sets that are measured: what the planner picks for LeNet-5 and CryptoNets first, then the shapes it chooses
-/// among.
-#[must_use]
-pub fn sets() -> Vec<(String, ParameterSet)> {
-    [
-        ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7)),
-        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(800, 4, 512, (23, 1), (3, 5)) },
-        ParameterSet { grouping_factor: 2, ..ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (3, 5)) },
-        ParameterSet::with_least_noise(720, 4, 512, (23, 1), (2, 6)),
-        ParameterSet::with_least_noise(640, 7, 256, (20, 1), (2, 5)),
-        ParameterSet::with_least_noise(760, 2, 1024, (23, 1), (2, 7)),
-        ParameterSet::with_least_noise(800, 1, 2048, (23, 1), (2, 7)),
-        ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7)),
-        ParameterSet { grouping_factor: 3, ..ParameterSet::with_least_noise(801, 1, 2048, (15, 2), (2, 7)) },
-    ]
-    .into_iter()
-    .map(|p| {
-        let group = if p.grouping_factor == 1 { String::new() } else { format!("_g{}", p.grouping_factor) };
-        let name = format!("n{}{group}_k{}_N{}_l{}", p.lwe_dimension, p.glwe_dimension, p.polynomial_size, p.pbs_level);
-        (name, p)
-    })
-    .collect()
-}
+pub use heman_engine::measure::primitives::sets;
 
 /// Public parameters around a set, for one input and one output value.
 #[must_use]

@@ -1,11 +1,14 @@
 //! The command line.
 
+mod bench;
+
 use heman_core::files::scheme::Scheme;
 use heman_engine::{DeviceChoice, TargetChoice};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use bench::{Axis, Bench};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -53,6 +56,13 @@ pub enum Verb {
     /// All five steps in one process, against the plaintext model
     #[command(after_help = "Example: heman evaluate -m model.onnx -c calibration.zip -d test.npz -n 20")]
     Evaluate(Evaluate),
+    /// Measure latency and throughput of a model under encryption, or of the operations themselves
+    #[command(
+        after_help = "Example: heman bench -m model.onnx -c calibration.zip --quick --html report.html",
+        mut_arg("model", |arg| arg.required(false)),
+        mut_arg("calibration", |arg| arg.required(false))
+    )]
+    Bench(Box<Bench>),
     /// List the devices that could run an inference, and measure how fast they are
     #[command(after_help = "Example: heman devices --measure    (then --device auto knows which is fastest)")]
     Devices(Devices),

@@ -1,7 +1,7 @@
 //! A batch shared out over queues: even shares, each in passes that fit a device's memory.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::info_span;
 
@@ -16,9 +16,22 @@ pub struct Timings {
     /// By kind of step, on the queue that took longest; empty unless asked for, since telling steps apart means waiting
     /// for each.
     pub steps: Vec<(&'static str, Duration)>,
+    /// The same by stage as well, stages counted as the plan has them, and the output behind them; transfers are left
+    /// out.
+    pub stages: Vec<(usize, &'static str, Duration)>,
 }
 
 impl Timings {
+    /// Adds the time of a step of one stage, or of none.
+    pub fn spend_in(&mut self, stage: Option<usize>, step: &'static str, time: Duration) {
+        self.spend(step, time);
+        let Some(stage) = stage else { return };
+        match self.stages.iter_mut().find(|(at, name, _)| (*at, *name) == (stage, step)) {
+            Some((.., spent)) => *spent += time,
+            None => self.stages.push((stage, step, time)),
+        }
+    }
+
     /// Adds a step's time to those of its kind.
     pub fn spend(&mut self, step: &'static str, time: Duration) {
         match self.steps.iter_mut().find(|(name, _)| *name == step) {
@@ -31,6 +44,60 @@ impl Timings {
     pub fn add(&mut self, other: &Self) {
         self.total += other.total;
         other.steps.iter().for_each(|&(step, time)| self.spend(step, time));
+        for &(stage, step, time) in &other.stages {
+            match self.stages.iter_mut().find(|(at, name, _)| (*at, *name) == (stage, step)) {
+                Some((.., spent)) => *spent += time,
+                None => self.stages.push((stage, step, time)),
+            }
+        }
+    }
+
+    /// Time of all steps together.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        self.steps.iter().map(|(_, time)| *time).sum()
+    }
+}
+
+/// Times steps while they run, if it is on: then each is waited for.
+#[derive(Clone, Debug, Default)]
+pub struct Stopwatch {
+    is_on: bool,
+    timings: Timings,
+}
+
+impl Stopwatch {
+    /// A stopwatch that is on or off.
+    #[must_use]
+    pub fn new(is_on: bool) -> Self {
+        Self { is_on, timings: Timings::default() }
+    }
+
+    /// Runs a step of a stage, or of none, and what waits for it.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn time<R, E>(
+        &mut self,
+        stage: Option<usize>,
+        step: &'static str,
+        wait: impl FnOnce() -> Result<(), E>,
+        work: impl FnOnce() -> Result<R, E>,
+    ) -> Result<R, E> {
+        if !self.is_on {
+            return work();
+        }
+        let start = Instant::now();
+        let result = work()?;
+        wait()?;
+        self.timings.spend_in(stage, step, start.elapsed());
+        Ok(result)
+    }
+
+    /// What was timed.
+    #[must_use]
+    pub fn into_timings(self) -> Timings {
+        self.timings
     }
 }
 
@@ -174,6 +241,29 @@ mod tests {
                 result
             })
             .collect())
+    }
+
+    #[test]
+    fn times_of_a_stage_are_part_of_those_of_their_kind() {
+        let (second, mut first) = (Duration::from_secs(1), Timings::default());
+        first.spend_in(Some(0), "linear", second);
+        first.spend_in(Some(1), "linear", 2 * second);
+        first.spend_in(None, "transfer", second);
+        let mut sum = first.clone();
+        sum.add(&first);
+        assert_eq!(sum.steps, [("linear", 6 * second), ("transfer", 2 * second)]);
+        assert_eq!(sum.stages, [(0, "linear", 2 * second), (1, "linear", 4 * second)]);
+        assert_eq!(sum.spent(), 8 * second);
+    }
+
+    #[test]
+    fn a_stopwatch_that_is_off_neither_waits_nor_counts() {
+        let mut off = Stopwatch::new(false);
+        let waited = off.time(Some(0), "linear", || Err("waited"), || Ok(7));
+        assert_eq!((waited, off.into_timings()), (Ok(7), Timings::default()));
+        let mut on = Stopwatch::new(true);
+        assert_eq!(on.time(Some(3), "linear", || Ok::<_, ()>(()), || Ok(7)), Ok(7));
+        assert_eq!(on.into_timings().stages.len(), 1);
     }
 
     #[test]

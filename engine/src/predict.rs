@@ -33,6 +33,8 @@ struct Repeated {
     /// Which map of the network, the output's last.
     stage: usize,
     kind: StepKind,
+    /// Rows of all of them together, or products of words of a linear map.
+    operations: f64,
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
     rows: f64,
@@ -50,7 +52,7 @@ pub enum StepKind {
     /// Bootstraps: blind rotations, whose time depends on the ring (TFHE).
     Bootstrap,
     /// A linear map and its polynomials (CKKS).
-    Map,
+    Stage,
 }
 
 impl StepKind {
@@ -61,7 +63,7 @@ impl StepKind {
             Self::Linear => "linear",
             Self::Keyswitch => "keyswitch",
             Self::Bootstrap => "bootstrap",
-            Self::Map => "map",
+            Self::Stage => "stage",
         }
     }
 }
@@ -89,6 +91,9 @@ impl PredictedStep {
     /// Seconds of all of them, where nothing else runs on the device.
     #[must_use]
     pub fn alone(&self) -> f64 {
+        if self.rows <= 0.0 {
+            return 0.0;
+        }
         let taken = (self.rows / self.fill).ceil() * self.fill / self.rows;
         self.count * self.at_least.max(self.seconds * taken)
     }
@@ -114,12 +119,17 @@ impl Work {
         }
     }
 
+    /// Stage, kind and operations of each step.
+    pub fn operations(&self) -> impl Iterator<Item = (usize, &'static str, f64)> {
+        self.steps.iter().map(|step| (step.stage, step.kind.name(), step.operations))
+    }
+
     /// Predicted seconds on a device.
     pub fn seconds(&self, device: &DeviceProfile) -> Result<f64, NotRun> {
         Ok(self.steps_on(device)?.iter().map(PredictedStep::alone).sum())
     }
 
-    /// The steps on a device.
+    /// The steps on a device, in the order of [`Work::operations`].
     pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
         let speed = match self.scheme {
             Scheme::Tfhe => device.tfhe,
@@ -146,7 +156,7 @@ impl Work {
                 fill: f64::from(speed.rows.max(1)),
             }
         };
-        Ok(self.steps.iter().filter(|step| step.rows > 0.0).map(step).collect())
+        Ok(self.steps.iter().map(step).collect())
     }
 }
 
@@ -156,14 +166,19 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let bootstrap = cost.rotation_seconds(params);
     let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
     let step = |step: &Step| {
-        let (stage, kind, rows, each) = match *step {
-            Step::Linear { stage, rows, terms } => (stage, StepKind::Linear, rows, linear(rows, terms)),
-            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch),
-            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
-            Step::Output { rows, terms } => (plan.stages.len(), StepKind::Linear, rows, linear(rows, terms)),
+        let products = |terms: usize| (terms * params.big_row_words() * inputs) as f64;
+        let of_rows = |rows: usize| (rows * inputs) as f64;
+        let output = plan.stages.len();
+        let (stage, kind, rows, each, operations) = match *step {
+            Step::Linear { stage, rows, terms } => {
+                (stage, StepKind::Linear, rows, linear(rows, terms), products(terms))
+            }
+            Step::Output { rows, terms } => (output, StepKind::Linear, rows, linear(rows, terms), products(terms)),
+            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch, of_rows(rows)),
+            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap, of_rows(rows)),
         };
-        let rows = (rows * inputs) as f64;
-        Repeated { stage, kind, count: 1.0, rows, thread_seconds: rows * each }
+        let rows = of_rows(rows);
+        Repeated { stage, kind, operations, count: 1.0, rows, thread_seconds: rows * each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
@@ -194,7 +209,8 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
         let steps = steps.max(1) as f64;
         Repeated {
             stage,
-            kind: StepKind::Map,
+            kind: StepKind::Stage,
+            operations: runs * steps * rows as f64,
             count: runs * steps,
             rows: rows as f64 * ring,
             thread_seconds: seconds / steps,
@@ -222,7 +238,8 @@ mod tests {
     }
 
     fn work(rows: f64) -> Work {
-        let step = Repeated { stage: 0, kind: StepKind::Linear, count: 2.0, rows, thread_seconds: rows };
+        let (kind, operations) = (StepKind::Linear, rows);
+        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, thread_seconds: rows };
         Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
@@ -247,7 +264,8 @@ mod tests {
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
-        let step = |kind| Repeated { stage: 0, kind, count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation };
+        let (stage, operations) = (0, 10.0);
+        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation };
         let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];
         let work = Work { set: Some(set), steps, ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");

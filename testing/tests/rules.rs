@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates, and whether their texts may name command-line flags.
-const CRATES: [(&str, bool); 10] = [
+const CRATES: [(&str, bool); 11] = [
     ("kernels", false),
     ("core", false),
     ("import", false),
@@ -12,6 +12,7 @@ const CRATES: [(&str, bool); 10] = [
     ("cuda", false),
     ("wgpu", false),
     ("engine", false),
+    ("load", false),
     ("testing", true),
     ("benches", true),
     ("cli", true),
@@ -275,7 +276,7 @@ fn dependencies(name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn crates_of_the_server_depend_neither_on_the_client_nor_on_the_command_line() {
-    for name in ["kernels", "core", "import", "cuda", "wgpu", "engine"] {
+    for name in ["kernels", "core", "import", "cuda", "wgpu", "engine", "load"] {
         let (ours, direct) = dependencies(name);
         assert!(!ours.contains("client"), "{name} depends on client");
         let shell = ["clap", "indicatif", "ctrlc"].iter().find(|&&shell| direct.contains(shell));

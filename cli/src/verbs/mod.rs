@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod bench;
 mod completions;
 mod decrypt;
 mod demo;
@@ -66,6 +67,7 @@ pub fn run(args: &Args, trace: Option<&Trace>) -> Result<(), CliError> {
         Verb::Decrypt(args) => decrypt::run(&out, args),
         Verb::Inspect(args) => inspect::run(&out, args),
         Verb::Evaluate(args) => evaluate::run(&out, args),
+        Verb::Bench(args) => bench::run(&out, args),
         Verb::Devices(args) => devices::run(&out, args),
         Verb::Demo(args) => demo::run(&out, args),
         Verb::Completions(args) => completions::run(args),

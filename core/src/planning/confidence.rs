@@ -46,7 +46,8 @@ fn bound(changes: f64, n: u64, confidence: f64) -> f64 {
 /// The regularised incomplete beta function `I_x(a, b)` for `a > 0`, `b > 0` and `0 < x < 1`.
 ///
 /// Source: Abramowitz and Stegun, Handbook of Mathematical Functions 1964, 26.5.8.
-fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
+#[must_use]
+pub fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     // The fraction converges fast below the mean, and I_x(a, b) = 1 - I_{1-x}(b, a).
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - incomplete_beta(b, a, 1.0 - x);

@@ -183,9 +183,8 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         };
         let spent =
             passes.into_iter().map(|pass| pass.held.into_inner().unwrap_or_else(PoisonError::into_inner).timings);
-        let longest =
-            spent.max_by_key(|timings| timings.steps.iter().map(|(_, time)| *time).sum::<std::time::Duration>());
-        let timings = Timings { total: start.elapsed(), steps: longest.unwrap_or_default().steps };
+        let longest = spent.max_by_key(Timings::spent).unwrap_or_default();
+        let timings = Timings { total: start.elapsed(), ..longest };
         let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
         Ok((EncryptedOutput { fingerprint, inputs, batched, rows }, timings))
     }
@@ -212,27 +211,27 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         for step in &self.schedule.steps {
             let start = Instant::now();
             let _step = step_span(step, inputs).entered();
-            let name = match *step {
+            let (stage, name) = match *step {
                 Step::Linear { stage, .. } => {
                     let affine = &queue.maps.stages[stage].affine;
                     backend.affine(affine, inputs, words, &buffers.values, &mut buffers.big)?;
-                    "linear"
+                    (stage, "linear")
                 }
-                Step::Keyswitch { rows, .. } => {
+                Step::Keyswitch { stage, rows } => {
                     backend.keyswitch(&queue.keyswitch_key, rows * inputs, &buffers.big, &mut buffers.small)?;
-                    "keyswitch"
+                    (stage, "keyswitch")
                 }
                 Step::Bootstrap { stage, .. } => {
                     let tables = &queue.maps.stages[stage].tables;
                     backend.bootstrap(&queue.bootstrap_key, tables, inputs, &buffers.small, &mut buffers.values)?;
-                    "bootstrap"
+                    (stage, "bootstrap")
                 }
                 Step::Output { .. } => {
                     backend.affine(&queue.maps.output, inputs, words, &buffers.values, &mut buffers.big)?;
-                    "linear"
+                    (self.plan.stages.len(), "linear")
                 }
             };
-            self.spend(queue, timings, name, start)?;
+            self.spend(queue, timings, (Some(stage), name), start)?;
             if let Step::Bootstrap { rows, .. } = *step {
                 progress.advance((rows * inputs) as u64);
             }
@@ -245,12 +244,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         &self,
         queue: &Queue<'_, B>,
         timings: &mut Timings,
-        step: &'static str,
+        (stage, step): (Option<usize>, &'static str),
         start: Instant,
     ) -> Result<(), BackendError> {
         if self.is_timed {
             queue.backend.sync()?;
-            timings.spend(step, start.elapsed());
+            timings.spend_in(stage, step, start.elapsed());
         }
         Ok(())
     }
@@ -315,14 +314,14 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
         let first_slot = session.schedule.slot_of_value[0] as usize;
         let from = (range.start, range.len());
         queue.backend.upload_inputs(self.input, from, words, &mut buffers.values, first_slot * range.len() * words)?;
-        session.spend(queue, timings, "transfer", start)?;
+        session.spend(queue, timings, (None, "transfer"), start)?;
         drop(uploading);
         session.evaluate(queue, &mut buffers, timings, progress)?;
         let start = Instant::now();
         let _downloading = info_span!("download", inputs = range.len()).entered();
         let mut output = vec![0; session.plan.output.rows * range.len() * words];
         queue.backend.download(&buffers.big, 0, &mut output)?;
-        session.spend(queue, timings, "transfer", start)?;
+        session.spend(queue, timings, (None, "transfer"), start)?;
         held.buffers = Some(buffers);
         Ok(output)
     }

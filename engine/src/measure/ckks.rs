@@ -31,7 +31,7 @@ fn residues(params: &ParameterSet, primes: &[u32], seed: u64) -> Vec<u32> {
     primes.iter().enumerate().flat_map(limb).collect()
 }
 
-fn uniform_key(params: &ParameterSet) -> SeededSwitchKey {
+pub(super) fn uniform_key(params: &ParameterSet) -> SeededSwitchKey {
     let limbs = params.primes.len();
     let primes = [&params.primes[..], &params.special_primes].concat();
     let digits = limbs.div_ceil(params.special_primes.len()) as u64;
@@ -39,7 +39,7 @@ fn uniform_key(params: &ParameterSet) -> SeededSwitchKey {
     SeededSwitchKey { seed: [3; 32], limbs: limbs as u32, bodies }
 }
 
-fn ciphertext(params: &ParameterSet, seed: u64) -> Ciphertext {
+pub(super) fn ciphertext(params: &ParameterSet, seed: u64) -> Ciphertext {
     let part = |part| residues(params, &params.primes, 200 + 2 * seed + part);
     Ciphertext { parts: [part(0), part(1)], scale: f64::from(SCALE_LOG2).exp2() }
 }

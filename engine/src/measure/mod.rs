@@ -4,6 +4,7 @@
 //! depends on more.
 
 mod ckks;
+pub mod primitives;
 mod rings;
 mod tfhe;
 mod words;
@@ -159,7 +160,8 @@ fn step_seconds<E>(mut step: impl FnMut() -> Result<(), E>, sync: impl Fn() -> R
 }
 
 /// The day in UTC, as YYYY-MM-DD.
-fn today() -> String {
+#[must_use]
+pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     day(seconds / 86_400)
 }

@@ -1,6 +1,7 @@
 //! Runs a [`LatencyPlan`]: masks and constants encoded once, then rotations, products and sums for every batch of
 //! lanes.
 
+use crate::batch::Stopwatch;
 use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::LatencySchedule;
@@ -164,38 +165,57 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// # Errors
     /// [`CkksError::Level`] for another number of inputs.
     pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        self.run_timed(inputs, &mut Stopwatch::default(), progress)
+    }
+
+    /// As [`LatencySession::run`], with a stopwatch for its steps.
+    ///
+    /// # Errors
+    /// As [`LatencySession::run`].
+    pub fn run_timed(
+        &self,
+        inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
         let (left, right) = (inputs.len(), self.plan.input.ciphertexts());
         if left != right {
             return Err(CkksError::Level { left, right });
         }
         progress.start("inference", self.prepared.maps.len() as u64);
         let fresh = self.prepared.schedule.input.scale;
-        let step = info_span!("upload", ciphertexts = inputs.len()).entered();
-        let mut tensors = vec![self.ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?];
-        self.settle()?;
-        drop(step);
+        let ring = self.ring;
+        let wait = || self.settle();
+        let upload = || {
+            let _step = info_span!("upload", ciphertexts = inputs.len()).entered();
+            let uploaded = ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?;
+            self.settle()?;
+            Ok(uploaded)
+        };
+        let mut tensors = vec![watch.time(None, "transfer", wait, upload)?];
         for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.prepared.maps).enumerate() {
             let _map = debug_span!("map", map = at, limbs = prepared.linear.limbs).entered();
-            let mut values = self.linear(map, prepared, &tensors)?;
+            let mut values = watch.time(Some(at), "linear", wait, || self.linear(map, prepared, &tensors))?;
             if prepared.activation.is_some() {
                 let _step = trace_span!("rescale", ciphertexts = values.len()).entered();
-                values = self.ring.rescale(values)?;
-                self.settle()?;
+                values = watch.time(Some(at), "rescale", wait, || ring.rescale(values))?;
             }
-            self.ring.add_constants(&mut values, &slots::<B>(&prepared.bias))?;
+            let bias = slots::<B>(&prepared.bias);
+            watch.time(Some(at), "linear", wait, || ring.add_constants(&mut values, &bias))?;
             if let Some((kind, constants)) = &prepared.activation {
                 let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
                 let _step = trace_span!("polynomial", ciphertexts = values.len()).entered();
-                values = self.ring.activate(key, *kind, values, &constants)?;
-                self.settle()?;
+                let activate = || ring.activate(key, *kind, values, &constants);
+                values = watch.time(Some(at), "polynomial", wait, activate)?;
             }
             tensors.push(values);
             progress.advance(1);
         }
         progress.finish();
-        let _downloading = info_span!("download", ciphertexts = tensors.last().map_or(0, Vec::len)).entered();
-        self.ring.download(tensors.pop().unwrap_or_default())
+        let outputs = tensors.pop().unwrap_or_default();
+        let _downloading = info_span!("download", ciphertexts = outputs.len()).entered();
+        watch.time(None, "transfer", || Ok(()), || ring.download(outputs))
     }
 
     /// The key of a rotation by `amount` slots of one ring, none for 0; `new` has seen that there is one.

@@ -4,11 +4,12 @@ pub mod latency;
 pub mod throughput;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::info_span;
 
-use crate::batch::{Queue, Timings, share, side_by_side};
+use crate::batch::{Queue, Stopwatch, Timings, share, side_by_side};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
@@ -25,6 +26,7 @@ use crate::progress::Progress;
 pub struct Session<'a, B: RnsOps> {
     plan: &'a Plan,
     queues: Vec<Packed<'a, B>>,
+    is_timed: bool,
 }
 
 enum Packed<'a, B: RnsOps> {
@@ -59,10 +61,10 @@ impl<'a, B: RnsOps> Session<'a, B> {
                 }
             })
         };
-        Ok(Self { plan, queues: side_by_side(&numbered, load)? })
+        Ok(Self { plan, queues: side_by_side(&numbered, load)?, is_timed: false })
     }
 
-    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    /// Also tells steps apart in [`Timings`] and in the spans of [`tracing`], which means waiting for each.
     #[must_use]
     pub fn timed(mut self, is_timed: bool) -> Self {
         let timed = |packed| match packed {
@@ -70,6 +72,7 @@ impl<'a, B: RnsOps> Session<'a, B> {
             Packed::Latency(session) => Packed::Latency(session.timed(is_timed)),
         };
         self.queues = self.queues.into_iter().map(timed).collect();
+        self.is_timed = is_timed;
         self
     }
 
@@ -87,7 +90,7 @@ impl<'a, B: RnsOps> Session<'a, B> {
                 Packed::Latency(session) => Packed::Latency(session.with_key(keys)?),
             })
         };
-        Ok(Self { plan: self.plan, queues: side_by_side(&numbered, load)? })
+        Ok(Self { plan: self.plan, queues: side_by_side(&numbered, load)?, is_timed: self.is_timed })
     }
 
     /// Largest number of bytes that a run holds at one time on one ring, keys and encrypted inputs left out.
@@ -120,11 +123,16 @@ impl<'a, B: RnsOps> Session<'a, B> {
         if left != right || left == 0 {
             return Err(CkksError::Level { left, right });
         }
-        let pass = |packed| Pass { packed, ciphertexts: &input.ciphertexts, inputs, per_run };
+        let pass = |packed| {
+            let watch = Mutex::new(Stopwatch::new(self.is_timed));
+            Pass { packed, ciphertexts: &input.ciphertexts, inputs, per_run, watch }
+        };
         let passes: Vec<Pass<'_, B>> = self.queues.iter().map(pass).collect();
         let results = share(&passes, input.inputs as usize, progress)?;
         let ciphertexts = results.into_iter().flatten().flat_map(|(_, run)| run).map(Parts::new).collect();
-        let timings = Timings { total: start.elapsed(), steps: Vec::new() };
+        let watches = passes.into_iter().map(|pass| pass.watch.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let longest = watches.map(Stopwatch::into_timings).max_by_key(Timings::spent).unwrap_or_default();
+        let timings = Timings { total: start.elapsed(), ..longest };
         let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
         Ok((EncryptedOutput { fingerprint, inputs, batched, ciphertexts }, timings))
     }
@@ -147,6 +155,7 @@ struct Pass<'s, B: RnsOps> {
     /// Inputs of a run, and ciphertexts that hold them.
     inputs: usize,
     per_run: usize,
+    watch: Mutex<Stopwatch>,
 }
 
 impl<B: RnsOps> Queue for Pass<'_, B> {
@@ -163,9 +172,10 @@ impl<B: RnsOps> Queue for Pass<'_, B> {
 
     fn pass(&self, range: Range<usize>, progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
         let run = &self.ciphertexts[range.start / self.inputs * self.per_run..][..self.per_run];
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         match self.packed {
-            Packed::Throughput(session) => session.run(run, progress),
-            Packed::Latency(session) => session.run(run, progress),
+            Packed::Throughput(session) => session.run_timed(run, &mut watch, progress),
+            Packed::Latency(session) => session.run_timed(run, &mut watch, progress),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{Span, debug_span, info_span, trace_span};
 
+use crate::batch::Stopwatch;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, RnsOps};
@@ -122,6 +123,19 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// # Errors
     /// [`CkksError::Level`] for an input of fewer limbs, or another number of inputs.
     pub fn run(&self, inputs: &[SeededCiphertext], progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
+        self.run_timed(inputs, &mut Stopwatch::default(), progress)
+    }
+
+    /// As [`ThroughputSession::run`], with a stopwatch for its steps.
+    ///
+    /// # Errors
+    /// As [`ThroughputSession::run`].
+    pub fn run_timed(
+        &self,
+        inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
         let schedule = &self.loaded.schedule;
         let (left, right) = (inputs.len(), self.network.input.len());
         if left != right {
@@ -133,8 +147,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             let _wave = debug_span!("wave", wave = at, ciphertexts = wave.nodes.len()).entered();
             for nodes in schedule.groups(&wave.nodes) {
                 let step = self.step_span(nodes).entered();
-                let results = self.evaluate(nodes, &values, inputs)?;
-                self.settle()?;
+                let results = self.evaluate(nodes, &values, inputs, watch)?;
                 drop(step);
                 for (&node, value) in nodes.iter().zip(results) {
                     values[node as usize] = Some(value);
@@ -146,7 +159,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         progress.finish();
         let _downloading = info_span!("download", ciphertexts = schedule.outputs.len()).entered();
         let outputs = values.drain(schedule.outputs.clone());
-        self.ring.download(outputs.map(|value| value.expect("outputs are roots of the order")).collect())
+        let outputs = outputs.map(|value| value.expect("outputs are roots of the order")).collect();
+        watch.time(None, "transfer", || Ok(()), || self.ring.download(outputs))
     }
 
     /// The span of works of one kind.
@@ -167,13 +181,16 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
         inputs: &[SeededCiphertext],
+        watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let wait = || self.settle();
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
         match self.loaded.schedule.works[first as usize] {
             Work::Input => {
                 let fresh = self.loaded.schedule.states[first as usize];
                 let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
-                let batch = self.ring.upload_seeded(&seeded, fresh.scale)?;
+                let upload = || self.ring.upload_seeded(&seeded, fresh.scale);
+                let batch = watch.time(None, "transfer", wait, upload)?;
                 match batch.iter().map(|value| self.ring.state(value).limbs).find(|&limbs| limbs != fresh.limbs) {
                     Some(left) => Err(CkksError::Level { left, right: fresh.limbs }),
                     None => Ok(batch),
@@ -188,9 +205,9 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                     .iter()
                     .map(|node| members(node).iter().map(|&member| live(values, member)).collect())
                     .collect();
-                self.ring.sums(&groups)
+                watch.time(Some(map), "linear", wait, || self.ring.sums(&groups))
             }
-            Work::Row { map, .. } => self.rows(map, nodes, values),
+            Work::Row { map, .. } => self.rows(map, nodes, values, watch),
         }
     }
 
@@ -200,6 +217,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         map: usize,
         nodes: &[u32],
         values: &[Option<B::Ciphertext>],
+        watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
         let row_of = |&node: &u32| match self.loaded.schedule.works[node as usize] {
@@ -212,20 +230,23 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         // Second factors come behind all first ones.
         let rows: Vec<usize> =
             (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
+        let wait = || self.settle();
         let step = trace_span!("linear", rows = rows.len()).entered();
-        let sums = self.linear(map, &rows, values)?;
-        self.settle()?;
+        let sums = watch.time(Some(map), "linear", wait, || self.linear(map, &rows, values))?;
         drop(step);
         let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.loaded.maps[map].offsets[row])).collect();
         let Some(stage) = self.network.stages.get(map) else {
             let mut outputs = sums;
-            ring.add_constants(&mut outputs, &offsets)?;
+            watch.time(Some(map), "linear", wait, || ring.add_constants(&mut outputs, &offsets))?;
             return Ok(outputs);
         };
         let step = trace_span!("rescale", ciphertexts = sums.len()).entered();
-        let mut u = ring.rescale(sums)?;
-        ring.add_constants(&mut u, &offsets)?;
-        self.settle()?;
+        let rescaled = || {
+            let mut u = ring.rescale(sums)?;
+            ring.add_constants(&mut u, &offsets)?;
+            Ok(u)
+        };
+        let u = watch.time(Some(map), "rescale", wait, rescaled)?;
         drop(step);
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
         let limbs = self.loaded.schedule.arguments[nodes[0] as usize].limbs;
@@ -236,9 +257,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             (0..count).map(|at| elements.iter().map(|&element| constant(at, element)).collect()).collect();
         let kind = stage.activation(elements[0]).form.kind();
         let _step = trace_span!("polynomial", ciphertexts = u.len(), limbs).entered();
-        let values = ring.shrink(ring.activate(key, kind, u, &constants)?);
-        self.settle()?;
-        Ok(values)
+        let activated = || Ok(ring.shrink(ring.activate(key, kind, u, &constants)?));
+        watch.time(Some(map), "polynomial", wait, activated)
     }
 
     /// Rows of a map, not yet rescaled: matrix by matrix, each at all positions that these rows have.

@@ -1,0 +1,153 @@
+//! Times of single operations of both schemes, for a frozen set of parameters: figures of different versions and devices
+//! can be compared.
+//!
+//! Ids of operations are `scheme/operation/parameters/rows`. One row tells the latency, many tell the throughput.
+
+mod ckks;
+mod tfhe;
+
+use std::time::Instant;
+
+use heman_core::device::Device;
+use heman_core::device::cpu::CpuBackend;
+use heman_core::progress::Progress;
+use heman_cuda::CudaBackend;
+use heman_wgpu::WgpuBackend;
+
+use super::Subject;
+use super::ckks::{ciphertext, uniform_key};
+use crate::candidates::Place;
+use crate::error::EngineError;
+
+pub use ckks::{CkksBench, rings};
+pub use tfhe::{TfheBench, sets};
+
+/// Runs of an operation at the least, after one that warms caches and compiles.
+const LEAST_RUNS: usize = 5;
+/// Runs at the most.
+const MOST_RUNS: usize = 10_000;
+
+/// One operation on so many rows or ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// `tfhe` or `ckks`.
+    pub scheme: &'static str,
+    /// What is done, such as `bootstrap`.
+    pub name: &'static str,
+    /// The parameter set's name.
+    pub parameters: String,
+    /// LWE rows of TFHE, ciphertexts of CKKS, that are taken at a time.
+    pub rows: usize,
+}
+
+/// An operation and the seconds of each run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// What was run.
+    pub operation: Operation,
+    /// Seconds, run by run.
+    pub seconds: Vec<f64>,
+}
+
+/// The operations of a device.
+pub struct Primitives {
+    /// The device's name.
+    pub device: String,
+    /// What was timed.
+    pub timed: Vec<Timed>,
+    /// For each parameter set that the device does not run a sentence.
+    pub missing: Vec<String>,
+}
+
+/// Runs an operation for so many seconds at the least: `prepare` gives what it consumes, `run` does it and waits, and
+/// what it gives is dropped outside of the time.
+pub(crate) fn sample<I, R, E>(
+    seconds: f64,
+    mut prepare: impl FnMut() -> Result<I, E>,
+    mut run: impl FnMut(I) -> Result<R, E>,
+) -> Result<Vec<f64>, E> {
+    let mut once = || {
+        let input = prepare()?;
+        let start = Instant::now();
+        let result = run(input)?;
+        let spent = start.elapsed().as_secs_f64();
+        drop(result);
+        Ok::<_, E>(spent)
+    };
+    once()?;
+    let start = Instant::now();
+    let mut spent = Vec::new();
+    while spent.len() < LEAST_RUNS || (start.elapsed().as_secs_f64() < seconds && spent.len() < MOST_RUNS) {
+        spent.push(once()?);
+    }
+    Ok(spent)
+}
+
+impl Subject {
+    /// Times the frozen set on a device, each operation for so many seconds; `threads` are the host's, 0 for all cores.
+    ///
+    /// # Errors
+    /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run.
+    pub fn primitives(self, threads: usize, seconds: f64, progress: &dyn Progress) -> Result<Primitives, EngineError> {
+        match self.0 {
+            Place::Cpu => {
+                let backend = CpuBackend::new(threads)?;
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+            }
+            Place::Cuda(index) => {
+                let backend = CudaBackend::open(index)?;
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+            }
+            Place::Wgpu(index) => {
+                let backend = WgpuBackend::open(index)?;
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+            }
+        }
+    }
+}
+
+/// Times the operations of one scheme, parameter set by parameter set.
+trait Suite {
+    /// Names of the parameter sets.
+    fn parameters(&self) -> Vec<String>;
+
+    /// Times the operations of one of them.
+    fn time(&self, set: usize, seconds: f64) -> Result<Vec<Timed>, EngineError>;
+}
+
+fn all(tfhe: &dyn Suite, ckks: &dyn Suite, device: &impl Device, seconds: f64, progress: &dyn Progress) -> Primitives {
+    let suites = [tfhe, ckks].map(|suite| (suite, suite.parameters()));
+    progress.start("primitives", suites.iter().map(|(_, sets)| sets.len() as u64).sum());
+    let (mut timed, mut missing) = (Vec::new(), Vec::new());
+    for (suite, sets) in suites {
+        for (at, name) in sets.iter().enumerate() {
+            match suite.time(at, seconds) {
+                Ok(own) => timed.extend(own),
+                Err(error) => missing.push(format!("{name}: {error}")),
+            }
+            progress.advance(1);
+        }
+    }
+    progress.finish();
+    Primitives { device: device.name(), timed, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heman_core::progress::NoProgress;
+
+    #[test]
+    fn the_host_runs_the_whole_set() {
+        let Primitives { timed, missing, .. } = Subject::CPU.primitives(1, 0.0, &NoProgress).expect("the host");
+        assert!(missing.is_empty(), "{missing:?}");
+        let count = |name: &str| timed.iter().filter(|timed| timed.operation.name == name).count();
+        assert_eq!(["keyswitch", "bootstrap", "linear"].map(count), [2 * sets().len(), 2 * sets().len(), sets().len()]);
+        let of_ckks = ["add", "multiply", "rescale", "rotate", "matrix"].map(count);
+        assert_eq!(
+            of_ckks,
+            [2 * rings().len(), 2 * rings().len(), 2 * rings().len(), 2 * rings().len(), rings().len()]
+        );
+        assert!(timed.iter().all(|timed| timed.seconds.len() >= LEAST_RUNS && timed.seconds.iter().all(|&s| s > 0.0)));
+    }
+}
