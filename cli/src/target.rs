@@ -6,7 +6,7 @@ use heman_core::progress::Progress;
 use heman_engine::{DeviceChoice, ForTarget, Profiles, Target, TargetChoice, Targets};
 use serde_json::{Value, json};
 
-use crate::error::{CliError, printable};
+use crate::error::{Cause, CliError, printable};
 use crate::profile;
 
 /// The targets that a choice names.
@@ -17,7 +17,7 @@ pub fn find(choice: &TargetChoice, progress: &dyn Progress) -> Result<Targets, C
         TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress),
         TargetChoice::Card(_) | TargetChoice::File(_) => Profiles::default(),
     };
-    choice.targets(0, &profiles).map_err(|error| CliError::new(format!("--target: {error}")))
+    choice.targets(0, &profiles).map_err(|error| CliError::of(error.failure(), format!("--target: {error}")))
 }
 
 /// What a plan takes on its target, for people.

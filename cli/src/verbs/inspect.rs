@@ -28,7 +28,9 @@ use crate::target;
 /// Runs the verb.
 pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
     if args.file == Path::new("-") {
-        return Err(CliError::new("inspect reads a file more than once, which standard input cannot be; name a file"));
+        return Err(CliError::usage(
+            "inspect reads a file more than once, which standard input cannot be; name a file",
+        ));
     }
     let (object, text) = describe(&args.file, args)?;
     report::print_either(out.json, &object, &text);
@@ -61,7 +63,7 @@ fn parameters(kind: &str, params: &Params) -> (Value, String) {
 fn read_start(path: &Path) -> Result<Vec<u8>, CliError> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
-    read.map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| CliError::bad_file(format!("cannot read {}: {error}", path.display())))?;
     Ok(start)
 }
 
