@@ -216,7 +216,7 @@ fn more_is_said_the_more_is_asked_for() {
     let info = said(&["-v"], &[]);
     assert!(info.contains("pass{queue=0") && !info.contains("map{"), "{info}");
     let debug = said(&["-vv"], &[]);
-    assert!(debug.contains("map{map=0") && !debug.contains("rotations"), "{debug}");
+    assert!(debug.contains("map{map=0") && !debug.contains("rotations{"), "{debug}");
     let filtered = said(&[], &[("HEMAN_LOG", "heman_core::ckks=trace")]);
     assert!(filtered.contains("rotations{") && !filtered.contains("read{"), "{filtered}");
 }
