@@ -8,6 +8,7 @@ mod memory;
 mod profile;
 mod progress;
 mod report;
+mod shard;
 mod target;
 mod threads;
 mod verbs;
