@@ -12,6 +12,8 @@ pub use bench::{Axis, Bench};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::shard::Shard;
+
 /// Runs ONNX models on homomorphically encrypted data: the server never sees the data, the client never sees the model.
 #[derive(Parser)]
 #[command(name = "heman", version, propagate_version = true)]
@@ -46,6 +48,9 @@ pub enum Verb {
     /// Model owner: evaluate the model on encrypted inputs
     #[command(after_help = "Example: heman inference -m model.plan -k key.pub -i input.enc -o output.enc")]
     Inference(Inference),
+    /// Model owner: evaluate the model on many encrypted inputs of many clients, resumable at any time
+    #[command(after_help = BATCH_HELP)]
+    Batch(Batch),
     /// Client: decrypt the result
     #[command(after_help = "Example: heman decrypt -k key -i output.enc -o output.npy\n\n\
         Never hand a decrypted result back to whoever evaluated it; see SECURITY.md.")]
@@ -198,6 +203,57 @@ pub struct Inference {
     /// Where it runs
     #[command(flatten)]
     pub running: Running,
+}
+
+/// More about `heman batch`.
+const BATCH_HELP: &str = "\
+Example: heman batch -m model.plan -k keys/ -i inputs/ -o outputs/
+
+The output of x.enc is x.out, that of any other name has .out appended. Paths of a list begin at the list's folder, or at the \
+current one where the list comes from standard input. Folders in them are kept under the output folder, and a path that leads \
+elsewhere is kept there as a whole: /data/x.enc becomes data/x.out.
+
+journal.jsonl in the output folder (with --shard 0/4 journal-0-of-4.jsonl) says what became of each input file, a JSON object \
+a line. The same command again goes on where the last one ended, whatever ended it. An input file that cannot be evaluated is \
+reported and passed over; the exit status is then not zero.
+
+--shard \"$JOB_COMPLETION_INDEX/4\" and --shard \"$SLURM_ARRAY_TASK_ID/4\" take the index that Kubernetes and Slurm give.";
+
+/// `heman batch`
+#[derive(ClapArgs)]
+pub struct Batch {
+    /// Plan
+    #[arg(short, long)]
+    pub model: PathBuf,
+    /// Evaluation key, or a folder of them (*.pub)
+    #[arg(short, long)]
+    pub key: PathBuf,
+    /// A folder of encrypted inputs (its subfolders and hidden files are left out), a file with a list of paths, one a
+    /// line, - for such a list on standard input, or one encrypted file of any number of inputs
+    #[arg(short, long)]
+    pub input: PathBuf,
+    /// Folder for encrypted outputs and the journal; it is made if it is not there
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Device, named as for inference; given several times, all of them share the work
+    #[arg(long, default_value = "auto")]
+    pub device: Vec<DeviceChoice>,
+    /// Threads of the CPU backend, at most one a core; by default all cores
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
+    /// Memory that evaluations may use beside inputs and keys, like 6G; by default half of what there is
+    #[arg(long)]
+    pub memory: Option<MemorySize>,
+    /// Memory that loaded keys may take on each device, like 6G; the least recently used ones make room, and one is
+    /// always held. By default a quarter of what there is, at most 8G
+    #[arg(long)]
+    pub key_memory: Option<MemorySize>,
+    /// Take only share i of n, counted from 0 to n - 1: each input file belongs to one share, by its name
+    #[arg(long, value_name = "i/n")]
+    pub shard: Option<Shard>,
+    /// Try again what failed in an earlier run
+    #[arg(long)]
+    pub retry_failed: bool,
 }
 
 /// `heman decrypt`

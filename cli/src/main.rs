@@ -9,6 +9,7 @@ mod memory;
 mod profile;
 mod progress;
 mod report;
+mod shard;
 mod target;
 mod threads;
 mod trace;

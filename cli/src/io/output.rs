@@ -288,8 +288,9 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Lets everybody read a file whom the process's umask allows.
 #[cfg(unix)]
-fn widen(file: &File) -> io::Result<()> {
+pub fn widen(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     // SAFETY: umask cannot fail and touches nothing but the process's mask, which is put back at once.
     let mask = unsafe {
@@ -300,7 +301,8 @@ fn widen(file: &File) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o666 & !mask))
 }
 
+/// Elsewhere files are made with their folder's rights.
 #[cfg(not(unix))]
-fn widen(_file: &File) -> io::Result<()> {
+pub fn widen(_file: &File) -> io::Result<()> {
     Ok(())
 }

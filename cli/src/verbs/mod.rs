@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod batch;
 mod bench;
 mod completions;
 mod decrypt;
@@ -64,6 +65,7 @@ pub fn run(args: &Args, trace: Option<&Trace>) -> Result<(), CliError> {
         Verb::Keygen(args) => keygen::run(&out, args),
         Verb::Encrypt(args) => encrypt::run(&out, args),
         Verb::Inference(args) => inference::run(&out, args),
+        Verb::Batch(args) => batch::run(&out, args),
         Verb::Decrypt(args) => decrypt::run(&out, args),
         Verb::Inspect(args) => inspect::run(&out, args),
         Verb::Evaluate(args) => evaluate::run(&out, args),

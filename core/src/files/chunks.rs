@@ -152,7 +152,7 @@ pub fn value_bytes<T: Serialize>(value: &T) -> u64 {
 ///
 /// It holds one chunk at a time, and wipes it.
 pub struct Reader<'a> {
-    source: Box<dyn Read + 'a>,
+    source: Box<dyn Read + Send + 'a>,
     name: String,
     header: Header,
     digester: Digester,
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         Self::new(Box::new(bytes), "a file in memory".into())
     }
 
-    fn new(mut source: Box<dyn Read + 'a>, name: String) -> Result<Self, FormatError> {
+    fn new(mut source: Box<dyn Read + Send + 'a>, name: String) -> Result<Self, FormatError> {
         let mut start = Vec::with_capacity(HEADER_BYTES);
         let read = source.as_mut().take(HEADER_BYTES as u64).read_to_end(&mut start);
         read.map_err(|source| FormatError::Read { path: name.clone(), source })?;
