@@ -38,6 +38,8 @@ use watch::{Unit, Watch};
 const MOST_KEY_BYTES: u64 = 8 << 30;
 /// Inputs that devices are chosen for where nobody knows how many come.
 const UNKNOWN_INPUTS: u64 = 1 << 10;
+/// Inputs of a job that is simulated; beyond, time grows as they do.
+const MOST_SIMULATED: u64 = 1 << 10;
 /// Time between two looks at where a run stands.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -69,7 +71,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     };
     let profiles = profile::read_for(&DeviceChoice::Auto, &watch);
     let expected = total.unwrap_or(UNKNOWN_INPUTS).max(1) as usize;
-    let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?;
+    let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?.timed(out.trace.is_some());
     if out.verbose {
         let (names, keys, lanes) = (fleet.names(), keyring.len(), fleet.lanes());
         watch.note(&format!("{names}: {lanes} lanes, {} inputs at a time; {keys} key(s)", fleet.inputs_in_work()));
@@ -93,7 +95,8 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         let text = format!("{error}; {} item(s) are done, and the same command goes on from there", tally.done);
         return Err(CliError::new(text));
     }
-    tell(out, args, &fleet.names(), &path.display().to_string(), seconds, &tally);
+    let predicted = predicted_seconds(&fleet, tally.inputs);
+    tell(out, args, &fleet.names(), &path.display().to_string(), (seconds, predicted), &tally);
     if tally.undone() > 0 {
         let again = if tally.failed_before > 0 { "; --retry-failed tries again what failed before" } else { "" };
         let (undone, items) = (tally.undone(), tally.items());
@@ -138,9 +141,25 @@ fn key_memory(choices: &[DeviceChoice]) -> u64 {
     available_bytes().into_iter().chain(of_devices).map(|bytes| bytes / 4).fold(MOST_KEY_BYTES, u64::min)
 }
 
-fn tell(out: &Output, args: &Batch, device: &str, journal: &str, seconds: f64, tally: &Tally) {
+/// What the devices were predicted to take for so many inputs; none where nobody knows how fast one is. What a key
+/// takes to load, and files, are not in it.
+fn predicted_seconds(fleet: &Fleet<'_>, inputs: u64) -> Option<f64> {
+    let simulated = inputs.min(MOST_SIMULATED);
+    let timeline = fleet.timeline(simulated as usize)?;
+    Some(if simulated > 0 { timeline.seconds * inputs as f64 / simulated as f64 } else { 0.0 })
+}
+
+fn tell(
+    out: &Output,
+    args: &Batch,
+    device: &str,
+    journal: &str,
+    (seconds, predicted): (f64, Option<f64>),
+    tally: &Tally,
+) {
     let rate = tally.inputs as f64 / seconds;
-    let object = json!({
+    let (idle_object, idle_text) = out.idle_share();
+    let mut object = json!({
         "output": report::path(&args.output),
         "journal": journal,
         "device": device,
@@ -152,10 +171,12 @@ fn tell(out: &Output, args: &Batch, device: &str, journal: &str, seconds: f64, t
         "failed_before": tally.failed_before,
         "inputs": tally.inputs,
         "seconds": seconds,
+        "predicted_seconds": predicted,
         "inputs_per_second": rate,
         "queues": tally.queues_json(),
         "peak_rss_bytes": report::peak_rss_bytes(),
     });
+    report::merge(&mut object, idle_object);
     let mut text = format!(
         "{device}: {} item(s): {} done, {} done before, {} failed",
         tally.items(),
@@ -167,6 +188,10 @@ fn tell(out: &Output, args: &Batch, device: &str, journal: &str, seconds: f64, t
         text += &format!(", {} failed before", tally.failed_before);
     }
     text += &format!("\n{} input(s) in {seconds:.2} s, {rate:.2} a second{}", tally.inputs, tally.queues_text());
+    if let Some(predicted) = predicted {
+        text += &format!("; {predicted:.2} s were predicted");
+    }
+    text += &idle_text;
     text += &format!("\noutputs and journal are in {}", args.output.display());
     report::print_either(out.json, &object, &text);
 }
