@@ -31,7 +31,7 @@ struct Repeated {
     /// The stage that they belong to, and their kind.
     stage: usize,
     step: &'static str,
-    /// Rows of all of them together, or products of words of a linear map.
+    /// Rows of all of them together.
     operations: f64,
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
@@ -108,17 +108,15 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let step = |step: &Step| {
         let output = plan.stages.len();
         let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
-        let products = |terms: usize| (terms * params.big_row_words() * inputs) as f64;
-        let of_rows = |rows: usize| (rows * inputs) as f64;
-        let (stage, step, rows, each, operations) = match *step {
-            Step::Linear { stage, rows, terms } => (stage, "linear", rows, linear(rows, terms), products(terms)),
-            Step::Output { rows, terms } => (output, "linear", rows, linear(rows, terms), products(terms)),
-            Step::Keyswitch { stage, rows } => (stage, "keyswitch", rows, keyswitch, of_rows(rows)),
-            Step::Bootstrap { stage, rows, .. } => (stage, "bootstrap", rows, bootstrap, of_rows(rows)),
+        let (stage, step, rows, each) = match *step {
+            Step::Linear { stage, rows, terms } => (stage, "linear", rows, linear(rows, terms)),
+            Step::Output { rows, terms } => (output, "linear", rows, linear(rows, terms)),
+            Step::Keyswitch { stage, rows } => (stage, "keyswitch", rows, keyswitch),
+            Step::Bootstrap { stage, rows, .. } => (stage, "bootstrap", rows, bootstrap),
         };
-        let rows = of_rows(rows);
+        let rows = (rows * inputs) as f64;
         let is_rotation = step == "bootstrap";
-        Repeated { stage, step, operations, count: 1.0, rows, thread_seconds: rows * each, is_rotation }
+        Repeated { stage, step, operations: rows, count: 1.0, rows, thread_seconds: rows * each, is_rotation }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
