@@ -4,17 +4,21 @@
 #   run.sh [PART]... [OUT]
 #
 # PART: device correctness tfhe exact ckks compare models wgpu; without one, all of them in this order
-# OUT:  folder for what is found, with a / in its name; default: ./results
+# OUT:  folder for what is found, with a / in its name; default: ./results. Where it ends in .tar.gz it is one file,
+#       packed anew after every check
 #
 # Every check writes its text and JSON as it goes, and a line to OUT/manifest.tsv: part, check, ok or FAILED or skipped,
-# seconds. While a part runs, clocks, power and temperature are sampled every 0.2 s to OUT/PART-clocks.csv, where
-# nvidia-smi is there. Ends with status 1 if anything was wrong.
+# seconds. A check that takes too long is ended, and the next one runs. While a part runs, clocks, power and temperature
+# are sampled every 0.2 s to OUT/PART-clocks.csv, where nvidia-smi is there. Ends with status 1 if anything was wrong.
+#
+# HEMAN_PART_SECONDS, HEMAN_CHECK_SECONDS: limits of a part (470) and of a check in it (300).
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 self=$PWD/$(basename "$0")
 
 all=(device correctness tfhe exact ckks compare models wgpu)
 limit_s=${HEMAN_PART_SECONDS:-470}
+check_s=${HEMAN_CHECK_SECONDS:-300}
 
 is_part() {
     local part
@@ -22,11 +26,13 @@ is_part() {
     return 1
 }
 
-# inside PART OUT: runs a part's checks; the outer call bounds its time.
+# inside PART OUT ARCHIVE: runs a part's checks; the outer call bounds its time.
 inside=
+archive=
 if [[ ${1:-} == --inside ]]; then
     inside=$2
     out=$3
+    archive=$4
 else
     parts=()
     while [[ $# -gt 0 ]] && is_part "$1"; do
@@ -39,13 +45,26 @@ else
         exit 2
     fi
     [[ ${#parts[@]} -gt 0 ]] || parts=("${all[@]}")
+    if [[ $out == *.tar.gz ]]; then
+        mkdir -p "$(dirname "$out")" || exit 1
+        archive=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+        out=$(mktemp -d) || exit 1
+    fi
 fi
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd) || exit 1
 manifest=$out/manifest.tsv
+running=$out/running
 status=0
 
-note() { printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$manifest"; }
+note() {
+    printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$manifest"
+    pack
+}
+# Whoever ends this in the middle finds the archive of the check before.
+pack() {
+    [[ -z $archive ]] || { tar -czf "$out.packed" -C "$out" . && mv "$out.packed" "$archive"; }
+}
 failed() {
     echo "FAILED: $*" >&2
     status=1
@@ -57,16 +76,25 @@ skip() {
 # keep FILE COMMAND...: runs a command, keeps its output in a file, and notes whether it succeeded.
 keep() {
     local name=$1 start=$SECONDS
-    local file=$out/$1
+    local file=$out/$1 ended
     shift
-    "$@" 2>&1 >"$file" | tee "$file.err" >&2
-    if [[ ${PIPESTATUS[0]} == 0 ]]; then
-        note "$inside" "$name" ok $((SECONDS - start))
-    else
-        note "$inside" "$name" FAILED $((SECONDS - start))
-        failed "$name: $*"
-    fi
-    [[ -s $file.err ]] || rm -f "$file.err"
+    echo "$name" >"$running"
+    # In the foreground: what ends the part ends the check as well.
+    timeout --foreground --kill-after=5 "$check_s" "$@" >"$file" 2>"$file.err"
+    ended=$?
+    rm -f "$running"
+    if [[ -s $file.err ]]; then cat "$file.err" >&2; else rm -f "$file.err"; fi
+    case $ended in
+        0) note "$inside" "$name" ok $((SECONDS - start)) ;;
+        124 | 137)
+            note "$inside" "$name" "FAILED: not done in $check_s s" $((SECONDS - start))
+            failed "$name is not done in $check_s s: $*"
+            ;;
+        *)
+            note "$inside" "$name" FAILED $((SECONDS - start))
+            failed "$name: $*"
+            ;;
+    esac
     [[ $name == *.json ]] || cat "$file"
 }
 # agreement FILE LEAST: fails unless the share of answers like the plaintext model's is at least so high.
@@ -131,7 +159,7 @@ part_exact() {
         --json "$out/exact-noise-report.json"
 }
 part_ckks() {
-    keep ckks.txt ./device_report cuda --scheme ckks --json "$out/ckks-report.json"
+    keep ckks.txt ./device_report cuda --scheme ckks --only times --json "$out/ckks-report.json"
     local name
     for name in cryptonets lenet5; do
         model "ckks-$name-latency.json" "$name" --scheme ckks --device cuda -n 16
@@ -194,10 +222,14 @@ for part in "${parts[@]}"; do
         sampler=$!
     fi
     start=$SECONDS
-    timeout --kill-after=5 "$limit_s" bash "$self" --inside "$part" "$out"
+    timeout --kill-after=5 "$limit_s" bash "$self" --inside "$part" "$out" "$archive"
     ended=$?
     stop_sampler
     inside=$part
+    if [[ -e $running ]]; then
+        note "$part" "$(cat "$running")" "FAILED: ended with its part" 0
+        rm -f "$running"
+    fi
     case $ended in
         0) note "$part" "whole part" ok $((SECONDS - start)) ;;
         124 | 137)
@@ -212,4 +244,5 @@ for part in "${parts[@]}"; do
 done
 echo
 cat "$manifest"
+[[ -z $archive ]] || rm -rf "$out"
 exit $status

@@ -10,17 +10,22 @@ use std::str::FromStr;
 
 pub use bench::{Axis, Bench};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Runs ONNX models on homomorphically encrypted data: the server never sees the data, the client never sees the model.
 #[derive(Parser)]
 #[command(name = "heman", version, propagate_version = true)]
+#[command(after_help = "heman man and heman completions SHELL print the manual page and a shell's completions.")]
 pub struct Args {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say more on stderr
-    #[arg(short, long, global = true)]
-    pub verbose: bool,
+    /// Say more on stderr; -vv and -vvv tell steps, and HEMAN_LOG takes filters as RUST_LOG does
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write what happens, and when, to a file that ui.perfetto.dev shows; each step is then waited for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub verb: Verb,
@@ -63,6 +68,15 @@ pub enum Verb {
     Devices(Devices),
     /// Classify handwritten digits under encryption
     Demo(Demo),
+    /// Print a script with which a shell completes commands
+    #[command(
+        hide = true,
+        after_help = "Example: heman completions bash > ~/.local/share/bash-completion/completions/heman"
+    )]
+    Completions(Completions),
+    /// Print the manual page, or write one a verb to a folder
+    #[command(hide = true, after_help = "Example: heman man ~/.local/share/man/man1")]
+    Man(Man),
 }
 
 /// How parameters are derived.
@@ -217,6 +231,9 @@ pub struct Inspect {
     /// Device that a plan's time is predicted for, named as for keyparams
     #[arg(long, default_value = "cpu")]
     pub target: TargetChoice,
+    /// Inputs of the job that a timeline is for
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub inputs: u32,
 }
 
 /// `heman evaluate`
@@ -271,6 +288,21 @@ pub struct Demo {
     pub running: Running,
 }
 
+/// `heman completions`
+#[derive(ClapArgs)]
+pub struct Completions {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `heman man`
+#[derive(ClapArgs)]
+pub struct Man {
+    /// Folder for a page a verb
+    pub folder: Option<PathBuf>,
+}
+
 /// Encryption schemes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemeChoice {
@@ -319,6 +351,8 @@ pub enum InspectStage {
     Layers,
     /// Batched steps over slots
     Schedule,
+    /// A job of many inputs as the scheduler runs it: which steps, when, and where a device is idle
+    Timeline,
 }
 
 /// A number of bytes.

@@ -3,6 +3,7 @@
 mod args;
 mod device;
 mod error;
+mod exit;
 mod io;
 mod memory;
 mod profile;
@@ -10,6 +11,7 @@ mod progress;
 mod report;
 mod target;
 mod threads;
+mod trace;
 mod verbs;
 
 use std::process::ExitCode;
@@ -21,13 +23,20 @@ fn main() -> ExitCode {
     let threads = threads::check_environment();
     quiet_drivers();
     io::temporaries::remove_on_signals();
-    match threads.and_then(|()| verbs::run(&args)) {
+    match threads.and_then(|()| run(&args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.failure().status())
         }
     }
+}
+
+/// Runs the verb, and finishes the trace however it ends.
+fn run(args: &args::Args) -> Result<(), error::CliError> {
+    let trace = trace::begin(args.verbose, args.trace.as_deref())?;
+    let result = verbs::run(args, trace.as_ref());
+    result.and(trace.map_or(Ok(()), trace::Trace::finish))
 }
 
 /// Keeps a layer of Mesa's Vulkan drivers from printing an error where there is no desktop whose device it could ask

@@ -31,7 +31,7 @@ pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliE
     if needed <= allowed {
         return Ok(());
     }
-    Err(CliError::new(format!(
+    Err(CliError::refusal(format!(
         "these parameters ask for keys that take {} of memory, and {} are allowed; if you trust whoever made them, \
          allow more with --memory",
         report::bytes(needed),
@@ -76,7 +76,7 @@ fn fits(what: &str, help: &str, needed: u64, available: u64) -> Result<(), CliEr
     if needed <= available {
         return Ok(());
     }
-    Err(CliError::new(format!(
+    Err(CliError::refusal(format!(
         "{what} about {} of memory, and {} are to be had; {help}, or name what may be taken with --memory",
         report::bytes(needed),
         report::bytes(available)

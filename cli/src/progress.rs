@@ -1,7 +1,7 @@
 //! A progress bar on stderr, where that is a terminal.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use heman_core::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,36 +10,45 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub struct Bar {
     visible: bool,
     verbose: bool,
-    current: Mutex<Option<ProgressBar>>,
+}
+
+/// The bar that is drawn now: there is one terminal.
+static CURRENT: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Writes to stderr while the bar makes way.
+pub fn beside_bar<R>(write: impl FnOnce() -> R) -> R {
+    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    match current.as_ref() {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }
 
 impl Bar {
     /// A bar for one verb; `verbose` prints each step's name even without a terminal.
     pub fn new(verbose: bool) -> Self {
-        Self { visible: std::io::stderr().is_terminal(), verbose, current: Mutex::new(None) }
+        Self { visible: std::io::stderr().is_terminal(), verbose }
     }
 
-    fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
-        if let Ok(mut current) = self.current.lock() {
-            act(&mut current);
-        }
+    fn with(act: impl FnOnce(&mut Option<ProgressBar>)) {
+        act(&mut CURRENT.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Progress for Bar {
     fn start(&self, what: &str, total: u64) {
         if self.verbose {
-            eprintln!("{what}");
+            beside_bar(|| eprintln!("{what}"));
         }
         if self.visible {
             let style = ProgressStyle::with_template("{msg} [{bar:32}] {percent}% {elapsed} (left: {eta})");
             let bar = ProgressBar::new(total).with_message(what.to_string());
-            self.with(|current| *current = Some(style.map_or(bar.clone(), |style| bar.with_style(style))));
+            Self::with(|current| *current = Some(style.map_or(bar.clone(), |style| bar.with_style(style))));
         }
     }
 
     fn advance(&self, done: u64) {
-        self.with(|current| {
+        Self::with(|current| {
             if let Some(bar) = current {
                 bar.inc(done);
             }
@@ -47,14 +56,11 @@ impl Progress for Bar {
     }
 
     fn note(&self, text: &str) {
-        self.with(|current| match current {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        });
+        beside_bar(|| eprintln!("{text}"));
     }
 
     fn finish(&self) {
-        self.with(|current| {
+        Self::with(|current| {
             if let Some(bar) = current.take() {
                 bar.finish_and_clear();
             }

@@ -6,7 +6,7 @@ use heman_core::progress::Progress;
 use heman_engine::{DeviceChoice, ForTarget, Profiles, Target, TargetChoice, Targets};
 use serde_json::{Value, json};
 
-use crate::error::{CliError, printable};
+use crate::error::{Cause, CliError, printable};
 use crate::profile;
 
 /// The targets that a choice names.
@@ -17,7 +17,7 @@ pub fn find(choice: &TargetChoice, progress: &dyn Progress) -> Result<Targets, C
         TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress),
         TargetChoice::Card(_) | TargetChoice::File(_) => Profiles::default(),
     };
-    choice.targets(0, &profiles).map_err(|error| CliError::new(format!("--target: {error}")))
+    choice.targets(0, &profiles).map_err(|error| CliError::of(error.failure(), format!("--target: {error}")))
 }
 
 /// What a plan takes on its target, for people.
@@ -47,11 +47,10 @@ pub fn of_planned(planned: &ForTarget) -> (String, Value) {
     (text(target, *seconds, *inputs), json(target, *seconds, *inputs))
 }
 
-/// As [`text`] and [`json()`], of a plan that was read, one input at a time: for the target that runs it first.
-pub fn of_plan(choice: &TargetChoice, plan: &Plan, progress: &dyn Progress) -> Result<(String, Value), CliError> {
-    let targets = find(choice, progress)?.targets;
-    let times = targets.iter().map(|target| (target, target.seconds(plan, 1)));
-    let fastest = times.min_by(|a, b| a.1.unwrap_or(f64::INFINITY).total_cmp(&b.1.unwrap_or(f64::INFINITY)));
-    let (target, seconds) = fastest.ok_or_else(|| CliError::new("there is no target"))?;
-    Ok((text(target, seconds, 1), json(target, seconds, 1)))
+/// The target that runs a plan first, one input at a time, and its seconds.
+pub fn of_plan(choice: &TargetChoice, plan: &Plan, progress: &dyn Progress) -> Result<(Target, Option<f64>), CliError> {
+    let targets = find(choice, progress)?.targets.into_iter();
+    let times = targets.map(|target| (target.seconds(plan, 1), target));
+    let fastest = times.min_by(|a, b| a.0.unwrap_or(f64::INFINITY).total_cmp(&b.0.unwrap_or(f64::INFINITY)));
+    fastest.map(|(seconds, target)| (target, seconds)).ok_or_else(|| CliError::new("there is no target"))
 }

@@ -23,7 +23,7 @@ pub fn check_environment() -> Result<(), CliError> {
         let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else { continue };
         let text = value.to_string_lossy();
         let Ok(asked) = text.trim().parse::<NonZeroUsize>() else {
-            return Err(CliError::new(format!(
+            return Err(CliError::usage(format!(
                 "{variable} is {text:?}; it must be a number of threads from 1 on, or not be set"
             )));
         };

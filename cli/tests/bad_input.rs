@@ -265,7 +265,7 @@ fn a_full_disk_leaves_what_was_there() {
                 .output()
                 .expect("a shell");
             let stderr = String::from_utf8_lossy(&run.stderr);
-            assert_eq!(run.status.code(), Some(1), "{args:?}: {stderr}");
+            assert_eq!(run.status.code(), Some(4), "{args:?}: {stderr}");
             assert!(stderr.starts_with("error: ") && stderr.contains(file), "{args:?}: {stderr}");
             assert_eq!(work.read(file), before, "{args:?}");
             assert_eq!(work.files(), files, "{args:?} left files behind");

@@ -82,7 +82,7 @@ fn devices_that_are_not_there_are_not_measured() {
     let file = profile(&work);
     let run = work.run_with(&["devices", "--measure", "--device", "wgpu:99"], &[("HEMAN_DEVICES", &file)]);
     let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert_eq!(run.status.code(), Some(1), "{stderr}");
+    assert_eq!(run.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("there is no wgpu adapter 99") || stderr.contains("no graphics adapter"), "{stderr}");
     assert!(!work.path("devices.json").exists());
 }

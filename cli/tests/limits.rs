@@ -47,7 +47,7 @@ fn what_is_no_number_of_threads_is_refused() {
     for threads in ["0", "-1", "many", "99999999999999999999"] {
         let output = work.run_with(&INFERENCE, &[("RAYON_NUM_THREADS", threads)]);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{threads}: {stderr}");
+        assert_eq!(output.status.code(), Some(2), "{threads}: {stderr}");
         assert!(stderr.starts_with("error: RAYON_NUM_THREADS is "), "{stderr}");
     }
     assert!(work.run_with(&INFERENCE, &[("RAYON_NUM_THREADS", "")]).status.success(), "empty is not set");

@@ -5,6 +5,7 @@ mod common;
 use common::{SCHEMES, Work, npy};
 use heman_core::ckks::files::ciphertexts as ckks;
 use heman_core::either::params::Params;
+use heman_core::files::sealed::OfBatch;
 use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 
 /// Sizes of the encrypted input and output of a batch, by the functions that the planners use.

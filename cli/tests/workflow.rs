@@ -179,6 +179,14 @@ fn inspect_says_what_every_file_is() {
     assert_eq!(number(&of_key, "bytes"), length(&work, "key.pub"));
     assert_eq!((&of_input["inputs"], number(&of_input, "bytes")), (&48.into(), length(&work, "input.enc")));
     assert!(work.ok(&["inspect", "params.plan", "--stage", "schedule"]).contains("stage 0: bootstrap, 288 rows"));
+    let timeline = ["inspect", "params.plan", "--stage", "timeline", "--inputs", "10", "--target", "h100"];
+    assert!(work.ok(&timeline).contains("10 inputs in "));
+    let timeline = json(&work.ok(&[&timeline[..], &["--json"]].concat()))["timeline"].clone();
+    let spans = timeline["spans"].as_array().expect("spans");
+    let rows = spans.iter().filter(|span| span["kind"] == "bootstrap").map(|span| number(span, "rows"));
+    assert_eq!(rows.sum::<f64>(), 10.0 * 320.0, "every bootstrap of every input");
+    let ends = spans.iter().map(|span| number(span, "end"));
+    assert!((ends.fold(0.0, f64::max) / number(&timeline, "seconds") - 1.0).abs() < 1e-9);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use tracing::info_span;
+
 use crate::device::error::BackendError;
 use crate::progress::Progress;
 
@@ -145,6 +147,7 @@ pub fn share<Q: Queue>(queues: &[Q], inputs: usize, progress: &dyn Progress) -> 
         let mut start = range.start;
         while start < range.end {
             let now = start..range.end.min(start + together);
+            let _pass = info_span!("pass", queue = at, inputs = now.len()).entered();
             match queue.pass(now.clone(), progress) {
                 Ok(result) => {
                     start = now.end;

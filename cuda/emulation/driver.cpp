@@ -2,9 +2,11 @@
 // once or late (streams.h). Host code written for the driver runs on it unchanged. Every allocation is counted, bounded and checked for leaks of
 // range: copies outside an allocation abort.
 //
-// HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS: at the end, how often
-// each kernel was launched and with how many blocks, on stderr. HEMAN_EMULATION_NO_POOLS=1: plain allocations only, as of older devices.
-// HEMAN_EMULATION_NO_IMAGES=1: no module loads, as on a device that no image was made for.
+// HEMAN_EMULATION_DEVICES: number of devices (1). HEMAN_EMULATION_MEMORY: bytes of each (2^33). HEMAN_EMULATION_COUNTS and HEMAN_EMULATION_TRACE:
+// see counts.h. HEMAN_EMULATION_NO_POOLS=1: plain allocations only, as of older devices. HEMAN_EMULATION_NO_IMAGES=1: no module loads, as on a
+// device that no image was made for. HEMAN_EMULATION_NO_KERNELS=1: launches are checked and counted, and nothing is computed, so that what a
+// long run asks of the driver is known in seconds.
+#include "counts.h"
 #include "cuda_emulation.h"
 #include "streams.h"
 
@@ -57,25 +59,7 @@ bool is_page_locked(const void* at) {
     return reinterpret_cast<uintptr_t>(at) < start + size;
 }
 
-// Launches and blocks of each kernel.
-struct Counts {
-    std::mutex lock;
-    std::map<std::string, std::pair<uint64_t, uint64_t>> of_kernel;
-
-    void add(const std::string& kernel, uint64_t blocks) {
-        std::lock_guard guard(lock);
-        auto& [launches, all] = of_kernel[kernel];
-        launches++;
-        all += blocks;
-    }
-    ~Counts() {
-        if (!std::getenv("HEMAN_EMULATION_COUNTS")) return;
-        for (const auto& [kernel, counts] : of_kernel) {
-            std::fprintf(stderr, "%s: %llu launches, %llu blocks\n", kernel.c_str(), static_cast<unsigned long long>(counts.first),
-                         static_cast<unsigned long long>(counts.second));
-        }
-    }
-} counts;
+emulation::Counts counts;
 
 // The kernel's name, for its counts.
 const std::string& name_of(const emulation::Kernel* kernel) {
@@ -141,6 +125,7 @@ API cuCtxGetCurrent(Handle* context) {
     return SUCCESS;
 }
 API cuCtxSynchronize() {
+    counts.called("cuCtxSynchronize");
     std::lock_guard stream_guard(emulation::stream_lock);
     emulation::run_all_streams();
     return SUCCESS;
@@ -155,12 +140,14 @@ API cuStreamCreate(Handle* stream, unsigned) {
 // What waits in it is still to be done; events may name it.
 API cuStreamDestroy_v2(Handle) { return SUCCESS; }
 API cuStreamSynchronize(Handle stream) {
+    counts.called("cuStreamSynchronize");
     std::lock_guard stream_guard(emulation::stream_lock);
     auto* own = static_cast<emulation::Stream*>(stream);
     own->advance(own->queued);
     return SUCCESS;
 }
 API cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
+    counts.called("cuStreamWaitEvent");
     std::lock_guard stream_guard(emulation::stream_lock);
     emulation::queue(stream, [event = *static_cast<emulation::Event*>(event)] { event.wait(); });
     return SUCCESS;
@@ -184,6 +171,7 @@ API cuEventRecord(Handle event, Handle stream) {
     return SUCCESS;
 }
 API cuEventSynchronize(Handle event) {
+    counts.called("cuEventSynchronize");
     std::lock_guard stream_guard(emulation::stream_lock);
     static_cast<emulation::Event*>(event)->wait();
     return SUCCESS;
@@ -195,7 +183,7 @@ API cuEventElapsedTime_v2(float* milliseconds, Handle from, Handle to) {
     return SUCCESS;
 }
 API cuEventElapsedTime(float* milliseconds, Handle from, Handle to) { return cuEventElapsedTime_v2(milliseconds, from, to); }
-API cuMemAlloc_v2(void** pointer, size_t bytes) {
+static int allocate(void** pointer, size_t bytes) {
     std::lock_guard guard(memory_lock);
     if (bytes > memory_bytes() - allocated) return OUT_OF_MEMORY;
     *pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
@@ -205,7 +193,7 @@ API cuMemAlloc_v2(void** pointer, size_t bytes) {
     allocated += bytes;
     return SUCCESS;
 }
-API cuMemFree_v2(void* pointer) {
+static int release(void* pointer) {
     std::lock_guard guard(memory_lock);
     auto at = allocations.find(reinterpret_cast<uintptr_t>(pointer));
     if (at == allocations.end()) return INVALID_VALUE;
@@ -215,17 +203,27 @@ API cuMemFree_v2(void* pointer) {
     std::free(pointer);
     return SUCCESS;
 }
+API cuMemAlloc_v2(void** pointer, size_t bytes) {
+    counts.called("cuMemAlloc");
+    return allocate(pointer, bytes);
+}
+API cuMemFree_v2(void* pointer) {
+    counts.called("cuMemFree");
+    return release(pointer);
+}
 // An allocation is there at once; where memory is short, what was freed in streams before is waited for.
 API cuMemAllocAsync(void** pointer, size_t bytes, Handle) {
     std::lock_guard stream_guard(emulation::stream_lock);
-    if (const int result = cuMemAlloc_v2(pointer, bytes); result != OUT_OF_MEMORY) return result;
+    counts.called("cuMemAllocAsync");
+    if (const int result = allocate(pointer, bytes); result != OUT_OF_MEMORY) return result;
     emulation::run_all_streams();
-    return cuMemAlloc_v2(pointer, bytes);
+    return allocate(pointer, bytes);
 }
 API cuMemFreeAsync(void* pointer, Handle stream) {
     std::lock_guard stream_guard(emulation::stream_lock);
+    counts.called("cuMemFreeAsync");
     emulation::queue(stream, [pointer] {
-        if (cuMemFree_v2(pointer) != SUCCESS) emulation::fail("memory freed twice");
+        if (release(pointer) != SUCCESS) emulation::fail("memory freed twice");
     });
     return SUCCESS;
 }
@@ -250,6 +248,7 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
 // Page-locked memory is read and written when a copy's turn comes; other memory is read at once, into a copy.
 API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
     std::lock_guard stream_guard(emulation::stream_lock);
+    counts.called("cuMemHostAlloc");
     *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     if (!*pointer) return OUT_OF_MEMORY;
     page_locked[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
@@ -257,6 +256,7 @@ API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
 }
 API cuMemFreeHost(void* pointer) {
     std::lock_guard stream_guard(emulation::stream_lock);
+    counts.called("cuMemFreeHost");
     std::memset(pointer, 0x5a, page_locked[reinterpret_cast<uintptr_t>(pointer)]);
     page_locked.erase(reinterpret_cast<uintptr_t>(pointer));
     std::free(pointer);
@@ -264,6 +264,7 @@ API cuMemFreeHost(void* pointer) {
 }
 API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle stream) {
     std::lock_guard stream_guard(emulation::stream_lock);
+    counts.copied("HtoD", is_page_locked(from), bytes);
     const auto* words = static_cast<const char*>(from);
     auto staged = is_page_locked(from) ? nullptr : std::make_shared<std::vector<char>>(words, words + bytes);
     emulation::queue(stream, [=] {
@@ -274,6 +275,7 @@ API cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, Handle stream
 }
 API cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, Handle stream) {
     std::lock_guard stream_guard(emulation::stream_lock);
+    counts.copied("DtoH", is_page_locked(to), bytes);
     emulation::queue(stream, [=] {
         check_range(from, bytes, "copy from the device out of range");
         std::memcpy(to, from, bytes);
@@ -299,6 +301,7 @@ API cuMemsetD8Async(void* to, unsigned char value, size_t bytes, Handle stream) 
 }
 API cuModuleLoadData(Handle* module, const void* image) {
     if (setting("HEMAN_EMULATION_NO_IMAGES", 0)) return INVALID_IMAGE;
+    counts.called("cuModuleLoadData");
     *module = reinterpret_cast<Handle>(new int(0));
     return image ? SUCCESS : INVALID_IMAGE;
 }
@@ -333,7 +336,8 @@ API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsig
     auto* kernel = static_cast<emulation::Kernel*>(function);
     const bool sound = gx && gy && gz && bx && by && bz && bx * by * bz <= 1024 && gy <= 65535 && gz <= 65535;
     if (!sound || static_cast<int>(shared) > kernel->shared_limit) return INVALID_VALUE;
-    counts.add(name_of(kernel), static_cast<uint64_t>(gx) * gy * gz);
+    counts.launched(name_of(kernel), static_cast<uint64_t>(gx) * gy * gz);
+    if (setting("HEMAN_EMULATION_NO_KERNELS", 0)) return SUCCESS;
     emulation::queue(stream, [=, call = kernel->call(args)] {
         emulation::launch({gx, gy, gz}, {bx, by, bz}, shared, static_cast<unsigned>(setting("HEMAN_EMULATION_WORKERS", 2)), call);
     });

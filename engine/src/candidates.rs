@@ -80,6 +80,14 @@ pub(crate) fn others(profiles: &Profiles) -> (Vec<(Place, DeviceProfile)>, Vec<S
     (known, passed_over)
 }
 
+/// How fast a device is, as far as anybody knows.
+pub(crate) fn profile_of(place: Place, threads: usize, profiles: &Profiles) -> Option<DeviceProfile> {
+    match place {
+        Place::Cpu => CpuBackend::new(threads).ok().map(|host| profiles.of_cpu(&host)),
+        _ => others(profiles).0.into_iter().find(|(other, _)| *other == place).map(|(_, profile)| profile),
+    }
+}
+
 impl Candidates {
     fn add(&mut self, place: Place, work: &Work, profile: &DeviceProfile) {
         match work.seconds(profile) {

@@ -32,7 +32,10 @@ pub struct Wanted<'a> {
 /// Devices of one kind, opened for plans of one parameter set.
 pub struct Devices {
     pub(crate) opened: Opened,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
+    /// Threads of the host, if it evaluates.
+    pub(crate) threads: Option<usize>,
+    places: Vec<Place>,
     /// What to do where keys cannot be loaded.
     others: Option<Others>,
     /// The devices in their place, once that has happened.
@@ -120,19 +123,20 @@ impl Devices {
         Some(next.map(|next| self.next.get_or_init(|| Box::new(next)).as_ref()))
     }
 
-    fn new(opened: Opened, names: Vec<String>) -> Self {
-        Self { opened, names, others: None, next: OnceLock::new() }
+    fn new(opened: Opened, names: Vec<String>, places: Vec<Place>) -> Self {
+        Self { opened, names, threads: None, places, others: None, next: OnceLock::new() }
     }
 
     fn on_cpu(backend: CpuBackend, plan: &Plan) -> Result<Self, EngineError> {
-        let names = vec![backend.name()];
-        Ok(match plan {
-            Plan::Tfhe(_) => Self::new(Opened::TfheCpu(backend), names),
+        let (names, threads) = (vec![backend.name()], Some(backend.threads()));
+        let opened = match plan {
+            Plan::Tfhe(_) => Opened::TfheCpu(backend),
             Plan::Ckks(plan) => {
                 let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                Self::new(Opened::CkksCpu(Box::new(ring)), names)
+                Opened::CkksCpu(Box::new(ring))
             }
-        })
+        };
+        Ok(Self { threads, ..Self::new(opened, names, vec![Place::Cpu]) })
     }
 
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
@@ -140,15 +144,16 @@ impl Devices {
         // Kernels that do not load are known before keys are read.
         backends.iter().try_for_each(|backend| backend.image().map(|_| ()))?;
         let names = backends.iter().map(Device::name).collect();
+        let places = indices.iter().map(|&index| Place::Cuda(index)).collect();
         Ok(match plan {
             Plan::Tfhe(plan) => {
                 backends.iter().try_for_each(|backend| backend.supports(&plan.params.tfhe))?;
-                Self::new(Opened::TfheCuda(backends), names)
+                Self::new(Opened::TfheCuda(backends), names, places)
             }
             Plan::Ckks(plan) => {
                 let (params, occupancy) = (&plan.params.ckks, plan.params.packing.occupancy());
                 let rings = backends.iter().map(|backend| backend.ring(params, occupancy)).collect::<Result<_, _>>()?;
-                Self::new(Opened::CkksCuda(rings), names)
+                Self::new(Opened::CkksCuda(rings), names, places)
             }
         })
     }
@@ -159,11 +164,12 @@ impl Devices {
         Ok(match plan {
             Plan::Tfhe(plan) => {
                 backend.supports(&plan.params.tfhe)?;
-                Self::new(Opened::TfheWgpu(vec![backend]), names)
+                Self::new(Opened::TfheWgpu(vec![backend]), names, vec![Place::Wgpu(index)])
             }
             Plan::Ckks(plan) => {
                 let ring = backend.ring(&plan.params.ckks, plan.params.packing.occupancy())?;
-                Self::new(Opened::CkksWgpu(Box::new(ring), backend.reach_bytes()), names)
+                let opened = Opened::CkksWgpu(Box::new(ring), backend.reach_bytes());
+                Self::new(opened, names, vec![Place::Wgpu(index)])
             }
         })
     }
@@ -171,6 +177,11 @@ impl Devices {
     /// The devices that evaluate: these, or those in their place.
     pub(crate) fn current(&self) -> &Self {
         self.next.get().map_or(self, |next| next.current())
+    }
+
+    /// Where the devices are.
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.current().places
     }
 
     /// What the devices are called, all together.

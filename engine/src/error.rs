@@ -32,6 +32,14 @@ pub enum EngineError {
     /// Keys or inputs of the other scheme.
     #[error("the {0} is for the other scheme than the plan")]
     Scheme(&'static str),
+    /// A request failed as often as it may.
+    #[error("given up after {attempts} attempts: {reason}")]
+    GivenUp {
+        /// Passes that failed.
+        attempts: u32,
+        /// Why the last one did.
+        reason: String,
+    },
     /// A device profile is not used.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -50,7 +58,7 @@ impl EngineError {
             Self::Backend(_) | Self::Cuda(_) | Self::Wgpu(_) | Self::Wrong(_) => true,
             Self::Tfhe(error) => matches!(error, ExecError::Backend(_)),
             Self::Ckks(error) => matches!(error, CkksError::Device(_) | CkksError::Memory { .. }),
-            Self::Scheme(_) | Self::Outside(_) | Self::Profile(_) | Self::NoTarget(_) => false,
+            Self::GivenUp { .. } | Self::Scheme(_) | Self::Outside(_) | Self::Profile(_) | Self::NoTarget(_) => false,
         }
     }
 }

@@ -111,11 +111,11 @@ impl Devices {
         peaks: &Peaks,
     ) -> Vec<StepForecast> {
         let work = Work::of(plan, inputs.div_ceil(self.count()));
-        let predicted = profile.and_then(|profile| work.step_seconds(profile).ok());
+        let predicted = profile.and_then(|profile| work.steps_on(profile).ok());
         let forecast = |(at, (stage, step, operations)): (usize, (usize, &'static str, f64))| StepForecast {
             stage,
             step,
-            predicted_seconds: predicted.as_ref().map(|seconds| seconds[at]),
+            predicted_seconds: predicted.as_ref().map(|steps| steps[at].alone()),
             bound_seconds: peaks.rate(step).map(|rate| operations / rate),
         };
         work.operations().enumerate().map(forecast).collect()

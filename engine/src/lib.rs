@@ -13,6 +13,7 @@ pub mod memory;
 mod need;
 mod predict;
 mod profile;
+pub mod scheduler;
 mod session;
 mod target;
 

@@ -3,6 +3,7 @@
 use heman_core::ckks::files::ciphertexts as ckks;
 use heman_core::device::DEFAULT_BUFFER_BYTES;
 use heman_core::either::plan::Plan;
+use heman_core::files::sealed::OfBatch;
 use heman_core::tfhe::files::ciphertexts as tfhe;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::schedule::Schedule;
@@ -22,8 +23,35 @@ impl Devices {
     }
 }
 
-fn host_bytes(plan: &Plan, inputs: usize) -> u64 {
-    let parts: Vec<u64> = match plan {
+/// Bytes that a client's evaluation key takes on a device once it is loaded.
+pub(crate) fn key_bytes(plan: &Plan) -> u64 {
+    match plan {
+        Plan::Tfhe(plan) => {
+            let p = &plan.params.tfhe;
+            let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
+            let keyswitch = 4 * SeededEvaluationKey::keyswitch_body_words(p) as u64;
+            let masks = [p.glwe_dimension as u64 + 1, p.lwe_dimension as u64 + 1];
+            bootstrap.saturating_mul(masks[0]).saturating_add(keyswitch.saturating_mul(masks[1]))
+        }
+        // A residue takes the bits of its prime in a file and a word in memory; masks are as large as bodies.
+        Plan::Ckks(plan) => plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4,
+    }
+}
+
+/// Bytes that a pass of the fewest inputs takes on the host beside keys and inputs.
+pub(crate) fn run_bytes(plan: &Plan) -> u64 {
+    match plan {
+        Plan::Tfhe(plan) => {
+            let (p, schedule) = (&plan.params.tfhe, Schedule::new(plan));
+            let rows = (schedule.slots + schedule.widest) * p.big_row_words() + schedule.widest * p.small_row_words();
+            4 * rows as u64
+        }
+        Plan::Ckks(plan) => plan.params.prediction.memory_bytes,
+    }
+}
+
+fn host_bytes(whole: &Plan, inputs: usize) -> u64 {
+    let parts: Vec<u64> = match whole {
         Plan::Tfhe(plan) => {
             let (params, p) = (&plan.params, &plan.params.tfhe);
             let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
@@ -31,9 +59,7 @@ fn host_bytes(plan: &Plan, inputs: usize) -> u64 {
             // With their masks, and the bootstrapping key's transform, for which both are held at one time.
             let expanded = bootstrap.saturating_mul(p.glwe_dimension as u64 + 1);
             let switching = keyswitch.saturating_mul(p.lwe_dimension as u64 + 1);
-            let schedule = Schedule::new(plan);
-            let rows = (schedule.slots + schedule.widest) * p.big_row_words() + schedule.widest * p.small_row_words();
-            let each = 4 * rows as u64;
+            let each = run_bytes(whole);
             let passes = each.max(each.saturating_mul(inputs as u64).min(DEFAULT_BUFFER_BYTES as u64));
             let files = [tfhe::EncryptedInput::file_bytes, tfhe::EncryptedOutput::file_bytes];
             let ciphertexts = files.into_iter().map(|bytes| bytes(params, u32::try_from(inputs).unwrap_or(u32::MAX)));

@@ -1,8 +1,10 @@
 //! How long a plan takes on a device, predicted from the plan and the device's profile.
 
+use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
+use heman_core::ckks::planner::throughput_seconds;
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;
@@ -28,9 +30,9 @@ pub(crate) struct Work {
 
 /// Equal steps.
 struct Repeated {
-    /// The stage that they belong to, and their kind.
+    /// Which map of the network, the output's last.
     stage: usize,
-    step: &'static str,
+    kind: StepKind,
     /// Rows of all of them together.
     operations: f64,
     count: f64,
@@ -38,8 +40,63 @@ struct Repeated {
     rows: f64,
     /// Thread-seconds of each.
     thread_seconds: f64,
-    /// Whether they are blind rotations, whose time depends on the ring.
-    is_rotation: bool,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// A linear map (TFHE).
+    Linear,
+    /// Keyswitches (TFHE).
+    Keyswitch,
+    /// Bootstraps: blind rotations, whose time depends on the ring (TFHE).
+    Bootstrap,
+    /// A linear map and its polynomials (CKKS).
+    Stage,
+}
+
+impl StepKind {
+    /// Its name, as [`Timings`](heman_core::batch::Timings) has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Keyswitch => "keyswitch",
+            Self::Bootstrap => "bootstrap",
+            Self::Stage => "stage",
+        }
+    }
+}
+
+/// A step, or several equal ones, as a device will see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PredictedStep {
+    /// Which map of the network, the output's last.
+    pub stage: usize,
+    /// What it does.
+    pub kind: StepKind,
+    /// Equal steps, one after the other.
+    pub count: f64,
+    /// Bootstraps or ciphertexts side by side in each.
+    pub rows: f64,
+    /// Seconds of each on a device that has enough to do.
+    pub seconds: f64,
+    /// Seconds of each at the least.
+    pub at_least: f64,
+    /// Rows that the device takes side by side: fewer leave it partly idle.
+    pub fill: f64,
+}
+
+impl PredictedStep {
+    /// Seconds of all of them, where nothing else runs on the device.
+    #[must_use]
+    pub fn alone(&self) -> f64 {
+        if self.rows <= 0.0 {
+            return 0.0;
+        }
+        let taken = (self.rows / self.fill).ceil() * self.fill / self.rows;
+        self.count * self.at_least.max(self.seconds * taken)
+    }
 }
 
 /// Why a device does not run a plan.
@@ -64,16 +121,16 @@ impl Work {
 
     /// Stage, kind and operations of each step.
     pub fn operations(&self) -> impl Iterator<Item = (usize, &'static str, f64)> {
-        self.steps.iter().map(|step| (step.stage, step.step, step.operations))
+        self.steps.iter().map(|step| (step.stage, step.kind.name(), step.operations))
     }
 
     /// Predicted seconds on a device.
     pub fn seconds(&self, device: &DeviceProfile) -> Result<f64, NotRun> {
-        Ok(self.step_seconds(device)?.iter().sum())
+        Ok(self.steps_on(device)?.iter().map(PredictedStep::alone).sum())
     }
 
-    /// Predicted seconds of each step on a device.
-    pub fn step_seconds(&self, device: &DeviceProfile) -> Result<Vec<f64>, NotRun> {
+    /// The steps on a device, in the order of [`Work::operations`].
+    pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
         let speed = match self.scheme {
             Scheme::Tfhe => device.tfhe,
             Scheme::Ckks => device.ckks,
@@ -87,15 +144,17 @@ impl Work {
                 bit * set.lwe_dimension as f64 * speed.threads / CostModel::default().rotation_seconds(set)
             }
         };
-        let at_least = f64::from(speed.rows);
         let step = |step: &Repeated| {
-            if step.rows <= 0.0 {
-                return 0.0;
+            let own = if step.kind == StepKind::Bootstrap { rotation } else { 1.0 };
+            PredictedStep {
+                stage: step.stage,
+                kind: step.kind,
+                count: step.count,
+                rows: step.rows,
+                seconds: own * step.thread_seconds / speed.threads,
+                at_least: device.step_seconds,
+                fill: f64::from(speed.rows.max(1)),
             }
-            // Fewer rows than the device takes side by side take as long as so many.
-            let taken = (step.rows / at_least).ceil() * at_least / step.rows;
-            let own = if step.is_rotation { rotation } else { 1.0 };
-            step.count * device.step_seconds.max(own * step.thread_seconds * taken / speed.threads)
         };
         Ok(self.steps.iter().map(step).collect())
     }
@@ -105,23 +164,22 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let (cost, params) = (CostModel::default(), &plan.params.tfhe);
     let keyswitch = 1e-9 * cost.keyswitch_ns * keyswitch_operations(params);
     let bootstrap = cost.rotation_seconds(params);
+    let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
     let step = |step: &Step| {
         let output = plan.stages.len();
-        let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
-        let (stage, step, rows, each) = match *step {
-            Step::Linear { stage, rows, terms } => (stage, "linear", rows, linear(rows, terms)),
-            Step::Output { rows, terms } => (output, "linear", rows, linear(rows, terms)),
-            Step::Keyswitch { stage, rows } => (stage, "keyswitch", rows, keyswitch),
-            Step::Bootstrap { stage, rows, .. } => (stage, "bootstrap", rows, bootstrap),
+        let (stage, kind, rows, each) = match *step {
+            Step::Linear { stage, rows, terms } => (stage, StepKind::Linear, rows, linear(rows, terms)),
+            Step::Output { rows, terms } => (output, StepKind::Linear, rows, linear(rows, terms)),
+            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch),
+            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
         };
         let rows = (rows * inputs) as f64;
-        let is_rotation = step == "bootstrap";
-        Repeated { stage, step, operations: rows, count: 1.0, rows, thread_seconds: rows * each, is_rotation }
+        Repeated { stage, kind, operations: rows, count: 1.0, rows, thread_seconds: rows * each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
 
-/// The plan knows the time of a whole run; it is shared out over the steps. A device takes one run after the other.
+/// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.
 fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let params = &plan.params;
     let runs = inputs.div_ceil(params.inputs_per_run()) as f64;
@@ -129,33 +187,32 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let ring = f64::from(params.ckks.log2_degree as i32 - LOG2_COUNTED_RING as i32).exp2();
     let products = |at: usize| plan.network.stages.get(at).map_or(0, |stage| stage.products().len());
     // For each map how many steps it takes, and how many ciphertexts each of them has.
-    let maps: Vec<(usize, usize)> = match &plan.latency {
-        Some(latency) => latency
-            .maps
-            .iter()
-            .enumerate()
-            .map(|(at, map)| (rotations_in_a_row(map) + products(at), map.ciphertexts()))
-            .collect(),
+    let (maps, seconds): (Vec<(usize, usize)>, Vec<f64>) = match &plan.latency {
+        Some(latency) => {
+            let steps = |(at, map): (usize, &LinearMap)| (rotations_in_a_row(map) + products(at), map.ciphertexts());
+            (latency.maps.iter().enumerate().map(steps).collect(), latency.seconds.clone())
+        }
         None => {
             let stages = plan.network.stages.iter().map(|stage| stage.rows.len());
             let rows = stages.chain([plan.network.output_rows.len()]);
-            rows.enumerate()
-                .map(|(at, rows)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS)))
-                .collect()
+            let steps =
+                |(at, rows): (usize, usize)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS));
+            let seconds = throughput_seconds(&plan.network, &params.ckks, &CkksCost::default());
+            (rows.enumerate().map(steps).collect(), seconds)
         }
     };
-    let work = |&(steps, rows): &(usize, usize)| (steps * rows) as f64;
-    let each = params.prediction.thread_seconds_per_run / maps.iter().map(work).sum::<f64>().max(1.0);
-    let step = |(stage, &(steps, rows)): (usize, &(usize, usize))| Repeated {
-        stage,
-        step: "stage",
-        operations: runs * (steps * rows) as f64,
-        count: runs * steps as f64,
-        rows: rows as f64 * ring,
-        thread_seconds: each * rows as f64,
-        is_rotation: false,
+    let step = |(stage, (&(steps, rows), seconds)): (usize, (&(usize, usize), f64))| {
+        let steps = steps.max(1) as f64;
+        Repeated {
+            stage,
+            kind: StepKind::Stage,
+            operations: runs * steps * rows as f64,
+            count: runs * steps,
+            rows: rows as f64 * ring,
+            thread_seconds: seconds / steps,
+        }
     };
-    maps.iter().enumerate().map(step).collect()
+    maps.iter().zip(seconds).enumerate().map(step).collect()
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
@@ -177,9 +234,8 @@ mod tests {
     }
 
     fn work(rows: f64) -> Work {
-        let (stage, operations) = (0, rows);
-        let step =
-            Repeated { stage, step: "linear", operations, count: 2.0, rows, thread_seconds: rows, is_rotation: false };
+        let (kind, operations) = (StepKind::Linear, rows);
+        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, thread_seconds: rows };
         Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
@@ -204,17 +260,10 @@ mod tests {
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
-        let (stage, step, operations) = (0, "bootstrap", 10.0);
-        let step = |is_rotation| Repeated {
-            stage,
-            step,
-            operations,
-            count: 1.0,
-            rows: 10.0,
-            thread_seconds: 10.0 * rotation,
-            is_rotation,
-        };
-        let work = Work { set: Some(set), steps: vec![step(true), step(false)], ..work(0.0) };
+        let (stage, operations) = (0, 10.0);
+        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation };
+        let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];
+        let work = Work { set: Some(set), steps, ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");
         assert!((seconds(vec![]) / (10.0 * rotation) - 1.0).abs() < 1e-12, "two threads, two steps");
         let rate = RingRate::new(Ring::of(&set), 1e-3);

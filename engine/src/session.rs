@@ -47,8 +47,14 @@ impl Outputs for Vec<EncryptedOutput> {
     }
 }
 
-/// A plan and one client's evaluation key, loaded on devices.
-pub trait Session {
+/// A plan and one client's evaluation key, loaded on devices that live for `'a`. Passes may run side by side.
+pub trait Session<'a>: Send + Sync {
+    /// A session of the same plan on the same devices for another client's key. What does not depend on keys is shared.
+    ///
+    /// # Errors
+    /// [`EngineError::Scheme`] for a key of the other scheme; whatever the devices fail with.
+    fn with_key(&self, key: &EvaluationKey) -> Result<Box<dyn Session<'a> + 'a>, EngineError>;
+
     /// Inputs that fill the devices once.
     fn inputs_per_pass(&self) -> usize;
 
@@ -83,7 +89,8 @@ pub trait Session {
 
 impl Devices {
     /// Loads a plan and a client's key on the devices. CKKS stays within `memory_bytes` beside keys and inputs, and
-    /// within what the device reaches. With `is_timed` steps are told apart in [`Timings`], which costs a little time.
+    /// within what the device reaches. With `is_timed` each step is waited for, which costs a little time: TFHE
+    /// tells steps apart in [`Timings`], and the spans of both schemes say how long steps took on the device.
     /// Where the choice of the device was ours and it cannot load them, the next best takes its place, and `progress`
     /// is told.
     ///
@@ -96,7 +103,7 @@ impl Devices {
         memory_bytes: u64,
         is_timed: bool,
         progress: &dyn Progress,
-    ) -> Result<Box<dyn Session + 'a>, EngineError> {
+    ) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
         let mut devices = self.current();
         loop {
             let error = match devices.load(plan, key, memory_bytes, is_timed) {
@@ -116,7 +123,10 @@ impl Devices {
         key: &EvaluationKey,
         memory_bytes: u64,
         is_timed: bool,
-    ) -> Result<Box<dyn Session + 'a>, EngineError> {
+    ) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
+        for (queue, device) in self.names.iter().enumerate() {
+            tracing::info!(queue, device, threads = self.threads, "loads a plan and a key");
+        }
         match (&self.opened, plan, key) {
             (Opened::TfheCpu(backend), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(std::slice::from_ref(backend), plan, key)?.timed(is_timed)))
@@ -154,7 +164,12 @@ fn beside_keys(reach_bytes: u64, plan: &CkksPlan) -> u64 {
     (reach_bytes / 10 * 9).saturating_sub(keys.saturating_add(works))
 }
 
-impl<B: TfheBackend> Session for TfheSession<'_, B> {
+impl<'a, B: TfheBackend> Session<'a> for TfheSession<'a, B> {
+    fn with_key(&self, key: &EvaluationKey) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
+        let EvaluationKey::Tfhe(key) = key else { return Err(EngineError::Scheme("evaluation key")) };
+        Ok(Box::new(TfheSession::with_key(self, key)?))
+    }
+
     fn inputs_per_pass(&self) -> usize {
         self.inputs_per_pass()
     }
@@ -170,7 +185,12 @@ impl<B: TfheBackend> Session for TfheSession<'_, B> {
     }
 }
 
-impl<B: RnsOps> Session for CkksSession<'_, B> {
+impl<'a, B: RnsOps> Session<'a> for CkksSession<'a, B> {
+    fn with_key(&self, key: &EvaluationKey) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
+        let EvaluationKey::Ckks(key) = key else { return Err(EngineError::Scheme("evaluation key")) };
+        Ok(Box::new(CkksSession::with_key(self, key)?))
+    }
+
     fn inputs_per_pass(&self) -> usize {
         CkksSession::inputs_per_pass(self)
     }

@@ -16,6 +16,7 @@ use crate::choice::DeviceChoice;
 use crate::error::EngineError;
 use crate::predict::Work;
 use crate::profile::{CARDS, DeviceProfile, Profiles, card};
+use crate::scheduler::{Simulated, Timeline};
 
 /// Targets as users name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,13 @@ impl Target {
     #[must_use]
     pub fn pace(&self) -> Option<&dyn Pace> {
         if self.is_by_threads { None } else { Some(self) }
+    }
+
+    /// A job of so many inputs, simulated on this device; none if it does not run the plan.
+    #[must_use]
+    pub fn timeline(&self, plan: &Plan, inputs: usize) -> Option<Timeline> {
+        let device = Simulated::new(self.profile.clone(), self.is_host);
+        Timeline::predict(plan, &[device], inputs)
     }
 
     /// Seconds until the first answers, with what opening the device and making, carrying and loading keys takes.

@@ -1,11 +1,14 @@
 //! Builds the stand-in for the CUDA driver: `cuda/emulation` and the kernels' own source, compiled for the host.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use crate::required::is_required;
 
-/// Path of a `libcuda.so` that runs the kernels on the host, built in `folder`, or why there is none.
+/// Path of a `libcuda.so` that runs the kernels on the host, built in `folder` unless it is there and newer than its
+/// sources, or why there is none. Those who share a folder wait for each other.
 ///
 /// # Errors
 /// Where there is no g++.
@@ -47,9 +50,28 @@ const UNITS: [(&str, Option<u32>); 23] = [
     ("cuda/emulation/driver.cpp", None),
 ];
 
+/// When the newest of the files was changed that the library is made of, this one among them.
+fn changed(root: &Path) -> std::io::Result<SystemTime> {
+    let mut newest = fs::metadata(root.join("testing/src/cuda_emulation.rs"))?.modified()?;
+    for folder in ["cuda/emulation", "kernels/cuda"] {
+        for file in fs::read_dir(root.join(folder))? {
+            newest = newest.max(file?.metadata()?.modified()?);
+        }
+    }
+    Ok(newest)
+}
+
 fn compile(folder: &Path) -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    std::fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    let lock = File::create(folder.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
+    // Held until the end.
+    let _lock = lock.map_err(|e| e.to_string())?;
+    let library = folder.join("libcuda.so");
+    let changed = changed(root).map_err(|e| e.to_string())?;
+    if fs::metadata(&library).and_then(|library| library.modified()).is_ok_and(|built| built > changed) {
+        return Ok(library);
+    }
     let mut children = Vec::new();
     let mut objects = Vec::new();
     for (source, log2) in UNITS {
@@ -72,11 +94,16 @@ fn compile(folder: &Path) -> Result<PathBuf, String> {
             return Err("g++ failed".into());
         }
     }
-    let library = folder.join("libcuda.so");
+    // Beside its place: somebody may have the old one loaded.
+    let new = folder.join("libcuda.so.new");
     let mut link = Command::new("g++");
-    link.args(["-shared", "-Wl,-soname,libcuda.so", "-pthread", "-o"]).arg(&library).args(&objects);
+    link.args(["-shared", "-Wl,-soname,libcuda.so", "-pthread", "-o"]).arg(&new).args(&objects);
     let linked = link.status().map_err(|error| format!("g++: {error}"))?;
-    if linked.success() { Ok(library) } else { Err("g++ failed to link".into()) }
+    if !linked.success() {
+        return Err("g++ failed to link".into());
+    }
+    fs::rename(&new, &library).map_err(|e| e.to_string())?;
+    Ok(library)
 }
 
 fn has_x86_fma() -> bool {

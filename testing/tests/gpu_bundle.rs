@@ -39,14 +39,15 @@ impl Bundle {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        self.run_within("300", args)
+        self.run_within(["300", "300"], args)
     }
 
-    /// Runs with so many seconds a part.
-    fn run_within(&self, seconds: &str, args: &[&str]) -> Output {
+    /// Runs with so many seconds a part and a check.
+    fn run_within(&self, [part, check]: [&str; 2], args: &[&str]) -> Output {
         let path = format!("{}:{}", self.folder.join("bin").display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("bash");
-        command.arg(self.folder.join("run.sh")).args(args).env("PATH", path).env("HEMAN_PART_SECONDS", seconds);
+        command.arg(self.folder.join("run.sh")).args(args).env("PATH", path);
+        command.env("HEMAN_PART_SECONDS", part).env("HEMAN_CHECK_SECONDS", check);
         command.output().expect("bash starts")
     }
 
@@ -80,7 +81,7 @@ fn all_parts_run_in_order_and_pass() {
     for call in [
         "exact cuda --scheme tfhe --only correctness --json ",
         "doubles cuda --scheme tfhe --only times --json ",
-        " cuda --scheme ckks --json ",
+        " cuda --scheme ckks --only times --json ",
         "devices --measure --device cuda",
         "demo --json --scheme ckks --device cuda",
     ] {
@@ -111,12 +112,43 @@ fn what_fails_is_in_the_manifest_and_the_rest_goes_on() {
 #[test]
 fn a_part_that_does_not_end_is_ended() {
     let bundle = Bundle::new("hangs");
-    bundle.script("device_report", "sleep 600");
-    let run = bundle.run_within("5", &["exact", "compare", "./out"]);
+    bundle.script("device_report", "echo begun\nexec sleep 600");
+    let run = bundle.run_within(["5", "300"], &["exact", "compare", "./out"]);
     assert_eq!(run.status.code(), Some(1));
     let manifest = bundle.manifest();
+    assert!(manifest.contains(&"exact\texact.txt\tFAILED: ended with its part".into()), "{manifest:#?}");
     assert!(manifest.contains(&"exact\twhole part\tFAILED: not done in 5 s".into()), "{manifest:#?}");
     assert!(manifest.contains(&"compare\twhole part\tok".into()), "{manifest:#?}");
+    assert_eq!(bundle.read("out/exact.txt"), "begun\n");
+}
+
+#[test]
+fn a_check_that_does_not_end_leaves_time_for_the_next() {
+    let bundle = Bundle::new("hanging_check");
+    bundle.script("device_report", "if [[ $* == *times* ]]; then exec sleep 600; fi\necho report");
+    let run = bundle.run_within(["300", "2"], &["exact", "./out"]);
+    assert_eq!(run.status.code(), Some(1));
+    let manifest = bundle.manifest();
+    assert!(manifest.contains(&"exact\texact.txt\tFAILED: not done in 2 s".into()), "{manifest:#?}");
+    assert!(manifest.contains(&"exact\texact-noise.txt\tok".into()), "{manifest:#?}");
+    assert_eq!(bundle.read("out/exact-noise.txt"), "report\n");
+}
+
+#[test]
+fn results_come_as_one_file_where_that_is_asked_for() {
+    let bundle = Bundle::new("archive");
+    let run = bundle.run(&["exact", "compare", "./out/results.tar.gz"]);
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{text}");
+    let out = bundle.folder.join("out");
+    let left: Vec<_> =
+        fs::read_dir(&out).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["results.tar.gz"]);
+    let mut unpack = Command::new("tar");
+    let unpacked = unpack.arg("-xzf").arg(out.join("results.tar.gz")).arg("-C").arg(&out).status();
+    assert!(unpacked.expect("tar starts").success());
+    assert!(bundle.manifest().contains(&"compare\twhole part\tok".into()), "{:#?}", bundle.manifest());
+    assert_eq!(bundle.read("out/exact.txt"), "report\n");
 }
 
 #[test]

@@ -36,7 +36,7 @@ const SCHEME_RANKS: [&[&str]; 5] = [
     &["noise", "cost", "table_set", "files"],
     &["plan"],
     &["schedule", "ops"],
-    &["planner", "cpu", "session"],
+    &["planner", "cpu", "gpu", "session"],
 ];
 
 /// What both schemes have.

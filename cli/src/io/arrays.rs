@@ -83,7 +83,7 @@ impl Arrays {
         if path.is_dir() {
             return Self::of_folder(path);
         }
-        let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
+        let fail = |error: std::io::Error| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
         let mut file = File::open(path).map_err(fail)?;
         let mut start = Vec::new();
         file.by_ref().take(2).read_to_end(&mut start).map_err(fail)?;
@@ -117,7 +117,7 @@ impl Arrays {
     }
 
     fn of_folder(path: &Path) -> Result<Self, CliError> {
-        let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
+        let fail = |error: std::io::Error| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
         let mut files: Vec<(String, PathBuf)> = Vec::new();
         for entry in std::fs::read_dir(path).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -208,17 +208,19 @@ impl Arrays {
         // Values are held as 32-bit numbers, whatever they are in the file.
         let held = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(4 * entry.header.len as u64));
         if bytes.max(held) > MAX_BYTES {
-            return Err(CliError::new(format!(
+            return Err(CliError::bad_file(format!(
                 "{}: what it promises takes {} bytes; at most {MAX_BYTES} are read",
                 self.name,
                 bytes.max(held)
             )));
         }
         match self.archive_bytes {
-            Some(own) if bytes > UNSUSPICIOUS_BYTES && bytes / MOST_EXPANSION > own => Err(CliError::new(format!(
-                "{}: an archive of {own} bytes that unpacks to {bytes} is not read; give the arrays unpacked",
-                self.name
-            ))),
+            Some(own) if bytes > UNSUSPICIOUS_BYTES && bytes / MOST_EXPANSION > own => {
+                Err(CliError::bad_file(format!(
+                    "{}: an archive of {own} bytes that unpacks to {bytes} is not read; give the arrays unpacked",
+                    self.name
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -238,7 +240,7 @@ impl Arrays {
                 .and_then(|mut file| same_header(&mut file, &entry.header)?.read_data(&mut file, convert)),
             _ => Err("there is no such array".into()),
         };
-        values.map_err(|error| CliError::new(format!("{}: {error}", self.full_name(entry))))
+        values.map_err(|error| CliError::bad_file(format!("{}: {error}", self.full_name(entry))))
     }
 }
 

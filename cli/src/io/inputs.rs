@@ -8,6 +8,7 @@ use heman_import::Hint;
 use super::arrays::{Arrays, Entry};
 use super::place::input_name;
 use super::samples::{Array, Samples, batch_of, read_arrays, read_samples};
+use super::spans::reading;
 use crate::error::CliError;
 
 /// Most arrays whose shapes are looked at.
@@ -36,6 +37,7 @@ pub fn array_shapes(path: &Path) -> Vec<Hint> {
 /// Reads samples for a model of the given inputs: for one input as [`read_samples`], for several from an archive or a
 /// folder with an array a name, their values one input after another.
 pub fn read_inputs(path: &Path, inputs: &[TensorInfo]) -> Result<Samples, CliError> {
+    let _reading = reading(path, "inputs").entered();
     if let [only] = inputs {
         return read_samples(path, &only.shape);
     }
@@ -72,7 +74,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
     for input in inputs {
         let mut files = given.iter().filter_map(|given| file_for(given, &input.name));
         let (Some(file), None) = (files.next(), files.next()) else {
-            return Err(CliError::new(format!(
+            return Err(CliError::usage(format!(
                 "the model takes {}: give one .npz with an array of each name, or one file each as --input {}=FILE",
                 listed(inputs),
                 input.name
@@ -84,7 +86,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
         arrays.push(one);
     }
     if given.len() > inputs.len() {
-        return Err(CliError::new(format!("more files are given than inputs; the model takes {}", listed(inputs))));
+        return Err(CliError::usage(format!("more files are given than inputs; the model takes {}", listed(inputs))));
     }
     let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
     interleave(&arrays, inputs)
@@ -117,7 +119,7 @@ fn interleave(arrays: &[(&str, &Array)], inputs: &[TensorInfo]) -> Result<Sample
     let mut counts = Vec::with_capacity(inputs.len());
     for ((name, array), input) in arrays.iter().zip(inputs) {
         counts.push(batch_of(&array.shape, &input.shape).ok_or_else(|| {
-            CliError::new(format!(
+            CliError::bad_file(format!(
                 "{name}: shape {:?} does not fit the input {} {:?}",
                 array.shape, input.name, input.shape
             ))
@@ -125,13 +127,13 @@ fn interleave(arrays: &[(&str, &Array)], inputs: &[TensorInfo]) -> Result<Sample
     }
     let count = counts.first().map_or(0, |&(count, _)| count);
     if let Some(at) = counts.iter().position(|&(own, _)| own != count) {
-        return Err(CliError::new(format!(
+        return Err(CliError::bad_file(format!(
             "{} holds {count} input(s), {} holds {}",
             arrays[0].0, arrays[at].0, counts[at].0
         )));
     }
     if count == 0 {
-        return Err(CliError::new("there are no inputs"));
+        return Err(CliError::bad_file("there are no inputs"));
     }
     let mut values = Vec::with_capacity(count * inputs.iter().map(TensorInfo::len).sum::<usize>());
     for sample in 0..count {

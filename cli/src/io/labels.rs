@@ -42,7 +42,7 @@ impl Labels {
 
 /// Reads the labels beside inputs, if there are any.
 pub fn read_labels(path: &Path) -> Result<Option<Labels>, CliError> {
-    let fail = |error: &dyn std::fmt::Display| CliError::new(format!("cannot read {}: {error}", path.display()));
+    let fail = |error: &dyn std::fmt::Display| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
     if path.is_dir() {
         let file = path.join("labels.npy");
         if !file.is_file() {

@@ -10,5 +10,6 @@ pub mod output;
 pub mod place;
 pub mod samples;
 pub mod sealed;
+pub mod spans;
 pub mod temporaries;
 pub mod weights;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::place::{Found, Place, is_same_file};
+use super::spans::writing;
 use super::temporaries::{self, Undisturbed};
 use crate::error::CliError;
 
@@ -25,6 +26,8 @@ pub enum Access {
 pub enum Replace {
     /// Any file but a secret key.
     AnyFile,
+    /// Another trace.
+    Trace,
     /// A key of the same kind if that is forced; otherwise nothing, whoever else writes there at the same time.
     Key {
         /// Its kind.
@@ -40,6 +43,13 @@ pub struct Target {
     place: Place,
     access: Access,
     replace: Replace,
+}
+
+/// Content that is being written beside its place.
+pub struct Writing {
+    target: Target,
+    file: NamedTempFile,
+    path: PathBuf,
 }
 
 /// Content that waits beside its place.
@@ -105,6 +115,7 @@ impl Target {
                 Ok(bytes)
             }
             Place::Stream(path) => {
+                let _writing = writing(&self.name).entered();
                 let written = OpenOptions::new().write(true).open(path).and_then(|mut file| {
                     let bytes = write(&mut file)?;
                     file.flush()?;
@@ -113,6 +124,7 @@ impl Target {
                 written.map_err(|error| self.failed(error))
             }
             Place::Stdout => {
+                let _writing = writing(&self.name).entered();
                 let mut out = io::stdout().lock();
                 let written = write(&mut out).and_then(|bytes| out.flush().map(|()| bytes));
                 written.map_err(|error| self.failed(error))
@@ -125,21 +137,27 @@ impl Target {
     /// # Errors
     /// Those of the file system; for streams, which have no place beside them.
     pub fn prepare(self, write: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> Result<(Pending, u64), CliError> {
+        let _writing = writing(&self.name).entered();
+        let mut file = self.begin()?;
+        let bytes = write(&mut file).map_err(|error| file.failed(error))?;
+        Ok((file.finish()?, bytes))
+    }
+
+    /// Begins a file beside its place.
+    ///
+    /// # Errors
+    /// Those of the file system; for streams, which have no place beside them.
+    pub fn begin(self) -> Result<Writing, CliError> {
         let Place::File(path) = &self.place else {
-            return Err(CliError::new(format!("cannot write {}: it is not a file", self.name.display())));
+            return Err(CliError::bad_file(format!("cannot write {}: it is not a file", self.name.display())));
         };
         let path = path.clone();
-        let mut file = temporaries::create(folder(&path)).map_err(|error| self.failed(error))?;
-        let bytes = write(&mut file).map_err(|error| self.failed(error))?;
-        if self.access == Access::Everybody {
-            widen(file.as_file()).map_err(|error| self.failed(error))?;
-        }
-        file.as_file().sync_all().map_err(|error| self.failed(error))?;
-        Ok((Pending { target: self, file, path }, bytes))
+        let file = temporaries::create(folder(&path)).map_err(|error| self.failed(error))?;
+        Ok(Writing { target: self, file, path })
     }
 
     fn failed(&self, error: io::Error) -> CliError {
-        CliError::new(format!("cannot write {}: {error}", self.name.display()))
+        CliError::bad_file(format!("cannot write {}: {error}", self.name.display()))
     }
 
     fn check_replaced(&self) -> Result<(), CliError> {
@@ -155,12 +173,43 @@ impl Target {
             (_, Found::SecretKey) => {
                 format!("{name} is a secret key, which would be lost; give the output another name")
             }
-            (Replace::AnyFile, _) => return Ok(()),
+            (Replace::AnyFile, _) | (Replace::Trace, Found::Nothing | Found::Trace) => return Ok(()),
+            (Replace::Trace, _) => format!("{name} exists already and is no trace; give the trace another name"),
             (Replace::Key { .. }, _) => {
                 format!("{name} exists already and is no such key; give the key another name")
             }
         };
-        Err(CliError::new(sentence))
+        Err(CliError::refusal(sentence))
+    }
+}
+
+impl Writing {
+    /// Ends the file, which then waits beside its place.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn finish(self) -> Result<Pending, CliError> {
+        let Self { target, file, path } = self;
+        if target.access == Access::Everybody {
+            widen(file.as_file()).map_err(|error| target.failed(error))?;
+        }
+        file.as_file().sync_all().map_err(|error| target.failed(error))?;
+        Ok(Pending { target, file, path })
+    }
+
+    /// The error of a write that failed.
+    pub fn failed(&self, error: io::Error) -> CliError {
+        self.target.failed(error)
+    }
+}
+
+impl Write for Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -192,7 +241,7 @@ pub fn commit(files: Vec<Pending>) -> Result<(), CliError> {
             }
             return Err(match error.error.kind() {
                 io::ErrorKind::AlreadyExists => {
-                    CliError::new(format!("{} exists already; --force replaces it", target.name.display()))
+                    CliError::refusal(format!("{} exists already; --force replaces it", target.name.display()))
                 }
                 _ => target.failed(error.error),
             });

@@ -12,6 +12,9 @@ use crate::error::CliError;
 /// Most links that are followed, as many as Linux follows.
 const MOST_LINKS: usize = 40;
 
+/// How every trace begins.
+pub const TRACE_START: &str = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+
 /// What an output's name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -30,8 +33,8 @@ impl Place {
     /// For folders, block devices and sockets, for names in folders that do not exist, and for files that may not be
     /// written.
     pub fn of(name: &Path) -> Result<Self, CliError> {
-        let refuse = |why: &str| Err(CliError::new(format!("cannot write {}: {why}", name.display())));
-        let fail = |error: io::Error| CliError::new(format!("cannot write {}: {error}", name.display()));
+        let refuse = |why: &str| Err(CliError::bad_file(format!("cannot write {}: {why}", name.display())));
+        let fail = |error: io::Error| CliError::bad_file(format!("cannot write {}: {error}", name.display()));
         if name == Path::new("-") {
             return Ok(Self::Stdout);
         }
@@ -85,7 +88,7 @@ impl Place {
             let is_in_folder = own.exists() && own.parent() == folder.as_deref();
             if is_in_folder || is_same_file(own, input) {
                 let (name, input) = (name.display(), input.display());
-                return Err(CliError::new(format!(
+                return Err(CliError::refusal(format!(
                     "{name} would replace the input {input}; give the output another name"
                 )));
             }
@@ -100,11 +103,11 @@ impl Place {
     pub fn found_kind(&self) -> Result<Found, CliError> {
         let Self::File(path) = self else { return Ok(Found::Nothing) };
         let mut start = Vec::new();
-        match File::open(path).and_then(|file| file.take(MAGIC.len() as u64 + 1).read_to_end(&mut start)) {
+        match File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => {
                 let text = format!("cannot replace {}, which cannot be read: {error}", path.display());
-                return Err(CliError::new(text));
+                return Err(CliError::bad_file(text));
             }
             Ok(_) => {}
         }
@@ -114,6 +117,7 @@ impl Place {
             Some(&kind) if kind == Kind::SecretKey as u8 => Found::SecretKey,
             Some(&kind) if kind == Kind::EvaluationKey as u8 => Found::EvaluationKey,
             _ if start.is_empty() => Found::Nothing,
+            _ if start.starts_with(TRACE_START.as_bytes()) => Found::Trace,
             _ => Found::Other,
         })
     }
@@ -133,6 +137,8 @@ pub enum Found {
     SecretKey,
     /// An evaluation key of ours, of any version.
     EvaluationKey,
+    /// A trace of ours.
+    Trace,
     /// Another file.
     Other,
 }

@@ -52,10 +52,10 @@ pub(super) struct Array {
 
 /// Reads a file of at most `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
-    let fail = |error: std::io::Error| CliError::new(format!("cannot read {}: {error}", path.display()));
+    let fail = |error: std::io::Error| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(fail)?;
     if file.metadata().map_err(fail)?.is_dir() {
-        return Err(CliError::new(format!("cannot read {}: it is a folder", path.display())));
+        return Err(CliError::bad_file(format!("cannot read {}: it is a folder", path.display())));
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
@@ -85,10 +85,12 @@ fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
     let Some((name, array)) = arrays.into_iter().next() else { return Ok(None) };
     if array.shape.iter().filter(|&&length| length > 1).count() > 1 {
         let shape = &array.shape;
-        return Err(CliError::new(format!("{name}: labels must be one number an input; their shape is {shape:?}")));
+        return Err(CliError::bad_file(format!(
+            "{name}: labels must be one number an input; their shape is {shape:?}"
+        )));
     }
     if array.values.iter().any(|v| v.fract() != 0.0) {
-        return Err(CliError::new(format!("{name}: labels must be whole numbers")));
+        return Err(CliError::bad_file(format!("{name}: labels must be whole numbers")));
     }
     Ok(Some(array.values.into_iter().map(|v| v as i64).collect()))
 }
@@ -114,13 +116,13 @@ fn collect(mut arrays: Arrays, shape: &[usize], is_zip: bool) -> Result<Samples,
     for entry in &entries {
         let (count, has_batch) = batch_of(&entry.header.shape, shape).ok_or_else(|| {
             let (name, found) = (arrays.full_name(entry), &entry.header.shape);
-            CliError::new(format!("{name}: shape {found:?} does not fit the model's input {shape:?}"))
+            CliError::bad_file(format!("{name}: shape {found:?} does not fit the model's input {shape:?}"))
         })?;
         samples.count = samples.count.saturating_add(count);
         samples.batched |= has_batch;
     }
     if samples.count == 0 {
-        return Err(CliError::new(format!("{}: there are no inputs", arrays.name())));
+        return Err(CliError::bad_file(format!("{}: there are no inputs", arrays.name())));
     }
     arrays.check_size(&entries)?;
     for entry in &entries {
@@ -148,7 +150,7 @@ fn choose(arrays: &Arrays, shape: &[usize], is_zip: bool) -> Result<Vec<Entry>, 
         entries.retain(|entry| batch_of(&entry.header.shape, shape).is_some());
         if entries.len() != 1 {
             let fitting = if entries.is_empty() { "none fits" } else { "more than one fits" };
-            return Err(CliError::new(format!(
+            return Err(CliError::bad_file(format!(
                 "{name} holds arrays of different names ({all}), of which {fitting} the model's input {shape:?}; \
                  call the inputs images, number them (arr_0, arr_1, ...), or give them alone"
             )));

@@ -12,6 +12,7 @@ use heman_core::files::container::{FormatError, Kind};
 use heman_core::files::sealed::Batch;
 
 use super::samples::read_bounded;
+use super::spans::reading;
 use crate::error::CliError;
 
 /// What a verb says about a file that it did not want.
@@ -69,16 +70,19 @@ fn wanted(path: &Path, error: FormatError, kind: Kind) -> CliError {
 
 /// Reads `params.json`.
 pub fn read_params(path: &Path) -> Result<Params, CliError> {
+    let _reading = reading(path, "parameters").entered();
     Params::from_json(&read_bounded(path, files::params::MAX_FILE_BYTES)?).map_err(|error| CliError::file(path, error))
 }
 
 /// Reads a plan.
 pub fn read_plan(path: &Path) -> Result<Plan, CliError> {
+    let _reading = reading(path, "plan").entered();
     Reader::open(path).and_then(Plan::open).map_err(|error| wanted(path, error, Kind::Plan))
 }
 
 /// Reads a secret key.
 pub fn read_secret_key(path: &Path) -> Result<SecretKey, CliError> {
+    let _reading = reading(path, "secret key").entered();
     SecretKey::read(path).map_err(|error| match error {
         ClientError::Format(error) => wanted(path, error, Kind::SecretKey),
         other => CliError::file(path, other),
@@ -87,6 +91,7 @@ pub fn read_secret_key(path: &Path) -> Result<SecretKey, CliError> {
 
 /// Reads the evaluation key of a plan.
 pub fn read_evaluation_key(path: &Path, plan: &Plan) -> Result<EvaluationKey, CliError> {
+    let _reading = reading(path, "evaluation key").entered();
     let key = Reader::open(path).and_then(|file| EvaluationKey::open(file, &plan.params(), None));
     key.map_err(|error| wanted(path, error, Kind::EvaluationKey))
 }
@@ -105,12 +110,14 @@ pub fn count_inputs(path: &Path) -> Result<Option<usize>, CliError> {
 
 /// Reads an encrypted input that belongs to a plan and to a key.
 pub fn read_input(path: &Path, plan: &Plan, key: &EvaluationKey) -> Result<EncryptedInput, CliError> {
+    let _reading = reading(path, "encrypted input").entered();
     let input = Reader::open(path).and_then(|file| EncryptedInput::open(file, &plan.params(), Some(key.fingerprint())));
     input.map_err(|error| wanted(path, error, Kind::Input))
 }
 
 /// Reads an encrypted output that belongs to a key.
 pub fn read_output(path: &Path, key: &SecretKey) -> Result<EncryptedOutput, CliError> {
+    let _reading = reading(path, "encrypted output").entered();
     let output =
         Reader::open(path).and_then(|file| EncryptedOutput::open(file, &key.params(), Some(key.fingerprint())));
     output.map_err(|error| wanted(path, error, Kind::Output))

@@ -2,6 +2,7 @@
 
 use heman_client::{ClientError, Output as Answer};
 use serde_json::json;
+use tracing::info_span;
 
 use super::Output;
 use crate::args::Decrypt;
@@ -18,10 +19,12 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
     let target = Target::claim(&args.output, Access::Owner, &[&args.key, input_name])?;
     let key = read_secret_key(&args.key)?;
     let output = read_output(input_name, &key)?;
+    let decrypting = info_span!("decrypt", inputs = output.count()).entered();
     let answers = key.decrypt(&output, args.share.then_some(args.shares)).map_err(|error| match error {
-        ClientError::NotShared => CliError::new(format!("--share is for CKKS: {error}")),
+        ClientError::NotShared => CliError::refusal(format!("--share is for CKKS: {error}")),
         other => CliError::file(&args.input, other),
     })?;
+    drop(decrypting);
     let bytes = answer_bytes(&answers)?;
     let is_stdout = target.is_stdout();
     target.write_with(|out| out.write_all(&bytes).map(|()| bytes.len() as u64))?;

@@ -14,6 +14,7 @@ use heman_core::progress::Progress;
 use heman_core::tfhe::planner::options as tfhe;
 use heman_import::import_bytes;
 use serde_json::json;
+use tracing::info_span;
 
 use super::Output;
 use super::keyparams::planning_failed;
@@ -45,17 +46,17 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
     let devices = open_devices(&args.running, &plan, 1, &bar)?;
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params())?;
-    let evaluation_key = key.evaluation_key(&bar);
+    let evaluation_key = info_span!("make keys").in_scope(|| key.evaluation_key(&bar));
     let bytes =
         evaluation_key.seal_to(&plan.params(), &mut std::io::sink()).map_err(|e| CliError::new(e.to_string()))?;
     let seconds = start.elapsed().as_secs_f64();
-    let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), false, &bar)?;
+    let session = devices.session(&plan, &evaluation_key, memory_budget(&args.running), out.trace.is_some(), &bar)?;
     let keys = Keys { seconds, bytes, device: devices.names() };
     classify(out, args, &network, &keys, |image| {
-        let input = key.encrypt(image, false)?;
+        let input = info_span!("encrypt", inputs = 1).in_scope(|| key.encrypt(image, false))?;
         let input_bytes = input.sealed_bytes(&plan.params());
         let (output, timings) = session.pass(&input, &bar)?;
-        let values = key.decrypt_values(&output)?.remove(0);
+        let values = info_span!("decrypt").in_scope(|| key.decrypt_values(&output))?.remove(0);
         Ok(Answer { values, seconds: timings.total.as_secs_f64(), input_bytes })
     })
 }
@@ -68,6 +69,7 @@ pub(super) fn planned(scheme: Option<Scheme>, progress: &dyn Progress) -> Result
     let tfhe = tfhe::Options::default();
     let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
     let options = Options { ckks: ckks::Options { max_loss, confident: false, task, batch: 1, cost }, tfhe };
+    let _planning = info_span!("plan").entered();
     let derived = planner::plan(scheme, &network, &inputs, &options, progress).map_err(planning_failed)?;
     Ok((network, derived))
 }
@@ -131,7 +133,8 @@ fn classify(
         say(&picture(image, &captions));
         rows.push(json!({ "label": label, "plaintext": plain, "encrypted": encrypted, "seconds": took }));
     }
-    let object = json!({
+    let (idle_object, idle_text) = out.idle_share();
+    let mut object = json!({
         "device": keys.device,
         "inputs": samples.count,
         "right": right,
@@ -140,8 +143,9 @@ fn classify(
         "evaluation_key_bytes": keys.bytes,
         "digits": rows,
     });
+    report::merge(&mut object, idle_object);
     let text = format!(
-        "{right} of {} right, {agree} as in plaintext; {:.2} s an input, {} of memory at the most",
+        "{right} of {} right, {agree} as in plaintext; {:.2} s an input, {} of memory at the most{idle_text}",
         samples.count,
         seconds / samples.count as f64,
         report::bytes(report::peak_rss_bytes())

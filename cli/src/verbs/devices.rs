@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Output;
 use crate::args;
 use crate::error::{CliError, printable};
+use crate::exit::Failure;
 use crate::progress::Bar;
 use crate::{profile, report, threads};
 
@@ -160,7 +161,7 @@ fn wgpu(device: &heman_wgpu::WgpuDevice, profiles: &Profiles) -> Row {
 /// Measures devices and writes the profile; returns which they are.
 fn measure(out: &Output, args: &args::Devices) -> Result<Vec<String>, CliError> {
     // What others measured stays; a file that cannot be read is not written over.
-    let mut profiles = profile::read().map_err(|error| CliError::new(error.to_string()))?;
+    let mut profiles = profile::read()?;
     let bar = Bar::new(out.verbose);
     let named: Option<Vec<Subject>> = match args.device.as_ref() {
         None | Some(DeviceChoice::Auto) => None,
@@ -191,7 +192,7 @@ fn measure(out: &Output, args: &args::Devices) -> Result<Vec<String>, CliError> 
         }
     }
     if names.is_empty() {
-        return Err(CliError::new("no device could be measured"));
+        return Err(CliError::of(Failure::Device, "no device could be measured"));
     }
     profile::write(&profiles)?;
     Ok(names)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tracing::info_span;
 
 use super::Output;
 use crate::args::Encrypt;
@@ -19,10 +20,12 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let target = Target::claim(&args.output, Access::Everybody, &inputs)?;
     let key = read_secret_key(&args.key)?;
     let samples = read_named_inputs(&args.input, key.inputs())?;
+    let encrypting = info_span!("encrypt", inputs = samples.count).entered();
     let input = key.encrypt(&samples.values, samples.batched);
+    drop(encrypting);
     let input = input.map_err(|error| match args.input.as_slice() {
         [only] => CliError::file(only, error),
-        _ => CliError::new(error.to_string()),
+        _ => error.into(),
     })?;
     let is_stdout = target.is_stdout();
     let bytes = target.write_with(|out| input.seal_to(&key.params(), out))?;

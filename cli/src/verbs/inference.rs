@@ -27,7 +27,7 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
     let start = Instant::now();
     let key = read_evaluation_key(&args.key, &plan)?;
     let input = read_input(input_name, &plan, &key)?;
-    let is_timed = out.verbose || out.json;
+    let is_timed = out.is_timed(&plan);
     let session = devices.session(&plan, &key, memory_budget(&args.running), is_timed, &bar);
     let session = session.map_err(|error| CliError::file(&args.key, error))?;
     let loaded = start.elapsed().as_secs_f64();
@@ -48,8 +48,10 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
         "peak_rss_bytes": report::peak_rss_bytes(),
     });
     report::merge(&mut object, report::steps_json(&timings));
+    let (idle_object, idle_text) = out.idle_share();
+    report::merge(&mut object, idle_object);
     let text = format!(
-        "{device}: {inputs} input(s) in {seconds:.2} s{}; keys loaded in {loaded:.2} s\nwrote {} ({})",
+        "{device}: {inputs} input(s) in {seconds:.2} s{}; keys loaded in {loaded:.2} s{idle_text}\nwrote {} ({})",
         report::steps_text(&timings),
         args.output.display(),
         report::bytes(bytes),

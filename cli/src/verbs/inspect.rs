@@ -28,7 +28,9 @@ use crate::target;
 /// Runs the verb.
 pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
     if args.file == Path::new("-") {
-        return Err(CliError::new("inspect reads a file more than once, which standard input cannot be; name a file"));
+        return Err(CliError::usage(
+            "inspect reads a file more than once, which standard input cannot be; name a file",
+        ));
     }
     let (object, text) = describe(&args.file, args)?;
     report::print_either(out.json, &object, &text);
@@ -61,7 +63,7 @@ fn parameters(kind: &str, params: &Params) -> (Value, String) {
 fn read_start(path: &Path) -> Result<Vec<u8>, CliError> {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
-    read.map_err(|error| CliError::new(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| CliError::bad_file(format!("cannot read {}: {error}", path.display())))?;
     Ok(start)
 }
 
@@ -81,10 +83,20 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
                 }
                 Plan::Ckks(plan) => report::ckks::schedule_text(plan)?,
             };
-            let (target_text, target_object) = target::of_plan(&args.target, &plan, &Bar::new(false))?;
+            let (target, seconds) = target::of_plan(&args.target, &plan, &Bar::new(false))?;
+            let (target_text, target_object) = (target::text(&target, seconds, 1), target::json(&target, seconds, 1));
             let more = json!({ "kind": "plan", "layers": report::layers_json(&layers), "target": target_object });
             report::merge(&mut object, more);
-            let table = if args.stage == InspectStage::Schedule { steps } else { report::layers_text(&layers) };
+            let table = match args.stage {
+                InspectStage::Layers => report::layers_text(&layers),
+                InspectStage::Schedule => steps,
+                InspectStage::Timeline => {
+                    let timeline = target.timeline(&plan, args.inputs as usize);
+                    let timeline = timeline.ok_or_else(|| fail_to_run(target.name()))?;
+                    report::merge(&mut object, json!({ "timeline": timeline }));
+                    timeline.to_string()
+                }
+            };
             Ok((object, format!("plan\n{text}\n{target_text}\n\n{table}")))
         }
         Kind::SecretKey => {
@@ -121,6 +133,10 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
             Ok(belonging(name, &header, json!({ "inputs": inputs }), &text))
         }
     }
+}
+
+fn fail_to_run(target: &str) -> CliError {
+    CliError::new(format!("{target} does not run this plan, so there is no timeline"))
 }
 
 /// What is known of a file from its head: its own facts, its size, and where it belongs.

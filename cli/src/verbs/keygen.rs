@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use heman_client::SecretKey;
 use serde_json::json;
+use tracing::info_span;
 
 use super::Output;
 use crate::args::Keygen;
@@ -27,18 +28,18 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
         if target.is_file() {
             return Ok(target);
         }
-        Err(CliError::new(format!("{} is no file: keygen makes two, a secret key and key.pub", name.display())))
+        Err(CliError::usage(format!("{} is no file: keygen makes two, a secret key and key.pub", name.display())))
     };
     let secret_target = claim(&args.output, Access::Owner, Found::SecretKey)?;
     let public_target = claim(&public, Access::Everybody, Found::EvaluationKey)?;
     if secret_target.is_same(&public_target) {
-        return Err(CliError::new(format!("{} and {} are one file", args.output.display(), public.display())));
+        return Err(CliError::usage(format!("{} and {} are one file", args.output.display(), public.display())));
     }
     let params = read_params(input_name)?;
     memory::check_keys(&params, args.memory)?;
     let bar = Bar::new(out.verbose);
     let secret = SecretKey::generate(&params)?;
-    let key = secret.evaluation_key(&bar);
+    let key = info_span!("make keys").in_scope(|| secret.evaluation_key(&bar));
     let (public_file, bytes) = public_target.prepare(|out| key.seal_to(&params, out))?;
     let (secret_file, _) = secret_target.prepare(|out| secret.seal_to(out).map(|()| 0))?;
     commit(vec![secret_file, public_file])?;

@@ -13,10 +13,11 @@ use heman_core::progress::Progress;
 use heman_engine::ForTarget;
 use heman_import::import_file_with;
 use serde_json::json;
+use tracing::info_span;
 
 use super::{Output, options};
 use crate::args::{Keyparams, Planning};
-use crate::error::{CliError, printable};
+use crate::error::{Cause, CliError, printable};
 use crate::io::inputs::{array_shapes, read_inputs};
 use crate::io::output::{Access, Target, commit};
 use crate::io::samples::Samples;
@@ -50,14 +51,16 @@ pub fn derive_for(
             && asked != able
         {
             let name = |scheme| if scheme == Scheme::Tfhe { "TFHE" } else { "CKKS" };
-            return Err(CliError::new(format!("{} does not run {}", target.name(), name(asked))));
+            return Err(CliError::refusal(format!("{} does not run {}", target.name(), name(asked))));
         }
         let mut options = options.clone();
         options.tfhe.cost = target.cost();
         let planned = planner::plan_at(target.pace(), asked.or(able), network, &inputs, &options, &bar);
         planned.map_err(planning_failed)
     };
+    let planning_span = info_span!("plan").entered();
     let planned = target::find(&planning.target, &bar)?.fastest(options.ckks.batch, plan)?;
+    drop(planning_span);
     if let Some(reason) = &planned.reason {
         bar.note(&printable(reason));
     }
@@ -66,6 +69,7 @@ pub fn derive_for(
 
 /// Imports the model for inputs of the calibration data's shape.
 pub fn import(planning: &Planning) -> Result<Network, CliError> {
+    let _importing = info_span!("import", file = report::path(&planning.model)).entered();
     let hints = array_shapes(&planning.calibration);
     import_file_with(&planning.model, &hints).map_err(|error| CliError::file(&planning.model, error))
 }
@@ -81,7 +85,7 @@ pub fn planning_failed(error: PlanError) -> CliError {
         PlanError::Exact(_) => " (--exact)",
         _ => "",
     };
-    CliError::new(format!("{error}{hint}"))
+    CliError::of(error.failure(), format!("{error}{hint}"))
 }
 
 /// Runs the verb.
@@ -143,18 +147,18 @@ fn targets(args: &Keyparams) -> Result<(Target, Target, PathBuf), CliError> {
     let claim = |name: &Path| {
         let target = Target::claim(name, Access::Everybody, &inputs)?;
         if target.is_stdout() {
-            return Err(CliError::new("keyparams writes two files and a report; name a file for each"));
+            return Err(CliError::usage("keyparams writes two files and a report; name a file for each"));
         }
         Ok(target)
     };
     let params = claim(&args.output)?;
     if args.plan.is_none() && !params.is_file() {
-        return Err(CliError::new(format!("{} is no file; name the plan with --plan", args.output.display())));
+        return Err(CliError::usage(format!("{} is no file; name the plan with --plan", args.output.display())));
     }
     let plan_path = args.plan.clone().unwrap_or_else(|| plan_beside(&args.output));
     let plan = claim(&plan_path)?;
     if params.is_same(&plan) {
-        return Err(CliError::new("parameters and plan would be the same file; name the plan with --plan"));
+        return Err(CliError::usage("parameters and plan would be the same file; name the plan with --plan"));
     }
     Ok((params, plan, plan_path))
 }

@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod bench;
+mod completions;
 mod decrypt;
 mod demo;
 mod devices;
@@ -10,30 +11,54 @@ mod inference;
 mod inspect;
 mod keygen;
 mod keyparams;
+mod man;
 
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::planner as ckks;
+use heman_core::either::plan::Plan;
 use heman_core::either::planner::Options;
 use heman_core::planning::task::Task;
 use heman_core::tfhe::planner::options as tfhe;
 
+use serde_json::{Value, json};
+
 use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
 use crate::error::CliError;
+use crate::trace::Trace;
 
 /// Inputs at a time where throughput is asked for and no number: full runs of any ring.
 const MANY: usize = 1 << 16;
 
 /// What all verbs know.
-pub struct Output {
+pub struct Output<'a> {
     /// Print JSON.
     pub json: bool,
     /// Say more.
     pub verbose: bool,
+    /// The trace, if one is written.
+    pub trace: Option<&'a Trace>,
+}
+
+impl Output<'_> {
+    /// Whether each step of a plan is waited for: always for a trace, and for times by step where those cost next to
+    /// nothing.
+    pub fn is_timed(&self, plan: &Plan) -> bool {
+        self.trace.is_some() || (self.verbose || self.json) && matches!(plan, Plan::Tfhe(_))
+    }
+
+    /// The share of the processors' time that a trace says was idle, for machines and for people; nothing without a
+    /// trace.
+    pub fn idle_share(&self) -> (Value, String) {
+        let Some(trace) = self.trace else { return (json!({}), String::new()) };
+        let share = trace.idle_share();
+        let text = share.filter(|_| self.verbose).map(|share| format!("\nprocessors idle for {:.1} %", 100.0 * share));
+        (json!({ "idle_share": share }), text.unwrap_or_default())
+    }
 }
 
 /// Runs the verb.
-pub fn run(args: &Args) -> Result<(), CliError> {
-    let out = Output { json: args.json, verbose: args.verbose };
+pub fn run(args: &Args, trace: Option<&Trace>) -> Result<(), CliError> {
+    let out = Output { json: args.json, verbose: args.verbose > 0, trace };
     match &args.verb {
         Verb::Keyparams(args) => keyparams::run(&out, args),
         Verb::Keygen(args) => keygen::run(&out, args),
@@ -45,6 +70,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Verb::Bench(args) => bench::run(&out, args),
         Verb::Devices(args) => devices::run(&out, args),
         Verb::Demo(args) => demo::run(&out, args),
+        Verb::Completions(args) => completions::run(args),
+        Verb::Man(args) => man::run(&out, args),
     }
 }
 
@@ -60,10 +87,10 @@ fn task(planning: &Planning) -> Task {
 /// The options of both planners.
 fn options(planning: &Planning) -> Result<Options, CliError> {
     if !(planning.max_loss > 0.0 && planning.max_loss < 1.0) {
-        return Err(CliError::new(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));
+        return Err(CliError::usage(format!("--max-loss is {}; it must lie between 0 and 1", planning.max_loss)));
     }
     if planning.exact && planning.scheme == SchemeChoice::Ckks {
-        return Err(CliError::new("--exact is for TFHE: CKKS computes approximately"));
+        return Err(CliError::usage("--exact is for TFHE: CKKS computes approximately"));
     }
     let task = task(planning);
     let batch = planning.batch.map_or(

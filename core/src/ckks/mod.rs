@@ -8,6 +8,7 @@ pub mod cost;
 pub mod cpu;
 pub mod error;
 pub mod files;
+pub mod gpu;
 pub mod noise;
 pub mod ops;
 pub mod params;

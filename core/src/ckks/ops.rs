@@ -89,6 +89,9 @@ pub trait RnsOps: Sync + Sized {
     /// Ciphertexts to the host, after all steps before it.
     fn download(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Ciphertext>, CkksError>;
 
+    /// Waits for all steps before it.
+    fn sync(&self) -> Result<(), CkksError>;
+
     /// Prepares a plaintext.
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError>;
 
@@ -229,13 +232,6 @@ pub trait RnsOps: Sync + Sized {
 
     /// Gives memory back for later steps.
     fn release(&self, batch: Vec<Self::Ciphertext>);
-
-    /// Waits for all steps before it; nothing where steps return when they are done.
-    ///
-    /// Errors: any of the steps before.
-    fn finish(&self) -> Result<(), CkksError> {
-        Ok(())
-    }
 }
 
 /// [`RnsOps::activate`] by the other steps of a backend. Leading coefficients are left to whatever reads the values.
@@ -312,32 +308,6 @@ pub fn activate_in_steps<B: RnsOps>(
             Ok(value)
         }
     }
-}
-
-/// [`activate_in_steps`] for `together` elements at a time, for devices whose memory decides how many.
-///
-/// # Errors
-/// [`CkksError`] of the steps.
-pub fn activate_in_parts<B: RnsOps>(
-    backend: &B,
-    together: usize,
-    key: &B::SwitchKey,
-    kind: FormKind,
-    mut u: Vec<B::Ciphertext>,
-    constants: &[Vec<Constant<'_, B::Plaintext>>],
-) -> Result<Vec<B::Ciphertext>, CkksError> {
-    let mut factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
-    let mut values = Vec::with_capacity(u.len());
-    let mut first = 0;
-    while !u.is_empty() {
-        let count = together.min(u.len());
-        let mut own: Vec<B::Ciphertext> = u.drain(..count).collect();
-        own.extend(factors.drain(..count.min(factors.len())));
-        let constants: Vec<_> = constants.iter().map(|all| all[first..first + count].to_vec()).collect();
-        values.extend(activate_in_steps(backend, key, kind, own, &constants)?);
-        first += count;
-    }
-    Ok(values)
 }
 
 /// Limbs of all, which are alike.

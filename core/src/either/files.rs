@@ -7,7 +7,7 @@ use crate::ckks::files::evaluation_key as ckks_key;
 use crate::either::params::Params;
 use crate::files::chunks::Reader;
 use crate::files::container::{Fingerprint, FormatError};
-use crate::files::sealed::Sealed;
+use crate::files::sealed::{Batch, OfBatch, Sealed};
 use crate::tfhe::files::ciphertexts as tfhe;
 use crate::tfhe::files::evaluation_key as tfhe_key;
 
@@ -83,6 +83,15 @@ either! {
 }
 
 impl EncryptedInput {
+    /// The inputs that it holds.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        match self {
+            Self::Tfhe(input) => input.batch(),
+            Self::Ckks(input) => input.batch(),
+        }
+    }
+
     /// Number of inputs.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -4,3 +4,4 @@ pub mod files;
 pub mod params;
 pub mod plan;
 pub mod planner;
+pub mod streams;

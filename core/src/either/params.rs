@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::ckks::params::public as ckks;
+use crate::files::container::Binding;
 use crate::files::params::{ParamsError, read_head};
 use crate::files::scheme::Scheme;
 use crate::tfhe::params::public as tfhe;
@@ -31,6 +32,24 @@ impl Params {
         match which.scheme {
             Scheme::Tfhe => tfhe::Params::from_json(text).map(Self::Tfhe),
             Scheme::Ckks => ckks::Params::from_json(text).map(Self::Ckks),
+        }
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        match self {
+            Self::Tfhe(_) => Scheme::Tfhe,
+            Self::Ckks(_) => Scheme::Ckks,
+        }
+    }
+
+    /// Digest by which files know that they belong together.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        match self {
+            Self::Tfhe(params) => params.binding(),
+            Self::Ckks(params) => params.binding(),
         }
     }
 

@@ -190,12 +190,6 @@ impl Batch {
         out.write_all(&[u8::from(self.batched)])
     }
 
-    /// Length of a file whose ciphertexts take so many bytes.
-    #[must_use]
-    pub fn file_bytes(ciphertexts: u64) -> u64 {
-        format::file_bytes(ciphertexts.saturating_add(Self::BYTES))
-    }
-
     /// Reads it from the front of a body, and checks that ciphertexts of that many bytes for its inputs follow.
     ///
     /// # Errors
@@ -219,6 +213,55 @@ impl Batch {
             ));
         }
         Ok(Self { inputs, batched: batched == 1 })
+    }
+}
+
+/// A file of ciphertexts for a batch of inputs: a [`Batch`], then input after input, so that it can be read and written
+/// in parts.
+pub trait OfBatch: Sized {
+    /// What it is written and read with.
+    type Given;
+
+    /// Bytes of the ciphertexts of so many inputs.
+    fn ciphertext_bytes(given: &Self::Given, inputs: u32) -> u64;
+
+    /// Length of the file of a batch, in bytes.
+    #[must_use]
+    fn file_bytes(given: &Self::Given, inputs: u32) -> u64 {
+        format::file_bytes(Self::ciphertext_bytes(given, inputs).saturating_add(Batch::BYTES))
+    }
+
+    /// The inputs that it is for.
+    fn batch(&self) -> Batch;
+
+    /// Reads the ciphertexts of the next inputs. Inputs that share ciphertexts are never parted.
+    ///
+    /// # Errors
+    /// [`FormatError`] for what does not decode.
+    fn read_part(given: &Self::Given, body: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError>;
+
+    /// Writes the ciphertexts.
+    ///
+    /// # Errors
+    /// The target's.
+    fn write_part(&self, given: &Self::Given, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes a body that is the whole batch.
+    ///
+    /// # Errors
+    /// The target's.
+    fn write_all(&self, given: &Self::Given, out: &mut dyn Write) -> io::Result<()> {
+        self.batch().write(out)?;
+        self.write_part(given, out)
+    }
+
+    /// Reads a body that is the whole batch.
+    ///
+    /// # Errors
+    /// As [`OfBatch::read_part`], and where the body has another length than its inputs take.
+    fn read_all(given: &Self::Given, body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let batch = Batch::read_before(body, |inputs| Self::ciphertext_bytes(given, inputs))?;
+        Self::read_part(given, body, batch)
     }
 }
 

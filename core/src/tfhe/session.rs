@@ -2,8 +2,10 @@
 //! memory budget.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+use tracing::{Span, debug_span, info_span};
 
 use crate::batch;
 use crate::batch::{Timings, share, side_by_side};
@@ -50,6 +52,12 @@ struct Queue<'a, B: TfheBackend> {
     backend: &'a B,
     bootstrap_key: B::BootstrapKey,
     keyswitch_key: B::KeyswitchKey,
+    /// What sessions of all keys have in common.
+    maps: Arc<Maps<B>>,
+}
+
+/// The plan's maps and tables on one backend.
+struct Maps<B: TfheBackend> {
     stages: Vec<LoadedStage<B>>,
     output: B::Affine,
     buffer_bytes: usize,
@@ -78,12 +86,29 @@ impl<'a, B: TfheBackend> Session<'a, B> {
     /// If there is no backend.
     pub fn new(backends: &'a [B], plan: &'a Plan, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
         assert!(!backends.is_empty(), "a session needs a backend");
-        if key.params != plan.params.tfhe {
-            return Err(ExecError::Keys);
-        }
         let schedule = Schedule::new(plan);
-        let queues = side_by_side(backends, |backend| Queue::new(backend, plan, &schedule, key))?;
+        let numbered: Vec<(usize, &'a B)> = backends.iter().enumerate().collect();
+        let load = |&(at, backend): &(usize, &'a B)| {
+            let _loading = info_span!("load", queue = at).entered();
+            Queue::new(backend, plan, key, || Ok(Arc::new(Maps::new(backend, plan, &schedule)?)))
+        };
+        let queues = side_by_side(&numbered, load)?;
         Ok(Self { plan, queues, schedule, buffer_bytes: None, is_timed: false })
+    }
+
+    /// A session of the same plan on the same backends for another client's key; maps and tables are shared.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_key(&self, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
+        let numbered: Vec<(usize, &Queue<'a, B>)> = self.queues.iter().enumerate().collect();
+        let load = |&(at, queue): &(usize, &Queue<'a, B>)| {
+            let _loading = info_span!("load", queue = at).entered();
+            Queue::new(queue.backend, self.plan, key, || Ok(Arc::clone(&queue.maps)))
+        };
+        let queues = side_by_side(&numbered, load)?;
+        let (schedule, buffer_bytes) = (self.schedule.clone(), self.buffer_bytes);
+        Ok(Self { plan: self.plan, queues, schedule, buffer_bytes, is_timed: self.is_timed })
     }
 
     /// Bounds the buffers of one pass on one backend; at least one input is always processed.
@@ -116,7 +141,7 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let tfhe = &self.plan.params.tfhe;
         let words = (self.schedule.slots + self.schedule.widest) * tfhe.big_row_words()
             + self.schedule.widest * tfhe.small_row_words();
-        (self.buffer_bytes.unwrap_or(queue.buffer_bytes) / (4 * words.max(1))).max(1)
+        (self.buffer_bytes.unwrap_or(queue.maps.buffer_bytes) / (4 * words.max(1))).max(1)
     }
 
     /// Evaluates the plan on a batch of encrypted inputs; also says where the time went, on the backend that took
@@ -185,9 +210,10 @@ impl<'a, B: TfheBackend> Session<'a, B> {
         let (backend, inputs, words) = (queue.backend, buffers.inputs, self.plan.params.tfhe.big_row_words());
         for step in &self.schedule.steps {
             let start = Instant::now();
+            let _step = step_span(step, inputs).entered();
             let (stage, name) = match *step {
                 Step::Linear { stage, .. } => {
-                    let affine = &queue.stages[stage].affine;
+                    let affine = &queue.maps.stages[stage].affine;
                     backend.affine(affine, inputs, words, &buffers.values, &mut buffers.big)?;
                     (stage, "linear")
                 }
@@ -196,12 +222,12 @@ impl<'a, B: TfheBackend> Session<'a, B> {
                     (stage, "keyswitch")
                 }
                 Step::Bootstrap { stage, .. } => {
-                    let tables = &queue.stages[stage].tables;
+                    let tables = &queue.maps.stages[stage].tables;
                     backend.bootstrap(&queue.bootstrap_key, tables, inputs, &buffers.small, &mut buffers.values)?;
                     (stage, "bootstrap")
                 }
                 Step::Output { .. } => {
-                    backend.affine(&queue.output, inputs, words, &buffers.values, &mut buffers.big)?;
+                    backend.affine(&queue.maps.output, inputs, words, &buffers.values, &mut buffers.big)?;
                     (self.plan.stages.len(), "linear")
                 }
             };
@@ -226,6 +252,16 @@ impl<'a, B: TfheBackend> Session<'a, B> {
             timings.spend_in(stage, step, start.elapsed());
         }
         Ok(())
+    }
+}
+
+/// The span of a step for so many inputs.
+fn step_span(step: &Step, inputs: usize) -> Span {
+    match *step {
+        Step::Linear { stage, rows, terms } => debug_span!("linear", stage, rows, terms, inputs),
+        Step::Keyswitch { stage, rows } => debug_span!("keyswitch", stage, rows, inputs),
+        Step::Bootstrap { stage, rows, .. } => debug_span!("bootstrap", stage, rows, inputs),
+        Step::Output { rows, terms } => debug_span!("linear", rows, terms, inputs),
     }
 }
 
@@ -273,13 +309,16 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
         let mut buffers = buffers?;
         let timings = &mut held.timings;
         let start = Instant::now();
+        let uploading = info_span!("upload", inputs = range.len()).entered();
         // The inputs are the first block of values: their slots follow one another.
         let first_slot = session.schedule.slot_of_value[0] as usize;
         let from = (range.start, range.len());
         queue.backend.upload_inputs(self.input, from, words, &mut buffers.values, first_slot * range.len() * words)?;
         session.spend(queue, timings, (None, "transfer"), start)?;
+        drop(uploading);
         session.evaluate(queue, &mut buffers, timings, progress)?;
         let start = Instant::now();
+        let _downloading = info_span!("download", inputs = range.len()).entered();
         let mut output = vec![0; session.plan.output.rows * range.len() * words];
         queue.backend.download(&buffers.big, 0, &mut output)?;
         session.spend(queue, timings, (None, "transfer"), start)?;
@@ -296,7 +335,28 @@ impl<B: TfheBackend> batch::Queue for Pass<'_, B> {
 }
 
 impl<'a, B: TfheBackend> Queue<'a, B> {
-    fn new(backend: &'a B, plan: &Plan, schedule: &Schedule, key: &SeededEvaluationKey) -> Result<Self, ExecError> {
+    fn new(
+        backend: &'a B,
+        plan: &Plan,
+        key: &SeededEvaluationKey,
+        maps: impl FnOnce() -> Result<Arc<Maps<B>>, ExecError>,
+    ) -> Result<Self, ExecError> {
+        if key.params != plan.params.tfhe {
+            return Err(ExecError::Keys);
+        }
+        let maps = maps()?;
+        let loading = debug_span!("load keys").entered();
+        let bootstrap_key = backend.load_bootstrap_key(key)?;
+        let keyswitch_key = backend.load_keyswitch_key(key)?;
+        if !loading.is_disabled() {
+            backend.sync()?;
+        }
+        Ok(Self { backend, bootstrap_key, keyswitch_key, maps })
+    }
+}
+
+impl<B: TfheBackend> Maps<B> {
+    fn new(backend: &B, plan: &Plan, schedule: &Schedule) -> Result<Self, ExecError> {
         let load = |map: &AffineMap| {
             let mut map = map.clone();
             for pick in map.blocks.iter_mut().flat_map(|block| &mut block.picks) {
@@ -306,6 +366,7 @@ impl<'a, B: TfheBackend> Queue<'a, B> {
         };
         let size = plan.params.tfhe.polynomial_size;
         let mut first = plan.params.input.tensor.len();
+        let _loading = debug_span!("load maps", stages = plan.stages.len()).entered();
         let mut stages = Vec::with_capacity(plan.stages.len());
         for stage in &plan.stages {
             let words: Vec<u32> = stage.tables.iter().flat_map(|table| table.polynomial(size)).collect();
@@ -314,10 +375,6 @@ impl<'a, B: TfheBackend> Queue<'a, B> {
             stages.push(LoadedStage { affine: load(&stage.affine)?, tables: backend.load_tables(tables)? });
             first += stage.affine.rows;
         }
-        let output = load(&plan.output)?;
-        let bootstrap_key = backend.load_bootstrap_key(key)?;
-        let keyswitch_key = backend.load_keyswitch_key(key)?;
-        let buffer_bytes = backend.buffer_bytes();
-        Ok(Self { backend, bootstrap_key, keyswitch_key, stages, output, buffer_bytes })
+        Ok(Self { stages, output: load(&plan.output)?, buffer_bytes: backend.buffer_bytes() })
     }
 }

@@ -2,6 +2,7 @@
 
 use cudarc::driver::{CudaFunction, CudaSlice, PushKernelArg};
 use heman_core::ckks::error::CkksError;
+use heman_core::ckks::gpu::GpuRing;
 use heman_kernels::{RNS_ARGUMENTS, RnsArguments, RnsContextKey, RnsLaunchParams};
 
 use crate::ckks::ring::CudaRing;
@@ -9,9 +10,16 @@ use crate::launch::{Block, config};
 
 /// Blocks of a launch at the most: more would keep a device that a display hangs on from answering.
 const MOST_BLOCKS: usize = 1 << 20;
+/// Words of a block that goes word by word.
+const WORDS_A_BLOCK: usize = 1024;
 
 /// Arguments of one item; all items of a launch have as many.
 pub type Item = Vec<u64>;
+
+/// Words, two an argument.
+pub fn paired(words: &[u32]) -> impl Iterator<Item = u64> + '_ {
+    words.chunks(2).map(|pair| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32)
+}
 
 /// What a kernel is given between the table of constants and the items' arguments.
 pub enum Given<'a> {
@@ -38,6 +46,18 @@ pub struct Over<'a> {
 }
 
 impl CudaRing {
+    /// A kernel that goes word by word over `limbs` limbs of every item, given nothing but the items.
+    pub fn of_words<'a>(
+        &self,
+        step: &'static str,
+        function: &'a CudaFunction,
+        params: RnsLaunchParams,
+        limbs: usize,
+    ) -> Over<'a> {
+        let grid = [self.degree() / WORDS_A_BLOCK, limbs];
+        Over { step, function, params, given: Given::Nothing, grid, threads: 256, shared_bytes: 0 }
+    }
+
     /// Launches a kernel for all items.
     pub fn over(&self, over: &Over<'_>, items: &[Item]) -> Result<(), CkksError> {
         let Some(first) = items.first() else { return Ok(()) };

@@ -2,7 +2,8 @@
 //!
 //! Addresses are the device's own, in bytes. A launch takes a list of items (ciphertexts, or parts of them) whose
 //! arguments travel with the launch, and records on the device that say what is done for each limb
-//! (`kernels/cuda/rns_arguments.cuh`): no step waits for a list to be copied but [`linear`]'s sums of many terms.
+//! (`kernels/cuda/rns_arguments.cuh`). Only [`linear`]'s sums of many terms take a list of their own, and the host
+//! waits for none: it queues a whole run ahead of the device.
 
 mod launches;
 mod linear;
@@ -12,38 +13,37 @@ mod ring;
 mod seeded;
 mod switches;
 mod tables;
-
-use std::sync::Arc;
+mod words;
 
 use cudarc::driver::CudaSlice;
+use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuPlaintext};
 use heman_core::ckks::ring::matrix::Matrix;
-use heman_core::ckks::ring::number::State;
 
 pub use ring::CudaRing;
 
 /// Words on the device.
-struct Block {
+pub struct Block {
     slice: CudaSlice<u32>,
     address: u64,
 }
 
-/// A ciphertext on the device. Copies share words until one of them is changed.
-#[derive(Clone)]
-pub struct CudaCiphertext {
-    block: Arc<Block>,
-    /// Limbs that count.
-    limbs: usize,
-    /// Limbs that each part takes.
-    stored: usize,
-    scale: f64,
+impl GpuBlock for Block {
+    type Address = u64;
+
+    fn words(&self) -> usize {
+        self.slice.len()
+    }
+
+    fn address_of(&self, word: usize) -> u64 {
+        self.address + 4 * word as u64
+    }
 }
 
+/// A ciphertext on the device.
+pub type CudaCiphertext = GpuCiphertext<Block>;
+
 /// A plaintext on the device.
-pub struct CudaPlaintext {
-    block: Block,
-    limbs: usize,
-    scale: f64,
-}
+pub type CudaPlaintext = GpuPlaintext<Block>;
 
 /// A matrix of residues on the device.
 pub struct CudaMap {
@@ -64,20 +64,4 @@ pub struct CudaSwitchKey {
 pub struct CudaGaloisKey {
     order: Block,
     key: CudaSwitchKey,
-}
-
-impl CudaCiphertext {
-    fn state(&self) -> State {
-        State { scale: self.scale, limbs: self.limbs }
-    }
-
-    /// Address of body or mask in a ring of this degree.
-    fn part(&self, part: usize, degree: usize) -> u64 {
-        self.block.address + 4 * (part * self.stored * degree) as u64
-    }
-
-    /// Addresses of both.
-    fn parts(&self, degree: usize) -> [u64; 2] {
-        [self.part(0, degree), self.part(1, degree)]
-    }
 }

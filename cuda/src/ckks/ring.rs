@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::{CudaFunction, CudaSlice, DevicePtr};
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_parts};
+use heman_core::ckks::gpu::{GpuRing, parts, words};
+use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
-use heman_core::ckks::plan::width::{GpuShares, Width};
+use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
@@ -34,8 +35,10 @@ const LOG2_SMALL_BLOCK: u32 = 12;
 const LOG2_LARGEST_BLOCK: u32 = 15;
 /// log2 of the most words of a block that sums the products of all digits in registers.
 const LOG2_LARGEST_SWITCH: u32 = 14;
-/// Words of a block that goes word by word.
-const WORDS_A_BLOCK: usize = 1024;
+/// Bytes that the driver takes over from any memory before the device is done with what is queued.
+///
+/// Source: CUDA C++ programming guide, concurrent execution between host and device.
+const TAKEN_OVER_BYTES: usize = 64 << 10;
 
 /// Shared memory of a block that transforms `2^log2_block` words: each 32 have one word more, so that no bank is met
 /// twice.
@@ -148,10 +151,6 @@ impl RnsDevice for CudaBackend {
 }
 
 impl CudaRing {
-    pub(super) fn degree(&self) -> usize {
-        self.ring.degree()
-    }
-
     pub(super) fn log2_degree(&self) -> u32 {
         self.ring.params.log2_degree
     }
@@ -167,33 +166,22 @@ impl CudaRing {
         self.reach_bytes
     }
 
-    pub(super) fn shares(&self) -> GpuShares {
-        GpuShares { reach_bytes: self.reach_bytes }
-    }
-
-    /// Blocks that take a limb word by word.
-    pub(super) fn limb_blocks(&self) -> usize {
-        self.degree() / WORDS_A_BLOCK
-    }
-
-    fn block(&self, slice: CudaSlice<u32>) -> Block {
+    pub(super) fn block(&self, slice: CudaSlice<u32>) -> Block {
         let address = slice.device_ptr(&self.backend.stream).0;
         Block { slice, address }
-    }
-
-    /// Room for polynomials, content undefined.
-    pub(super) fn reserve(&self, step: &'static str, polynomials: usize) -> Result<Block, CkksError> {
-        Ok(self.block(self.backend.reserve(step, polynomials * self.degree())?))
     }
 
     fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
         Ok(self.block(self.backend.load(step, words)?))
     }
 
-    /// A list of addresses on the device, sent beside the kernels. It is freed behind the launches that were queued
-    /// before.
+    /// A list of addresses on the device, freed behind the launches that were queued before. The host waits for
+    /// nothing: the driver takes over what is short, and what is long is sent beside the kernels.
     pub(super) fn list(&self, step: &'static str, addresses: &[u64]) -> Result<Block, CkksError> {
         let words: &[u32] = bytemuck::cast_slice(addresses);
+        if size_of_val(addresses) <= TAKEN_OVER_BYTES {
+            return self.load(step, words);
+        }
         let list = self.uploads.send(&self.backend.stream, words, words.len());
         let list = list.and_then(|list| self.uploads.join(&self.backend.stream).map(|()| list));
         Ok(self.block(list.map_err(|error| self.backend.error(step, error, size_of_val(addresses)))?))
@@ -221,12 +209,6 @@ impl CudaRing {
         Ok(copied.map_err(|error| self.backend.error(step, error, 0))?)
     }
 
-    /// Room for a ciphertext.
-    pub(super) fn ciphertext(&self, step: &'static str, limbs: usize, scale: f64) -> Result<CudaCiphertext, CkksError> {
-        let block = Arc::new(self.reserve(step, 2 * limbs)?);
-        Ok(CudaCiphertext { block, limbs, stored: limbs, scale })
-    }
-
     fn send(&self, ciphertext: &Ciphertext) -> Result<CudaCiphertext, CkksError> {
         const STEP: &str = "upload";
         let [body, mask] = &ciphertext.parts;
@@ -237,19 +219,19 @@ impl CudaRing {
         let mut block = self.reserve(STEP, 2 * limbs)?;
         self.copy(STEP, body, &mut block, 0)?;
         self.copy(STEP, mask, &mut block, limbs)?;
-        Ok(CudaCiphertext { block: Arc::new(block), limbs, stored: limbs, scale: ciphertext.scale })
+        Ok(CudaCiphertext::new(self, block, ciphertext.scale))
     }
 
     fn room_on_host(&self, ciphertext: &CudaCiphertext) -> Ciphertext {
-        let words = ciphertext.limbs * self.degree();
-        Ciphertext { parts: [vec![0; words], vec![0; words]], scale: ciphertext.scale }
+        let words = ciphertext.limbs() * self.degree();
+        Ciphertext { parts: [vec![0; words], vec![0; words]], scale: ciphertext.scale() }
     }
 
     /// Queues the copy of a ciphertext to the host; the words are there when the stream has come so far.
     fn receive(&self, ciphertext: &CudaCiphertext, to: &mut Ciphertext) -> Result<(), CkksError> {
         for (part, out) in to.parts.iter_mut().enumerate() {
-            let first = part * ciphertext.stored * self.degree();
-            let source = ciphertext.block.slice.slice(first..first + out.len());
+            let first = part * ciphertext.stored() * self.degree();
+            let source = ciphertext.block().slice.slice(first..first + out.len());
             let copied = self.backend.stream.memcpy_dtoh(&source, out);
             copied.map_err(|error| self.backend.error("download", error, 0))?;
         }
@@ -288,9 +270,13 @@ impl RnsOps for CudaRing {
         queued.map(|()| received)
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.backend.sync()?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
         let block = self.load("loading a plaintext", &plaintext.words)?;
-        Ok(CudaPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+        Ok(CudaPlaintext::new(self, block, plaintext.scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<CudaMap, CkksError> {
@@ -312,11 +298,11 @@ impl RnsOps for CudaRing {
     }
 
     fn add_assign(&self, sums: &mut [CudaCiphertext], terms: &[&CudaCiphertext]) -> Result<(), CkksError> {
-        self.add_all(sums, terms)
+        words::add_assign(self, sums, terms)
     }
 
     fn sums(&self, groups: &[Vec<&CudaCiphertext>]) -> Result<Vec<CudaCiphertext>, CkksError> {
-        self.sum_groups(groups)
+        words::sums(self, groups)
     }
 
     fn add_constants(
@@ -324,7 +310,7 @@ impl RnsOps for CudaRing {
         batch: &mut [CudaCiphertext],
         constants: &[Constant<'_, CudaPlaintext>],
     ) -> Result<(), CkksError> {
-        self.add_all_constants(batch, constants)
+        words::add_constants(self, batch, constants)
     }
 
     fn products(
@@ -332,7 +318,7 @@ impl RnsOps for CudaRing {
         terms: &[&CudaCiphertext],
         factors: &[Constant<'_, CudaPlaintext>],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
-        self.multiply_constants(terms, factors)
+        words::products(self, terms, factors)
     }
 
     fn add_products(
@@ -341,7 +327,7 @@ impl RnsOps for CudaRing {
         terms: &[&CudaCiphertext],
         factors: &[Constant<'_, CudaPlaintext>],
     ) -> Result<(), CkksError> {
-        self.add_all_products(sums, terms, factors)
+        words::add_products(self, sums, terms, factors)
     }
 
     fn apply_map(
@@ -379,10 +365,9 @@ impl RnsOps for CudaRing {
     }
 
     fn rescale(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
-        self.divide_by_last(batch)
+        parts::rescale(self, batch, |same| self.divide_by_last(same))
     }
 
-    /// As many elements at a time as the memory for it holds.
     fn activate(
         &self,
         key: &CudaSwitchKey,
@@ -390,13 +375,11 @@ impl RnsOps for CudaRing {
         u: Vec<CudaCiphertext>,
         constants: &[Vec<Constant<'_, CudaPlaintext>>],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
-        let limbs = u.first().map_or(1, |first| first.limbs);
-        let together = self.shares().polynomials_together(self.params(), limbs);
-        activate_in_parts(self, together, key, kind, u, constants)
+        parts::activate(self, key, kind, u, constants)
     }
 
     fn drop_to(&self, batch: Vec<CudaCiphertext>, limbs: usize) -> Result<Vec<CudaCiphertext>, CkksError> {
-        batch.iter().map(|ciphertext| self.low(ciphertext, limbs)).collect()
+        batch.iter().map(|ciphertext| ciphertext.low(limbs)).collect()
     }
 
     fn rotate(&self, pairs: &[(&CudaCiphertext, &CudaGaloisKey)]) -> Result<Vec<CudaCiphertext>, CkksError> {
@@ -413,15 +396,10 @@ impl RnsOps for CudaRing {
     }
 
     fn shrink(&self, batch: Vec<CudaCiphertext>) -> Vec<CudaCiphertext> {
-        // Where there is no room for a smaller copy, the larger one stays.
-        batch.into_iter().map(|ciphertext| self.shrunk(&ciphertext).unwrap_or(ciphertext)).collect()
+        words::shrink(self, batch)
     }
 
     fn release(&self, batch: Vec<CudaCiphertext>) {
         drop(batch);
-    }
-
-    fn finish(&self) -> Result<(), CkksError> {
-        Ok(self.backend.sync()?)
     }
 }

@@ -1,9 +1,8 @@
 //! What comes as seeds and bodies: fresh ciphertexts and keys, whose masks are made on the device.
 
-use std::sync::Arc;
-
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey, mask_context};
+use heman_core::ckks::gpu::GpuRing;
 use heman_kernels::{RnsContextKey, RnsLaunchParams};
 
 use crate::ckks::launches::{Given, Item, Over};
@@ -57,8 +56,7 @@ impl CudaRing {
         let mut all = Vec::with_capacity(batch.len());
         let sent = batch.iter().try_for_each(|seeded| {
             let limbs = seeded.body.len() / self.degree();
-            let block = Arc::new(self.sent(STEP, &seeded.body, 2 * limbs)?);
-            all.push(CudaCiphertext { block, limbs, stored: limbs, scale });
+            all.push(CudaCiphertext::new(self, self.sent(STEP, &seeded.body, 2 * limbs)?, scale));
             Ok::<_, CkksError>(())
         });
         // Also where one failed: the others are still on their way to memory that is about to be freed.
@@ -67,7 +65,7 @@ impl CudaRing {
         let masks: Vec<(usize, Item)> = all
             .iter()
             .zip(batch)
-            .map(|(fresh, seeded)| (fresh.limbs, item(fresh.part(1, self.degree()), 0, &seeded.seed)))
+            .map(|(fresh, seeded)| (fresh.limbs(), item(fresh.part(1, self.degree()), 0, &seeded.seed)))
             .collect();
         for same in masks.chunk_by(|a, b| a.0 == b.0) {
             let items: Vec<Item> = same.iter().map(|(_, item)| item.clone()).collect();

@@ -10,7 +10,8 @@
 //! `8 d (l + s) N` bytes from the second-level cache.
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
-use heman_core::ckks::ops::{Constant, RnsOps};
+use heman_core::ckks::gpu::{GpuRing, parts, words};
+use heman_core::ckks::ops::Constant;
 use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
@@ -137,16 +138,8 @@ impl CudaRing {
             vec![switch.polynomial, digits.address, key.block.address, products.address, key.limbs as u64]
         };
         let items: Vec<Item> = switches.iter().zip(&products).map(item).collect();
-        let over = Over {
-            step,
-            function: &self.kernels.key_products,
-            params: RnsLaunchParams { limbs: limbs as u32, ..RnsLaunchParams::default() },
-            given: Given::Nothing,
-            grid: [self.limb_blocks(), limbs + self.special()],
-            threads: 256,
-            shared_bytes: 0,
-        };
-        self.over(&over, &items)?;
+        let params = RnsLaunchParams { limbs: limbs as u32, ..RnsLaunchParams::default() };
+        self.over(&self.of_words(step, &self.kernels.key_products, params, limbs + self.special()), &items)?;
         let switches: Vec<&Switch<'_>> = switches.iter().map(|(switch, _)| switch).collect();
         self.divide(step, limbs, finish, &switches, &products)
     }
@@ -223,21 +216,8 @@ impl CudaRing {
         self.down(step, list, limbs, &items)?;
         let pairs = switches.iter().zip(&disordered);
         let items: Vec<Item> = pairs.map(|(switch, sums)| vec![switch.target, sums.address, switch.order]).collect();
-        let over = Over {
-            step,
-            function: &self.kernels.permute,
-            params: RnsLaunchParams::default(),
-            given: Given::Nothing,
-            // Both parts lie one behind the other.
-            grid: [self.limb_blocks(), 2 * limbs],
-            threads: 256,
-            shared_bytes: 0,
-        };
-        self.over(&over, &items)
-    }
-
-    fn switched_together(&self, limbs: usize) -> usize {
-        self.shares().switched_together(self.params(), limbs)
+        // Both parts lie one behind the other.
+        self.over(&self.of_words(step, &self.kernels.permute, RnsLaunchParams::default(), 2 * limbs), &items)
     }
 
     pub(super) fn multiply_pairs(
@@ -256,13 +236,13 @@ impl CudaRing {
         terms: &[&[CudaCiphertext]],
         constants: &[Vec<Constant<'_, CudaPlaintext>>],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
-        if pairs.iter().any(|(a, _)| a.limbs == 1) {
+        if pairs.iter().any(|(a, _)| a.limbs() == 1) {
             return Err(CkksError::Depth);
         }
         self.multiplied(pairs, key, Finish::Rescaled, |lows, first| {
             for (terms, constants) in terms.iter().zip(constants) {
                 let own: Vec<&CudaCiphertext> = terms[first..first + lows.len()].iter().collect();
-                self.add_all_products(lows, &own, &constants[first..first + lows.len()])?;
+                words::add_products(self, lows, &own, &constants[first..first + lows.len()])?;
             }
             Ok(())
         })
@@ -279,85 +259,56 @@ impl CudaRing {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
-            same_limbs(a.limbs, b.limbs)?;
-            enough_limbs(a.limbs, key.limbs)?;
+            same_limbs(a.limbs(), b.limbs())?;
+            enough_limbs(a.limbs(), key.limbs)?;
         }
         let mut results = Vec::with_capacity(pairs.len());
-        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
-            let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.switched_together(limbs)) {
-                let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
-                for (a, b) in chunk {
-                    let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
-                    let high = self.reserve(STEP, limbs)?;
-                    items.push([&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]].concat());
-                    lows.push(low);
-                    highs.push(high);
-                }
-                let over = Over {
-                    step: STEP,
-                    function: &self.kernels.tensor,
-                    params: RnsLaunchParams::default(),
-                    given: Given::Nothing,
-                    grid: [self.limb_blocks(), limbs],
-                    threads: 256,
-                    shared_bytes: 0,
-                };
-                self.over(&over, &items)?;
-                add(&mut lows, results.len())?;
-                let outs = match finish {
-                    // In place: a thread adds the word of the low parts that it then writes.
-                    Finish::Product | Finish::Rotation => lows.clone(),
-                    Finish::Rescaled => {
-                        lows.iter().map(|low| self.rescaled_room(STEP, low)).collect::<Result<_, _>>()?
-                    }
-                };
-                let switches = lows.iter().zip(&outs).zip(&highs).map(|((low, out), high)| Switch {
-                    polynomial: high.address,
-                    key,
-                    target: out.block.address,
-                    addends: low.parts(degree),
-                    order: 0,
-                });
-                self.switch(STEP, limbs, finish, switches.collect())?;
-                results.extend(outs);
+        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs()) {
+            let limbs = chunk[0].0.limbs();
+            let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
+            for (a, b) in chunk {
+                let low = self.ciphertext(STEP, limbs, a.scale() * b.scale())?;
+                let high = self.reserve(STEP, limbs)?;
+                items.push([&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]].concat());
+                lows.push(low);
+                highs.push(high);
             }
+            self.over(&self.of_words(STEP, &self.kernels.tensor, RnsLaunchParams::default(), limbs), &items)?;
+            add(&mut lows, results.len())?;
+            let outs = match finish {
+                // In place: a thread adds the word of the low parts that it then writes.
+                Finish::Product | Finish::Rotation => lows.clone(),
+                Finish::Rescaled => lows.iter().map(|low| self.rescaled_room(STEP, low)).collect::<Result<_, _>>()?,
+            };
+            let switches = lows.iter().zip(&outs).zip(&highs).map(|((low, out), high)| Switch {
+                polynomial: high.address,
+                key,
+                target: out.block().address,
+                addends: low.parts(degree),
+                order: 0,
+            });
+            self.switch(STEP, limbs, finish, switches.collect())?;
+            results.extend(outs);
         }
         Ok(results)
     }
 
     /// Room for a ciphertext divided by its last prime.
     fn rescaled_room(&self, step: &'static str, ciphertext: &CudaCiphertext) -> Result<CudaCiphertext, CkksError> {
-        let last = ciphertext.limbs - 1;
-        self.ciphertext(step, last, ciphertext.scale / f64::from(self.ring.modulus(last).p))
+        let last = ciphertext.limbs() - 1;
+        self.ciphertext(step, last, ciphertext.scale() / f64::from(self.ring.modulus(last).p))
     }
 
-    /// A part of the batch at a time, whose memory later parts take.
-    pub(super) fn divide_by_last(&self, mut batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
-        if batch.iter().any(|ciphertext| ciphertext.limbs == 1) {
-            return Err(CkksError::Depth);
-        }
-        let limbs = batch.iter().map(|ciphertext| ciphertext.limbs).max().unwrap_or(1);
-        let together = self.shares().rescaled_together(self.params(), limbs);
-        let mut results = Vec::with_capacity(batch.len());
-        while !batch.is_empty() {
-            let part: Vec<CudaCiphertext> = batch.drain(..together.min(batch.len())).collect();
-            for same in part.chunk_by(|a, b| a.limbs == b.limbs) {
-                results.extend(self.divide_part(same)?);
-            }
-        }
-        Ok(results)
-    }
-
-    fn divide_part(&self, batch: &[CudaCiphertext]) -> Result<Vec<CudaCiphertext>, CkksError> {
+    /// Divides ciphertexts of one number of limbs by their last prime.
+    pub(super) fn divide_by_last(&self, batch: &[CudaCiphertext]) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "rescale";
-        let limbs = batch.first().map_or(0, |first| first.limbs);
+        let limbs = batch.first().map_or(0, |first| first.limbs());
         let (mut items, mut results, mut scratch) = (Vec::new(), Vec::with_capacity(batch.len()), Vec::new());
         for ciphertext in batch {
             let out = self.rescaled_room(STEP, ciphertext)?;
             let remainders = self.reserve(STEP, 2)?;
             let [body, mask] = ciphertext.parts(self.degree());
-            items.push(vec![body, mask, remainders.address, out.block.address]);
+            items.push(vec![body, mask, remainders.address, out.block().address]);
             results.push(out);
             scratch.push(remainders);
         }
@@ -373,12 +324,12 @@ impl CudaRing {
         own: &CudaCiphertext,
         key: &'a CudaGaloisKey,
     ) -> Result<(CudaCiphertext, Switch<'a>), CkksError> {
-        let out = self.ciphertext(step, own.limbs, own.scale)?;
+        let out = self.ciphertext(step, own.limbs(), own.scale())?;
         let [body, mask] = own.parts(self.degree());
         let switch = Switch {
             polynomial: mask,
             key: &key.key,
-            target: out.block.address,
+            target: out.block().address,
             addends: [body, body],
             order: key.order.address,
         };
@@ -390,16 +341,13 @@ impl CudaRing {
         pairs: &[(&CudaCiphertext, &CudaGaloisKey)],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "rotation";
-        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs(), key.key.limbs))?;
         let mut results = Vec::with_capacity(pairs.len());
-        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
-            let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.switched_together(limbs)) {
-                let turned = chunk.iter().map(|(own, key)| self.turned(STEP, own, key));
-                let (outs, switches): (Vec<_>, Vec<_>) = turned.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-                self.switch(STEP, limbs, Finish::Rotation, switches)?;
-                results.extend(outs);
-            }
+        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs()) {
+            let turned = chunk.iter().map(|(own, key)| self.turned(STEP, own, key));
+            let (outs, switches): (Vec<_>, Vec<_>) = turned.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+            self.switch(STEP, chunk[0].0.limbs(), Finish::Rotation, switches)?;
+            results.extend(outs);
         }
         Ok(results)
     }
@@ -412,46 +360,43 @@ impl CudaRing {
         keys: &[Option<&CudaGaloisKey>],
     ) -> Result<Vec<Vec<CudaCiphertext>>, CkksError> {
         const STEP: &str = "rotations";
-        let lows = batch.iter().map(|own| self.low(own, limbs.min(own.limbs))).collect::<Result<Vec<_>, _>>()?;
+        let lows = batch.iter().map(|own| own.low(limbs.min(own.limbs()))).collect::<Result<Vec<_>, _>>()?;
         let turning: Vec<&CudaGaloisKey> = keys.iter().flatten().copied().collect();
         for (low, key) in lows.iter().flat_map(|low| turning.iter().map(move |key| (low, key))) {
-            enough_limbs(low.limbs, key.key.limbs)?;
+            enough_limbs(low.limbs(), key.key.limbs)?;
         }
         let mut all = Vec::with_capacity(batch.len());
-        for same in lows.chunk_by(|a, b| a.limbs == b.limbs) {
-            let limbs = same[0].limbs;
-            let together = self.switched_together(limbs);
-            for chunk in same.chunks(together) {
-                let rotated = if turning.is_empty() {
-                    Vec::new()
-                } else {
-                    let masks: Vec<u64> = chunk.iter().map(|low| low.part(1, self.degree())).collect();
-                    let digits = self.digits_of(STEP, limbs, &self.parts_of(STEP, limbs, &masks)?)?;
-                    let pairs: Vec<_> = chunk
-                        .iter()
-                        .zip(&digits)
-                        .flat_map(|(low, digits)| turning.iter().map(move |&key| (low, digits, key)))
-                        .collect();
-                    let mut rotated = Vec::with_capacity(pairs.len());
-                    for pairs in pairs.chunks(together) {
-                        let mut switches = Vec::with_capacity(pairs.len());
-                        for &(low, digits, key) in pairs {
-                            let (out, switch) = self.turned(STEP, low, key)?;
-                            rotated.push(out);
-                            switches.push((switch, digits));
-                        }
-                        self.finish_digits(STEP, limbs, Finish::Rotation, &switches)?;
+        for chunk in parts::switched_together(self, &lows, |low| low.limbs()) {
+            let limbs = chunk[0].limbs();
+            let rotated = if turning.is_empty() {
+                Vec::new()
+            } else {
+                let masks: Vec<u64> = chunk.iter().map(|low| low.part(1, self.degree())).collect();
+                let digits = self.digits_of(STEP, limbs, &self.parts_of(STEP, limbs, &masks)?)?;
+                let pairs: Vec<_> = chunk
+                    .iter()
+                    .zip(&digits)
+                    .flat_map(|(low, digits)| turning.iter().map(move |&key| (low, digits, key)))
+                    .collect();
+                let mut rotated = Vec::with_capacity(pairs.len());
+                for pairs in parts::switched_together(self, &pairs, |(low, ..)| low.limbs()) {
+                    let mut switches = Vec::with_capacity(pairs.len());
+                    for &(low, digits, key) in pairs {
+                        let (out, switch) = self.turned(STEP, low, key)?;
+                        rotated.push(out);
+                        switches.push((switch, digits));
                     }
-                    rotated
-                };
-                let mut rotated = rotated.into_iter();
-                for low in chunk {
-                    let place = |key: &Option<&CudaGaloisKey>| match key {
-                        None => Ok(low.clone()),
-                        Some(_) => rotated.next().ok_or(CkksError::Depth),
-                    };
-                    all.push(keys.iter().map(place).collect::<Result<_, _>>()?);
+                    self.finish_digits(STEP, limbs, Finish::Rotation, &switches)?;
                 }
+                rotated
+            };
+            let mut rotated = rotated.into_iter();
+            for low in chunk {
+                let place = |key: &Option<&CudaGaloisKey>| match key {
+                    None => Ok(low.clone()),
+                    Some(_) => rotated.next().ok_or(CkksError::Depth),
+                };
+                all.push(keys.iter().map(place).collect::<Result<_, _>>()?);
             }
         }
         Ok(all)

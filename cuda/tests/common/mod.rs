@@ -10,8 +10,7 @@ use heman_testing::cuda_emulation;
 pub fn backend() -> Option<CudaBackend> {
     static READY: OnceLock<Result<(), String>> = OnceLock::new();
     let ready = READY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
-        let library = cuda_emulation::library(&folder)?;
+        let library = cuda_emulation::library(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
         // Its soname is libcuda.so: whoever opens that name later, cudarc, is given this copy.
         // SAFETY: the library's constructors only fill a table of kernels.
         let library = unsafe { libloading::Library::new(library) }.expect("loads");

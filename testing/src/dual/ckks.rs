@@ -111,6 +111,10 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         }
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        self.first.sync().and_then(|()| self.second.sync())
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError> {
         let first = self.first.load_plaintext(plaintext.clone());
         Pair::of("loading a plaintext", first, self.second.load_plaintext(plaintext))
@@ -297,10 +301,5 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         let (first, second) = parts(batch);
         self.first.release(first);
         self.second.release(second);
-    }
-
-    fn finish(&self) -> Result<(), CkksError> {
-        self.first.finish()?;
-        self.second.finish()
     }
 }

@@ -5,33 +5,32 @@ mod linear;
 mod ring;
 mod seeded;
 mod switches;
+mod words;
 
-use std::sync::Arc;
-
+use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuPlaintext};
 use heman_core::ckks::ring::matrix::Matrix;
-use heman_core::ckks::ring::number::State;
 
 use crate::context::Block;
 
 pub use ring::WgpuRing;
 
-/// A ciphertext on the device. Copies share words until one of them is changed.
-#[derive(Clone)]
-pub struct WgpuCiphertext {
-    block: Arc<Block>,
-    /// Limbs that count.
-    limbs: usize,
-    /// Limbs that each part takes.
-    stored: usize,
-    scale: f64,
+impl GpuBlock for Block {
+    type Address = u32;
+
+    fn words(&self) -> usize {
+        self.words
+    }
+
+    fn address_of(&self, word: usize) -> u32 {
+        self.address + word as u32
+    }
 }
 
+/// A ciphertext on the device.
+pub type WgpuCiphertext = GpuCiphertext<Block>;
+
 /// A plaintext on the device.
-pub struct WgpuPlaintext {
-    block: Block,
-    limbs: usize,
-    scale: f64,
-}
+pub type WgpuPlaintext = GpuPlaintext<Block>;
 
 /// A matrix of residues on the device.
 pub struct WgpuMap {
@@ -52,15 +51,4 @@ pub struct WgpuSwitchKey {
 pub struct WgpuGaloisKey {
     order: Block,
     key: WgpuSwitchKey,
-}
-
-impl WgpuCiphertext {
-    fn state(&self) -> State {
-        State { scale: self.scale, limbs: self.limbs }
-    }
-
-    /// Address of body or mask.
-    fn part(&self, part: usize, degree: usize) -> u32 {
-        self.block.address + (part * self.stored * degree) as u32
-    }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_parts};
+use heman_core::ckks::gpu::{GpuRing, parts, words};
+use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
-use heman_core::ckks::plan::width::{GpuShares, Width};
+use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
@@ -20,7 +21,7 @@ use heman_kernels::wgsl::{
 };
 
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
-use crate::context::{Block, Context, Table};
+use crate::context::{Context, Table};
 use crate::device::WgpuBackend;
 use crate::pipelines::Kernel;
 
@@ -90,16 +91,8 @@ impl RnsDevice for WgpuBackend {
 }
 
 impl WgpuRing {
-    pub(super) fn degree(&self) -> usize {
-        self.ring.degree()
-    }
-
     pub(super) fn log2_degree(&self) -> u32 {
         self.ring.params.log2_degree
-    }
-
-    pub(super) fn shares(&self) -> GpuShares {
-        GpuShares { reach_bytes: self.context.reach_bytes() }
     }
 
     /// Workgroups that take a word of a limb each thread.
@@ -107,22 +100,12 @@ impl WgpuRing {
         self.degree() / 256
     }
 
-    pub(super) fn reserve(&self, step: &'static str, words: usize) -> Result<Block, CkksError> {
-        Ok(self.context.reserve(step, words)?)
-    }
-
-    /// Room for a ciphertext.
-    pub(super) fn ciphertext(&self, step: &'static str, limbs: usize, scale: f64) -> Result<WgpuCiphertext, CkksError> {
-        let block = Arc::new(self.reserve(step, 2 * limbs * self.degree())?);
-        Ok(WgpuCiphertext { block, limbs, stored: limbs, scale })
-    }
-
     fn send(&self, ciphertext: &Ciphertext) -> Result<WgpuCiphertext, CkksError> {
         const STEP: &str = "upload";
         let [body, mask] = &ciphertext.parts;
         let sent = self.ciphertext(STEP, body.len() / self.degree(), ciphertext.scale)?;
-        self.context.upload(STEP, body, &sent.block, 0)?;
-        self.context.upload(STEP, mask, &sent.block, body.len())?;
+        self.context.upload(STEP, body, sent.block(), 0)?;
+        self.context.upload(STEP, mask, sent.block(), body.len())?;
         Ok(sent)
     }
 }
@@ -152,20 +135,24 @@ impl RnsOps for WgpuRing {
 
     fn download(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<Ciphertext>, CkksError> {
         let receive = |ciphertext: WgpuCiphertext| {
-            let words = ciphertext.limbs * self.degree();
+            let words = ciphertext.limbs() * self.degree();
             let mut parts = [vec![0; words], vec![0; words]];
             for (part, out) in parts.iter_mut().enumerate() {
-                let at = part * ciphertext.stored * self.degree();
-                self.context.download("download", &ciphertext.block, at, out)?;
+                let at = part * ciphertext.stored() * self.degree();
+                self.context.download("download", ciphertext.block(), at, out)?;
             }
-            Ok(Ciphertext { parts, scale: ciphertext.scale })
+            Ok(Ciphertext { parts, scale: ciphertext.scale() })
         };
         batch.into_iter().map(receive).collect()
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(self.context.finish("waiting for the device")?)
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
         let block = self.context.load("loading a plaintext", &plaintext.words)?;
-        Ok(WgpuPlaintext { block, limbs: plaintext.words.len() / self.degree(), scale: plaintext.scale })
+        Ok(WgpuPlaintext::new(self, block, plaintext.scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {
@@ -187,11 +174,11 @@ impl RnsOps for WgpuRing {
     }
 
     fn add_assign(&self, sums: &mut [WgpuCiphertext], terms: &[&WgpuCiphertext]) -> Result<(), CkksError> {
-        self.add_all(sums, terms)
+        words::add_assign(self, sums, terms)
     }
 
     fn sums(&self, groups: &[Vec<&WgpuCiphertext>]) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        self.sum_groups(groups)
+        words::sums(self, groups)
     }
 
     fn add_constants(
@@ -199,7 +186,7 @@ impl RnsOps for WgpuRing {
         batch: &mut [WgpuCiphertext],
         constants: &[Constant<'_, WgpuPlaintext>],
     ) -> Result<(), CkksError> {
-        self.add_all_constants(batch, constants)
+        words::add_constants(self, batch, constants)
     }
 
     fn products(
@@ -207,7 +194,7 @@ impl RnsOps for WgpuRing {
         terms: &[&WgpuCiphertext],
         factors: &[Constant<'_, WgpuPlaintext>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        self.multiply_constants(terms, factors)
+        words::products(self, terms, factors)
     }
 
     fn add_products(
@@ -216,7 +203,7 @@ impl RnsOps for WgpuRing {
         terms: &[&WgpuCiphertext],
         factors: &[Constant<'_, WgpuPlaintext>],
     ) -> Result<(), CkksError> {
-        self.add_all_products(sums, terms, factors)
+        words::add_products(self, sums, terms, factors)
     }
 
     fn apply_map(
@@ -244,10 +231,9 @@ impl RnsOps for WgpuRing {
     }
 
     fn rescale(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        self.divide_by_last(batch)
+        parts::rescale(self, batch, |same| self.divide_by_last(same))
     }
 
-    /// As many elements at a time as the memory for it holds.
     fn activate(
         &self,
         key: &WgpuSwitchKey,
@@ -255,13 +241,11 @@ impl RnsOps for WgpuRing {
         u: Vec<WgpuCiphertext>,
         constants: &[Vec<Constant<'_, WgpuPlaintext>>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        let limbs = u.first().map_or(1, |first| first.limbs);
-        let together = self.shares().polynomials_together(self.params(), limbs);
-        activate_in_parts(self, together, key, kind, u, constants)
+        parts::activate(self, key, kind, u, constants)
     }
 
     fn drop_to(&self, batch: Vec<WgpuCiphertext>, limbs: usize) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        batch.into_iter().map(|ciphertext| self.low(&ciphertext, limbs)).collect()
+        batch.iter().map(|ciphertext| ciphertext.low(limbs)).collect()
     }
 
     fn rotate(&self, pairs: &[(&WgpuCiphertext, &WgpuGaloisKey)]) -> Result<Vec<WgpuCiphertext>, CkksError> {
@@ -278,15 +262,10 @@ impl RnsOps for WgpuRing {
     }
 
     fn shrink(&self, batch: Vec<WgpuCiphertext>) -> Vec<WgpuCiphertext> {
-        // Where there is no room for a smaller copy, the larger one stays.
-        batch.into_iter().map(|ciphertext| self.shrunk(&ciphertext).unwrap_or(ciphertext)).collect()
+        words::shrink(self, batch)
     }
 
     fn release(&self, batch: Vec<WgpuCiphertext>) {
         drop(batch);
-    }
-
-    fn finish(&self) -> Result<(), CkksError> {
-        Ok(self.context.finish("waiting for the device")?)
     }
 }

@@ -2,6 +2,7 @@
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey, mask_context};
+use heman_core::ckks::gpu::GpuRing;
 use heman_kernels::RnsMasksParams;
 
 use crate::ckks::batch::{Item, Over};
@@ -48,7 +49,7 @@ impl WgpuRing {
         let (limbs, words) = (key.limbs as usize, shape.limbs * self.degree());
         let (mut digits, mut masks) = (Vec::with_capacity(shape.digits), Vec::new());
         for (polynomial, body) in key.bodies.chunks_exact(words).enumerate() {
-            let block = self.reserve(STEP, 2 * words)?;
+            let block = self.reserve(STEP, 2 * shape.limbs)?;
             self.context.upload(STEP, body, &block, 0)?;
             masks.extend((0..shape.limbs).map(|place| Mask {
                 seed: &key.seed,
@@ -70,8 +71,8 @@ impl WgpuRing {
                 return Err(CkksError::Residues);
             }
             let fresh = self.ciphertext(STEP, seeded.body.len() / self.degree(), scale)?;
-            self.context.upload(STEP, &seeded.body, &fresh.block, 0)?;
-            masks.extend((0..fresh.limbs).map(|limb| Mask {
+            self.context.upload(STEP, &seeded.body, fresh.block(), 0)?;
+            masks.extend((0..fresh.limbs()).map(|limb| Mask {
                 seed: &seeded.seed,
                 address: fresh.part(1, self.degree()) + (limb * self.degree()) as u32,
                 polynomial: 0,

@@ -4,6 +4,7 @@
 //! products with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
+use heman_core::ckks::gpu::{GpuRing, Operation, parts};
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
@@ -95,16 +96,16 @@ impl WgpuRing {
         let (mut up, mut down, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         let (mut all, mut coefficients) = (Vec::new(), Vec::new());
         for &polynomial in polynomials {
-            let parts = self.reserve(step, limbs * self.degree())?;
+            let parts = self.reserve(step, limbs)?;
             let mut blocks = Vec::with_capacity(active.len());
             for &(count, digit) in &active {
-                let block = self.reserve(step, extended * self.degree())?;
+                let block = self.reserve(step, extended)?;
                 for at in 0..count {
                     let (limb, offset) = (digit.first + at, self.words(digit.first + at));
                     let half = self.ring.modulus(limb).p / 2;
                     let words = [polynomial + offset, limb as u32, parts.address + offset, digit.inverse + at as u32];
                     up.push(Item::new([&words[..], &[half]].concat()));
-                    copies.push((block.address + offset, polynomial + offset));
+                    copies.push(Item::new([block.address + offset, polynomial + offset, 0, 0]));
                 }
                 for at in (0..extended).filter(|at| !(digit.first..digit.first + count).contains(at)) {
                     let prime = if at < limbs { at } else { self.ring.limbs() + at - limbs };
@@ -130,7 +131,7 @@ impl WgpuRing {
         self.up(step, &up)?;
         self.down(step, &down)?;
         // A limb at a time: its prime does not matter to a copy.
-        self.copy_limbs(step, 1, copies)?;
+        self.run_items(step, Operation::Copy, 1, &copies)?;
         Ok(all)
     }
 
@@ -149,8 +150,8 @@ impl WgpuRing {
         let mut scratch = Vec::new();
         for (((digits, key), addends), targets) in switched.iter().zip(addends).zip(targets) {
             // Products; behind them, room for what is between two launches of the last step.
-            let products = self.reserve(step, 2 * extended * self.degree())?;
-            let between = self.reserve(step, 2 * limbs * self.degree())?;
+            let products = self.reserve(step, 2 * extended)?;
+            let between = self.reserve(step, 2 * limbs)?;
             for part in 0..2 {
                 let product = products.address + self.words(part * extended);
                 let pairs = |of_digit: usize, of_key: usize| {
@@ -201,68 +202,52 @@ impl WgpuRing {
         const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
-            same_limbs(a.limbs, b.limbs)?;
-            enough_limbs(a.limbs, key.limbs)?;
+            same_limbs(a.limbs(), b.limbs())?;
+            enough_limbs(a.limbs(), key.limbs)?;
         }
         let mut results = Vec::with_capacity(pairs.len());
-        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
-            let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.shares().switched_together(self.params(), limbs)) {
-                let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
-                for (a, b) in chunk {
-                    let low = self.ciphertext(STEP, limbs, a.scale * b.scale)?;
-                    let high = self.reserve(STEP, limbs * degree)?;
-                    let of = |x: &WgpuCiphertext| [x.part(0, degree), x.part(1, degree)];
-                    items.push(Item::new([&of(a)[..], &of(b), &of(&low), &[high.address]].concat()));
-                    lows.push(low);
-                    highs.push(high);
-                }
-                let over = Over {
-                    step: STEP,
-                    kernel: &self.kernels.tensor,
-                    params: RnsTensorParams { items: 0, log2_degree: self.log2_degree() },
-                    groups: [self.limb_groups(), limbs],
-                    multiplications: (4 * limbs * degree) as f64,
-                };
-                self.over(&over, &items)?;
-                let addresses: Vec<u32> = highs.iter().map(|high| high.address).collect();
-                let digits = self.decompose(STEP, limbs, &addresses)?;
-                let switched: Vec<_> = digits.iter().map(|digits| (digits, key)).collect();
-                // In place: a thread adds the word of the low parts that it then writes.
-                let parts: Vec<[u32; 2]> = lows.iter().map(|low| [low.part(0, degree), low.part(1, degree)]).collect();
-                self.finish_switch(STEP, &switched, &parts, &parts)?;
-                results.extend(lows);
+        for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs()) {
+            let limbs = chunk[0].0.limbs();
+            let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
+            for (a, b) in chunk {
+                let low = self.ciphertext(STEP, limbs, a.scale() * b.scale())?;
+                let high = self.reserve(STEP, limbs)?;
+                let operands = [&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]];
+                items.push(Item::new(operands.concat()));
+                lows.push(low);
+                highs.push(high);
             }
+            let over = Over {
+                step: STEP,
+                kernel: &self.kernels.tensor,
+                params: RnsTensorParams { items: 0, log2_degree: self.log2_degree() },
+                groups: [self.limb_groups(), limbs],
+                multiplications: (4 * limbs * degree) as f64,
+            };
+            self.over(&over, &items)?;
+            let addresses: Vec<u32> = highs.iter().map(|high| high.address).collect();
+            let digits = self.decompose(STEP, limbs, &addresses)?;
+            let switched: Vec<_> = digits.iter().map(|digits| (digits, key)).collect();
+            // In place: a thread adds the word of the low parts that it then writes.
+            let parts: Vec<[u32; 2]> = lows.iter().map(|low| low.parts(degree)).collect();
+            self.finish_switch(STEP, &switched, &parts, &parts)?;
+            results.extend(lows);
         }
         Ok(results)
     }
 
-    /// A part of the batch at a time, whose memory later parts take.
-    pub(super) fn divide_by_last(&self, mut batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        if batch.iter().any(|ciphertext| ciphertext.limbs == 1) {
-            return Err(CkksError::Depth);
-        }
-        let limbs = batch.iter().map(|ciphertext| ciphertext.limbs).max().unwrap_or(1);
-        let together = self.shares().rescaled_together(self.params(), limbs);
-        let mut results = Vec::with_capacity(batch.len());
-        while !batch.is_empty() {
-            let part: Vec<WgpuCiphertext> = batch.drain(..together.min(batch.len())).collect();
-            results.extend(self.divide_part(&part)?);
-        }
-        Ok(results)
-    }
-
-    fn divide_part(&self, batch: &[WgpuCiphertext]) -> Result<Vec<WgpuCiphertext>, CkksError> {
+    /// Divides ciphertexts by their last primes.
+    pub(super) fn divide_by_last(&self, batch: &[WgpuCiphertext]) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rescale";
         let degree = self.degree();
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let (mut results, mut scratch) = (Vec::with_capacity(batch.len()), Vec::new());
         for ciphertext in batch {
-            let last = ciphertext.limbs - 1;
+            let last = ciphertext.limbs() - 1;
             let modulus = self.ring.modulus(last);
             let places = &self.places.rescale[last];
-            let out = self.ciphertext(STEP, last, ciphertext.scale / f64::from(modulus.p))?;
-            let remainders = self.reserve(STEP, 2 * degree)?;
+            let out = self.ciphertext(STEP, last, ciphertext.scale() / f64::from(modulus.p))?;
+            let remainders = self.reserve(STEP, 2)?;
             for part in 0..2 {
                 let (from, remainder) = (ciphertext.part(part, degree), remainders.address + self.words(part));
                 let source = from + self.words(last);
@@ -298,11 +283,11 @@ impl WgpuRing {
         turned: &[(&WgpuCiphertext, &Digits, &WgpuGaloisKey)],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         let Some((first, ..)) = turned.first() else { return Ok(Vec::new()) };
-        let (limbs, degree) = (first.limbs, self.degree());
+        let (limbs, degree) = (first.limbs(), self.degree());
         let (mut sums, mut results, mut items) = (Vec::new(), Vec::new(), Vec::new());
         for (ciphertext, _, key) in turned {
-            let sum = self.ciphertext(step, limbs, ciphertext.scale)?;
-            let out = self.ciphertext(step, limbs, ciphertext.scale)?;
+            let sum = self.ciphertext(step, limbs, ciphertext.scale())?;
+            let out = self.ciphertext(step, limbs, ciphertext.scale())?;
             for part in 0..2 {
                 items.push(Item::new([out.part(part, degree), sum.part(part, degree), key.order.address]));
             }
@@ -311,7 +296,7 @@ impl WgpuRing {
         }
         let switched: Vec<_> = turned.iter().map(|(_, digits, key)| (*digits, &key.key)).collect();
         let addends: Vec<[u32; 2]> = turned.iter().map(|(own, ..)| [own.part(0, degree), NOWHERE]).collect();
-        let targets: Vec<[u32; 2]> = sums.iter().map(|sum| [sum.part(0, degree), sum.part(1, degree)]).collect();
+        let targets: Vec<[u32; 2]> = sums.iter().map(|sum| sum.parts(degree)).collect();
         self.finish_switch(step, &switched, &addends, &targets)?;
         let over = Over {
             step,
@@ -329,17 +314,13 @@ impl WgpuRing {
         pairs: &[(&WgpuCiphertext, &WgpuGaloisKey)],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rotation";
-        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs, key.key.limbs))?;
+        pairs.iter().try_for_each(|(ciphertext, key)| enough_limbs(ciphertext.limbs(), key.key.limbs))?;
         let mut results = Vec::with_capacity(pairs.len());
-        for same in pairs.chunk_by(|x, y| x.0.limbs == y.0.limbs) {
-            let limbs = same[0].0.limbs;
-            for chunk in same.chunks(self.shares().switched_together(self.params(), limbs)) {
-                let masks: Vec<u32> = chunk.iter().map(|(own, _)| own.part(1, self.degree())).collect();
-                let digits = self.decompose(STEP, limbs, &masks)?;
-                let turned: Vec<_> =
-                    chunk.iter().zip(&digits).map(|((own, key), digits)| (*own, digits, *key)).collect();
-                results.extend(self.turn(STEP, &turned)?);
-            }
+        for chunk in parts::switched_together(self, pairs, |(ciphertext, _)| ciphertext.limbs()) {
+            let masks: Vec<u32> = chunk.iter().map(|(own, _)| own.part(1, self.degree())).collect();
+            let digits = self.decompose(STEP, chunk[0].0.limbs(), &masks)?;
+            let turned: Vec<_> = chunk.iter().zip(&digits).map(|((own, key), digits)| (*own, digits, *key)).collect();
+            results.extend(self.turn(STEP, &turned)?);
         }
         Ok(results)
     }
@@ -351,15 +332,15 @@ impl WgpuRing {
         keys: &[Option<&WgpuGaloisKey>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         const STEP: &str = "rotations";
-        let low = self.low(ciphertext, limbs.min(ciphertext.limbs))?;
+        let low = ciphertext.low(limbs.min(ciphertext.limbs()))?;
         let turning: Vec<&WgpuGaloisKey> = keys.iter().flatten().copied().collect();
         if turning.is_empty() {
             return Ok(keys.iter().map(|_| low.clone()).collect());
         }
-        turning.iter().try_for_each(|key| enough_limbs(low.limbs, key.key.limbs))?;
-        let digits = self.decompose(STEP, low.limbs, &[low.part(1, self.degree())])?;
+        turning.iter().try_for_each(|key| enough_limbs(low.limbs(), key.key.limbs))?;
+        let digits = self.decompose(STEP, low.limbs(), &[low.part(1, self.degree())])?;
         let mut rotated = Vec::with_capacity(turning.len());
-        for chunk in turning.chunks(self.shares().switched_together(self.params(), low.limbs)) {
+        for chunk in turning.chunks(self.shares().switched_together(self.params(), low.limbs())) {
             let turned: Vec<_> = chunk.iter().map(|&key| (&low, &digits[0], key)).collect();
             rotated.extend(self.turn(STEP, &turned)?);
         }

@@ -16,6 +16,20 @@ pub fn rates(gpu: Gpu) -> Rates {
     Rates { doubles: 0.0, words: gpu.multiplications, bytes: 4.0 * gpu.multiplications }
 }
 
+/// A bound that is one, and how much of a time it is. A device whose rates are not known, or whose driver does not tell
+/// its clock, has none.
+pub fn share(bound_seconds: f64, seconds: f64) -> (Option<f64>, String) {
+    let bound = Some(bound_seconds).filter(|bound| bound.is_finite() && *bound > 0.0);
+    (bound, bound.map_or("-".into(), |bound| format!("{:.1} %", 100.0 * bound / seconds)))
+}
+
+/// Instructions of a key switch that one of a device's units executes: additions, minima and shifts have units of their
+/// own beside those of multiplications.
+pub fn key_switch(params: &ParameterSet) -> f64 {
+    let Operations { multiplications, others } = Operations::key_switch(params, WideProducts::Words64);
+    multiplications.max(others)
+}
+
 /// NVIDIA's cards whose bounds are printed: multiprocessors, boost clock in GHz, compute capability.
 ///
 /// Source: NVIDIA's data sheets and architecture papers; B200 and B300 by their double-precision rates.
@@ -53,8 +67,7 @@ pub fn print_cuda() {
         let params = ParameterSet::new(log2_degree, levels, 28, special).expect("a secure set");
         let name = format!("key switch 2^{log2_degree}, {} + {special}", levels + 1);
         let Operations { multiplications, others } = Operations::key_switch(&params, WideProducts::Words64);
-        // Additions, minima and shifts have units of their own beside those of multiplications.
-        let instructions = multiplications.max(others);
+        let instructions = key_switch(&params);
         let rates = CARDS.map(|(_, multiprocessors, gigahertz, capability)| {
             let words = Rates::new(multiprocessors, 1e9 * gigahertz, capability).words;
             format!("{:>12}", format!("{:.0}", words / instructions))
@@ -87,4 +100,17 @@ pub fn print() {
         }
     }
     println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_that_of_a_bound_that_is_one() {
+        assert_eq!(share(0.5, 2.0), (Some(0.5), "25.0 %".into()));
+        for none in [0.0, f64::INFINITY, f64::NAN] {
+            assert_eq!(share(none, 2.0), (None, "-".into()));
+        }
+    }
 }

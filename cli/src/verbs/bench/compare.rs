@@ -53,7 +53,7 @@ pub fn run(out: &Output, first: &Path, second: &Path) -> Result<(), CliError> {
 
 fn figures_of(path: &Path) -> Result<Figures, CliError> {
     let bytes = read_bounded(path, MAX_BYTES)?;
-    let object: Value = serde_json::from_slice(&bytes).map_err(|error| CliError::file(path, error))?;
+    let object: Value = serde_json::from_slice(&bytes).map_err(|error| CliError::file(path, error.to_string()))?;
     if object["kind"] != "bench" {
         return Err(CliError::file(path, "this is no report of heman bench; its --json writes one"));
     }

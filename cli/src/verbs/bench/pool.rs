@@ -73,16 +73,16 @@ impl<'a> Pool<'a> {
 }
 
 /// A session that answers queries out of a pool.
-pub struct Answering<'s, 'p, 'a> {
+pub struct Answering<'s, 'd, 'p, 'a> {
     /// Plan and keys on their devices.
-    pub session: &'s dyn Session,
+    pub session: &'s dyn Session<'d>,
     /// Encrypted inputs.
     pub pool: &'p mut Pool<'a>,
     /// What the last query gave.
     pub last: Option<EncryptedOutput>,
 }
 
-impl System for Answering<'_, '_, '_> {
+impl System for Answering<'_, '_, '_, '_> {
     type Error = CliError;
 
     fn answer(&mut self, samples: usize) -> Result<(), CliError> {

@@ -36,7 +36,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     }
     samples.truncate(args.number.unwrap_or(usize::MAX));
     if samples.count == 0 {
-        return Err(CliError::new("there is nothing to evaluate (-n 0)"));
+        return Err(CliError::usage("there is nothing to evaluate (-n 0)"));
     }
     let shape = &network.output.shape;
     let mut plain = evaluate_plain(&network, &samples);
@@ -68,13 +68,14 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         plain = inside.iter().map(|&at| plain[at].clone()).collect();
         truth = truth.map(|truth| truth.of(&inside));
         if inside.is_empty() {
-            return Err(CliError::file(&args.data, "all inputs are outside of the parameters' range"));
+            let text = format!("{}: all inputs are outside of the parameters' range", args.data.display());
+            return Err(CliError::refusal(text));
         }
     }
     let run = if args.simulate {
         run::simulated(&derived.plan, &samples).map_err(|error| CliError::file(&args.data, error))?
     } else {
-        run::encrypted(&args.running, &derived.plan, &samples, &bar)?
+        run::encrypted(out, &args.running, &derived.plan, &samples, &bar)?
     };
     let (mut object, text, _) = report::plan(&derived.plan);
     let compared = compare::compare(&compare::Outputs {
@@ -103,8 +104,10 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         }),
     );
     report::merge(&mut object, run.details);
+    let (idle_object, idle_text) = out.idle_share();
+    report::merge(&mut object, idle_object);
     let text = format!(
-        "{}{text}\n{target_text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input\nmemory        {} at the most",
+        "{}{text}\n{target_text}\n\n{} input(s) {} on {}{}\n{}\ntime          {:.3} s an input{idle_text}\nmemory        {} at the most",
         report::choice::text(derived.choice.as_ref()),
         samples.count,
         if args.simulate { "simulated" } else { "encrypted" },

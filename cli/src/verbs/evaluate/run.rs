@@ -11,7 +11,9 @@ use heman_engine::memory::available_bytes;
 use heman_engine::{Devices, EngineError, Inputs, Outputs};
 use rayon::prelude::*;
 use serde_json::{Value, json};
+use tracing::info_span;
 
+use super::super::Output;
 use crate::args::Running;
 use crate::device::{memory_budget, open_devices};
 use crate::error::CliError;
@@ -45,7 +47,13 @@ pub fn simulated(plan: &Plan, samples: &Samples) -> Result<Run, ClientError> {
 }
 
 /// All steps on real ciphertexts, batch after batch.
-pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &dyn Progress) -> Result<Run, CliError> {
+pub fn encrypted(
+    out: &Output,
+    running: &Running,
+    plan: &Plan,
+    samples: &Samples,
+    progress: &dyn Progress,
+) -> Result<Run, CliError> {
     let params = plan.params();
     let per_run = params.inputs_per_run();
     let devices = open_devices(running, plan, samples.count, progress)?;
@@ -53,11 +61,13 @@ pub fn encrypted(running: &Running, plan: &Plan, samples: &Samples, progress: &d
     memory::check_evaluation(needed, running.memory, available_bytes())?;
     let start = Instant::now();
     let key = SecretKey::generate(&params)?;
-    let evaluation = key.evaluation_key(progress);
+    let evaluation = info_span!("make keys").in_scope(|| key.evaluation_key(progress));
     let keygen = start.elapsed().as_secs_f64();
     let key_bytes = evaluation.sealed_bytes(&params);
     let start = Instant::now();
-    let session = devices.session(plan, &evaluation, memory_budget(running), true, progress)?;
+    // Steps of TFHE are few and long: to tell them apart costs next to nothing.
+    let is_timed = out.trace.is_some() || matches!(plan, Plan::Tfhe(_));
+    let session = devices.session(plan, &evaluation, memory_budget(running), is_timed, progress)?;
     let loading = start.elapsed().as_secs_f64();
     let inputs: Vec<&[f32]> = samples.iter().collect();
     let together = session.inputs_per_pass().min(most_at_a_time(&devices, plan));
@@ -125,6 +135,7 @@ impl Inputs for Encrypting<'_> {
         if batch.is_empty() {
             return Ok(None);
         }
+        let _encrypting = info_span!("encrypt", inputs = batch.len()).entered();
         let start = Instant::now();
         let input = self.key.encrypt(&batch.concat(), true).map_err(|error| EngineError::Outside(Box::new(error)))?;
         self.seconds += start.elapsed().as_secs_f64();
@@ -142,6 +153,7 @@ struct Decrypting<'a> {
 
 impl Outputs for Decrypting<'_> {
     fn put(&mut self, output: EncryptedOutput) -> Result<(), EngineError> {
+        let _decrypting = info_span!("decrypt").entered();
         let values = self.key.decrypt_values(&output).map_err(|error| EngineError::Outside(Box::new(error)))?;
         self.outputs.extend(values);
         Ok(())

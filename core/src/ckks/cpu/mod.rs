@@ -80,6 +80,10 @@ impl RnsOps for CpuRing {
         Ok(batch)
     }
 
+    fn sync(&self) -> Result<(), CkksError> {
+        Ok(())
+    }
+
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Plaintext, CkksError> {
         Ok(plaintext)
     }

@@ -13,7 +13,7 @@ use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
 use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
-use crate::files::sealed::{Batch, Sealed};
+use crate::files::sealed::{Batch, OfBatch, Sealed};
 
 const SEED_BYTES: u64 = size_of::<Seed>() as u64;
 
@@ -127,16 +127,37 @@ fn ciphertexts(params: &Params, inputs: u32, per_run: usize) -> u64 {
     (inputs as usize).div_ceil(params.inputs_per_run()) as u64 * per_run as u64
 }
 
-impl EncryptedInput {
-    /// Length of the file of a batch, in bytes.
-    #[must_use]
-    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
-        Batch::file_bytes(Self::rest_bytes(params, inputs))
-    }
+impl OfBatch for EncryptedInput {
+    type Given = Params;
 
-    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
+    fn ciphertext_bytes(params: &Params, inputs: u32) -> u64 {
         let one = SEED_BYTES + polynomial_bytes(&params.ckks, &params.ckks.primes);
         ciphertexts(params, inputs, params.ciphertexts_per_run().0).saturating_mul(one)
+    }
+
+    fn batch(&self) -> Batch {
+        Batch { inputs: self.inputs, batched: self.batched }
+    }
+
+    fn read_part(params: &Params, source: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError> {
+        let fingerprint = source.header().fingerprint;
+        let ciphertext = |_| {
+            let seed = source.array()?;
+            let mut body = Vec::new();
+            read_residues(&params.ckks.primes, params.ckks.degree(), source, &mut body)?;
+            Ok(SeededCiphertext { seed, body })
+        };
+        let count = ciphertexts(params, part.inputs, params.ciphertexts_per_run().0);
+        let ciphertexts = (0..count).map(ciphertext).collect::<Result<_, FormatError>>()?;
+        Ok(Self { fingerprint, inputs: part.inputs, batched: part.batched, ciphertexts })
+    }
+
+    fn write_part(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        for SeededCiphertext { seed, body } in &self.ciphertexts {
+            out.write_all(seed)?;
+            write_residues(&params.ckks.primes, body, params.ckks.degree(), out)?;
+        }
+        Ok(())
     }
 }
 
@@ -150,43 +171,47 @@ impl Sealed for EncryptedInput {
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.inputs)
+        Batch::BYTES + Self::ciphertext_bytes(params, self.inputs)
     }
 
     fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
-        for SeededCiphertext { seed, body } in &self.ciphertexts {
-            out.write_all(seed)?;
-            write_residues(&params.ckks.primes, body, params.ckks.degree(), out)?;
-        }
-        Ok(())
+        self.write_all(params, out)
     }
 
-    fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let fingerprint = source.header().fingerprint;
-        let Batch { inputs, batched } = Batch::read_before(source, |inputs| Self::rest_bytes(params, inputs))?;
-        let ciphertext = |_| {
-            let seed = source.array()?;
-            let mut body = Vec::new();
-            read_residues(&params.ckks.primes, params.ckks.degree(), source, &mut body)?;
-            Ok(SeededCiphertext { seed, body })
-        };
-        let count = ciphertexts(params, inputs, params.ciphertexts_per_run().0);
-        let ciphertexts = (0..count).map(ciphertext).collect::<Result<_, FormatError>>()?;
-        Ok(Self { fingerprint, inputs, batched, ciphertexts })
+    fn read(params: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Self::read_all(params, body)
     }
 }
 
-impl EncryptedOutput {
-    /// Length of the file of a batch, in bytes.
-    #[must_use]
-    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
-        Batch::file_bytes(Self::rest_bytes(params, inputs))
-    }
+impl OfBatch for EncryptedOutput {
+    type Given = Params;
 
-    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
+    fn ciphertext_bytes(params: &Params, inputs: u32) -> u64 {
         let one = 2 * polynomial_bytes(&params.ckks, output_primes(&params.ckks));
         ciphertexts(params, inputs, params.ciphertexts_per_run().1).saturating_mul(one)
+    }
+
+    fn batch(&self) -> Batch {
+        Batch { inputs: self.inputs, batched: self.batched }
+    }
+
+    fn read_part(params: &Params, source: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError> {
+        let fingerprint = source.header().fingerprint;
+        let mut polynomial = || {
+            let mut words = Vec::new();
+            read_residues(output_primes(&params.ckks), params.ckks.degree(), source, &mut words)?;
+            Ok::<_, FormatError>(words)
+        };
+        let count = ciphertexts(params, part.inputs, params.ciphertexts_per_run().1);
+        let parts = (0..count).map(|_| Ok(Parts { body: polynomial()?, mask: polynomial()? }));
+        let ciphertexts = parts.collect::<Result<_, FormatError>>()?;
+        Ok(Self { fingerprint, inputs: part.inputs, batched: part.batched, ciphertexts })
+    }
+
+    fn write_part(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        let parts = self.ciphertexts.iter().flat_map(|parts| [&parts.body, &parts.mask]);
+        let primes = output_primes(&params.ckks);
+        parts.into_iter().try_for_each(|part| write_residues(primes, part, params.ckks.degree(), out))
     }
 }
 
@@ -200,26 +225,14 @@ impl Sealed for EncryptedOutput {
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.inputs)
+        Batch::BYTES + Self::ciphertext_bytes(params, self.inputs)
     }
 
     fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
-        let parts = self.ciphertexts.iter().flat_map(|parts| [&parts.body, &parts.mask]);
-        let primes = output_primes(&params.ckks);
-        parts.into_iter().try_for_each(|part| write_residues(primes, part, params.ckks.degree(), out))
+        self.write_all(params, out)
     }
 
-    fn read(params: &Params, source: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let fingerprint = source.header().fingerprint;
-        let Batch { inputs, batched } = Batch::read_before(source, |inputs| Self::rest_bytes(params, inputs))?;
-        let mut part = || {
-            let mut words = Vec::new();
-            read_residues(output_primes(&params.ckks), params.ckks.degree(), source, &mut words)?;
-            Ok::<_, FormatError>(words)
-        };
-        let count = ciphertexts(params, inputs, params.ciphertexts_per_run().1);
-        let parts = (0..count).map(|_| Ok(Parts { body: part()?, mask: part()? }));
-        Ok(Self { fingerprint, inputs, batched, ciphertexts: parts.collect::<Result<_, FormatError>>()? })
+    fn read(params: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
+        Self::read_all(params, body)
     }
 }

@@ -11,7 +11,7 @@ use crate::ckks::params::layout::{Layout, image_shape};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::linear::{LinearMap, Operand};
 use crate::ckks::plan::polynomials::PolynomialNetwork;
-use crate::ckks::plan::pricing::Pricing;
+use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Axis;
 use crate::ckks::plan::wiring::Tensor;
@@ -28,12 +28,13 @@ pub struct LatencyPlan {
     pub input: Layout,
     /// The linear maps of the stages, then the output's.
     pub maps: Vec<LinearMap>,
-    /// Predicted thread-seconds of one run.
-    pub seconds: f64,
+    /// For each map, with the polynomials behind it, the predicted thread-seconds of one run.
+    pub seconds: Vec<f64>,
 }
 
 impl LatencyPlan {
-    /// Chooses layouts and steps, stage by stage, each the cheapest behind those before it.
+    /// Chooses layouts and steps, stage by stage, each the cheapest behind those before it. Also says what the keys are
+    /// worth, in seconds of a run.
     ///
     /// # Errors
     /// A sentence if the input does not fit.
@@ -42,7 +43,7 @@ impl LatencyPlan {
         params: &ParameterSet,
         cost: &CkksCost,
         lanes: usize,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, f64), String> {
         let ring = params.slots() / lanes;
         if lanes == 0 || ring < 2 || !lanes.is_power_of_two() {
             return Err(format!("{lanes} inputs cannot share {} slots", params.slots()));
@@ -51,7 +52,7 @@ impl LatencyPlan {
         let input = Layout::row_major(&network.input.shape, ring);
         let mut tensors = vec![Tensor { first: 0, layout: input.clone(), limbs: limbs[0] }];
         let mut maps = Vec::new();
-        let mut seconds = 0.0;
+        let (mut seconds, mut keys) = (Vec::new(), 0.0);
         let shapes = network.stages.iter().map(|stage| &stage.shape).chain([&network.output.shape]);
         let mut first = network.input.len();
         for ((at, rows), shape) in SharedRows::of_network(network).iter().enumerate().zip(shapes) {
@@ -59,27 +60,30 @@ impl LatencyPlan {
             // The output is not rescaled: two limbs hold it.
             let own = if is_output { limbs[at].min(2) } else { limbs[at] };
             let pricing = Pricing { params, cost, limbs: own };
-            let mut best: Option<(LinearMap, f64)> = None;
+            let mut best: Option<(LinearMap, Price)> = None;
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
             for output in candidates(shape, values, &tensors, ring) {
                 for with_windows in [false, true] {
-                    let (map, cost) = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
-                    if best.as_ref().is_none_or(|(_, least)| cost < *least) {
-                        best = Some((map, cost));
+                    let (map, price) = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
+                    if best.as_ref().is_none_or(|(_, least)| price.weight() < least.weight()) {
+                        best = Some((map, price));
                     }
                 }
             }
-            let (map, own_seconds) = best.ok_or("a stage has no layout")?;
-            seconds += own_seconds;
+            let (map, price) = best.ok_or("a stage has no layout")?;
+            let mut own_seconds = price.seconds;
+            keys += price.keys;
             if !is_output {
                 let products = network.stages[at].products().len();
-                seconds += (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
+                own_seconds +=
+                    (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
                 first += values;
             }
             maps.push(map);
+            seconds.push(own_seconds);
         }
-        Ok(Self { lanes, input, maps, seconds })
+        Ok((Self { lanes, input, maps, seconds }, keys))
     }
 
     /// Checks layouts and steps; needed once after reading from outside. That they are those of the network's maps is
@@ -90,6 +94,9 @@ impl LatencyPlan {
     pub fn check(&self, network: &PolynomialNetwork) -> Result<(), String> {
         if self.maps.len() != network.stages.len() + 1 {
             return Err("the plan has another number of maps than its network".into());
+        }
+        if self.seconds.len() != self.maps.len() || self.seconds.iter().any(|s| !s.is_finite() || *s < 0.0) {
+            return Err("the plan does not say what each map takes".into());
         }
         let of_stages = network.stages.iter().map(|stage| (stage.rows_per_value(), stage.rows.len()));
         let results = of_stages.chain([(1, network.output_rows.len())]);

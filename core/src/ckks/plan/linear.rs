@@ -5,7 +5,7 @@
 //! inputs (Halevi and Shoup, CRYPTO 2014 and 2018). A map to few values sums over many slots at once: value o collects
 //! at all slots `o + m j`, and these are summed in the end ("hybrid" diagonals, Juvekar et al., USENIX Security 2018).
 
-use crate::ckks::plan::pricing::Pricing;
+use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::steps::rotations_of;
 use crate::ckks::plan::wiring::{Tensor, Wiring};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ pub struct Mask {
 }
 
 impl LinearMap {
-    /// Divides the map to `output` into steps, and says what they cost in seconds.
+    /// Divides the map to `output` into steps, and says what they cost.
     #[must_use]
     pub(in crate::ckks) fn plan(
         rows: &SharedRows,
@@ -68,7 +68,7 @@ impl LinearMap {
         output: Layout,
         with_windows: bool,
         pricing: &Pricing<'_>,
-    ) -> (Self, f64) {
+    ) -> (Self, Price) {
         let wiring = Wiring::new(rows, tensors, &output, with_windows);
         let mut amounts: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let mut masks: BTreeMap<(usize, usize, usize), Vec<bool>> = BTreeMap::new();
@@ -89,8 +89,9 @@ impl LinearMap {
         }
         let sets = rows.rows.len() / output.len();
         let outputs = sets * output.ciphertexts();
-        let mut seconds = products as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs)
+        let seconds = products as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs)
             + outputs as f64 * pricing.cost.rescale_seconds(pricing.params, pricing.limbs);
+        let mut price = Price { seconds, keys: 0.0 };
         let mut operands = Vec::new();
         for (tensor, amounts) in amounts {
             let layout = &tensors[tensor].layout;
@@ -101,7 +102,7 @@ impl LinearMap {
             });
             let inputs = layout.ciphertexts();
             if let Some(window) = &window {
-                seconds += pricing.steps_seconds(window, inputs, inputs);
+                price += pricing.steps(window, inputs, inputs);
             }
             let blocks = [layout.block, output.block].map(|block| block.max(layout.pitch));
             let choices = [
@@ -111,25 +112,25 @@ impl LinearMap {
                 vec![blocks[1], layout.pitch],
                 vec![blocks[0].max(blocks[1]), blocks[0].min(blocks[1]), layout.pitch],
             ];
-            let mut best: Option<(Steps, f64)> = None;
+            let mut best: Option<(Steps, Price)> = None;
             for radices in choices {
                 let whole = Steps::new(&amounts, layout.period, &radices);
                 for division in whole.divisions() {
                     let mut steps = whole.clone();
                     steps.axes.iter_mut().zip(division).for_each(|(axis, babies)| axis.babies = babies);
-                    let seconds = pricing.steps_seconds(&steps, inputs, outputs);
-                    if best.as_ref().is_none_or(|(_, least)| seconds < *least) {
-                        best = Some((steps, seconds));
+                    let own = pricing.steps(&steps, inputs, outputs);
+                    if best.as_ref().is_none_or(|(_, least)| own.weight() < least.weight()) {
+                        best = Some((steps, own));
                     }
                 }
             }
             let (steps, own) = best.expect("there are choices");
-            seconds += own;
+            price += own;
             operands.push(Operand { tensor, window, steps });
         }
         let map = Self { operands, period: wiring.period, output, sets };
-        seconds += (outputs * map.folds().len()) as f64 * pricing.rotate();
-        (map, seconds)
+        price.seconds += (outputs * map.folds().len()) as f64 * pricing.rotate();
+        (map, price)
     }
 
     /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first

@@ -8,6 +8,30 @@ use crate::ckks::plan::steps::{baby_amounts, rotations_of};
 /// What a megabyte of key is worth, in seconds.
 const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
 
+/// What something costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Price {
+    /// Thread-seconds of a run.
+    pub seconds: f64,
+    /// What the keys are worth, in seconds as well.
+    pub keys: f64,
+}
+
+impl Price {
+    /// What choices are compared by.
+    #[must_use]
+    pub fn weight(self) -> f64 {
+        self.seconds + self.keys
+    }
+}
+
+impl std::ops::AddAssign for Price {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.keys += other.keys;
+    }
+}
+
 /// What steps of a map cost where.
 pub struct Pricing<'a> {
     /// Parameters.
@@ -29,8 +53,8 @@ impl Pricing<'_> {
         self.cost.rotate_seconds(self.params, self.limbs)
     }
 
-    /// Seconds of all rotations of one operand.
-    pub(in crate::ckks) fn steps_seconds(&self, steps: &Steps, inputs: usize, outputs: usize) -> f64 {
+    /// All rotations of one operand.
+    pub(in crate::ckks) fn steps(&self, steps: &Steps, inputs: usize, outputs: usize) -> Price {
         let (mut variants, mut decompositions, mut switches) = (1, 0, 0);
         for amounts in baby_amounts(steps) {
             let moved = amounts.iter().filter(|&&amount| amount != 0).count();
@@ -41,8 +65,7 @@ impl Pricing<'_> {
         let giants: usize = steps.axes.iter().map(Axis::giants).product();
         let babies = decompositions as f64 * self.cost.decompose_seconds(self.params, self.limbs)
             + switches as f64 * self.cost.switch_seconds(self.params, self.limbs);
-        inputs as f64 * babies
-            + (outputs * (giants - 1)) as f64 * self.rotate()
-            + self.key_seconds(rotations_of(steps).len())
+        let seconds = inputs as f64 * babies + (outputs * (giants - 1)) as f64 * self.rotate();
+        Price { seconds, keys: self.key_seconds(rotations_of(steps).len()) }
     }
 }

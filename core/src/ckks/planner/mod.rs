@@ -26,6 +26,7 @@ use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
+use crate::files::sealed::OfBatch;
 use crate::model::columns::Columns;
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
@@ -181,9 +182,10 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                 let packed = if rotates {
                     latency(polynomials, &params, options)
                 } else {
-                    Ok((None, throughput_seconds(polynomials, &params, &options.cost)))
+                    let seconds = throughput_seconds(polynomials, &params, &options.cost).iter().sum();
+                    Ok(Packed { latency: None, seconds, weight: seconds })
                 };
-                let (latency, seconds) = match packed {
+                let Packed { latency, seconds, weight } = match packed {
                     Ok(packed) => packed,
                     Err(error) => {
                         last = error;
@@ -192,7 +194,7 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                 };
                 found[usize::from(rotates)] = true;
                 let inputs = latency.as_ref().map_or(params.slots(), |latency| latency.lanes);
-                let total = options.batch.div_ceil(inputs) as f64 * seconds;
+                let total = options.batch.div_ceil(inputs) as f64 * weight;
                 // Less noise is worth a little time.
                 let total = total * (1.0 + NOISE_PRICE * noise / largest);
                 if best.as_ref().is_none_or(|(_, least)| total < *least) {
@@ -224,34 +226,39 @@ pub fn candidates(log2_degree: u32, levels: usize) -> Vec<ParameterSet> {
     (1..=MOST_SPECIAL).filter_map(with_special).collect()
 }
 
+/// A packing, and what a run of it costs.
+struct Packed {
+    latency: Option<LatencyPlan>,
+    /// Thread-seconds.
+    seconds: f64,
+    /// The same with what the keys are worth.
+    weight: f64,
+}
+
 /// The cheapest number of lanes for the batch.
-fn latency(
-    polynomials: &PolynomialNetwork,
-    params: &ParameterSet,
-    options: &Options,
-) -> Result<(Option<LatencyPlan>, f64), String> {
-    let mut best: Option<(LatencyPlan, f64)> = None;
+fn latency(polynomials: &PolynomialNetwork, params: &ParameterSet, options: &Options) -> Result<Packed, String> {
+    let mut best: Option<(Packed, f64)> = None;
     let mut last = String::new();
     let most = options.batch.next_power_of_two().min(params.slots() / 64);
     for lanes in std::iter::successors(Some(1), |lanes| Some(2 * lanes)).take_while(|&lanes| lanes <= most) {
         match LatencyPlan::new(polynomials, params, &options.cost, lanes) {
-            Ok(plan) => {
-                let total = options.batch.div_ceil(lanes) as f64 * plan.seconds;
+            Ok((plan, keys)) => {
+                let seconds: f64 = plan.seconds.iter().sum();
+                let total = options.batch.div_ceil(lanes) as f64 * (seconds + keys);
                 if best.as_ref().is_some_and(|(_, least)| total >= *least) {
                     break;
                 }
-                best = Some((plan, total));
+                best = Some((Packed { latency: Some(plan), seconds, weight: seconds + keys }, total));
             }
             Err(error) => last = error,
         }
     }
-    let (plan, _) = best.ok_or(last)?;
-    let seconds = plan.seconds;
-    Ok((Some(plan), seconds))
+    best.map(|(packed, _)| packed).ok_or(last)
 }
 
-/// Thread-seconds of a run with one slot an input.
-fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> f64 {
+/// Thread-seconds of a run with one slot an input, for each map with the polynomials behind it.
+#[must_use]
+pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> Vec<f64> {
     let limbs = limbs_of_stages(network, params.primes.len());
     let maps = SharedRows::of_network(network);
     let map = |(at, rows): (usize, &SharedRows)| {
@@ -261,14 +268,16 @@ fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: 
         let sums: usize = rows.groups.iter().map(Vec::len).sum();
         terms as f64 * cost.matrix_seconds(params, limbs) + sums as f64 * cost.product_seconds(params, limbs)
     };
-    let linear: f64 = maps.iter().enumerate().map(map).sum();
+    let mut seconds: Vec<f64> = maps.iter().enumerate().map(map).collect();
     let stage = |(stage, &limbs): (&crate::ckks::plan::polynomials::PolynomialStage, &usize)| {
         let seconds = |&depth: &usize| cost.multiply_seconds(params, limbs - depth);
         let products = stage.products().iter().map(seconds).sum::<f64>();
         let rows = stage.rows.len() + stage.factors.len();
         stage.rows.len() as f64 * products + rows as f64 * cost.rescale_seconds(params, limbs)
     };
-    linear + network.stages.iter().zip(&limbs).map(stage).sum::<f64>()
+    let stages = network.stages.iter().zip(&limbs).map(stage);
+    seconds.iter_mut().zip(stages).for_each(|(seconds, own)| *seconds += own);
+    seconds
 }
 
 /// Root mean square of the output's noise.

@@ -127,8 +127,8 @@ impl ThroughputSchedule {
         Ok(Self { maps, works, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
-    /// Largest number of bytes that a run holds at one time: the maps' matrices, ciphertexts, what the device works on, and
-    /// free buffers. Inputs count from when they are asked for; keys and constants of rows are not in it.
+    /// Largest number of bytes that a run holds at one time: the maps' matrices, ciphertexts, what the device works
+    /// on, and free buffers. Inputs count from when they are asked for; keys and constants of rows are not in it.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
         self.matrix_bytes() + self.held().map(|(most, _)| most).max().unwrap_or(0) + self.width.working_bytes

@@ -7,8 +7,10 @@ use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::LatencySchedule;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rayon::prelude::*;
+use tracing::{debug_span, info_span, trace_span};
 
 use crate::ckks::error::CkksError;
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
@@ -32,9 +34,17 @@ use crate::progress::Progress;
 pub struct LatencySession<'a, B: RnsOps> {
     ring: &'a B,
     plan: &'a LatencyPlan,
-    schedule: LatencySchedule,
     relinearise: Option<B::SwitchKey>,
     rotations: BTreeMap<usize, B::GaloisKey>,
+    prepared: Arc<Prepared<B>>,
+    is_timed: bool,
+}
+
+/// What sessions of all keys have in common.
+struct Prepared<B: RnsOps> {
+    schedule: LatencySchedule,
+    /// Rotations, and limbs that each key needs.
+    rotations: Vec<(usize, usize)>,
     maps: Vec<PreparedMap<B>>,
 }
 
@@ -106,69 +116,48 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
-        let params = ring.params();
-        let schedule = LatencySchedule::new(network, plan, params)?;
+        let schedule = LatencySchedule::new(network, plan, ring.params())?;
         if schedule.peak_bytes > memory_bytes {
             return Err(CkksError::Memory { needed: schedule.peak_bytes, budget: memory_bytes });
         }
-        let load = |(steps, limbs): (usize, usize)| {
-            let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
-            let key = key.filter(|key| key.limbs as usize >= limbs);
-            let key =
-                key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
-            Ok((steps, ring.load_galois_key(key, steps)?))
-        };
-        let rotations: Result<_, CkksError> =
-            plan.rotations(network, params.primes.len()).into_iter().map(load).collect();
-        let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
-        let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
-        let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
-        let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
-        let mut gains = vec![1.0; network.input.len()];
-        let mut maps = Vec::with_capacity(plan.maps.len());
-        for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
-            let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
-            // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
-            let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
-            let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
-            let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
-            let masks = map
-                .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
-                .map_err(CkksError::Plan)?;
-            let State { scale, limbs } = step.linear;
-            let sums: Result<_, CkksError> = map
-                .operands
-                .iter()
-                .zip(masks)
-                .map(|(operand, masks)| {
-                    writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
-                })
-                .collect();
-            let values = map.output.len();
-            let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
-            let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
-            let bias = bias?.into_iter().flatten().collect();
-            let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
-            if let (Some(stage), Some(kind)) = (stage, step.kind) {
-                let (uses, _) = uses(kind, params, step.argument);
-                let constants: Vec<Vec<f64>> =
-                    (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
-                let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
-                let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
-                prepared.activation = Some((kind, constants?));
-                let first = gains.len();
-                tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
-                gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
-            }
-            maps.push(prepared);
+        // Keys that lack something are found before masks are encoded.
+        let rotations: Vec<(usize, usize)> = plan.rotations(network, ring.params().primes.len()).into_iter().collect();
+        let loaded = load_keys(ring, &rotations, keys)?;
+        let loading = debug_span!("load maps", maps = plan.maps.len()).entered();
+        let maps = prepare(ring, network, plan, &schedule)?;
+        if !loading.is_disabled() {
+            ring.sync()?;
         }
-        Ok(Self { ring, plan, schedule, relinearise, rotations: rotations?, maps })
+        let prepared = Arc::new(Prepared { schedule, rotations, maps });
+        Ok(Self { ring, plan, relinearise: loaded.0, rotations: loaded.1, prepared, is_timed: false })
+    }
+
+    /// A session of the same plan on the same ring for another client's keys; masks and constants are shared.
+    ///
+    /// # Errors
+    /// As [`LatencySession::new`].
+    pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
+        let (relinearise, rotations) = load_keys(self.ring, &self.prepared.rotations, keys)?;
+        let (prepared, is_timed) = (Arc::clone(&self.prepared), self.is_timed);
+        Ok(Self { ring: self.ring, plan: self.plan, relinearise, rotations, prepared, is_timed })
+    }
+
+    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
+        self
+    }
+
+    /// Waits for what was asked of the device, where steps are told apart.
+    fn settle(&self) -> Result<(), CkksError> {
+        if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &LatencySchedule {
-        &self.schedule
+        &self.prepared.schedule
     }
 
     /// Evaluates one batch of lanes: the ciphertexts of [`LatencyPlan::input`] to those of [`LatencyPlan::output`].
@@ -193,15 +182,22 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         if left != right {
             return Err(CkksError::Level { left, right });
         }
-        progress.start("inference", self.maps.len() as u64);
-        let fresh = self.schedule.input.scale;
+        progress.start("inference", self.prepared.maps.len() as u64);
+        let fresh = self.prepared.schedule.input.scale;
         let ring = self.ring;
-        let wait = || ring.finish();
-        let upload = || ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh);
+        let wait = || self.settle();
+        let upload = || {
+            let _step = info_span!("upload", ciphertexts = inputs.len()).entered();
+            let uploaded = ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?;
+            self.settle()?;
+            Ok(uploaded)
+        };
         let mut tensors = vec![watch.time(None, "transfer", wait, upload)?];
-        for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.maps).enumerate() {
+        for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.prepared.maps).enumerate() {
+            let _map = debug_span!("map", map = at, limbs = prepared.linear.limbs).entered();
             let mut values = watch.time(Some(at), "linear", wait, || self.linear(map, prepared, &tensors))?;
             if prepared.activation.is_some() {
+                let _step = trace_span!("rescale", ciphertexts = values.len()).entered();
                 values = watch.time(Some(at), "rescale", wait, || ring.rescale(values))?;
             }
             let bias = slots::<B>(&prepared.bias);
@@ -209,6 +205,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             if let Some((kind, constants)) = &prepared.activation {
                 let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
+                let _step = trace_span!("polynomial", ciphertexts = values.len()).entered();
                 let activate = || ring.activate(key, *kind, values, &constants);
                 values = watch.time(Some(at), "polynomial", wait, activate)?;
             }
@@ -217,6 +214,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         progress.finish();
         let outputs = tensors.pop().unwrap_or_default();
+        let _downloading = info_span!("download", ciphertexts = outputs.len()).entered();
         watch.time(None, "transfer", || Ok(()), || ring.download(outputs))
     }
 
@@ -249,7 +247,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             ring.release(own);
             let terms: Vec<Vec<(usize, &B::Plaintext)>> =
                 sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
+            let step = trace_span!("products", terms = rotated.len(), sums = terms.len()).entered();
             let totals = if terms.is_empty() { Vec::new() } else { ring.inner_products(&rotated, &terms)? };
+            self.settle()?;
+            drop(step);
             ring.release(rotated);
             let places = sums.iter().map(|sum| (sum.output, sum.giants.clone()));
             let totals = self.giants(&operand.steps, places.zip(totals).collect())?;
@@ -277,7 +278,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         for fold in map.folds() {
             let Some(key) = self.key(fold as i64) else { continue };
+            let _step = trace_span!("rotations", ciphertexts = sums.len(), amounts = 1).entered();
             ring.rotate_add(&mut sums, key)?;
+            self.settle()?;
         }
         Ok(sums)
     }
@@ -288,7 +291,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         for amounts in baby_amounts(steps) {
             let keys: Vec<Option<&B::GaloisKey>> = amounts.iter().map(|&amount| self.key(amount)).collect();
             let inputs: Vec<&B::Ciphertext> = before.as_deref().unwrap_or(batch).iter().collect();
+            let _step = trace_span!("rotations", ciphertexts = inputs.len(), amounts = amounts.len(), limbs).entered();
             let rotated = self.ring.rotate_hoisted(&inputs, limbs, &keys)?.into_iter().flatten().collect();
+            self.settle()?;
             self.ring.release(before.replace(rotated).unwrap_or_default());
         }
         Ok(before.unwrap_or_default())
@@ -310,7 +315,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
                 {
                     let (places, before): (Vec<_>, Vec<_>) = totals.into_iter().unzip();
                     let pairs: Vec<_> = before.iter().map(|sum| (sum, key)).collect();
+                    let step = trace_span!("rotations", ciphertexts = pairs.len(), amounts = 1).entered();
                     let rotated = self.ring.rotate(&pairs)?;
+                    self.settle()?;
+                    drop(step);
                     self.ring.release(before);
                     totals = places.into_iter().zip(rotated).collect();
                 }
@@ -329,6 +337,82 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         Ok(sums.into_iter().map(|((output, _), sum)| (output, sum)).collect())
     }
+}
+
+/// Encodes all masks and constants.
+fn prepare<B: RnsOps>(
+    ring: &B,
+    network: &PolynomialNetwork,
+    plan: &LatencyPlan,
+    schedule: &LatencySchedule,
+) -> Result<Vec<PreparedMap<B>>, CkksError> {
+    let params = ring.params();
+    let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
+    let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
+    let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
+    let mut gains = vec![1.0; network.input.len()];
+    let mut maps = Vec::with_capacity(plan.maps.len());
+    for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
+        let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
+        // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
+        let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
+        let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
+        let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
+        let masks = map
+            .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
+            .map_err(CkksError::Plan)?;
+        let State { scale, limbs } = step.linear;
+        let sums: Result<_, CkksError> = map
+            .operands
+            .iter()
+            .zip(masks)
+            .map(|(operand, masks)| {
+                writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
+            })
+            .collect();
+        let values = map.output.len();
+        let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
+        let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
+        let bias = bias?.into_iter().flatten().collect();
+        let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
+        if let (Some(stage), Some(kind)) = (stage, step.kind) {
+            let (uses, _) = uses(kind, params, step.argument);
+            let constants: Vec<Vec<f64>> =
+                (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
+            let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
+            let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
+            prepared.activation = Some((kind, constants?));
+            let first = gains.len();
+            tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
+            gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
+        }
+        maps.push(prepared);
+    }
+    Ok(maps)
+}
+
+/// Keys on a device: of relinearisation, and by rotation.
+type LoadedKeys<B> = (Option<<B as RnsOps>::SwitchKey>, BTreeMap<usize, <B as RnsOps>::GaloisKey>);
+
+fn load_keys<B: RnsOps>(
+    ring: &B,
+    rotations: &[(usize, usize)],
+    keys: &SeededEvaluationKey,
+) -> Result<LoadedKeys<B>, CkksError> {
+    let load = |&(steps, limbs): &(usize, usize)| {
+        let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
+        let key = key.filter(|key| key.limbs as usize >= limbs);
+        let key =
+            key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
+        Ok((steps, ring.load_galois_key(key, steps)?))
+    };
+    let loading = debug_span!("load keys", rotations = rotations.len()).entered();
+    let rotations: Result<_, CkksError> = rotations.iter().map(load).collect();
+    let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
+    if !loading.is_disabled() {
+        ring.sync()?;
+    }
+    Ok((relinearise, rotations?))
 }
 
 fn slots<B: RnsOps>(plaintexts: &[B::Plaintext]) -> Vec<Constant<'_, B::Plaintext>> {

@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use tracing::info_span;
+
 use crate::batch::{Queue, Stopwatch, Timings, share, side_by_side};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
-use crate::ckks::files::seeded::SeededCiphertext;
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::Plan;
 use crate::ckks::ring::ciphertext::Ciphertext;
@@ -48,13 +50,10 @@ impl<'a, B: RnsOps> Session<'a, B> {
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
         assert!(!rings.is_empty(), "a session needs a ring");
-        let request = &plan.params.keys;
-        let relinearise = keys.relinearise.as_ref().filter(|_| request.relinearisation_limbs > 0);
-        let limbs = relinearise.map_or(0, |key| key.limbs as usize);
-        if limbs < request.relinearisation_limbs {
-            return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
-        }
-        let load = |ring: &'a B| {
+        let relinearise = relinearisation(plan, keys)?;
+        let numbered: Vec<(usize, &'a B)> = rings.iter().enumerate().collect();
+        let load = |&(at, ring): &(usize, &'a B)| {
+            let _loading = info_span!("load", queue = at).entered();
             Ok::<_, CkksError>(match &plan.latency {
                 None => Packed::Throughput(ThroughputSession::new(ring, &plan.network, relinearise, memory_bytes)?),
                 Some(latency) => {
@@ -62,14 +61,36 @@ impl<'a, B: RnsOps> Session<'a, B> {
                 }
             })
         };
-        Ok(Self { plan, queues: side_by_side(rings, load)?, is_timed: false })
+        Ok(Self { plan, queues: side_by_side(&numbered, load)?, is_timed: false })
     }
 
-    /// Also tells steps apart in [`Timings`], which means waiting for each.
+    /// Also tells steps apart in [`Timings`] and in the spans of [`tracing`], which means waiting for each.
     #[must_use]
     pub fn timed(mut self, is_timed: bool) -> Self {
+        let timed = |packed| match packed {
+            Packed::Throughput(session) => Packed::Throughput(session.timed(is_timed)),
+            Packed::Latency(session) => Packed::Latency(session.timed(is_timed)),
+        };
+        self.queues = self.queues.into_iter().map(timed).collect();
         self.is_timed = is_timed;
         self
+    }
+
+    /// A session of the same plan on the same rings for another client's keys; what the plan holds is shared.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
+        let relinearise = relinearisation(self.plan, keys)?;
+        let numbered: Vec<(usize, &Packed<'a, B>)> = self.queues.iter().enumerate().collect();
+        let load = |&(at, queue): &(usize, &Packed<'a, B>)| {
+            let _loading = info_span!("load", queue = at).entered();
+            Ok::<_, CkksError>(match queue {
+                Packed::Throughput(session) => Packed::Throughput(session.with_key(relinearise)?),
+                Packed::Latency(session) => Packed::Latency(session.with_key(keys)?),
+            })
+        };
+        Ok(Self { plan: self.plan, queues: side_by_side(&numbered, load)?, is_timed: self.is_timed })
     }
 
     /// Largest number of bytes that a run holds at one time on one ring, keys and encrypted inputs left out.
@@ -115,6 +136,16 @@ impl<'a, B: RnsOps> Session<'a, B> {
         let (fingerprint, inputs, batched) = (input.fingerprint, input.inputs, input.batched);
         Ok((EncryptedOutput { fingerprint, inputs, batched, ciphertexts }, timings))
     }
+}
+
+/// The relinearisation key, if the plan needs one.
+fn relinearisation<'k>(plan: &Plan, keys: &'k SeededEvaluationKey) -> Result<Option<&'k SeededSwitchKey>, CkksError> {
+    let needed = plan.params.keys.relinearisation_limbs;
+    let key = keys.relinearise.as_ref().filter(|_| needed > 0);
+    if key.map_or(0, |key| key.limbs as usize) < needed {
+        return Err(CkksError::Plan("the evaluation key lacks the relinearisation that the plan needs".into()));
+    }
+    Ok(key)
 }
 
 /// One ring's part in a batch.

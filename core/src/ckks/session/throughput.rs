@@ -1,6 +1,9 @@
 //! Throughput packing: one ciphertext a value, one slot an input, so that no step needs a rotation.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use tracing::{Span, debug_span, info_span, trace_span};
 
 use crate::batch::Stopwatch;
 use crate::ckks::error::CkksError;
@@ -19,8 +22,14 @@ use crate::progress::Progress;
 pub struct ThroughputSession<'a, B: RnsOps> {
     ring: &'a B,
     network: &'a PolynomialNetwork,
-    schedule: ThroughputSchedule,
     relinearise: Option<B::SwitchKey>,
+    loaded: Arc<Loaded<B>>,
+    is_timed: bool,
+}
+
+/// What sessions of all keys have in common.
+struct Loaded<B: RnsOps> {
+    schedule: ThroughputSchedule,
     maps: Vec<LoadedMap<B::Map>>,
     /// Constants of the polynomials, by map and limbs of the argument, then by channel.
     constants: HashMap<(usize, usize), Vec<Vec<Number>>>,
@@ -55,6 +64,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             ring.load_map(Matrix::new(numbers, term_scales.clone(), at.scale, &moduli[..at.limbs])?)
         };
         let mut constants = HashMap::new();
+        let loading = debug_span!("load maps", maps = schedule.maps.len()).entered();
         let mut maps = Vec::with_capacity(schedule.maps.len());
         for (at, map) in schedule.maps.iter().enumerate() {
             let matrices: Result<_, CkksError> = map.blocks.matrices.iter().map(load).collect();
@@ -75,14 +85,37 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 });
             }
         }
-        let relinearise = relinearise.map(|key| ring.load_switch_key(key)).transpose()?;
-        Ok(Self { ring, network, schedule, relinearise, maps, constants })
+        drop(loading);
+        let relinearise = load_key(ring, relinearise)?;
+        let loaded = Arc::new(Loaded { schedule, maps, constants });
+        Ok(Self { ring, network, relinearise, loaded, is_timed: false })
+    }
+
+    /// A session of the same network on the same ring for another client's key; matrices and constants are shared.
+    ///
+    /// # Errors
+    /// Whatever the device fails with.
+    pub fn with_key(&self, relinearise: Option<&SeededSwitchKey>) -> Result<Self, CkksError> {
+        let (relinearise, loaded) = (load_key(self.ring, relinearise)?, Arc::clone(&self.loaded));
+        Ok(Self { ring: self.ring, network: self.network, relinearise, loaded, is_timed: self.is_timed })
+    }
+
+    /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
+    #[must_use]
+    pub fn timed(mut self, is_timed: bool) -> Self {
+        self.is_timed = is_timed;
+        self
+    }
+
+    /// Waits for what was asked of the device, where steps are told apart.
+    fn settle(&self) -> Result<(), CkksError> {
+        if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &ThroughputSchedule {
-        &self.schedule
+        &self.loaded.schedule
     }
 
     /// Evaluates the network on one fresh ciphertext an input element; one ciphertext an output element.
@@ -103,16 +136,19 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         watch: &mut Stopwatch,
         progress: &dyn Progress,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let schedule = &self.schedule;
+        let schedule = &self.loaded.schedule;
         let (left, right) = (inputs.len(), self.network.input.len());
         if left != right {
             return Err(CkksError::Level { left, right });
         }
         progress.start("inference", schedule.waves.iter().map(|wave| wave.nodes.len() as u64).sum());
         let mut values: Vec<Option<B::Ciphertext>> = vec![None; schedule.works.len()];
-        for wave in &schedule.waves {
+        for (at, wave) in schedule.waves.iter().enumerate() {
+            let _wave = debug_span!("wave", wave = at, ciphertexts = wave.nodes.len()).entered();
             for nodes in schedule.groups(&wave.nodes) {
+                let step = self.step_span(nodes).entered();
                 let results = self.evaluate(nodes, &values, inputs, watch)?;
+                drop(step);
                 for (&node, value) in nodes.iter().zip(results) {
                     values[node as usize] = Some(value);
                 }
@@ -121,9 +157,23 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             self.ring.release(wave.dead.iter().filter_map(|&node| values[node as usize].take()).collect());
         }
         progress.finish();
+        let _downloading = info_span!("download", ciphertexts = schedule.outputs.len()).entered();
         let outputs = values.drain(schedule.outputs.clone());
         let outputs = outputs.map(|value| value.expect("outputs are roots of the order")).collect();
         watch.time(None, "transfer", || Ok(()), || self.ring.download(outputs))
+    }
+
+    /// The span of works of one kind.
+    fn step_span(&self, nodes: &[u32]) -> Span {
+        let (schedule, ciphertexts) = (&self.loaded.schedule, nodes.len());
+        let Some(first) = nodes.first().map(|&node| node as usize) else { return Span::none() };
+        match schedule.works[first] {
+            Work::Input => info_span!("upload", ciphertexts),
+            Work::Sum { map, .. } => debug_span!("sums", map, ciphertexts),
+            Work::Row { map, .. } => {
+                debug_span!("map", map, rows = ciphertexts, limbs = schedule.arguments[first].limbs)
+            }
+        }
     }
 
     fn evaluate(
@@ -133,11 +183,11 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         inputs: &[SeededCiphertext],
         watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let wait = || self.ring.finish();
+        let wait = || self.settle();
         let Some(&first) = nodes.first() else { return Ok(Vec::new()) };
-        match self.schedule.works[first as usize] {
+        match self.loaded.schedule.works[first as usize] {
             Work::Input => {
-                let fresh = self.schedule.states[first as usize];
+                let fresh = self.loaded.schedule.states[first as usize];
                 let seeded: Vec<&SeededCiphertext> = nodes.iter().map(|&node| &inputs[node as usize]).collect();
                 let upload = || self.ring.upload_seeded(&seeded, fresh.scale);
                 let batch = watch.time(None, "transfer", wait, upload)?;
@@ -147,8 +197,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 }
             }
             Work::Sum { map, .. } => {
-                let members = |&node: &u32| match self.schedule.works[node as usize] {
-                    Work::Sum { group, .. } => self.schedule.maps[map].groups[group].as_slice(),
+                let members = |&node: &u32| match self.loaded.schedule.works[node as usize] {
+                    Work::Sum { group, .. } => self.loaded.schedule.maps[map].groups[group].as_slice(),
                     _ => &[],
                 };
                 let groups: Vec<Vec<&B::Ciphertext>> = nodes
@@ -170,38 +220,43 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         watch: &mut Stopwatch,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
-        let row_of = |&node: &u32| match self.schedule.works[node as usize] {
+        let row_of = |&node: &u32| match self.loaded.schedule.works[node as usize] {
             Work::Row { row, .. } => row,
             _ => 0,
         };
         let elements: Vec<usize> = nodes.iter().map(row_of).collect();
-        let own = self.schedule.maps[map].values;
-        let sets = self.schedule.maps[map].offsets.len() / own.max(1);
+        let own = self.loaded.schedule.maps[map].values;
+        let sets = self.loaded.schedule.maps[map].offsets.len() / own.max(1);
         // Second factors come behind all first ones.
         let rows: Vec<usize> =
             (0..sets).flat_map(|set| elements.iter().map(move |element| set * own + element)).collect();
-        let wait = || ring.finish();
+        let wait = || self.settle();
+        let step = trace_span!("linear", rows = rows.len()).entered();
         let sums = watch.time(Some(map), "linear", wait, || self.linear(map, &rows, values))?;
-        let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.maps[map].offsets[row])).collect();
+        drop(step);
+        let offsets: Vec<_> = rows.iter().map(|&row| Constant::Number(&self.loaded.maps[map].offsets[row])).collect();
         let Some(stage) = self.network.stages.get(map) else {
             let mut outputs = sums;
             watch.time(Some(map), "linear", wait, || ring.add_constants(&mut outputs, &offsets))?;
             return Ok(outputs);
         };
+        let step = trace_span!("rescale", ciphertexts = sums.len()).entered();
         let rescaled = || {
             let mut u = ring.rescale(sums)?;
             ring.add_constants(&mut u, &offsets)?;
             Ok(u)
         };
         let u = watch.time(Some(map), "rescale", wait, rescaled)?;
+        drop(step);
         let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
-        let limbs = self.schedule.arguments[nodes[0] as usize].limbs;
-        let of_channel = &self.constants[&(map, limbs)];
+        let limbs = self.loaded.schedule.arguments[nodes[0] as usize].limbs;
+        let of_channel = &self.loaded.constants[&(map, limbs)];
         let count = of_channel.first().map_or(0, Vec::len);
         let constant = |at: usize, element: usize| Constant::Number(&of_channel[stage.channel[element] as usize][at]);
         let constants: Vec<Vec<_>> =
             (0..count).map(|at| elements.iter().map(|&element| constant(at, element)).collect()).collect();
         let kind = stage.activation(elements[0]).form.kind();
+        let _step = trace_span!("polynomial", ciphertexts = u.len(), limbs).entered();
         let activated = || Ok(ring.shrink(ring.activate(key, kind, u, &constants)?));
         watch.time(Some(map), "polynomial", wait, activated)
     }
@@ -213,7 +268,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         rows: &[usize],
         values: &[Option<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let blocks = &self.schedule.maps[map].blocks;
+        let blocks = &self.loaded.schedule.maps[map].blocks;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         let place = |at: usize| {
             let (block, kernel) = blocks.place_of_row[rows[at]];
@@ -227,7 +282,7 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
                 kernels: of_block.iter().map(|&at| place(at).2).collect(),
             };
             let positions: Vec<_> = of_matrix.chunk_by(|&a, &b| place(a).1 == place(b).1).map(position).collect();
-            let matrix = &self.maps[map].matrices[place(of_matrix[0]).0];
+            let matrix = &self.loaded.maps[map].matrices[place(of_matrix[0]).0];
             let products = self.ring.apply_map(matrix, &positions)?;
             for (&at, product) in of_matrix.iter().zip(products) {
                 results[at] = Some(product);
@@ -235,6 +290,16 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         }
         Ok(results.into_iter().map(|result| result.expect("every row has its block")).collect())
     }
+}
+
+/// A client's key on the device.
+fn load_key<B: RnsOps>(ring: &B, key: Option<&SeededSwitchKey>) -> Result<Option<B::SwitchKey>, CkksError> {
+    let loading = debug_span!("load keys").entered();
+    let key = key.map(|key| ring.load_switch_key(key)).transpose()?;
+    if !loading.is_disabled() {
+        ring.sync()?;
+    }
+    Ok(key)
 }
 
 fn live<C>(values: &[Option<C>], node: u32) -> &C {

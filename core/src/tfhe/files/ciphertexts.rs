@@ -8,7 +8,7 @@ use tfhe::core_crypto::prelude::*;
 use crate::files::chunks::Reader;
 use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
-use crate::files::sealed::{Batch, Sealed};
+use crate::files::sealed::{Batch, OfBatch, Sealed};
 use crate::tfhe::params::public::Params;
 
 /// Bytes of a seed.
@@ -29,7 +29,7 @@ pub struct EncryptedInput {
     pub bodies: Vec<u32>,
 }
 
-/// A batch of encrypted outputs: LWE rows under the flattened GLWE key, value-major.
+/// A batch of encrypted outputs: LWE rows under the flattened GLWE key, value-major; in files input after input.
 #[derive(Clone)]
 pub struct EncryptedOutput {
     /// The client's key.
@@ -43,17 +43,6 @@ pub struct EncryptedOutput {
 }
 
 impl EncryptedInput {
-    /// Length of the file of a batch, in bytes.
-    #[must_use]
-    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
-        Batch::file_bytes(Self::rest_bytes(params, inputs))
-    }
-
-    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
-        let input = SEED_BYTES + 4 * params.input.tensor.len() as u64;
-        input.saturating_mul(u64::from(inputs))
-    }
-
     /// Expands the masks of `count` inputs from `first` on to rows of `k N + 1` words, `value x input`.
     ///
     /// # Panics
@@ -81,17 +70,79 @@ impl EncryptedInput {
     }
 }
 
-impl EncryptedOutput {
-    /// Length of the file of a batch, in bytes.
-    #[must_use]
-    pub fn file_bytes(params: &Params, inputs: u32) -> u64 {
-        Batch::file_bytes(Self::rest_bytes(params, inputs))
+impl OfBatch for EncryptedInput {
+    type Given = Params;
+
+    fn ciphertext_bytes(params: &Params, inputs: u32) -> u64 {
+        let input = SEED_BYTES + 4 * params.input.tensor.len() as u64;
+        input.saturating_mul(u64::from(inputs))
     }
 
-    fn rest_bytes(params: &Params, inputs: u32) -> u64 {
+    fn batch(&self) -> Batch {
+        Batch { inputs: self.inputs, batched: self.batched }
+    }
+
+    fn read_part(params: &Params, body: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let (mut seeds, mut bodies) = (Vec::new(), Vec::new());
+        for _ in 0..part.inputs {
+            seeds.push(body.array()?);
+            bodies.extend(body.words::<u32>(params.input.tensor.len())?);
+        }
+        Ok(Self { fingerprint, inputs: part.inputs, batched: part.batched, seeds, bodies })
+    }
+
+    fn write_part(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        let bodies = self.bodies.chunks_exact(params.input.tensor.len());
+        self.seeds.iter().zip(bodies).try_for_each(|(seed, bodies)| {
+            out.write_all(seed)?;
+            out.write_all(bytemuck::cast_slice(bodies))
+        })
+    }
+}
+
+impl OfBatch for EncryptedOutput {
+    type Given = Params;
+
+    fn ciphertext_bytes(params: &Params, inputs: u32) -> u64 {
         let input = 4 * params.output.tensor.len() as u64 * params.tfhe.big_row_words() as u64;
         input.saturating_mul(u64::from(inputs))
     }
+
+    fn batch(&self) -> Batch {
+        Batch { inputs: self.inputs, batched: self.batched }
+    }
+
+    fn read_part(params: &Params, body: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError> {
+        let fingerprint = body.header().fingerprint;
+        let (inputs, values) = (part.inputs as usize, params.output.tensor.len());
+        // As they come, so that memory grows with what the file really holds.
+        let mut by_input: Vec<u32> = Vec::new();
+        for _ in 0..inputs {
+            by_input.extend(body.words::<u32>(values * params.tfhe.big_row_words())?);
+        }
+        let rows = transposed(&by_input, inputs, values, params.tfhe.big_row_words());
+        Ok(Self { fingerprint, inputs: part.inputs, batched: part.batched, rows })
+    }
+
+    fn write_part(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        let (inputs, words) = (self.inputs as usize, params.tfhe.big_row_words());
+        for input in 0..inputs {
+            let rows = self.rows.chunks_exact(words).skip(input).step_by(inputs);
+            rows.into_iter().try_for_each(|row| out.write_all(bytemuck::cast_slice(row)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows `input x value` as rows `value x input`.
+fn transposed(rows: &[u32], inputs: usize, values: usize, words: usize) -> Vec<u32> {
+    let mut to = vec![0; rows.len()];
+    for (at, row) in rows.chunks_exact(words).enumerate() {
+        let (input, value) = (at / values, at % values);
+        to[(value * inputs + input) * words..][..words].copy_from_slice(row);
+    }
+    to
 }
 
 impl Sealed for EncryptedInput {
@@ -104,21 +155,15 @@ impl Sealed for EncryptedInput {
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.inputs)
+        Batch::BYTES + Self::ciphertext_bytes(params, self.inputs)
     }
 
-    fn write(&self, _params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
-        out.write_all(self.seeds.as_flattened())?;
-        out.write_all(bytemuck::cast_slice(&self.bodies))
+    fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        self.write_all(params, out)
     }
 
     fn read(params: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let fingerprint = body.header().fingerprint;
-        let Batch { inputs, batched } = Batch::read_before(body, |inputs| Self::rest_bytes(params, inputs))?;
-        let seeds = body.words(inputs as usize)?;
-        let bodies = body.words(inputs as usize * params.input.tensor.len())?;
-        Ok(Self { fingerprint, inputs, batched, seeds, bodies })
+        Self::read_all(params, body)
     }
 }
 
@@ -132,18 +177,14 @@ impl Sealed for EncryptedOutput {
     }
 
     fn body_bytes(&self, params: &Params) -> u64 {
-        Batch::BYTES + Self::rest_bytes(params, self.inputs)
+        Batch::BYTES + Self::ciphertext_bytes(params, self.inputs)
     }
 
-    fn write(&self, _params: &Params, out: &mut dyn Write) -> io::Result<()> {
-        Batch { inputs: self.inputs, batched: self.batched }.write(out)?;
-        out.write_all(bytemuck::cast_slice(&self.rows))
+    fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
+        self.write_all(params, out)
     }
 
     fn read(params: &Params, body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        let fingerprint = body.header().fingerprint;
-        let Batch { inputs, batched } = Batch::read_before(body, |inputs| Self::rest_bytes(params, inputs))?;
-        let rows = body.words(body.remaining() as usize / size_of::<u32>())?;
-        Ok(Self { fingerprint, inputs, batched, rows })
+        Self::read_all(params, body)
     }
 }

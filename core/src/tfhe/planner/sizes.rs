@@ -1,5 +1,6 @@
 //! Sizes of keys and ciphertexts.
 
+use crate::files::sealed::OfBatch;
 use crate::tfhe::files::ciphertexts::EncryptedInput;
 use crate::tfhe::files::ciphertexts::EncryptedOutput;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;

@@ -74,7 +74,7 @@ impl<R: RnsOps> CkksBench<R> {
     /// The device's.
     pub fn add(&self, sums: &mut [R::Ciphertext], terms: &[R::Ciphertext]) -> Result<(), CkksError> {
         self.ring.add_assign(sums, &terms.iter().collect::<Vec<_>>())?;
-        self.ring.finish()
+        self.ring.sync()
     }
 
     /// Squares each with relinearisation, and waits.
@@ -84,7 +84,7 @@ impl<R: RnsOps> CkksBench<R> {
     pub fn multiply(&self, batch: &[R::Ciphertext]) -> Result<Vec<R::Ciphertext>, CkksError> {
         let products =
             self.ring.multiply(&batch.iter().map(|own| (own, own)).collect::<Vec<_>>(), &self.relinearise)?;
-        self.ring.finish().map(|()| products)
+        self.ring.sync().map(|()| products)
     }
 
     /// Divides each by the last prime, and waits.
@@ -93,7 +93,7 @@ impl<R: RnsOps> CkksBench<R> {
     /// The device's.
     pub fn rescale(&self, batch: Vec<R::Ciphertext>) -> Result<Vec<R::Ciphertext>, CkksError> {
         let rescaled = self.ring.rescale(batch)?;
-        self.ring.finish().map(|()| rescaled)
+        self.ring.sync().map(|()| rescaled)
     }
 
     /// Rotates each by one slot, and waits.
@@ -102,7 +102,7 @@ impl<R: RnsOps> CkksBench<R> {
     /// The device's.
     pub fn rotate(&self, batch: &[R::Ciphertext]) -> Result<Vec<R::Ciphertext>, CkksError> {
         let rotated = self.ring.rotate(&batch.iter().map(|own| (own, &self.turn)).collect::<Vec<_>>())?;
-        self.ring.finish().map(|()| rotated)
+        self.ring.sync().map(|()| rotated)
     }
 
     /// Applies a matrix of [`CkksBench::map_shape`] to as many ciphertexts as it has terms, and waits.
@@ -112,7 +112,7 @@ impl<R: RnsOps> CkksBench<R> {
     pub fn matrix(&self, terms: &[R::Ciphertext]) -> Result<Vec<R::Ciphertext>, CkksError> {
         let position = Position { terms: terms.iter().collect(), kernels: (0..MAP.0 as u32).collect() };
         let rows = self.ring.apply_map(&self.map, &[position])?;
-        self.ring.finish().map(|()| rows)
+        self.ring.sync().map(|()| rows)
     }
 
     /// Rows and terms of the matrix.

@@ -1,0 +1,321 @@
+//! Requests that wait, by the key that they belong to.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use heman_core::files::container::Fingerprint;
+
+use crate::scheduler::requests::Request;
+
+/// How long an idle lane waits for a fuller batch while requests are still read.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Batches of keys that are loaded already that may go before an older request of another key.
+const MOST_PASSED_OVER: u32 = 4;
+
+/// A request that waits.
+pub struct Waiting {
+    pub request: Request,
+    /// Passes that it took part in and that failed.
+    pub attempts: u32,
+    /// Whether it must not share a pass: one of those that it was with fails, and nobody knows which.
+    pub is_alone: bool,
+}
+
+impl Waiting {
+    fn inputs(&self) -> usize {
+        self.request.input.count()
+    }
+}
+
+/// What a lane asks for.
+pub struct Asked<'a> {
+    /// Inputs that it takes in one pass.
+    pub most: usize,
+    /// Whether requests can share a pass.
+    pub is_joining: bool,
+    /// Keys that it has at hand.
+    pub loaded: &'a [Fingerprint],
+}
+
+/// Requests in the order in which they came, bounded by the number of their inputs. Lanes take from it until it has
+/// ended.
+pub struct Backlog {
+    state: Mutex<State>,
+    changed: Condvar,
+    most_inputs: usize,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Vec<OfKey>,
+    inputs: usize,
+    arrivals: u64,
+    /// Requests that lanes work on; they may come back.
+    in_work: usize,
+    lanes: usize,
+    /// No more requests come.
+    is_complete: bool,
+    /// Nothing is given out any more.
+    is_stopped: bool,
+}
+
+struct OfKey {
+    key: Fingerprint,
+    waiting: VecDeque<(u64, Waiting)>,
+    passed_over: u32,
+}
+
+impl Backlog {
+    /// An empty one for so many lanes, which holds about so many inputs.
+    pub fn new(lanes: usize, most_inputs: usize) -> Self {
+        Self { state: Mutex::new(State { lanes, ..State::default() }), changed: Condvar::new(), most_inputs }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a request once there is room; false if it is not wanted any more.
+    pub fn put(&self, request: Request) -> bool {
+        let mut state = self.lock();
+        while state.inputs >= self.most_inputs && !state.is_stopped {
+            state = self.wait(state);
+        }
+        if state.is_stopped {
+            return false;
+        }
+        state.add(Waiting { request, attempts: 0, is_alone: false });
+        self.changed.notify_all();
+        true
+    }
+
+    /// No more requests will be put.
+    pub fn complete(&self) {
+        self.lock().is_complete = true;
+        self.changed.notify_all();
+    }
+
+    /// Gives nothing out any more.
+    pub fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// What a lane works on next, all of one key; none when everything is done, or was stopped. Each batch must be
+    /// handed back to [`Backlog::done`].
+    pub fn take(&self, asked: &Asked<'_>) -> Option<Vec<Waiting>> {
+        let since = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if state.is_stopped || (state.is_complete && state.inputs == 0 && state.in_work == 0) {
+                return None;
+            }
+            if let Some(at) = state.choose(asked.loaded) {
+                let left = PATIENCE.saturating_sub(since.elapsed());
+                let is_full = state.keys[at].inputs() >= asked.most || state.inputs >= self.most_inputs;
+                if state.is_complete || is_full || !asked.is_joining || left.is_zero() {
+                    let batch = state.gather(at, asked);
+                    self.changed.notify_all();
+                    return Some(batch);
+                }
+                state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                state = self.wait(state);
+            }
+        }
+    }
+
+    /// A batch is answered but for these, which have to be tried again.
+    pub fn done(&self, taken: usize, again: Vec<Waiting>) {
+        let mut state = self.lock();
+        state.in_work -= taken;
+        again.into_iter().for_each(|waiting| state.add(waiting));
+        self.changed.notify_all();
+    }
+
+    /// A lane gives up; whether others are left.
+    pub fn leave(&self) -> bool {
+        let mut state = self.lock();
+        state.lanes -= 1;
+        state.lanes > 0
+    }
+}
+
+impl State {
+    fn add(&mut self, waiting: Waiting) {
+        let (key, arrival) = (waiting.request.input.fingerprint(), self.arrivals);
+        self.arrivals += 1;
+        self.inputs += waiting.inputs();
+        match self.keys.iter_mut().find(|of| of.key == key) {
+            Some(of) => of.waiting.push_back((arrival, waiting)),
+            None => self.keys.push(OfKey { key, waiting: [(arrival, waiting)].into(), passed_over: 0 }),
+        }
+    }
+
+    /// The key of the oldest request; a loaded one first, as long as that keeps nobody waiting for long.
+    fn choose(&mut self, loaded: &[Fingerprint]) -> Option<usize> {
+        let oldest = |keys: &[OfKey], wanted: &dyn Fn(&OfKey) -> bool| {
+            let first = |of: &OfKey| of.waiting.front().map(|(arrival, _)| *arrival);
+            (0..keys.len()).filter(|&at| wanted(&keys[at])).min_by_key(|&at| first(&keys[at]))
+        };
+        let first = oldest(&self.keys, &|_| true)?;
+        if self.keys[first].passed_over >= MOST_PASSED_OVER {
+            return Some(first);
+        }
+        oldest(&self.keys, &|of| loaded.contains(&of.key)).or(Some(first))
+    }
+
+    /// Takes requests of a key: as many as fit a pass, and when no more come, no more than an even share.
+    fn gather(&mut self, at: usize, asked: &Asked<'_>) -> Vec<Waiting> {
+        let oldest = self.keys.iter().filter_map(|of| of.waiting.front()).map(|(arrival, _)| *arrival).min();
+        let own = self.keys[at].waiting.front().map(|(arrival, _)| *arrival);
+        if own > oldest {
+            let first = self.keys.iter_mut().find(|of| of.waiting.front().map(|(arrival, _)| *arrival) == oldest);
+            first.into_iter().for_each(|of| of.passed_over += 1);
+        }
+        let share = if self.is_complete { self.inputs.div_ceil(self.lanes.max(1)) } else { usize::MAX };
+        let most = if asked.is_joining { asked.most.min(share).max(1) } else { 1 };
+        let of = &mut self.keys[at];
+        of.passed_over = 0;
+        let mut batch: Vec<Waiting> = Vec::new();
+        let mut inputs = 0;
+        while let Some((_, next)) = of.waiting.front() {
+            let is_parted = next.is_alone || batch.last().is_some_and(|last| last.is_alone);
+            if !batch.is_empty() && (is_parted || inputs + next.inputs() > most) {
+                break;
+            }
+            inputs += next.inputs();
+            batch.extend(of.waiting.pop_front().map(|(_, waiting)| waiting));
+        }
+        if of.waiting.is_empty() {
+            self.keys.remove(at);
+        }
+        self.inputs -= inputs;
+        self.in_work += batch.len();
+        batch
+    }
+}
+
+impl OfKey {
+    fn inputs(&self) -> usize {
+        self.waiting.iter().map(|(_, waiting)| waiting.inputs()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heman_core::either::files::EncryptedInput;
+    use heman_core::tfhe::files::ciphertexts::EncryptedInput as TfheInput;
+
+    use super::*;
+
+    const NONE_LOADED: Asked<'_> = Asked { most: 4, is_joining: true, loaded: &[] };
+
+    fn key(number: u8) -> Fingerprint {
+        Fingerprint([number; 16])
+    }
+
+    fn request(ticket: u64, of: u8, inputs: u32) -> Request {
+        let (seeds, bodies) = (Vec::new(), Vec::new());
+        let input = TfheInput { fingerprint: key(of), inputs, batched: true, seeds, bodies };
+        Request { ticket, input: EncryptedInput::Tfhe(input) }
+    }
+
+    /// Requests of one input by the number of their key; all are there.
+    fn complete(lanes: usize, keys: &[u8]) -> Backlog {
+        let backlog = Backlog::new(lanes, 1000);
+        keys.iter().enumerate().for_each(|(ticket, &of)| assert!(backlog.put(request(ticket as u64, of, 1))));
+        backlog.complete();
+        backlog
+    }
+
+    fn taken(backlog: &Backlog, asked: &Asked<'_>) -> Option<Vec<u64>> {
+        let batch = backlog.take(asked)?;
+        backlog.done(batch.len(), Vec::new());
+        Some(batch.iter().map(|waiting| waiting.request.ticket).collect())
+    }
+
+    fn all(backlog: &Backlog, asked: &Asked<'_>) -> Vec<Vec<u64>> {
+        std::iter::from_fn(|| taken(backlog, asked)).collect()
+    }
+
+    #[test]
+    fn a_batch_is_of_one_key_and_begins_with_the_oldest_request() {
+        let backlog = complete(1, &[1, 2, 1, 2, 2, 1, 1, 1]);
+        assert_eq!(all(&backlog, &NONE_LOADED), [vec![0, 2, 5, 6], vec![1, 3, 4], vec![7]]);
+    }
+
+    #[test]
+    fn requests_of_several_inputs_share_a_pass_as_far_as_they_fit() {
+        let backlog = Backlog::new(1, 1000);
+        for (ticket, inputs) in [3, 2, 1, 9, 1].into_iter().enumerate() {
+            backlog.put(request(ticket as u64, 1, inputs));
+        }
+        backlog.complete();
+        assert_eq!(all(&backlog, &NONE_LOADED), [vec![0], vec![1, 2], vec![3], vec![4]]);
+    }
+
+    #[test]
+    fn the_last_requests_are_shared_out_evenly() {
+        let asked = Asked { most: 100, ..NONE_LOADED };
+        assert_eq!(all(&complete(2, &[1; 8]), &asked), [vec![0, 1, 2, 3], vec![4, 5], vec![6], vec![7]]);
+    }
+
+    #[test]
+    fn requests_that_cannot_be_joined_go_one_by_one() {
+        let asked = Asked { is_joining: false, ..NONE_LOADED };
+        assert_eq!(all(&complete(1, &[1, 1, 2]), &asked), [vec![0], vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn loaded_keys_come_first_but_not_for_ever() {
+        let keys: Vec<u8> = [9].into_iter().chain([1; 24]).collect();
+        let loaded = [key(1)];
+        let batches = all(&complete(1, &keys), &Asked { loaded: &loaded, ..NONE_LOADED });
+        assert_eq!(batches.iter().position(|batch| batch == &[0]), Some(MOST_PASSED_OVER as usize));
+        assert_eq!(batches.concat().len(), keys.len());
+    }
+
+    #[test]
+    fn what_comes_back_is_given_out_again_and_alone() {
+        let backlog = complete(1, &[1, 1, 1]);
+        let batch = backlog.take(&NONE_LOADED).expect("three requests");
+        let again = batch.into_iter().map(|waiting| Waiting { is_alone: true, attempts: 1, ..waiting }).collect();
+        backlog.done(3, again);
+        assert_eq!(all(&backlog, &NONE_LOADED), [vec![0], vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn a_lane_waits_for_what_others_may_give_back() {
+        let backlog = complete(2, &[1]);
+        let batch = backlog.take(&NONE_LOADED).expect("a request");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| taken(&backlog, &NONE_LOADED));
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!other.is_finished());
+            backlog.done(1, batch);
+            assert_eq!(other.join().expect("no panic"), Some(vec![0]));
+        });
+        assert!(backlog.take(&NONE_LOADED).is_none());
+    }
+
+    #[test]
+    fn a_full_backlog_keeps_its_reader_waiting_until_it_is_stopped() {
+        let backlog = Backlog::new(1, 2);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (0..10).take_while(|&ticket| backlog.put(request(ticket, 1, 1))).count());
+            assert_eq!(taken(&backlog, &Asked { most: 1, ..NONE_LOADED }), Some(vec![0]));
+            while backlog.lock().inputs < 2 {
+                std::thread::yield_now();
+            }
+            backlog.stop();
+            assert!((2..=3).contains(&reader.join().expect("no panic")));
+        });
+        assert!(backlog.take(&NONE_LOADED).is_none());
+    }
+}
