@@ -28,12 +28,13 @@ pub struct StepForecast {
     pub step: &'static str,
     /// Seconds that the cost model predicts; none where the device's speed is not known.
     pub predicted_seconds: Option<f64>,
-    /// Seconds of as many operations at the device's measured peak; none where that is not known.
+    /// Seconds of as many rows at the device's measured peak; none where that is not known. Of linear maps it is not:
+    /// how fast one is depends on its shape.
     pub bound_seconds: Option<f64>,
 }
 
-/// How fast devices are at the operations of one TFHE parameter set, when they have enough to do: rows or products of
-/// words a second, by kind of step.
+/// How fast devices are at the operations of one TFHE parameter set, when they have enough to do: rows a
+/// second, by kind of step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Peaks {
     rates: Vec<(&'static str, f64)>,
@@ -63,7 +64,6 @@ fn peaks<B: TfheBackend>(backend: &B, params: ParameterSet) -> Result<Peaks, Bac
             rows *= 4;
         }
     }
-    rates.push(("linear", bench.map_products() / fastest(&mut bench.linear()?)?));
     Ok(Peaks { rates })
 }
 

@@ -33,7 +33,7 @@ struct Repeated {
     /// Which map of the network, the output's last.
     stage: usize,
     kind: StepKind,
-    /// Rows of all of them together, or products of words of a linear map.
+    /// Rows of all of them together.
     operations: f64,
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
@@ -166,19 +166,15 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     let bootstrap = cost.rotation_seconds(params);
     let linear = |rows: usize, terms| cost.linear_seconds(terms, params) / rows.max(1) as f64;
     let step = |step: &Step| {
-        let products = |terms: usize| (terms * params.big_row_words() * inputs) as f64;
-        let of_rows = |rows: usize| (rows * inputs) as f64;
         let output = plan.stages.len();
-        let (stage, kind, rows, each, operations) = match *step {
-            Step::Linear { stage, rows, terms } => {
-                (stage, StepKind::Linear, rows, linear(rows, terms), products(terms))
-            }
-            Step::Output { rows, terms } => (output, StepKind::Linear, rows, linear(rows, terms), products(terms)),
-            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch, of_rows(rows)),
-            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap, of_rows(rows)),
+        let (stage, kind, rows, each) = match *step {
+            Step::Linear { stage, rows, terms } => (stage, StepKind::Linear, rows, linear(rows, terms)),
+            Step::Output { rows, terms } => (output, StepKind::Linear, rows, linear(rows, terms)),
+            Step::Keyswitch { stage, rows } => (stage, StepKind::Keyswitch, rows, keyswitch),
+            Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
         };
-        let rows = of_rows(rows);
-        Repeated { stage, kind, operations, count: 1.0, rows, thread_seconds: rows * each }
+        let rows = (rows * inputs) as f64;
+        Repeated { stage, kind, operations: rows, count: 1.0, rows, thread_seconds: rows * each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }

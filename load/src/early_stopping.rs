@@ -8,7 +8,8 @@
 
 use heman_core::planning::confidence::incomplete_beta;
 
-use crate::scenario::CONFIDENCE;
+/// Confidence with which a percentile is promised: c of the rules.
+pub const CONFIDENCE: f64 = 0.99;
 
 /// Whether so many queries, `late` of them late, prove that the share `percentile` is answered in time.
 #[must_use]

@@ -23,7 +23,8 @@ impl Figure {
         Self { value, interval: None }
     }
 
-    /// The mean of measurements, with Student's interval; none without measurements.
+    /// The mean of measurements that are not negative, with Student's interval as far as it is not either; none
+    /// without measurements.
     #[must_use]
     pub fn mean(values: &[f64]) -> Option<Self> {
         let n = values.len() as f64;
@@ -36,7 +37,7 @@ impl Figure {
         }
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
         let away = student(n - 1.0) * (variance / n).sqrt();
-        Some(Self { value: mean, interval: Some((mean - away, mean + away)) })
+        Some(Self { value: mean, interval: Some(((mean - away).max(0.0), mean + away)) })
     }
 
     /// A percentile of sorted measurements; none where they are too few.
@@ -89,12 +90,14 @@ mod tests {
 
     #[test]
     fn a_mean_has_students_interval() {
-        let figure = Figure::mean(&[1.0, 2.0, 3.0]).expect("values");
+        let figure = Figure::mean(&[5.0, 6.0, 7.0]).expect("values");
         let (low, high) = figure.interval.expect("several values");
         // The standard deviation is 1.
         let away = 4.302_652_73 / 3.0_f64.sqrt();
-        assert!((figure.value - 2.0).abs() < 1e-12 && (low - (2.0 - away)).abs() < 1e-6);
-        assert!((high - (2.0 + away)).abs() < 1e-6);
+        assert!((figure.value - 6.0).abs() < 1e-12 && (low - (6.0 - away)).abs() < 1e-6);
+        assert!((high - (6.0 + away)).abs() < 1e-6);
+        let (low, _) = Figure::mean(&[0.0, 1.0]).and_then(|figure| figure.interval).expect("two values");
+        assert_eq!(low, 0.0);
         assert_eq!(Figure::mean(&[]), None);
         assert_eq!(Figure::mean(&[7.0]), Some(Figure::single(7.0)));
     }

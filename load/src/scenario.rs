@@ -11,8 +11,6 @@ pub const LEAST_SECONDS: f64 = 600.0;
 pub const OFFLINE_SAMPLES: u64 = 24_576;
 /// Samples of a query of MultiStream.
 pub const MULTI_STREAM_SAMPLES: usize = 8;
-/// Confidence with which early stopping promises a percentile.
-pub const CONFIDENCE: f64 = 0.99;
 
 /// How queries come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,9 +22,11 @@ pub struct Bench {
     /// Inputs; by default the calibration data
     #[arg(short, long)]
     pub data: Option<PathBuf>,
-    /// Measure single operations of both schemes for a frozen set of parameters
-    #[arg(long, conflicts_with_all = ["model", "plan", "sweep", "scenario"])]
-    pub primitives: bool,
+    /// Measure single operations of both schemes for a frozen set of parameters, or those whose ids contain a text, as
+    /// in --primitives=bootstrap
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true, default_missing_value = "",
+        conflicts_with_all = ["model", "plan", "sweep", "scenario"])]
+    pub primitives: Option<String>,
     /// Compare two reports that --json wrote, figure by figure
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"],
         conflicts_with_all = ["model", "plan", "primitives", "sweep", "scenario", "csv", "html"])]

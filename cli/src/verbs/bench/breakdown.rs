@@ -15,7 +15,7 @@ use crate::error::CliError;
 use crate::report;
 
 /// Passes at the least.
-const LEAST_PASSES: usize = 3;
+const LEAST_PASSES: usize = 5;
 /// Passes at the most.
 const MOST_PASSES: usize = 100;
 
@@ -56,7 +56,7 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
         let kinds = passes.first().into_iter().flat_map(|timings| &timings.stages).filter(|(at, ..)| *at == stage);
         let steps: Map<String, Value> = kinds.map(|(_, step, _)| kind(step)).collect();
         let sum = |part: fn(&StepForecast) -> Option<f64>| -> Option<f64> {
-            forecast.iter().filter(|step| step.stage == stage).map(part).sum()
+            forecast.iter().filter(|step| step.stage == stage).filter_map(part).reduce(|sum, part| sum + part)
         };
         let mut object = json!({
             "stage": stage,

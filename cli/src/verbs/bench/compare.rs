@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Deepest nesting that is looked into.
 const MAX_DEPTH: usize = 16;
 /// What tells elements of a list apart, the first that there is.
-const NAMES: [&[&str]; 4] = [&["id"], &["scenario"], &["stage"], &["device_choice", "threads", "batch"]];
+const NAMES: [&[&str]; 5] = [&["id"], &["scenario"], &["stage"], &["device_choice", "threads", "batch"], &["inputs"]];
 
 /// Figures by where they stand.
 type Figures = BTreeMap<String, (Figure, Unit)>;

@@ -66,6 +66,12 @@ pub fn digits(value: f64) -> String {
     format!("{value:.*}", places.clamp(0, 9) as usize)
 }
 
+/// The same without zeros at the end.
+pub fn plain(value: f64) -> String {
+    let text = digits(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+}
+
 /// A figure for machines.
 pub fn figure(figure: Figure, unit: Unit) -> Value {
     let (low, high) = figure.interval.unzip();
@@ -110,6 +116,7 @@ mod tests {
     #[test]
     fn numbers_have_four_digits() {
         assert_eq!([0.0, 12.3456, 123_456.0, 0.001_234_5].map(digits), ["0", "12.35", "123456", "0.001234"]);
+        assert_eq!([0.0, 0.5, 20.0, 100.0, 1500.0].map(plain), ["0", "0.5", "20", "100", "1500"]);
         assert_eq!([2.5e-6, 0.012_34, 12.0].map(seconds), ["2.500 µs", "12.34 ms", "12.00 s"]);
     }
 }

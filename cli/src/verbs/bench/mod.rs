@@ -17,10 +17,10 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
+use heman_engine::measure::primitives::Wanted;
 use heman_load::scenario::Scenario;
 use serde_json::{Value, json};
 
-use self::scenarios::Wanted;
 use self::setup::Subject;
 use self::sweep::configurations;
 use super::Output;
@@ -62,9 +62,9 @@ pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
         "machine": machine::facts(),
     });
     let duration = args.duration.map(|span| span.seconds);
-    if args.primitives {
+    if let Some(filter) = &args.primitives {
         let seconds = duration.unwrap_or(if args.quick { QUICK_OPERATION_SECONDS } else { OPERATION_SECONDS });
-        report::merge(&mut object, primitives::run(out, &args.running, seconds)?);
+        report::merge(&mut object, primitives::run(out, &args.running, Wanted { seconds, filter })?);
     } else {
         report::merge(&mut object, models(out, args, duration)?);
     }
@@ -76,7 +76,7 @@ pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
 
 /// All configurations of a model.
 fn models(out: &Output, args: &Bench, duration: Option<f64>) -> Result<Value, CliError> {
-    let wanted = Wanted::new(args.quick, duration, args.latency_bound.map(|span| span.seconds), args.rate);
+    let wanted = scenarios::Wanted::new(args.quick, duration, args.latency_bound.map(|span| span.seconds), args.rate);
     let sweeps_batch = args.sweep.iter().any(|axis| matches!(axis, Axis::Batch(_)));
     let mut scenarios: Vec<Scenario> = args.scenario.iter().map(|&choice| choice.into()).collect();
     scenarios.dedup();

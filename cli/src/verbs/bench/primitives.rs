@@ -3,7 +3,7 @@
 use heman_core::progress::Progress;
 use heman_engine::DeviceChoice;
 use heman_engine::measure::Subject;
-use heman_engine::measure::primitives::Timed;
+use heman_engine::measure::primitives::{Timed, Wanted};
 use heman_load::figure::Figure;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::threads;
 use crate::verbs::Output;
 
 /// Times the frozen set.
-pub fn run(out: &Output, running: &Running, seconds: f64) -> Result<Value, CliError> {
+pub fn run(out: &Output, running: &Running, wanted: Wanted<'_>) -> Result<Value, CliError> {
     let bar = Bar::new(out.verbose);
     let (subject, on_nvidia) = match &running.device {
         DeviceChoice::Auto | DeviceChoice::Cpu => (Subject::CPU, false),
@@ -26,9 +26,12 @@ pub fn run(out: &Output, running: &Running, seconds: f64) -> Result<Value, CliEr
             _ => return Err(CliError::new("operations are measured on one device at a time")),
         },
     };
-    let work = || subject.primitives(threads::number(running.threads), seconds, &bar);
+    let work = || subject.primitives(threads::number(running.threads), wanted, &bar);
     let (measured, samples) = sampled(on_nvidia, work);
     let measured = measured?;
+    if measured.timed.is_empty() && measured.missing.is_empty() {
+        return Err(CliError::new(format!("no operation's id contains {:?}", wanted.filter)));
+    }
     measured.missing.iter().for_each(|reason| bar.note(reason));
     Ok(json!({
         "device": measured.device,
@@ -48,7 +51,7 @@ fn operation(timed: &Timed) -> Value {
         "operation": operation.name,
         "parameters": operation.parameters,
         "rows": operation.rows,
-        "id": format!("{}/{}/{}/{}", operation.scheme, operation.name, operation.parameters, operation.rows),
+        "id": operation.id(),
         "runs": sorted.len(),
         "seconds": mean.map(|mean| figure(mean, Unit::Seconds)),
         "median": Figure::percentile(&sorted, 0.5).map(|median| figure(median, Unit::Seconds)),

@@ -1,5 +1,7 @@
 //! Runs of the scenarios, and what is told of each.
 
+use std::time::Instant;
+
 use heman_core::progress::Progress;
 use heman_load::clock::WallClock;
 use heman_load::early_stopping::{estimate, least_queries};
@@ -22,6 +24,8 @@ const QUICK_SECONDS: f64 = 10.0;
 const TRIAL_SHARE: f64 = 0.2;
 /// How much more than the device's throughput the search for a rate begins with.
 const SEARCHED: f64 = 1.2;
+/// Queries that a trial has on average at the least.
+const LEAST_QUERIES: f64 = 2.0;
 /// Seed of the arrivals.
 const SEED: u64 = 2026;
 
@@ -137,7 +141,15 @@ fn server(
     let short = Limits::shortened(limits.least_seconds * TRIAL_SHARE);
     let full = offline(system, &WallClock::start(), together, &Limits::shortened(short.least_seconds), &mut |_| ())?;
     let most = SEARCHED * full.samples as f64 / full.seconds;
-    highest(most, |rate, trial| {
+    // Trials of a lower rate would wait for queries most of the time.
+    let least = LEAST_QUERIES / short.least_seconds;
+    let start = Instant::now();
+    system.answer(1)?;
+    if start.elapsed().as_secs_f64() > bound_seconds {
+        watch.progress.note("a query alone takes longer than the bound: no rate is tried");
+        return Ok(None);
+    }
+    highest((least, most.max(least)), |rate, trial| {
         let served = at(rate, if trial == Trial::Short { &short } else { limits }, system)?;
         Ok((served.holds, served))
     })

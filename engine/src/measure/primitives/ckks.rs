@@ -15,6 +15,8 @@ const RINGS: [(u32, usize, usize); 3] = [(13, 4, 1), (14, 10, 3), (15, 18, 4)];
 const SCALE_LOG2: u32 = 28;
 /// Ciphertexts at a time: for latency and for throughput.
 const CIPHERTEXTS: [usize; 2] = [1, 32];
+/// What is done to so many ciphertexts.
+const OPERATIONS: [&str; 4] = ["add", "multiply", "rescale", "rotate"];
 /// Rows and terms of the matrix.
 const MAP: (usize, usize) = (32, 64);
 
@@ -124,31 +126,34 @@ impl<R: RnsOps> CkksBench<R> {
 pub(super) struct Runner<'a, D: RnsDevice>(pub &'a D);
 
 impl<D: RnsDevice> Suite for Runner<'_, D> {
-    fn parameters(&self) -> Vec<String> {
-        rings().into_iter().map(|(name, _)| name).collect()
+    fn operations(&self) -> Vec<Vec<Operation>> {
+        let of_ring = |(parameters, _): (String, ParameterSet)| {
+            let of = |name, rows| Operation { scheme: "ckks", name, parameters: parameters.clone(), rows };
+            let by_count = CIPHERTEXTS.into_iter().flat_map(|count| OPERATIONS.map(|name| of(name, count)));
+            by_count.chain([of("matrix", MAP.0)]).collect()
+        };
+        rings().into_iter().map(of_ring).collect()
     }
 
-    fn time(&self, set: usize, seconds: f64) -> Result<Vec<Timed>, EngineError> {
-        let (parameters, params) = rings().swap_remove(set);
-        let bench = CkksBench::new(self.0, &params)?;
-        let of = |name, rows, seconds| {
-            let operation = Operation { scheme: "ckks", name, parameters: parameters.clone(), rows };
-            Timed { operation, seconds }
-        };
+    fn time(&self, set: usize, wanted: Vec<Operation>, seconds: f64) -> Result<Vec<Timed>, EngineError> {
+        let bench = CkksBench::new(self.0, &rings().swap_remove(set).1)?;
         let nothing = || Ok::<_, CkksError>(());
-        let mut timed = Vec::new();
-        for count in CIPHERTEXTS {
+        let time = |operation: Operation| {
+            let count = if operation.name == "matrix" { MAP.1 } else { operation.rows };
             let own = bench.ciphertexts(count)?;
-            let mut sums = own.clone();
-            timed.push(of("add", count, sample(seconds, nothing, |()| bench.add(&mut sums, &own))?));
-            timed.push(of("multiply", count, sample(seconds, nothing, |()| bench.multiply(&own))?));
-            timed.push(of("rescale", count, sample(seconds, || Ok(own.clone()), |own| bench.rescale(own))?));
-            timed.push(of("rotate", count, sample(seconds, nothing, |()| bench.rotate(&own))?));
-            bench.release([own, sums].concat());
-        }
-        let terms = bench.ciphertexts(MAP.1)?;
-        timed.push(of("matrix", MAP.0, sample(seconds, nothing, |()| bench.matrix(&terms))?));
-        bench.release(terms);
-        Ok(timed)
+            let seconds = match operation.name {
+                "add" => {
+                    let mut sums = own.clone();
+                    sample(seconds, nothing, |()| bench.add(&mut sums, &own))
+                }
+                "multiply" => sample(seconds, nothing, |()| bench.multiply(&own)),
+                "rescale" => sample(seconds, || Ok(own.clone()), |own| bench.rescale(own)),
+                "rotate" => sample(seconds, nothing, |()| bench.rotate(&own)),
+                _ => sample(seconds, nothing, |()| bench.matrix(&own)),
+            };
+            bench.release(own);
+            Ok(Timed { operation, seconds: seconds? })
+        };
+        wanted.into_iter().map(time).collect()
     }
 }

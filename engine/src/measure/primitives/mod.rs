@@ -1,5 +1,5 @@
-//! Times of single operations of both schemes, for a frozen set of parameters: figures of different versions and devices
-//! can be compared.
+//! Times of single operations of both schemes, for a frozen set of parameters: figures of different versions and
+//! devices can be compared.
 //!
 //! Ids of operations are `scheme/operation/parameters/rows`. One row tells the latency, many tell the throughput.
 
@@ -23,7 +23,7 @@ pub use ckks::{CkksBench, rings};
 pub use tfhe::{TfheBench, sets};
 
 /// Runs of an operation at the least, after one that warms caches and compiles.
-const LEAST_RUNS: usize = 5;
+const LEAST_RUNS: usize = 3;
 /// Runs at the most.
 const MOST_RUNS: usize = 10_000;
 
@@ -38,6 +38,23 @@ pub struct Operation {
     pub parameters: String,
     /// LWE rows of TFHE, ciphertexts of CKKS, that are taken at a time.
     pub rows: usize,
+}
+
+impl Operation {
+    /// `scheme/operation/parameters/rows`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}/{}/{}", self.scheme, self.name, self.parameters, self.rows)
+    }
+}
+
+/// Which operations are timed, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wanted<'a> {
+    /// Seconds of each at the least.
+    pub seconds: f64,
+    /// What their ids contain.
+    pub filter: &'a str,
 }
 
 /// An operation and the seconds of each run.
@@ -84,23 +101,28 @@ pub(crate) fn sample<I, R, E>(
 }
 
 impl Subject {
-    /// Times the frozen set on a device, each operation for so many seconds; `threads` are the host's, 0 for all cores.
+    /// Times the frozen set on a device; `threads` are the host's, 0 for all cores.
     ///
     /// # Errors
     /// [`EngineError::Cuda`], [`EngineError::Wgpu`] for devices that are not there or cannot run.
-    pub fn primitives(self, threads: usize, seconds: f64, progress: &dyn Progress) -> Result<Primitives, EngineError> {
+    pub fn primitives(
+        self,
+        threads: usize,
+        wanted: Wanted<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Primitives, EngineError> {
         match self.0 {
             Place::Cpu => {
                 let backend = CpuBackend::new(threads)?;
-                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, wanted, progress))
             }
             Place::Cuda(index) => {
                 let backend = CudaBackend::open(index)?;
-                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, wanted, progress))
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
-                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, seconds, progress))
+                Ok(all(&tfhe::Runner(&backend), &ckks::Runner(&backend), &backend, wanted, progress))
             }
         }
     }
@@ -108,22 +130,31 @@ impl Subject {
 
 /// Times the operations of one scheme, parameter set by parameter set.
 trait Suite {
-    /// Names of the parameter sets.
-    fn parameters(&self) -> Vec<String>;
+    /// The operations of each parameter set.
+    fn operations(&self) -> Vec<Vec<Operation>>;
 
-    /// Times the operations of one of them.
-    fn time(&self, set: usize, seconds: f64) -> Result<Vec<Timed>, EngineError>;
+    /// Times some operations of a parameter set.
+    fn time(&self, set: usize, wanted: Vec<Operation>, seconds: f64) -> Result<Vec<Timed>, EngineError>;
 }
 
-fn all(tfhe: &dyn Suite, ckks: &dyn Suite, device: &impl Device, seconds: f64, progress: &dyn Progress) -> Primitives {
-    let suites = [tfhe, ckks].map(|suite| (suite, suite.parameters()));
+fn all(
+    tfhe: &dyn Suite,
+    ckks: &dyn Suite,
+    device: &impl Device,
+    wanted: Wanted<'_>,
+    progress: &dyn Progress,
+) -> Primitives {
+    let suites = [tfhe, ckks].map(|suite| (suite, suite.operations()));
     progress.start("primitives", suites.iter().map(|(_, sets)| sets.len() as u64).sum());
     let (mut timed, mut missing) = (Vec::new(), Vec::new());
     for (suite, sets) in suites {
-        for (at, name) in sets.iter().enumerate() {
-            match suite.time(at, seconds) {
-                Ok(own) => timed.extend(own),
-                Err(error) => missing.push(format!("{name}: {error}")),
+        for (at, mut own) in sets.into_iter().enumerate() {
+            own.retain(|operation| operation.id().contains(wanted.filter));
+            if let Some(name) = own.first().map(|operation| operation.parameters.clone()) {
+                match suite.time(at, own, wanted.seconds) {
+                    Ok(own) => timed.extend(own),
+                    Err(error) => missing.push(format!("{name}: {error}")),
+                }
             }
             progress.advance(1);
         }
@@ -138,16 +169,27 @@ mod tests {
     use heman_core::progress::NoProgress;
 
     #[test]
-    fn the_host_runs_the_whole_set() {
-        let Primitives { timed, missing, .. } = Subject::CPU.primitives(1, 0.0, &NoProgress).expect("the host");
-        assert!(missing.is_empty(), "{missing:?}");
-        let count = |name: &str| timed.iter().filter(|timed| timed.operation.name == name).count();
-        assert_eq!(["keyswitch", "bootstrap", "linear"].map(count), [2 * sets().len(), 2 * sets().len(), sets().len()]);
-        let of_ckks = ["add", "multiply", "rescale", "rotate", "matrix"].map(count);
-        assert_eq!(
-            of_ckks,
-            [2 * rings().len(), 2 * rings().len(), 2 * rings().len(), 2 * rings().len(), rings().len()]
-        );
-        assert!(timed.iter().all(|timed| timed.seconds.len() >= LEAST_RUNS && timed.seconds.iter().all(|&s| s > 0.0)));
+    fn ids_are_unique_and_every_set_has_all_operations() {
+        let host = CpuBackend::new(1).expect("a thread");
+        let all = [tfhe::Runner(&host).operations(), ckks::Runner(&host).operations()];
+        assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [sets().len(), rings().len()]);
+        let mut ids: Vec<String> = all.iter().flatten().flatten().map(Operation::id).collect();
+        assert_eq!(ids.len(), 5 * sets().len() + 9 * rings().len());
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 5 * sets().len() + 9 * rings().len());
+    }
+
+    #[test]
+    fn the_host_runs_what_is_asked_for() {
+        for (filter, count) in [("tfhe/keyswitch/n640_k7_N256_l1", 2), ("n640_k7_N256_l1", 5), ("N2^13", 9)] {
+            let wanted = Wanted { seconds: 0.0, filter };
+            let Primitives { timed, missing, .. } = Subject::CPU.primitives(1, wanted, &NoProgress).expect("the host");
+            assert!(missing.is_empty(), "{missing:?}");
+            assert_eq!(timed.len(), count, "{filter}");
+            for timed in timed {
+                assert!(timed.seconds.len() >= LEAST_RUNS && timed.seconds.iter().all(|&s| s > 0.0), "{timed:?}");
+            }
+        }
     }
 }

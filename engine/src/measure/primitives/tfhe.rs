@@ -88,8 +88,7 @@ impl<'a, B: TfheBackend> TfheBench<'a, B> {
         })
     }
 
-    /// What applies a dense map to rows of the ring key and waits; [`TfheBench::map_products`] tells how many products
-    /// of words that takes.
+    /// What applies a dense map to rows of the ring key and waits.
     ///
     /// # Errors
     /// The device's.
@@ -102,12 +101,6 @@ impl<'a, B: TfheBackend> TfheBench<'a, B> {
             self.backend.affine(&map, 1, words, &values, &mut out)?;
             self.backend.sync()
         })
-    }
-
-    /// Products of words that the map takes.
-    #[must_use]
-    pub fn map_products(&self) -> f64 {
-        (MAP.0 * MAP.1 * self.params.big_row_words()) as f64
     }
 }
 
@@ -128,26 +121,26 @@ fn dense(rows: usize, terms: usize) -> AffineMap {
 pub(super) struct Runner<'a, B: TfheBackend>(pub &'a B);
 
 impl<B: TfheBackend> Suite for Runner<'_, B> {
-    fn parameters(&self) -> Vec<String> {
-        sets().into_iter().map(|(name, _)| name).collect()
+    fn operations(&self) -> Vec<Vec<Operation>> {
+        let of_set = |(parameters, _): (String, ParameterSet)| {
+            let of = |name, rows| Operation { scheme: "tfhe", name, parameters: parameters.clone(), rows };
+            let by_rows = ROWS.into_iter().flat_map(|rows| [of("keyswitch", rows), of("bootstrap", rows)]);
+            by_rows.chain([of("linear", MAP.0)]).collect()
+        };
+        sets().into_iter().map(of_set).collect()
     }
 
-    fn time(&self, set: usize, seconds: f64) -> Result<Vec<Timed>, EngineError> {
-        let (parameters, params) = sets().swap_remove(set);
-        let bench = TfheBench::new(self.0, params)?;
-        let of = |name, rows, seconds| {
-            let operation = Operation { scheme: "tfhe", name, parameters: parameters.clone(), rows };
-            Timed { operation, seconds }
+    fn time(&self, set: usize, wanted: Vec<Operation>, seconds: f64) -> Result<Vec<Timed>, EngineError> {
+        let bench = TfheBench::new(self.0, sets().swap_remove(set).1)?;
+        let timed = |run: &mut dyn FnMut() -> Result<(), BackendError>| sample(seconds, || Ok(()), |()| run());
+        let time = |operation: Operation| {
+            let seconds = match operation.name {
+                "keyswitch" => timed(&mut bench.keyswitch(operation.rows)?),
+                "bootstrap" => timed(&mut bench.bootstrap(operation.rows)?),
+                _ => timed(&mut bench.linear()?),
+            };
+            Ok(Timed { operation, seconds: seconds? })
         };
-        let mut timed = Vec::new();
-        for rows in ROWS {
-            let mut run = bench.keyswitch(rows)?;
-            timed.push(of("keyswitch", rows, sample(seconds, || Ok::<_, BackendError>(()), |()| run())?));
-            let mut run = bench.bootstrap(rows)?;
-            timed.push(of("bootstrap", rows, sample(seconds, || Ok::<_, BackendError>(()), |()| run())?));
-        }
-        let mut run = bench.linear()?;
-        timed.push(of("linear", MAP.0, sample(seconds, || Ok::<_, BackendError>(()), |()| run())?));
-        Ok(timed)
+        wanted.into_iter().map(time).collect()
     }
 }

@@ -246,8 +246,8 @@ fn stages(breakdown: &Value) -> String {
     let mut table =
         table(&["stage", "measured", "predicted", "of the bound", "steps"], rows.chain(transfers).chain([whole]));
     if list(breakdown, "stages").iter().any(|stage| !stage["share_of_bound"].is_null()) {
-        table += "<p class=\"quiet\">The bound is the time that as many keyswitches, bootstraps and products take at \
-                  the device's measured peak for these parameters.</p>\n";
+        table += "<p class=\"quiet\">The bound is the time that as many keyswitches and bootstraps take at the \
+                  device's measured peak for these parameters; linear maps are left out of it.</p>\n";
     }
     table
 }

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::svg::{Anchor, Drawing, WIDTH, ticks};
-use crate::verbs::bench::figures::{digits, read, seconds};
+use crate::verbs::bench::figures::{digits, plain, read, seconds};
 use crate::verbs::bench::text::shortened;
 
 /// Room for labels on the left of bars.
-const LABELS: f64 = 190.0;
+const LABELS: f64 = 230.0;
 /// Room for numbers on the right of bars.
 const NUMBERS: f64 = 90.0;
 /// Height of a row of bars.
@@ -106,7 +106,7 @@ pub fn waterfall(breakdown: &Value) -> Option<String> {
     for (row, (at, stage, spent)) in stages.iter().enumerate() {
         let y = 8.0 + ROW * row as f64;
         let name = format!("{} {}", at + 1, stage["operator"].as_str().unwrap_or_default());
-        drawing.text((LABELS - 10.0, y + 15.0), Anchor::End, "", &shortened(&name, 26));
+        drawing.text((LABELS - 10.0, y + 15.0), Anchor::End, "", &shortened(&name, 30));
         let steps = stage["steps"].as_object();
         let mut from = x;
         for (step, own) in steps.into_iter().flatten() {
@@ -165,7 +165,7 @@ pub fn prediction(breakdown: &Value) -> Option<String> {
     for (row, (at, stage, measured, predicted)) in stages.iter().enumerate() {
         let y = 8.0 + ROW * row as f64;
         let name = format!("{} {}", at + 1, stage["operator"].as_str().unwrap_or_default());
-        drawing.text((LABELS - 10.0, y + 15.0), Anchor::End, "", &shortened(&name, 26));
+        drawing.text((LABELS - 10.0, y + 15.0), Anchor::End, "", &shortened(&name, 30));
         let half = (ROW - 8.0) / 2.0;
         drawing.bar(
             (LABELS, y + 2.0),
@@ -214,7 +214,7 @@ pub fn batches(configurations: &[Value]) -> Option<String> {
     let mut drawing = Drawing::new(HEIGHT, "Throughput over inputs at a time");
     for tick in scale {
         drawing.line((left, y(tick)), (right, y(tick)), "axis");
-        drawing.text((left - 8.0, y(tick) + 4.0), Anchor::End, "tick", &digits(tick));
+        drawing.text((left - 8.0, y(tick) + 4.0), Anchor::End, "tick", &plain(tick));
     }
     let mut shown: Vec<f64> = all.iter().map(|point| point.0).collect();
     shown.sort_by(f64::total_cmp);
@@ -256,7 +256,7 @@ pub fn operations(all: &[Value], scheme: &str) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
-    let labels = LABELS + 60.0;
+    let labels = LABELS + 20.0;
     let width = WIDTH - labels - NUMBERS;
     let x = |rate: f64| (rate.log10() - least) / (most - least).max(1.0) * width;
     let step = 19.0;

@@ -56,13 +56,6 @@ impl Drawing {
         );
     }
 
-    /// The same, pale.
-    pub fn pale_bar(&mut self, at: (f64, f64), size: (f64, f64), colour: usize, title: &str) {
-        self.body += "<g class=\"band\">";
-        self.bar(at, size, colour, title);
-        self.body += "</g>";
-    }
-
     /// A line of a class.
     pub fn line(&mut self, (x, y): (f64, f64), (to_x, to_y): (f64, f64), class: &str) {
         self.body +=
