@@ -57,6 +57,7 @@ impl Fleet<'_> {
             }
             drop(send);
             let delivered = deliver(&receive, answers, backlog);
+            answers.close();
             let failures = workers
                 .into_iter()
                 .filter_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
