@@ -27,6 +27,10 @@ onnx-conformance FOLDER="":
     fi
     cargo run --package heman-import --example onnx_conformance -- "$folder"
 
+# Ends heman batch at so many random moments with kill -9 for either scheme, and checks every output.
+batch-kills KILLS="50":
+    HEMAN_KILLS={{KILLS}} cargo test --package heman-cli --test batch_resume -- --nocapture kill_9
+
 # Classifies handwritten digits under encryption.
 demo:
     cargo run --release -- demo

@@ -1,5 +1,7 @@
 //! `heman batch` through the binary: what it answers, and what it makes of bad items.
 
+#![cfg(unix)]
+
 #[path = "common/clients.rs"]
 mod clients;
 mod common;
@@ -73,7 +75,7 @@ fn bad_items_are_reported_and_passed_over_and_tried_again_only_if_asked() {
         assert!(stderr.contains(&format!("failed: {name}")), "{name}: {stderr}");
     }
     assert!(stderr.contains("left out: keys/other.pub: "), "{stderr}");
-    assert!(stderr.ends_with("error: 4 of 6 item(s) failed; see outputs/journal.jsonl\n") || stderr.contains("4 of 6"));
+    assert!(stderr.contains("error: 4 of 6 item(s) failed; see "), "{stderr}");
     assert_eq!(clients.list("outputs"), ["000.out", "003.out", "journal.jsonl"]);
 
     work.write("inputs/002.enc", &sound);
@@ -117,7 +119,7 @@ fn lists_keep_folders_and_never_leave_the_output_folder() {
     clients.encrypt("b", 1, 1, "inputs/y.enc");
     let absolute = std::fs::canonicalize(work.path("inputs")).expect("a folder").join("y.enc");
     let inside = absolute.strip_prefix("/").expect("absolute").with_extension("out");
-    let list = format!("sub/x.enc\n./sub/../../inputs/y.enc\nnowhere.enc\n.heman-journal/z.enc\n");
+    let list = "sub/x.enc\n./sub/../../inputs/y.enc\nnowhere.enc\n.heman-journal/z.enc\n";
     work.write("lists/list", list.as_bytes());
     let (status, report, stderr) = clients.batch_of("lists/list", "outputs", &[]);
     assert_eq!((status, &report["done"], &report["failed"]), (Some(1), &json!(2), &json!(2)), "{stderr}");

@@ -7,9 +7,11 @@ mod clients;
 mod common;
 
 use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clients::Clients;
+use clients::{Clients, arguments};
 use common::SCHEMES;
 use serde_json::json;
 
@@ -148,6 +150,28 @@ fn one_file_of_many_inputs_is_answered_in_parts_that_survive() {
     assert!(computed < 48, "parts of ended runs are kept");
     clients.assert_right("b", "outputs/all.out", 0, 48);
     assert_eq!(clients.list("outputs"), ["all.out", "journal.jsonl"]);
+}
+
+#[test]
+fn what_cannot_be_written_ends_a_run_that_waits_for_more_names() {
+    let clients = Clients::new("ckks");
+    clients.encrypt_each(1);
+    let work = &clients.work;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
+    command.args(arguments("-", "outputs")).current_dir(work.path("")).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");
+    let hidden = work.path("outputs/.heman-journal");
+    while !hidden.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::remove_dir(&hidden).expect("an empty folder");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(b"inputs/000.enc\n").expect("it reads");
+    let ended = child.wait_with_output().expect("it ends though the pipe is open");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && stderr.contains("cannot write"), "{stderr}");
+    drop(pipe);
+    assert_eq!(clients.batch(&[])["done"], json!(1));
 }
 
 #[test]

@@ -49,7 +49,9 @@ pub struct Backlog {
 #[derive(Default)]
 struct State {
     keys: Vec<OfKey>,
+    /// What waiting requests count for.
     inputs: usize,
+    least: usize,
     arrivals: u64,
     /// Requests that lanes work on; they may come back.
     in_work: usize,
@@ -67,9 +69,10 @@ struct OfKey {
 }
 
 impl Backlog {
-    /// An empty one for so many lanes, which holds about so many inputs.
-    pub fn new(lanes: usize, most_inputs: usize) -> Self {
-        Self { state: Mutex::new(State { lanes, ..State::default() }), changed: Condvar::new(), most_inputs }
+    /// An empty one for so many lanes, which holds about so many inputs. A request counts for as many as it has, but
+    /// for at least `least`: where requests are not joined, each takes a pass and the memory of one.
+    pub fn new(lanes: usize, most_inputs: usize, least: usize) -> Self {
+        Self { state: Mutex::new(State { lanes, least, ..State::default() }), changed: Condvar::new(), most_inputs }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -150,7 +153,7 @@ impl State {
     fn add(&mut self, waiting: Waiting) {
         let (key, arrival) = (waiting.request.input.fingerprint(), self.arrivals);
         self.arrivals += 1;
-        self.inputs += waiting.inputs();
+        self.inputs += waiting.inputs().max(self.least);
         match self.keys.iter_mut().find(|of| of.key == key) {
             Some(of) => of.waiting.push_back((arrival, waiting)),
             None => self.keys.push(OfKey { key, waiting: [(arrival, waiting)].into(), passed_over: 0 }),
@@ -183,19 +186,20 @@ impl State {
         let of = &mut self.keys[at];
         of.passed_over = 0;
         let mut batch: Vec<Waiting> = Vec::new();
-        let mut inputs = 0;
+        let (mut inputs, mut counted) = (0, 0);
         while let Some((_, next)) = of.waiting.front() {
             let is_parted = next.is_alone || batch.last().is_some_and(|last| last.is_alone);
             if !batch.is_empty() && (is_parted || inputs + next.inputs() > most) {
                 break;
             }
             inputs += next.inputs();
+            counted += next.inputs().max(self.least);
             batch.extend(of.waiting.pop_front().map(|(_, waiting)| waiting));
         }
         if of.waiting.is_empty() {
             self.keys.remove(at);
         }
-        self.inputs -= inputs;
+        self.inputs -= counted;
         self.in_work += batch.len();
         batch
     }
@@ -228,7 +232,7 @@ mod tests {
 
     /// Requests of one input by the number of their key; all are there.
     fn complete(lanes: usize, keys: &[u8]) -> Backlog {
-        let backlog = Backlog::new(lanes, 1000);
+        let backlog = Backlog::new(lanes, 1000, 1);
         keys.iter().enumerate().for_each(|(ticket, &of)| assert!(backlog.put(request(ticket as u64, of, 1))));
         backlog.complete();
         backlog
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn requests_of_several_inputs_share_a_pass_as_far_as_they_fit() {
-        let backlog = Backlog::new(1, 1000);
+        let backlog = Backlog::new(1, 1000, 1);
         for (ticket, inputs) in [3, 2, 1, 9, 1].into_iter().enumerate() {
             backlog.put(request(ticket as u64, 1, inputs));
         }
@@ -305,8 +309,18 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_take_a_pass_each_fill_it_as_passes() {
+        let backlog = Backlog::new(1, 200, 100);
+        assert!(backlog.put(request(0, 1, 1)) && backlog.put(request(1, 1, 1)));
+        assert_eq!(backlog.lock().inputs, 200);
+        let asked = Asked { is_joining: false, ..NONE_LOADED };
+        assert_eq!(taken(&backlog, &asked), Some(vec![0]));
+        assert_eq!(backlog.lock().inputs, 100);
+    }
+
+    #[test]
     fn a_full_backlog_keeps_its_reader_waiting_until_it_is_stopped() {
-        let backlog = Backlog::new(1, 2);
+        let backlog = Backlog::new(1, 2, 1);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| (0..10).take_while(|&ticket| backlog.put(request(ticket, 1, 1))).count());
             assert_eq!(taken(&backlog, &Asked { most: 1, ..NONE_LOADED }), Some(vec![0]));

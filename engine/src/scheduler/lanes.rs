@@ -35,7 +35,9 @@ impl Fleet<'_> {
         let stations = self.stations();
         let lanes: usize = stations.iter().map(|station| station.lanes).sum();
         let each: usize = stations.iter().map(|station| station.lanes * station.most).sum();
-        let backlog = &Backlog::new(lanes, 2 * each);
+        let joining = stations.iter().any(|station| station.is_joining);
+        let least = if joining { 1 } else { stations.iter().map(|station| station.most).max().unwrap_or(1) };
+        let backlog = &Backlog::new(lanes, 2 * each, least);
         let start = Instant::now();
         let (send, receive) = sync_channel(2 * lanes);
         std::thread::scope(|scope| {
@@ -56,6 +58,7 @@ impl Fleet<'_> {
             }
             drop(send);
             let delivered = deliver(&receive, answers, backlog);
+            answers.close();
             let failures = workers
                 .into_iter()
                 .filter_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -53,6 +53,9 @@ pub trait Answers {
     /// # Errors
     /// Whatever ends the run.
     fn put(&mut self, answer: Answer) -> Result<(), EngineError>;
+
+    /// No more answers come, and no more requests are wanted: whoever waits for one need not wait any longer.
+    fn close(&mut self) {}
 }
 
 /// Evaluation keys by fingerprint.

@@ -84,7 +84,7 @@ pub struct Desk<'a> {
     ledger: Mutex<Ledger>,
     in_work: Mutex<HashMap<u64, Work>>,
     tally: Mutex<Tally>,
-    is_broken: AtomicBool,
+    is_stopped: Arc<AtomicBool>,
     start: (Instant, SystemTime),
 }
 
@@ -112,7 +112,13 @@ fn named(whole: &Whole) -> Value {
 
 impl<'a> Desk<'a> {
     /// Begins; the clock of a run starts here.
-    pub fn new(params: &'a Params, store: &'a Store, watch: &'a Watch, journal: Journal) -> Self {
+    pub fn new(
+        params: &'a Params,
+        store: &'a Store,
+        watch: &'a Watch,
+        journal: Journal,
+        is_stopped: Arc<AtomicBool>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             params,
@@ -121,7 +127,7 @@ impl<'a> Desk<'a> {
             ledger: Mutex::new(Ledger { journal, lines: String::new(), flushed: now, error: None }),
             in_work: Mutex::default(),
             tally: Mutex::default(),
-            is_broken: AtomicBool::new(false),
+            is_stopped,
             start: (now, SystemTime::now()),
         }
     }
@@ -178,12 +184,17 @@ impl<'a> Desk<'a> {
     /// Nothing more can be done.
     pub fn break_off(&self, error: CliError) {
         lock(&self.ledger).error.get_or_insert(error);
-        self.is_broken.store(true, Ordering::Relaxed);
+        self.stop();
     }
 
-    /// Whether nothing more can be done.
-    pub fn is_broken(&self) -> bool {
-        self.is_broken.load(Ordering::Relaxed)
+    /// Nothing more is to be read.
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing more is to be read.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     fn record(&self, name: &str, status: &str, facts: Value) {
@@ -351,9 +362,13 @@ impl Answers for Outbox<'_, '_> {
             self.0.break_off(error);
         }
         self.0.flush(false);
-        if self.0.is_broken() {
+        if self.0.is_stopped() {
             return Err(EngineError::Outside("the run was broken off".into()));
         }
         Ok(())
+    }
+
+    fn close(&mut self) {
+        self.0.stop();
     }
 }

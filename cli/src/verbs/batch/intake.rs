@@ -15,12 +15,11 @@ use heman_engine::scheduler::{Request, Requests};
 use serde_json::json;
 
 use super::desk::{Desk, Parts, Step, Whole, Work, part_name};
-use super::items::Found;
+use super::items::{Found, Items};
 use super::journal::Past;
 use super::keyring::{Keyring, NO_KEY};
 use super::names::{Item, digest};
 use super::store::{is_newer, output_of};
-use crate::error::CliError;
 use crate::shard::Shard;
 
 /// What items are taken by.
@@ -44,7 +43,7 @@ pub struct Intake<'a> {
     terms: Terms<'a>,
     binding: Binding,
     desk: &'a Desk<'a>,
-    items: Box<dyn Iterator<Item = Result<Found, CliError>> + Send + 'a>,
+    items: Items<'a>,
     /// Items by the digest of their output's name, where they have to be looked over on the way.
     seen: HashMap<u128, u128>,
     open: Option<InParts<'a>>,
@@ -62,11 +61,7 @@ struct InParts<'a> {
 
 impl<'a> Intake<'a> {
     /// Nothing is read before it is asked for.
-    pub fn new(
-        terms: Terms<'a>,
-        desk: &'a Desk<'a>,
-        items: Box<dyn Iterator<Item = Result<Found, CliError>> + Send + 'a>,
-    ) -> Self {
+    pub fn new(terms: Terms<'a>, desk: &'a Desk<'a>, items: Items<'a>) -> Self {
         let binding = terms.params.binding();
         Self { terms, binding, desk, items, seen: HashMap::new(), open: None, tickets: 0 }
     }
@@ -217,7 +212,7 @@ fn inputs_of_part(open: &InParts<'_>, binding: &Binding) -> Option<u32> {
 
 impl Requests for Intake<'_> {
     fn next(&mut self) -> Option<Request> {
-        while !self.desk.is_broken() {
+        while !self.desk.is_stopped() {
             let request = if let Some(open) = self.open.take() {
                 self.next_part(open)
             } else {

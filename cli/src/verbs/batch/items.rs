@@ -5,6 +5,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use heman_core::files::container::MAGIC;
 
@@ -14,6 +18,14 @@ use crate::shard::Shard;
 
 /// Longest line of a list, in bytes.
 const MOST_LINE_BYTES: u64 = 1 << 16;
+
+/// Lines of standard input that are read ahead.
+const AHEAD: usize = 64;
+/// Time between two looks whether standard input is still wanted.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Items, one after the other.
+pub type Items<'a> = Box<dyn Iterator<Item = Result<Found, CliError>> + Send + 'a>;
 
 /// Where items come from.
 pub enum Source {
@@ -70,7 +82,7 @@ impl Source {
             return Ok(None);
         }
         let (mut outputs, mut count) = (HashSet::new(), 0);
-        for found in self.items()? {
+        for found in self.items(&Arc::default())? {
             let name = match found? {
                 Found::Unusable(name, _) => name,
                 Found::Item(item) => {
@@ -87,11 +99,11 @@ impl Source {
         Ok(Some(count))
     }
 
-    /// All items, one after the other.
+    /// All items; standard input is not waited for any more once `is_stopped`.
     ///
     /// # Errors
     /// A list that cannot be opened; items are errors where it cannot be read on.
-    pub fn items(&self) -> Result<Box<dyn Iterator<Item = Result<Found, CliError>> + Send + '_>, CliError> {
+    pub fn items(&self, is_stopped: &Arc<AtomicBool>) -> Result<Items<'_>, CliError> {
         Ok(match self {
             Self::Folder(folder, names) => Box::new(names.iter().map(|name| {
                 Ok(match name.to_str() {
@@ -101,11 +113,9 @@ impl Source {
             })),
             Self::List(name, root) => {
                 let file = File::open(name).map_err(|error| CliError::file(name, error))?;
-                Box::new(Lines { name: name.clone(), root, source: BufReader::new(file) })
+                Box::new(Lines { name: name.clone(), root: root.clone(), source: BufReader::new(file) })
             }
-            Self::Stdin(root) => {
-                Box::new(Lines { name: "standard input".into(), root, source: BufReader::new(io::stdin()) })
-            }
+            Self::Stdin(root) => Box::new(Polled::new(root.clone(), Arc::clone(is_stopped))),
             Self::One(item) => Box::new(std::iter::once(Ok(Found::Item(item.clone())))),
         })
     }
@@ -126,13 +136,13 @@ fn names_in(folder: &Path) -> io::Result<Vec<OsString>> {
 }
 
 /// Items of a list.
-struct Lines<'a, R> {
+struct Lines<R> {
     name: PathBuf,
-    root: &'a Path,
+    root: PathBuf,
     source: R,
 }
 
-impl<R: BufRead> Iterator for Lines<'_, R> {
+impl<R: BufRead> Iterator for Lines<R> {
     type Item = Result<Found, CliError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -153,11 +163,47 @@ impl<R: BufRead> Iterator for Lines<'_, R> {
             if text.is_empty() {
                 continue;
             }
-            return Some(Ok(match Item::listed(self.root, text) {
+            return Some(Ok(match Item::listed(&self.root, text) {
                 Ok(item) => Found::Item(item),
                 Err(why) => Found::Unusable(text.into(), why),
             }));
         }
+    }
+}
+
+/// A list on standard input, read by a thread of its own: nothing can end a read that waits.
+struct Polled {
+    items: Receiver<Result<Found, CliError>>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Polled {
+    fn new(root: PathBuf, is_stopped: Arc<AtomicBool>) -> Self {
+        let (send, items) = sync_channel(AHEAD);
+        std::thread::spawn(move || {
+            let source = BufReader::new(io::stdin());
+            for item in (Lines { name: "standard input".into(), root, source }) {
+                if send.send(item).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { items, is_stopped }
+    }
+}
+
+impl Iterator for Polled {
+    type Item = Result<Found, CliError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.is_stopped.load(Ordering::Relaxed) {
+            match self.items.recv_timeout(PATIENCE) {
+                Ok(item) => return Some(item),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
     }
 }
 
@@ -166,7 +212,7 @@ mod tests {
     use super::*;
 
     fn list(bytes: &[u8]) -> Vec<Result<String, String>> {
-        let lines = Lines { name: "list".into(), root: Path::new("/in"), source: bytes };
+        let lines = Lines { name: "list".into(), root: "/in".into(), source: bytes };
         let name = |found| match found {
             Ok(Found::Item(item)) => Ok(item.name),
             Ok(Found::Unusable(name, why)) => Err(format!("{name}: {why}")),

@@ -11,6 +11,7 @@ mod store;
 mod tally;
 mod watch;
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -48,10 +49,10 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let plan = read_plan(&args.model)?;
     let params = plan.params();
     let source = Source::of(&args.input)?;
-    let items = source.survey(args.shard)?;
+    let known = source.survey(args.shard)?;
     let (unit, total) = match &source {
         Source::One(item) => (Unit::Inputs, count_inputs(&item.path)?.map(|count| count as u64)),
-        _ => (Unit::Items, items),
+        _ => (Unit::Items, known),
     };
     let watch = Watch::new(out.verbose, unit, total);
     let keyring = Keyring::open(&args.key, &params, &watch)?;
@@ -82,11 +83,13 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         shard: args.shard,
         most: fleet.inputs_in_work().div_ceil(fleet.lanes().max(1)),
         is_retrying: args.retry_failed,
-        is_unseen: items.is_none(),
+        is_unseen: known.is_none(),
     };
     let start = Instant::now();
-    let desk = Desk::new(&params, &store, &watch, journal);
-    let ended = evaluate(&fleet, Intake::new(terms, &desk, source.items()?), &keyring, &desk, &watch);
+    let is_stopped = Arc::default();
+    let items = source.items(&is_stopped)?;
+    let desk = Desk::new(&params, &store, &watch, journal, is_stopped);
+    let ended = evaluate(&fleet, Intake::new(terms, &desk, items), &keyring, &desk, &watch);
     let (tally, broken) = desk.close();
     watch.close();
     store.close();
