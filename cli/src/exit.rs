@@ -31,7 +31,7 @@ impl Failure {
 /// All exit statuses, and what each says.
 pub const STATUSES: [(&str, &str); 7] = [
     ("0", "Done."),
-    ("1", "An error that is none of the following."),
+    ("1", "Some items of a batch failed, and all others are done; or an error that is none of the following."),
     ("2", "Usage: the command line, or a variable of the environment, says nothing that can be done."),
     (
         "3",

@@ -98,7 +98,7 @@ fn a_torn_line_costs_no_work_and_another_plan_is_refused() {
     work.ok(&[&["keyparams"], &files[..]].concat());
     work.ok(&["keygen", "-i", "params.json", "-o", "keys/c"]);
     let (status, _, stderr) = clients.batch_of("inputs", "outputs", &[]);
-    assert!(status == Some(1) && stderr.contains("this journal belongs to another plan"), "{stderr}");
+    assert!(status == Some(4) && stderr.contains("this journal belongs to another plan"), "{stderr}");
 }
 
 /// The output of which the journal has no whole line.
@@ -118,7 +118,7 @@ fn a_second_process_is_refused_while_the_first_works() {
     let journal = journal.expect("writable");
     journal.lock().expect("a file system with locks");
     let (status, _, stderr) = clients.batch_of("inputs", "outputs", &[]);
-    assert!(status == Some(1) && stderr.contains("another heman batch works with this journal"), "{stderr}");
+    assert!(status == Some(4) && stderr.contains("another heman batch works with this journal"), "{stderr}");
     let (status, report, _) = clients.batch_of("inputs", "outputs", &["--shard", "0/1"]);
     assert_eq!((status, &report["done"]), (Some(0), &json!(1)), "another journal");
     drop(journal);

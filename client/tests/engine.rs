@@ -294,6 +294,25 @@ fn answers_that_cannot_be_delivered_end_the_run() {
     assert_eq!(error.to_string(), "no space left");
 }
 
+/// A reader that panics leaves nobody waiting.
+#[test]
+#[should_panic(expected = "a scoped thread panicked")]
+fn a_panic_ends_the_run() {
+    struct Broken;
+    impl Requests for Broken {
+        fn next(&mut self) -> Option<Request> {
+            panic!("a fault of the caller's");
+        }
+    }
+    let plan = planned(Scheme::Ckks);
+    let limits = Limits { threads: 1, memory_bytes: u64::MAX, key_bytes: u64::MAX };
+    let profiles = Profiles::default();
+    let fleet = Fleet::open(&[DeviceChoice::Cpu], limits, 1, &profiles, &plan, &NoProgress).expect("the host");
+    let keys = InMemory(&[], AtomicUsize::new(0));
+    let ended = fleet.run(&mut Broken, &keys, &mut Collected::default(), &NoProgress);
+    unreachable!("{:?}", ended.err());
+}
+
 /// Files of a batch, written at once and in parts, read at once and in parts.
 #[test]
 fn files_of_a_batch_are_the_same_in_parts() {

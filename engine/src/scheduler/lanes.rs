@@ -42,6 +42,7 @@ impl Fleet<'_> {
         let (send, receive) = sync_channel(2 * lanes);
         std::thread::scope(|scope| {
             scope.spawn(move || {
+                let _guard = StopsOnPanic(backlog);
                 while let Some(request) = requests.next() {
                     if !backlog.put(request) {
                         return;
@@ -53,7 +54,10 @@ impl Fleet<'_> {
             for station in &stations {
                 for number in 0..station.lanes {
                     let lane = Lane { station, number, backlog, keys, answers: send.clone(), start, progress };
-                    workers.push(scope.spawn(move || lane.work()));
+                    workers.push(scope.spawn(move || {
+                        let _guard = StopsOnPanic(lane.backlog);
+                        lane.work()
+                    }));
                 }
             }
             drop(send);
@@ -80,6 +84,17 @@ fn deliver(receive: &Receiver<Answer>, answers: &mut dyn Answers, backlog: &Back
         }
     }
     delivered
+}
+
+/// Lets nobody wait for a thread that is no more.
+struct StopsOnPanic<'r>(&'r Backlog);
+
+impl Drop for StopsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
+    }
 }
 
 /// One of a device's two hands.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use heman_core::either::plan::Plan;
+use heman_core::files::scheme::Scheme;
 use serde::Serialize;
 
 use crate::predict::{PredictedStep, Work};
@@ -114,9 +115,14 @@ impl Timeline {
     /// are left out. None for a device that does not run the plan.
     #[must_use]
     pub fn predict(plan: &Plan, devices: &[Simulated], inputs: usize) -> Option<Self> {
-        let unit = plan.params().inputs_per_run();
-        let most = |device: &Simulated| inputs_of_a_pass(plan, Some(&device.profile));
-        let limits: Vec<usize> = devices.iter().map(|device| if unit > 1 { unit } else { most(device) }).collect();
+        let params = plan.params();
+        let unit = params.inputs_per_run();
+        let limit = |device: &Simulated| match params.scheme() {
+            Scheme::Tfhe => inputs_of_a_pass(plan, Some(&device.profile)),
+            // Clients' ciphertexts share no pass.
+            Scheme::Ckks => unit,
+        };
+        let limits: Vec<usize> = devices.iter().map(limit).collect();
         let steps = |device: usize, inputs: usize| Work::of(plan, inputs).steps_on(&devices[device].profile).ok();
         (0..devices.len()).try_for_each(|device| steps(device, 1).map(|_| ()))?;
         let lanes: Vec<usize> = devices.iter().map(|device| device.lanes.max(1)).collect();

@@ -218,7 +218,7 @@ impl<'a> Desk<'a> {
         if let Err(error) = written {
             let path = ledger.journal.path().display().to_string();
             drop(ledger);
-            self.break_off(CliError::new(format!("cannot keep the journal {path}: {error}")));
+            self.break_off(CliError::bad_file(format!("cannot keep the journal {path}: {error}")));
         }
     }
 

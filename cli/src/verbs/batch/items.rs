@@ -53,7 +53,7 @@ impl Source {
     /// # Errors
     /// What cannot be read.
     pub fn of(name: &Path) -> Result<Self, CliError> {
-        let fail = |error: io::Error| CliError::new(format!("cannot read {}: {error}", name.display()));
+        let fail = |error: io::Error| CliError::bad_file(format!("cannot read {}: {error}", name.display()));
         if name == Path::new("-") {
             return std::env::current_dir().map(Self::Stdin).map_err(fail);
         }
@@ -89,7 +89,7 @@ impl Source {
                     if !outputs.insert(digest(&item.output.to_string_lossy())) {
                         let text =
                             format!("{}: another input has the same output {}", item.name, item.output.display());
-                        return Err(CliError::new(text));
+                        return Err(CliError::refusal(text));
                     }
                     item.name
                 }

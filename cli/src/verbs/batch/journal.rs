@@ -55,7 +55,8 @@ impl Journal {
     /// # Errors
     /// One that another process appends to, that belongs to another plan or shard, or that is none.
     pub fn open(path: &Path, binding: &Binding, shard: Option<Shard>) -> Result<Self, CliError> {
-        let fail = |error: io::Error| CliError::new(format!("cannot keep the journal {}: {error}", path.display()));
+        let fail =
+            |error: io::Error| CliError::bad_file(format!("cannot keep the journal {}: {error}", path.display()));
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(fail)?;
         match file.try_lock() {

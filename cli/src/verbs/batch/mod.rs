@@ -59,7 +59,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let root = Store::open(&args.output)?;
     if std::fs::canonicalize(&args.input).is_ok_and(|input| input == root) {
         let name = args.output.display();
-        return Err(CliError::new(format!("{name} holds the inputs; give another folder for the outputs")));
+        return Err(CliError::usage(format!("{name} holds the inputs; give another folder for the outputs")));
     }
     let stem = journal::stem(args.shard);
     let path = root.join(format!("{stem}.jsonl"));
@@ -96,7 +96,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let seconds = start.elapsed().as_secs_f64();
     if let Some(error) = broken.or(ended.err().map(CliError::from)) {
         let text = format!("{error}; {} item(s) are done, and the same command goes on from there", tally.done);
-        return Err(CliError::new(text));
+        return Err(CliError::of(error.failure(), text));
     }
     let predicted = predicted_seconds(&fleet, tally.inputs);
     tell(out, args, &fleet.names(), &path.display().to_string(), (seconds, predicted), &tally);

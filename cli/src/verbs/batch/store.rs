@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// The file system's, with the folder's name.
     pub fn open(folder: &Path) -> Result<PathBuf, CliError> {
-        let fail = |error: io::Error| CliError::new(format!("cannot write to {}: {error}", folder.display()));
+        let fail = |error: io::Error| CliError::bad_file(format!("cannot write to {}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(fail)?;
         std::fs::canonicalize(folder).map_err(fail)
     }
@@ -58,7 +58,8 @@ impl Store {
             }
             Ok(())
         };
-        cleared().map_err(|error: io::Error| CliError::new(format!("cannot write to {}: {error}", root.display())))?;
+        cleared()
+            .map_err(|error: io::Error| CliError::bad_file(format!("cannot write to {}: {error}", root.display())))?;
         let unsynced = Mutex::new([root.clone()].into());
         Ok(Self { root, hidden, unsynced })
     }
@@ -127,7 +128,7 @@ impl Store {
     /// # Errors
     /// The file system's, with the file's name.
     pub fn write(&self, place: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u64, CliError> {
-        let fail = |error: io::Error| CliError::new(format!("cannot write {}: {error}", place.display()));
+        let fail = |error: io::Error| CliError::bad_file(format!("cannot write {}: {error}", place.display()));
         let mut file = temporaries::create(&self.hidden).map_err(fail)?;
         let written = || {
             let mut buffer = BufWriter::with_capacity(1 << 16, &mut file);

@@ -37,7 +37,11 @@ pub fn run(out: &Output, first: &Path, second: &Path) -> Result<(), CliError> {
         one.keys().filter(|name| !other.contains_key(*name)).cloned().collect()
     };
     if rows.is_empty() {
-        return Err(CliError::new(format!("{} and {} have no figure in common", first.display(), second.display())));
+        return Err(CliError::bad_file(format!(
+            "{} and {} have no figure in common",
+            first.display(),
+            second.display()
+        )));
     }
     let object = json!({
         "kind": "comparison",

@@ -46,13 +46,13 @@ pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
         return compare::run(out, first, second);
     }
     if args.latency_bound.is_none() && args.scenario.iter().any(|&choice| Scenario::from(choice) == Scenario::Server) {
-        return Err(CliError::new("the server scenario needs a bound for its latency: --latency-bound"));
+        return Err(CliError::usage("the server scenario needs a bound for its latency: --latency-bound"));
     }
     let (csv, html) = (claim(args, args.csv.as_ref())?, claim(args, args.html.as_ref())?);
     if let (Some(csv), Some(html)) = (&csv, &html)
         && csv.is_same(html)
     {
-        return Err(CliError::new("the table and the report with plots would be the same file"));
+        return Err(CliError::usage("the table and the report with plots would be the same file"));
     }
     let mut object = json!({
         "kind": "bench",
@@ -114,7 +114,7 @@ fn claim(args: &Bench, name: Option<&PathBuf>) -> Result<Option<Target>, CliErro
         of_planning.chain(&args.plan).chain(&args.data).chain(&weights).map(PathBuf::as_path).collect();
     let target = Target::claim(name, Access::Everybody, &inputs)?;
     if target.is_stdout() {
-        return Err(CliError::new("standard output holds the report; name a file for the other one"));
+        return Err(CliError::usage("standard output holds the report; name a file for the other one"));
     }
     Ok(Some(target))
 }

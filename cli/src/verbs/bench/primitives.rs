@@ -23,14 +23,14 @@ pub fn run(out: &Output, running: &Running, wanted: Wanted<'_>) -> Result<Value,
         DeviceChoice::Wgpu(index) => (Subject::wgpu(*index), false),
         DeviceChoice::Cuda(indices) => match indices[..] {
             [index] => (Subject::cuda(index), true),
-            _ => return Err(CliError::new("operations are measured on one device at a time")),
+            _ => return Err(CliError::usage("operations are measured on one device at a time")),
         },
     };
     let work = || subject.primitives(threads::number(running.threads), wanted, &bar);
     let (measured, samples) = sampled(on_nvidia, work);
     let measured = measured?;
     if measured.timed.is_empty() && measured.missing.is_empty() {
-        return Err(CliError::new(format!("no operation's id contains {:?}", wanted.filter)));
+        return Err(CliError::usage(format!("no operation's id contains {:?}", wanted.filter)));
     }
     measured.missing.iter().for_each(|reason| bar.note(reason));
     Ok(json!({

@@ -126,7 +126,7 @@ fn server(
 ) -> Result<Option<(f64, Served)>, CliError> {
     let bound_seconds = wanted
         .bound_seconds
-        .ok_or_else(|| CliError::new("the server scenario needs a bound for its latency: --latency-bound"))?;
+        .ok_or_else(|| CliError::usage("the server scenario needs a bound for its latency: --latency-bound"))?;
     let mut at = |rate: f64, limits: &Limits, system: &mut _| {
         let (clock, asked) = (WallClock::start(), Asked { rate, bound_seconds, together, seed: SEED });
         watch.told = 0;

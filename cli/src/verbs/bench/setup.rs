@@ -55,7 +55,7 @@ impl<'a> Subject<'a> {
             return Ok(Self { name, source: Source::Plan, samples, plans: vec![planned] });
         }
         let planning = args.planning.as_ref().ok_or_else(|| {
-            CliError::new(
+            CliError::usage(
                 "there is nothing to measure: name a model with -m and -c, a plan with --plan, or --primitives",
             )
         })?;
@@ -96,7 +96,7 @@ impl Planned {
         let inputs: Vec<Vec<f32>> =
             samples.iter().filter(|input| check_inputs(&params, input).is_ok()).map(<[f32]>::to_vec).collect();
         if inputs.is_empty() {
-            return Err(CliError::new("all inputs are outside of the parameters' range"));
+            return Err(CliError::refusal("all inputs are outside of the parameters' range"));
         }
         Ok(Self { plan, seconds, inputs, batch })
     }
