@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::ciphertexts::EncryptedOutput as CkksOutput;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
@@ -106,7 +107,7 @@ fn batches_stream_through_sessions_of_either_scheme() {
             let timings = session.run(&mut inputs, &mut outputs, &NoProgress).expect("runs");
             assert_eq!(outputs.iter().map(EncryptedOutput::count).collect::<Vec<_>>(), [1, 3, 2]);
             assert!(!timings.total.is_zero());
-            assert_eq!(timings.steps.is_empty(), !is_timed || scheme == Scheme::Ckks);
+            assert_eq!(timings.steps.is_empty(), !is_timed);
             let values: Vec<Vec<f64>> =
                 outputs.iter().flat_map(|output| key.decrypt_values(output).expect("its key")).collect();
             for (got, input) in values.iter().zip(samples(6)) {
@@ -355,4 +356,25 @@ fn files_of_a_batch_are_the_same_in_parts() {
         let other = SecretKey::generate(&params).expect("sound parameters").fingerprint();
         assert!(matches!(InputReader::open(read(), &params, Some(other)), Err(FormatError::OtherKey)));
     }
+}
+
+/// What does not fit the memory is nobody's fault: no request is answered, and the run ends.
+#[test]
+fn too_little_memory_ends_a_run_and_fails_no_request() {
+    let plan = planned(Scheme::Ckks);
+    let keys = [SecretKey::generate(&plan.params()).expect("sound parameters")];
+    let request = |ticket| {
+        let input = keys[0].encrypt(&samples(1).concat(), true).expect("values in range");
+        Request { ticket, input }
+    };
+    let requests: Vec<Request> = (0..3).map(request).collect();
+    let limits = Limits { threads: 1, memory_bytes: 1 << 10, key_bytes: u64::MAX };
+    let profiles = Profiles::default();
+    let fleet = Fleet::open(&[DeviceChoice::Cpu], limits, 1, &profiles, &plan, &NoProgress).expect("the host");
+    let mut answers = Collected::default();
+    let known = InMemory(&keys, AtomicUsize::new(0));
+    let error =
+        fleet.run(&mut Listed(requests.into_iter()), &known, &mut answers, &NoProgress).expect_err("too little");
+    assert!(matches!(error, EngineError::Ckks(CkksError::Memory { budget: 1024, .. })), "{error}");
+    assert!(answers.0.is_empty());
 }

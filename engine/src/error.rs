@@ -52,6 +52,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether every other request of the plan would fail on the device in the same way.
+    pub(crate) fn is_for_all(&self) -> bool {
+        matches!(self, Self::Ckks(CkksError::Memory { .. }))
+    }
+
     /// Whether another device may do better: it is not about the plan, the key or the inputs.
     pub(crate) fn is_of_a_device(&self) -> bool {
         match self {

@@ -18,6 +18,8 @@ pub struct Waiting {
     pub request: Request,
     /// Passes that it took part in and that failed.
     pub attempts: u32,
+    /// Stations whose device failed with it: as long as there are others, those try it.
+    pub failed_on: Vec<usize>,
     /// Whether it must not share a pass: one of those that it was with fails, and nobody knows which.
     pub is_alone: bool,
 }
@@ -30,6 +32,8 @@ impl Waiting {
 
 /// What a lane asks for.
 pub struct Asked<'a> {
+    /// Number of its station.
+    pub station: usize,
     /// Inputs that it takes in one pass.
     pub most: usize,
     /// Whether requests can share a pass.
@@ -55,7 +59,8 @@ struct State {
     arrivals: u64,
     /// Requests that lanes work on; they may come back.
     in_work: usize,
-    lanes: usize,
+    /// Lanes at work, by station.
+    lanes: Vec<usize>,
     /// No more requests come.
     is_complete: bool,
     /// Nothing is given out any more.
@@ -69,9 +74,9 @@ struct OfKey {
 }
 
 impl Backlog {
-    /// An empty one for so many lanes, which holds about so many inputs. A request counts for as many as it has, but
+    /// An empty one for so many lanes of each station, which holds about so many inputs. A request counts for as many as it has, but
     /// for at least `least`: where requests are not joined, each takes a pass and the memory of one.
-    pub fn new(lanes: usize, most_inputs: usize, least: usize) -> Self {
+    pub fn new(lanes: Vec<usize>, most_inputs: usize, least: usize) -> Self {
         Self { state: Mutex::new(State { lanes, least, ..State::default() }), changed: Condvar::new(), most_inputs }
     }
 
@@ -92,7 +97,7 @@ impl Backlog {
         if state.is_stopped {
             return false;
         }
-        state.add(Waiting { request, attempts: 0, is_alone: false });
+        state.add(Waiting { request, attempts: 0, failed_on: Vec::new(), is_alone: false });
         self.changed.notify_all();
         true
     }
@@ -118,7 +123,7 @@ impl Backlog {
             if state.is_stopped || (state.is_complete && state.inputs == 0 && state.in_work == 0) {
                 return None;
             }
-            if let Some(at) = state.choose(asked.loaded) {
+            if let Some(at) = state.choose(asked) {
                 let left = PATIENCE.saturating_sub(since.elapsed());
                 let is_full = state.keys[at].inputs() >= asked.most || state.inputs >= self.most_inputs;
                 if state.is_complete || is_full || !asked.is_joining || left.is_zero() {
@@ -141,11 +146,12 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// A lane gives up; whether others are left.
-    pub fn leave(&self) -> bool {
+    /// A station's lane gives up; whether others are left.
+    pub fn leave(&self, station: usize) -> bool {
         let mut state = self.lock();
-        state.lanes -= 1;
-        state.lanes > 0
+        state.lanes[station] -= 1;
+        self.changed.notify_all();
+        state.lanes.iter().any(|&lanes| lanes > 0)
     }
 }
 
@@ -160,43 +166,56 @@ impl State {
         }
     }
 
+    /// Whether a station may take a request: not one that its device failed with, while others have not tried it.
+    fn is_open(&self, waiting: &Waiting, station: usize) -> bool {
+        let has_failed = |station: usize| waiting.failed_on.contains(&station);
+        !has_failed(station) || (0..self.lanes.len()).all(|other| self.lanes[other] == 0 || has_failed(other))
+    }
+
+    /// When a key's oldest request came that a station may take.
+    fn oldest(&self, of: &OfKey, station: usize) -> Option<u64> {
+        of.waiting.iter().find(|(_, waiting)| self.is_open(waiting, station)).map(|(arrival, _)| *arrival)
+    }
+
     /// The key of the oldest request; a loaded one first, as long as that keeps nobody waiting for long.
-    fn choose(&mut self, loaded: &[Fingerprint]) -> Option<usize> {
-        let oldest = |keys: &[OfKey], wanted: &dyn Fn(&OfKey) -> bool| {
-            let first = |of: &OfKey| of.waiting.front().map(|(arrival, _)| *arrival);
-            (0..keys.len()).filter(|&at| wanted(&keys[at])).min_by_key(|&at| first(&keys[at]))
-        };
-        let first = oldest(&self.keys, &|_| true)?;
+    fn choose(&self, asked: &Asked<'_>) -> Option<usize> {
+        let ages = self.keys.iter().enumerate().filter_map(|(at, of)| Some((self.oldest(of, asked.station)?, at)));
+        let mut ages: Vec<(u64, usize)> = ages.collect();
+        ages.sort_unstable();
+        let &(_, first) = ages.first()?;
         if self.keys[first].passed_over >= MOST_PASSED_OVER {
             return Some(first);
         }
-        oldest(&self.keys, &|of| loaded.contains(&of.key)).or(Some(first))
+        let loaded = ages.iter().find(|&&(_, at)| asked.loaded.contains(&self.keys[at].key));
+        Some(loaded.map_or(first, |&(_, at)| at))
     }
 
     /// Takes requests of a key: as many as fit a pass, and when no more come, no more than an even share.
     fn gather(&mut self, at: usize, asked: &Asked<'_>) -> Vec<Waiting> {
-        let oldest = self.keys.iter().filter_map(|of| of.waiting.front()).map(|(arrival, _)| *arrival).min();
-        let own = self.keys[at].waiting.front().map(|(arrival, _)| *arrival);
-        if own > oldest {
-            let first = self.keys.iter_mut().find(|of| of.waiting.front().map(|(arrival, _)| *arrival) == oldest);
-            first.into_iter().for_each(|of| of.passed_over += 1);
+        let ages = self.keys.iter().enumerate().filter_map(|(at, of)| Some((self.oldest(of, asked.station)?, at)));
+        if let Some((_, first)) = ages.min().filter(|&(_, first)| first != at) {
+            self.keys[first].passed_over += 1;
         }
-        let share = if self.is_complete { self.inputs.div_ceil(self.lanes.max(1)) } else { usize::MAX };
+        let lanes: usize = self.lanes.iter().sum();
+        let share = if self.is_complete { self.inputs.div_ceil(lanes.max(1)) } else { usize::MAX };
         let most = if asked.is_joining { asked.most.min(share).max(1) } else { 1 };
-        let of = &mut self.keys[at];
-        of.passed_over = 0;
+        self.keys[at].passed_over = 0;
         let mut batch: Vec<Waiting> = Vec::new();
-        let (mut inputs, mut counted) = (0, 0);
-        while let Some((_, next)) = of.waiting.front() {
+        let (mut inputs, mut counted, mut place) = (0, 0, 0);
+        while let Some((_, next)) = self.keys[at].waiting.get(place) {
+            if !self.is_open(next, asked.station) {
+                place += 1;
+                continue;
+            }
             let is_parted = next.is_alone || batch.last().is_some_and(|last| last.is_alone);
             if !batch.is_empty() && (is_parted || inputs + next.inputs() > most) {
                 break;
             }
             inputs += next.inputs();
             counted += next.inputs().max(self.least);
-            batch.extend(of.waiting.pop_front().map(|(_, waiting)| waiting));
+            batch.extend(self.keys[at].waiting.remove(place).map(|(_, waiting)| waiting));
         }
-        if of.waiting.is_empty() {
+        if self.keys[at].waiting.is_empty() {
             self.keys.remove(at);
         }
         self.inputs -= counted;
@@ -218,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    const NONE_LOADED: Asked<'_> = Asked { most: 4, is_joining: true, loaded: &[] };
+    const NONE_LOADED: Asked<'_> = Asked { station: 0, most: 4, is_joining: true, loaded: &[] };
 
     fn key(number: u8) -> Fingerprint {
         Fingerprint([number; 16])
@@ -232,7 +251,7 @@ mod tests {
 
     /// Requests of one input by the number of their key; all are there.
     fn complete(lanes: usize, keys: &[u8]) -> Backlog {
-        let backlog = Backlog::new(lanes, 1000, 1);
+        let backlog = Backlog::new(vec![lanes], 1000, 1);
         keys.iter().enumerate().for_each(|(ticket, &of)| assert!(backlog.put(request(ticket as u64, of, 1))));
         backlog.complete();
         backlog
@@ -256,7 +275,7 @@ mod tests {
 
     #[test]
     fn requests_of_several_inputs_share_a_pass_as_far_as_they_fit() {
-        let backlog = Backlog::new(1, 1000, 1);
+        let backlog = Backlog::new(vec![1], 1000, 1);
         for (ticket, inputs) in [3, 2, 1, 9, 1].into_iter().enumerate() {
             backlog.put(request(ticket as u64, 1, inputs));
         }
@@ -310,7 +329,7 @@ mod tests {
 
     #[test]
     fn requests_that_take_a_pass_each_fill_it_as_passes() {
-        let backlog = Backlog::new(1, 200, 100);
+        let backlog = Backlog::new(vec![1], 200, 100);
         assert!(backlog.put(request(0, 1, 1)) && backlog.put(request(1, 1, 1)));
         assert_eq!(backlog.lock().inputs, 200);
         let asked = Asked { is_joining: false, ..NONE_LOADED };
@@ -320,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_full_backlog_keeps_its_reader_waiting_until_it_is_stopped() {
-        let backlog = Backlog::new(1, 2, 1);
+        let backlog = Backlog::new(vec![1], 2, 1);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| (0..10).take_while(|&ticket| backlog.put(request(ticket, 1, 1))).count());
             assert_eq!(taken(&backlog, &Asked { most: 1, ..NONE_LOADED }), Some(vec![0]));
@@ -331,5 +350,26 @@ mod tests {
             assert!((2..=3).contains(&reader.join().expect("no panic")));
         });
         assert!(backlog.take(&NONE_LOADED).is_none());
+    }
+
+    #[test]
+    fn what_failed_on_one_device_is_tried_by_another_as_long_as_there_is_one() {
+        let backlog = Backlog::new(vec![1, 1], 1000, 1);
+        (0..3).for_each(|ticket| assert!(backlog.put(request(ticket, 1, 1))));
+        backlog.complete();
+        let one = Asked { is_joining: false, ..NONE_LOADED };
+        let batch = backlog.take(&one).expect("a request");
+        let again = batch.into_iter().map(|waiting| Waiting { failed_on: vec![0], attempts: 1, ..waiting }).collect();
+        backlog.done(1, again);
+        assert_eq!(taken(&backlog, &one), Some(vec![1]));
+        assert_eq!(taken(&backlog, &Asked { station: 1, ..one }), Some(vec![2]), "the oldest arrival");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| taken(&backlog, &one));
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!waiting.is_finished(), "it is the other station's");
+            assert!(backlog.leave(1));
+            assert_eq!(waiting.join().expect("no panic"), Some(vec![0]), "nobody else is left");
+        });
+        assert!(!backlog.leave(0));
     }
 }

@@ -24,7 +24,7 @@ pub struct Limits {
     pub threads: usize,
     /// Bytes that evaluations may use on the host beside keys and inputs.
     pub memory_bytes: u64,
-    /// Bytes that loaded keys may take on each device.
+    /// Bytes that loaded keys may take on each device. One key is always loaded, and keys in use stay beside them.
     pub key_bytes: u64,
 }
 
@@ -67,7 +67,8 @@ impl<'p> Fleet<'p> {
             let profile = places.first().and_then(|&place| profile_of(place, limits.threads, profiles));
             let most = inputs_of_a_pass(plan, profile.as_ref());
             let is_host = places == [Place::Cpu];
-            let fitting = limits.memory_bytes / run_bytes(plan).max(1);
+            // What a pass takes was estimated for the threads of the machine that planned.
+            let fitting = limits.memory_bytes / (run_bytes(plan) / 4 * 5).max(1);
             let lanes = if is_host && fitting >= HOST_LANES as u64 { HOST_LANES } else { 1 };
             members.push(Member { devices, lanes, most, profile });
         };
@@ -128,20 +129,28 @@ impl<'p> Fleet<'p> {
     }
 
     pub(crate) fn stations<'s>(&'s self) -> Vec<Station<'s>> {
-        let most_keys = (self.limits.key_bytes / key_bytes(self.plan).max(1)).max(1) as usize;
-        let station = |member: &'s Member| Station {
-            name: member.devices.names(),
-            lanes: member.lanes,
-            most: member.most,
-            is_joining: self.params.scheme() == Scheme::Tfhe,
-            most_keys,
-            memory_bytes: self.limits.memory_bytes / member.lanes as u64,
-            is_timed: self.is_timed,
-            devices: &member.devices,
-            plan: self.plan,
-            params: &self.params,
-            held: Mutex::default(),
+        let namesakes = |members: &[Member], own: &Member| -> (usize, usize) {
+            let alike = members.iter().filter(|other| other.devices.names() == own.devices.names());
+            alike.fold((0, 0), |(count, lanes), other| (count + 1, lanes + other.lanes))
         };
-        self.members.iter().map(station).collect()
+        let station = |(at, member): (usize, &'s Member)| {
+            // Queues of one device share its memory.
+            let key_budget = self.limits.key_bytes / namesakes(&self.members, member).0 as u64;
+            Station {
+                name: member.devices.names(),
+                lanes: member.lanes,
+                first_lane: namesakes(&self.members[..at], member).1,
+                most: member.most,
+                is_joining: self.params.scheme() == Scheme::Tfhe,
+                most_keys: (key_budget / key_bytes(self.plan).max(1)).max(1) as usize,
+                memory_bytes: self.limits.memory_bytes / member.lanes as u64,
+                is_timed: self.is_timed,
+                devices: &member.devices,
+                plan: self.plan,
+                params: &self.params,
+                held: Mutex::default(),
+            }
+        };
+        self.members.iter().enumerate().map(station).collect()
     }
 }

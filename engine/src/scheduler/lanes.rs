@@ -37,7 +37,7 @@ impl Fleet<'_> {
         let each: usize = stations.iter().map(|station| station.lanes * station.most).sum();
         let joining = stations.iter().any(|station| station.is_joining);
         let least = if joining { 1 } else { stations.iter().map(|station| station.most).max().unwrap_or(1) };
-        let backlog = &Backlog::new(lanes, 2 * each, least);
+        let backlog = &Backlog::new(stations.iter().map(|station| station.lanes).collect(), 2 * each, least);
         let start = Instant::now();
         let (send, receive) = sync_channel(2 * lanes);
         std::thread::scope(|scope| {
@@ -51,9 +51,10 @@ impl Fleet<'_> {
                 backlog.complete();
             });
             let mut workers = Vec::with_capacity(lanes);
-            for station in &stations {
+            for (at, station) in stations.iter().enumerate() {
                 for number in 0..station.lanes {
-                    let lane = Lane { station, number, backlog, keys, answers: send.clone(), start, progress };
+                    let number = station.first_lane + number;
+                    let lane = Lane { at, station, number, backlog, keys, answers: send.clone(), start, progress };
                     workers.push(scope.spawn(move || {
                         let _guard = StopsOnPanic(lane.backlog);
                         lane.work()
@@ -99,6 +100,8 @@ impl Drop for StopsOnPanic<'_> {
 
 /// One of a device's two hands.
 struct Lane<'r, 'a> {
+    /// Number of the station.
+    at: usize,
     station: &'r Station<'a>,
     number: usize,
     backlog: &'r Backlog,
@@ -109,21 +112,22 @@ struct Lane<'r, 'a> {
 }
 
 impl Lane<'_, '_> {
-    /// Works until everything is done; gives the device's error if it was the last one and had to be left.
+    /// Works until everything is done; gives the error for which the last lane had to be left.
     fn work(self) -> Option<EngineError> {
         let mut failures = 0;
         loop {
             let loaded = self.station.loaded();
-            let asked = Asked { most: self.station.most, is_joining: self.station.is_joining, loaded: &loaded };
-            let batch = self.backlog.take(&asked)?;
+            let Station { most, is_joining, .. } = *self.station;
+            let batch = self.backlog.take(&Asked { station: self.at, most, is_joining, loaded: &loaded })?;
             let taken = batch.len();
-            let mut turn = Turn { again: Vec::new(), of_device: None };
+            let mut turn = Turn { again: Vec::new(), of_device: None, is_hopeless: false };
             self.pass(batch, &mut turn);
             failures = if turn.of_device.is_some() { failures + 1 } else { 0 };
             self.backlog.done(taken, turn.again);
-            let Some(error) = turn.of_device.filter(|_| failures >= MOST_FAILURES) else { continue };
+            let is_left = turn.is_hopeless || failures >= MOST_FAILURES;
+            let Some(error) = turn.of_device.filter(|_| is_left) else { continue };
             let name = &self.station.name;
-            if self.backlog.leave() {
+            if self.backlog.leave(self.at) {
                 self.progress.note(&format!("{name} is not used any more: {error}"));
                 return None;
             }
@@ -155,11 +159,16 @@ impl Lane<'_, '_> {
                     self.answer(waiting.request.ticket, Ok(output), course(waiting.attempts + 1));
                 }
             }
+            Err(error) if error.is_for_all() => {
+                turn.again = batch;
+                (turn.of_device, turn.is_hopeless) = (Some(error), true);
+            }
             Err(error) if error.is_of_a_device() => {
                 self.station.forget();
-                for waiting in batch {
+                for mut waiting in batch {
                     let attempts = waiting.attempts + 1;
                     if attempts < MOST_ATTEMPTS {
+                        waiting.failed_on.push(self.at);
                         turn.again.push(Waiting { attempts, is_alone: true, ..waiting });
                     } else {
                         let error = EngineError::GivenUp { attempts, reason: error.to_string() };
@@ -200,6 +209,8 @@ struct Turn {
     again: Vec<Waiting>,
     /// The device's error.
     of_device: Option<EngineError>,
+    /// Whether it would be the same with every request.
+    is_hopeless: bool,
 }
 
 /// Hands notes on, and leaves the steps of single passes out.

@@ -21,6 +21,8 @@ pub struct Station<'a> {
     pub name: String,
     /// Passes that run side by side.
     pub lanes: usize,
+    /// Number of the first of its lanes among those of stations of its name.
+    pub first_lane: usize,
     /// Inputs of a pass.
     pub most: usize,
     /// Whether requests of one key can share a pass.
