@@ -190,10 +190,11 @@ fn tell(
     if tally.failed_before > 0 {
         text += &format!(", {} failed before", tally.failed_before);
     }
-    text += &format!("\n{} input(s) in {seconds:.2} s, {rate:.2} a second{}", tally.inputs, tally.queues_text());
+    text += &format!("\n{} input(s) in {seconds:.2} s, {rate:.2} a second", tally.inputs);
     if let Some(predicted) = predicted {
         text += &format!("; {predicted:.2} s were predicted");
     }
+    text += &tally.queues_text();
     text += &idle_text;
     text += &format!("\noutputs and journal are in {}", args.output.display());
     report::print_either(out.json, &object, &text);
