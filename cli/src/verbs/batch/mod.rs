@@ -49,10 +49,10 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let plan = read_plan(&args.model)?;
     let params = plan.params();
     let source = Source::of(&args.input)?;
-    let known = source.survey(args.shard)?;
+    let survey = source.survey(args.shard)?;
     let (unit, total) = match &source {
         Source::One(item) => (Unit::Inputs, count_inputs(&item.path)?.map(|count| count as u64)),
-        _ => (Unit::Items, known),
+        _ => (Unit::Items, survey.items),
     };
     let watch = Watch::new(out.verbose, unit, total);
     let keyring = Keyring::open(&args.key, &params, &watch)?;
@@ -83,7 +83,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         shard: args.shard,
         most: fleet.inputs_in_work().div_ceil(fleet.lanes().max(1)),
         is_retrying: args.retry_failed,
-        is_unseen: known.is_none(),
+        is_looking_over: !survey.is_unique,
     };
     let start = Instant::now();
     let is_stopped = Arc::default();
