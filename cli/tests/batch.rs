@@ -126,10 +126,15 @@ fn lists_keep_folders_and_never_leave_the_output_folder() {
     clients.assert_right("a", "outputs/sub/x.out", 0, 1);
     clients.assert_right("b", &format!("outputs/{}", inside.display()), 1, 1);
 
-    work.write("lists/twice", b"sub/x.enc\nsub/./x.enc\n");
-    let (status, _, stderr) = clients.batch_of("lists/twice", "twice", &[]);
-    assert!(status == Some(3) && stderr.contains("sub/x.enc: another input has the same output sub/x.out"), "{stderr}");
-    assert!(!work.path("twice").exists(), "nothing has begun");
+    work.write("lists/both", b"sub/x.enc\nsub/x\n");
+    let (status, _, stderr) = clients.batch_of("lists/both", "both", &[]);
+    assert!(status == Some(3) && stderr.contains("sub/x: another input has the same output sub/x.out"), "{stderr}");
+    assert!(!work.path("both").exists(), "nothing has begun");
+
+    work.write("lists/twice", b"\xef\xbb\xbfsub/x.enc\nsub/./x.enc\n");
+    let (status, report, stderr) = clients.batch_of("lists/twice", "twice", &[]);
+    assert_eq!((status, &report["done"], &report["skipped"]), (Some(0), &json!(1), &json!(1)), "{stderr}");
+    clients.assert_right("a", "twice/sub/x.out", 0, 1);
 
     std::os::unix::fs::symlink(work.path("lists"), work.path("outputs/link")).expect("a link");
     work.write("lists/leads", b"link/x.enc\n");
@@ -164,6 +169,20 @@ fn a_list_on_standard_input_is_taken_as_it_comes() {
 }
 
 #[test]
+fn a_list_in_a_named_pipe_is_read_once_and_whole() {
+    let clients = Clients::new("ckks");
+    clients.encrypt_each(2);
+    let work = &clients.work;
+    assert!(std::process::Command::new("mkfifo").arg(work.path("list")).status().expect("mkfifo runs").success());
+    let list = work.path("list");
+    let writer = std::thread::spawn(move || std::fs::write(list, "inputs/000.enc\ninputs/001.enc\n"));
+    let (status, report, stderr) = clients.batch_of("list", "outputs", &[]);
+    assert_eq!((status, &report["items"], &report["done"]), (Some(0), &json!(2), &json!(2)), "{stderr}");
+    writer.join().expect("no panic").expect("it was read");
+    clients.assert_complete("outputs/inputs", 2);
+}
+
+#[test]
 fn hostile_names_and_places_lose_nothing() {
     use std::os::unix::ffi::OsStrExt;
     let clients = Clients::new("ckks");
@@ -174,12 +193,18 @@ fn hostile_names_and_places_lose_nothing() {
     for name in ["line\nbreak.enc", "\u{1b}[2Jclear.enc", "-o.enc", "journal.jsonl", ".hidden.enc", long.as_str()] {
         work.write(&format!("inputs/{name}"), &bytes);
     }
-    std::fs::write(work.path("inputs").join(std::ffi::OsStr::from_bytes(b"\xff.enc")), &bytes).expect("writable");
+    for name in [b"\xfe.enc", b"\xff.enc"] {
+        std::fs::write(work.path("inputs").join(std::ffi::OsStr::from_bytes(name)), &bytes).expect("writable");
+    }
     std::fs::create_dir(work.path("outputs")).expect("a folder");
     work.write("outputs/-o.out", b"my notes");
     let (status, report, stderr) = clients.batch_of("inputs", "outputs", &[]);
-    assert_eq!((status, &report["done"], &report["failed"]), (Some(1), &json!(4), &json!(3)), "{stderr}");
+    assert_eq!((status, &report["done"], &report["failed"]), (Some(1), &json!(4), &json!(4)), "{stderr}");
     assert_eq!(work.read("outputs/-o.out"), b"my notes");
+    let journal = clients.journal("outputs/journal.jsonl");
+    for name in [r"\xfe.enc", r"\xff.enc"] {
+        assert_eq!(journal.get(&(name.into(), "failed".into())), Some(&1), "{name}");
+    }
     assert!(stderr.contains("its name is not UTF-8") && stderr.contains("would be lost"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "names do not steer the terminal");
     for name in ["x.out", "line\nbreak.out", "\u{1b}[2Jclear.out", "journal.jsonl.out"] {

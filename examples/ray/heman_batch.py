@@ -15,6 +15,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -32,6 +33,24 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def path_of(item):
+    """The absolute path that a journal calls so: it doubles backslashes in a name that holds \\xff or the like."""
+    path = "/" + item.lstrip("/")
+    return path.replace("\\\\", "\\") if re.search(r"\\x[89a-f][0-9a-f]", path) else path
+
+
+def row_of(path):
+    """A path, and why no list can hold it; a name's bytes that are not UTF-8 are written as \\xNN."""
+    path = str(pathlib.Path(path).resolve())
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    refusal = ""
+    if text != path:
+        refusal = "its name is not UTF-8"
+    elif "\n" in path or path.endswith("\r"):
+        refusal = "its name has a line break"
+    return {"path": text, "refusal": refusal}
+
+
 def finished(outputs):
     """What is done, by all journals there: from an input's absolute path to the path of its output."""
     done = {}
@@ -44,7 +63,7 @@ def finished(outputs):
             if entry.get("status") == "done" and "output" in entry:
                 output = journal.parent / entry["output"]
                 if output.exists():
-                    done["/" + entry["item"].lstrip("/")] = str(output)
+                    done[path_of(entry["item"])] = str(output)
     return done
 
 
@@ -70,18 +89,23 @@ class Worker:
         )
 
     def __call__(self, block):
-        paths = [str(path) for path in block["path"]]
+        rows = [(str(path), str(refusal)) for path, refusal in zip(block["path"], block["refusal"])]
+        wanted = [path for path, refusal in rows if not refusal]
         try:
-            for path in paths:
+            for path in wanted:
                 if path not in self.answers:
                     self.process.stdin.write(path.encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             self.fail()
-        while any(path not in self.answers for path in paths):
+        while any(path not in self.answers for path in wanted):
             self.follow()
-        answers = [self.answers[path] for path in paths]
-        return {"path": paths, "output": [answer[0] for answer in answers], "error": [answer[1] for answer in answers]}
+        answers = [("", refusal) if refusal else self.answers[path] for path, refusal in rows]
+        return {
+            "path": [path for path, _ in rows],
+            "output": [output for output, _ in answers],
+            "error": [error for _, error in answers],
+        }
 
     def follow(self):
         """Reads what the journal has gained; waits a moment if that is nothing."""
@@ -96,7 +120,7 @@ class Worker:
             # Lines about parts of a file say nothing of the whole of it.
             if "item" in entry and "first" not in entry:
                 output = str(self.folder / entry["output"]) if entry["status"] == "done" else ""
-                self.answers["/" + entry["item"].lstrip("/")] = (output, entry.get("error", ""))
+                self.answers[path_of(entry["item"])] = (output, entry.get("error", ""))
         if not whole:
             if self.process.poll() is not None:
                 self.fail()
@@ -113,8 +137,8 @@ class Worker:
 def run(inputs, model, keys, outputs, heman="heman", workers=2, block=16, options=()):
     """Evaluates encrypted inputs; gives a dataset with a path, an output and an error each."""
     model, keys, outputs = (str(pathlib.Path(path).resolve()) for path in (model, keys, outputs))
-    paths = [{"path": str(pathlib.Path(path).resolve())} for path in inputs]
-    data = ray.data.from_items(paths, override_num_blocks=max(1, -(-len(paths) // block)))
+    rows = [row_of(path) for path in inputs]
+    data = ray.data.from_items(rows, override_num_blocks=max(1, -(-len(rows) // block)))
     return data.map_batches(
         Worker,
         fn_constructor_args=(heman, model, keys, outputs, list(options)),

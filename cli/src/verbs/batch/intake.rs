@@ -34,8 +34,8 @@ pub struct Terms<'a> {
     pub most: usize,
     /// Whether items that failed before are tried again.
     pub is_retrying: bool,
-    /// Whether nobody has looked for inputs with one output before.
-    pub is_unseen: bool,
+    /// Whether an item may be named twice, or two may have one output.
+    pub is_looking_over: bool,
 }
 
 /// Reads items.
@@ -88,7 +88,7 @@ impl<'a> Intake<'a> {
                 return None;
             }
         };
-        if self.terms.is_unseen {
+        if self.terms.is_looking_over {
             match self.seen.insert(digest(&item.output.to_string_lossy()), key) {
                 None => {}
                 Some(other) if other == key => {

@@ -1,6 +1,6 @@
 //! Where items come from: a folder, a list, or one file.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,16 +12,19 @@ use std::time::Duration;
 
 use heman_core::files::container::MAGIC;
 
-use super::names::{Item, digest};
+use super::names::{Item, digest, key};
 use crate::error::CliError;
 use crate::shard::Shard;
 
 /// Longest line of a list, in bytes.
 const MOST_LINE_BYTES: u64 = 1 << 16;
 
-/// Lines of standard input that are read ahead.
+/// How a list may begin that some editors have written: UTF-8's byte order mark.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Lines of a stream that are read ahead.
 const AHEAD: usize = 64;
-/// Time between two looks whether standard input is still wanted.
+/// Time between two looks whether a stream is still wanted.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Items, one after the other.
@@ -33,10 +36,28 @@ pub enum Source {
     Folder(PathBuf, Vec<OsString>),
     /// A list in a file, whose paths begin at its folder.
     List(PathBuf, PathBuf),
-    /// A list on standard input, whose paths begin at the current folder.
-    Stdin(PathBuf),
+    /// A list that can be read only once, and the folder at which its paths begin, which is the current one.
+    Stream(Stream, PathBuf),
     /// One encrypted input.
     One(Item),
+}
+
+/// What can be read only once.
+#[derive(Clone)]
+pub enum Stream {
+    /// Standard input.
+    Stdin,
+    /// A pipe or a device of that name.
+    Named(PathBuf),
+}
+
+/// What is known of a source before anything runs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Items, counted as often as they are named; none of a stream.
+    pub items: Option<u64>,
+    /// Whether each item is named once and has an output of its own; false of a stream, where nobody knows.
+    pub is_unique: bool,
 }
 
 /// What a source gives.
@@ -55,10 +76,15 @@ impl Source {
     pub fn of(name: &Path) -> Result<Self, CliError> {
         let fail = |error: io::Error| CliError::bad_file(format!("cannot read {}: {error}", name.display()));
         if name == Path::new("-") {
-            return std::env::current_dir().map(Self::Stdin).map_err(fail);
+            return std::env::current_dir().map(|root| Self::Stream(Stream::Stdin, root)).map_err(fail);
         }
-        if std::fs::metadata(name).map_err(fail)?.is_dir() {
+        let metadata = std::fs::metadata(name).map_err(fail)?;
+        if metadata.is_dir() {
             return names_in(name).map(|names| Self::Folder(name.to_path_buf(), names)).map_err(fail);
+        }
+        if !metadata.is_file() {
+            let stream = Stream::Named(name.to_path_buf());
+            return std::env::current_dir().map(|root| Self::Stream(stream, root)).map_err(fail);
         }
         let whole = std::path::absolute(name).map_err(fail)?;
         let root = whole.parent().unwrap_or(Path::new("/")).to_path_buf();
@@ -72,34 +98,38 @@ impl Source {
         Ok(Self::One(Item::in_folder(&root, file)))
     }
 
-    /// Looks all items over before anything runs, and counts those of a shard; none for standard input, which is read
-    /// only once.
+    /// Looks all items over before anything runs, and counts those of a shard; a stream is left alone.
     ///
     /// # Errors
     /// Two items whose outputs would have one name, and lists that are none.
-    pub fn survey(&self, shard: Option<Shard>) -> Result<Option<u64>, CliError> {
-        if matches!(self, Self::Stdin(_)) {
-            return Ok(None);
+    pub fn survey(&self, shard: Option<Shard>) -> Result<Survey, CliError> {
+        if matches!(self, Self::Stream(..)) {
+            return Ok(Survey { items: None, is_unique: false });
         }
-        let (mut outputs, mut count) = (HashSet::new(), 0);
+        let (mut outputs, mut count, mut is_unique) = (HashMap::new(), 0, true);
         for found in self.items(&Arc::default())? {
-            let name = match found? {
-                Found::Unusable(name, _) => name,
+            let key = match found? {
+                Found::Unusable(name, _) => digest(&name),
                 Found::Item(item) => {
-                    if !outputs.insert(digest(&item.output.to_string_lossy())) {
-                        let text =
-                            format!("{}: another input has the same output {}", item.name, item.output.display());
-                        return Err(CliError::refusal(text));
+                    let key = digest(&item.name);
+                    match outputs.insert(digest(&item.output.to_string_lossy()), key) {
+                        None => {}
+                        Some(other) if other == key => is_unique = false,
+                        Some(_) => {
+                            let text =
+                                format!("{}: another input has the same output {}", item.name, item.output.display());
+                            return Err(CliError::refusal(text));
+                        }
                     }
-                    item.name
+                    key
                 }
             };
-            count += u64::from(shard.is_none_or(|shard| shard.holds(digest(&name))));
+            count += u64::from(shard.is_none_or(|shard| shard.holds(key)));
         }
-        Ok(Some(count))
+        Ok(Survey { items: Some(count), is_unique })
     }
 
-    /// All items; standard input is not waited for any more once `is_stopped`.
+    /// All items, of a stream only once; it is not waited for any more once `is_stopped`.
     ///
     /// # Errors
     /// A list that cannot be opened; items are errors where it cannot be read on.
@@ -108,14 +138,14 @@ impl Source {
             Self::Folder(folder, names) => Box::new(names.iter().map(|name| {
                 Ok(match name.to_str() {
                     Some(name) => Found::Item(Item::in_folder(folder, name)),
-                    None => Found::Unusable(name.to_string_lossy().into_owned(), "its name is not UTF-8".into()),
+                    None => Found::Unusable(key(name.as_encoded_bytes()), "its name is not UTF-8".into()),
                 })
             })),
             Self::List(name, root) => {
                 let file = File::open(name).map_err(|error| CliError::file(name, error))?;
-                Box::new(Lines { name: name.clone(), root: root.clone(), source: BufReader::new(file) })
+                Box::new(Lines::new(name.clone(), root.clone(), BufReader::new(file)))
             }
-            Self::Stdin(root) => Box::new(Polled::new(root.clone(), Arc::clone(is_stopped))),
+            Self::Stream(stream, root) => Box::new(Polled::new(stream.clone(), root.clone(), Arc::clone(is_stopped))),
             Self::One(item) => Box::new(std::iter::once(Ok(Found::Item(item.clone())))),
         })
     }
@@ -140,6 +170,13 @@ struct Lines<R> {
     name: PathBuf,
     root: PathBuf,
     source: R,
+    is_begun: bool,
+}
+
+impl<R> Lines<R> {
+    fn new(name: PathBuf, root: PathBuf, source: R) -> Self {
+        Self { name, root, source, is_begun: false }
+    }
 }
 
 impl<R: BufRead> Iterator for Lines<R> {
@@ -155,6 +192,8 @@ impl<R: BufRead> Iterator for Lines<R> {
             }
             let ended = line.strip_suffix(b"\n").unwrap_or(&line);
             let line = ended.strip_suffix(b"\r").unwrap_or(ended);
+            let is_first = !std::mem::replace(&mut self.is_begun, true);
+            let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
             let text = std::str::from_utf8(line).ok().filter(|text| !text.contains('\0'));
             let Some(text) = text.filter(|text| (text.len() as u64) < MOST_LINE_BYTES - 2) else {
                 let what = "this is neither an encrypted input nor a list of paths, one a line, in UTF-8";
@@ -165,24 +204,34 @@ impl<R: BufRead> Iterator for Lines<R> {
             }
             return Some(Ok(match Item::listed(&self.root, text) {
                 Ok(item) => Found::Item(item),
-                Err(why) => Found::Unusable(text.into(), why),
+                Err(why) => Found::Unusable(key(text.as_bytes()), why),
             }));
         }
     }
 }
 
-/// A list on standard input, read by a thread of its own: nothing can end a read that waits.
+/// A list that is a stream, read by a thread of its own: nothing can end a read that waits, or the opening of a pipe.
 struct Polled {
     items: Receiver<Result<Found, CliError>>,
     is_stopped: Arc<AtomicBool>,
 }
 
 impl Polled {
-    fn new(root: PathBuf, is_stopped: Arc<AtomicBool>) -> Self {
+    fn new(stream: Stream, root: PathBuf, is_stopped: Arc<AtomicBool>) -> Self {
         let (send, items) = sync_channel(AHEAD);
         std::thread::spawn(move || {
-            let source = BufReader::new(io::stdin());
-            for item in (Lines { name: "standard input".into(), root, source }) {
+            let (name, source): (_, Box<dyn Read>) = match stream {
+                Stream::Stdin => ("standard input".into(), Box::new(io::stdin())),
+                Stream::Named(name) => match File::open(&name) {
+                    Ok(file) => (name, Box::new(file)),
+                    Err(error) => {
+                        // Whoever asked may have gone.
+                        let _ = send.send(Err(CliError::file(&name, error)));
+                        return;
+                    }
+                },
+            };
+            for item in Lines::new(name, root, BufReader::new(source)) {
                 if send.send(item).is_err() {
                     return;
                 }
@@ -212,7 +261,7 @@ mod tests {
     use super::*;
 
     fn list(bytes: &[u8]) -> Vec<Result<String, String>> {
-        let lines = Lines { name: "list".into(), root: "/in".into(), source: bytes };
+        let lines = Lines::new("list".into(), "/in".into(), bytes);
         let name = |found| match found {
             Ok(Found::Item(item)) => Ok(item.name),
             Ok(Found::Unusable(name, why)) => Err(format!("{name}: {why}")),
@@ -228,6 +277,12 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        let names = list(b"\xef\xbb\xbfa.enc\n\xef\xbb\xbfb.enc\n");
+        assert_eq!(names, ["a.enc", "\u{feff}b.enc"].map(|name| Ok(name.to_owned())));
+    }
+
+    #[test]
     fn what_is_no_list_is_refused() {
         for bytes in [&b"\x89PNG\n"[..], b"a\0b\n", &[b'a'; 1 << 17]] {
             assert!(list(bytes)[0].as_ref().is_err_and(|error| error.contains("neither")));
@@ -238,8 +293,10 @@ mod tests {
     fn two_inputs_of_one_output_are_refused() {
         let folder = Path::new("in").to_path_buf();
         let source = |names: &[&str]| Source::Folder(folder.clone(), names.iter().map(OsString::from).collect());
-        assert_eq!(source(&["a.enc", "b", "b.bin"]).survey(None).expect("three outputs"), Some(3));
-        let error = source(&["a", "a.enc"]).survey(None).expect_err("one output").to_string();
+        let survey = |names: &[&str]| source(names).survey(None).map(|survey| (survey.items, survey.is_unique));
+        assert_eq!(survey(&["a.enc", "b", "b.bin"]).expect("three outputs"), (Some(3), true));
+        assert_eq!(survey(&["a.enc", "b", "a.enc"]).expect("one named twice"), (Some(3), false));
+        let error = survey(&["a", "a.enc"]).expect_err("one output").to_string();
         assert!(error.contains("a.enc: another input has the same output a.out"), "{error}");
     }
 
@@ -247,7 +304,7 @@ mod tests {
     fn a_survey_counts_the_items_of_a_shard() {
         let names = (0..1000).map(|at| OsString::from(format!("{at}.enc"))).collect();
         let source = Source::Folder("in".into(), names);
-        let of = |index| source.survey(Some(Shard { index, count: 3 })).expect("sound names").expect("a folder");
+        let of = |index| source.survey(Some(Shard { index, count: 3 })).expect("sound names").items.expect("a folder");
         let counts = [of(0), of(1), of(2)];
         assert_eq!(counts.iter().sum::<u64>(), 1000);
         assert!(counts.iter().all(|&count| count > 250), "{counts:?}");

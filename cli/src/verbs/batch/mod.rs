@@ -49,10 +49,10 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let plan = read_plan(&args.model)?;
     let params = plan.params();
     let source = Source::of(&args.input)?;
-    let known = source.survey(args.shard)?;
+    let survey = source.survey(args.shard)?;
     let (unit, total) = match &source {
         Source::One(item) => (Unit::Inputs, count_inputs(&item.path)?.map(|count| count as u64)),
-        _ => (Unit::Items, known),
+        _ => (Unit::Items, survey.items),
     };
     let watch = Watch::new(out.verbose, unit, total);
     let keyring = Keyring::open(&args.key, &params, &watch)?;
@@ -83,7 +83,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         shard: args.shard,
         most: fleet.inputs_in_work().div_ceil(fleet.lanes().max(1)),
         is_retrying: args.retry_failed,
-        is_unseen: known.is_none(),
+        is_looking_over: !survey.is_unique,
     };
     let start = Instant::now();
     let is_stopped = Arc::default();
@@ -190,10 +190,11 @@ fn tell(
     if tally.failed_before > 0 {
         text += &format!(", {} failed before", tally.failed_before);
     }
-    text += &format!("\n{} input(s) in {seconds:.2} s, {rate:.2} a second{}", tally.inputs, tally.queues_text());
+    text += &format!("\n{} input(s) in {seconds:.2} s, {rate:.2} a second", tally.inputs);
     if let Some(predicted) = predicted {
         text += &format!("; {predicted:.2} s were predicted");
     }
+    text += &tally.queues_text();
     text += &idle_text;
     text += &format!("\noutputs and journal are in {}", args.output.display());
     report::print_either(out.json, &object, &text);

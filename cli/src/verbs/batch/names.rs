@@ -12,8 +12,8 @@ pub const OWN_PREFIX: &str = ".heman-";
 /// An input, and where its output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What the journal calls it: its path from the folder of inputs or the list on, or the whole path of an input that
-    /// lies elsewhere, with `/` between folders.
+    /// What the journal calls it: the [`key`] of its path from the folder of inputs or the list on, or of the whole path
+    /// of an input that lies elsewhere, with `/` between folders.
     pub name: String,
     /// Where it is read.
     pub path: PathBuf,
@@ -27,10 +27,29 @@ pub fn digest(name: &str) -> u128 {
     u128::from_le_bytes(std::array::from_fn(|at| hash.as_bytes()[at]))
 }
 
+/// What the journal calls a name, different for different names. Nearly every name stands for itself. In one that is not
+/// UTF-8 each byte that is none becomes `\xNN`, and each backslash is doubled; so it is in a name that holds such a
+/// `\xNN` as text.
+pub fn key(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) if !has_escape(name) => text.into(),
+        _ => name.utf8_chunks().fold(String::new(), |mut key, chunk| {
+            key += &chunk.valid().replace('\\', r"\\");
+            key.extend(chunk.invalid().iter().map(|byte| format!(r"\x{byte:02x}")));
+            key
+        }),
+    }
+}
+
+/// Whether a name holds a `\xNN` that could stand for a byte; bytes that are not UTF-8 are 0x80 or more.
+fn has_escape(name: &[u8]) -> bool {
+    name.windows(4).any(|part| matches!(part, [b'\\', b'x', b'8'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f']))
+}
+
 impl Item {
     /// A file of a folder.
     pub fn in_folder(folder: &Path, name: &str) -> Self {
-        Self { name: name.into(), path: folder.join(name), output: output_name(name).into() }
+        Self { name: key(name.as_bytes()), path: folder.join(name), output: output_name(name).into() }
     }
 
     /// A line of a list that lies in `root`, an absolute path. `..` is resolved by the names alone, and the path of an
@@ -55,7 +74,7 @@ impl Item {
         let output = folders.iter().collect::<PathBuf>().join(output_name(file));
         let is_inside = inside.as_os_str().len() < whole.as_os_str().len();
         let name = if is_inside { names.join("/") } else { format!("/{}", names.join("/")) };
-        Ok(Self { name, path, output })
+        Ok(Self { name: key(name.as_bytes()), path, output })
     }
 }
 
@@ -106,6 +125,15 @@ mod tests {
         assert_eq!(listed("../../../../etc/a.enc"), both("/etc/a.enc", "etc/a.out"));
         assert_eq!(listed("/data/a.enc"), both("/data/a.enc", "data/a.out"));
         assert_eq!(listed("a/../b.enc"), both("b.enc", "b.out"));
+    }
+
+    #[test]
+    fn keys_of_different_names_differ() {
+        let names: [&[u8]; 8] =
+            [b"\xff", b"\xfe", br"\xff", br"\\xff", b"\\\xff", "\u{fffd}".as_bytes(), b"\xff\xfe", br"a\x41\b"];
+        let keys = names.map(key);
+        let wanted = [r"\xff", r"\xfe", r"\\xff", r"\\\\xff", r"\\\xff", "\u{fffd}", r"\xff\xfe", r"a\x41\b"];
+        assert_eq!(keys, wanted);
     }
 
     #[test]
