@@ -35,8 +35,7 @@ pub fn run(out: &Output, args: &Man) -> Result<(), CliError> {
         names.push(name);
     }
     let text = format!("wrote {} pages to {}", names.len(), folder.display());
-    report::print_either(out.json, &json!({ "folder": report::path(folder), "pages": names }), &text);
-    Ok(())
+    report::print_either(out.json, &json!({ "folder": report::path(folder), "pages": names }), &text)
 }
 
 /// A page, with what exit statuses say.

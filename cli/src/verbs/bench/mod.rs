@@ -70,8 +70,7 @@ pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
     }
     write(csv, &csv::text(&object))?;
     write(html, &html::text(&object))?;
-    report::print_either(out.json, &object, &printable(&text::text(&object)));
-    Ok(())
+    report::print_either(out.json, &object, &printable(&text::text(&object)))
 }
 
 /// All configurations of a model.
