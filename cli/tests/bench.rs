@@ -158,12 +158,12 @@ fn reports_are_compared_figure_by_figure() {
 #[test]
 fn a_plan_is_measured_with_inputs_of_its_own() {
     let work = Work::with_keys("ckks");
-    let args = ["bench", "--plan", "params.plan", "--data", "samples.npz", "--device", "cpu", "--duration", "0.2"];
-    let server = ["--scenario", "server", "--latency-bound", "10s", "--rate", "5", "--json"];
+    let args = ["bench", "--plan", "params.plan", "--data", "samples.npz", "--device", "cpu", "--duration", "2"];
+    let server = ["--scenario", "server", "--latency-bound", "10s", "--rate", "1", "--json"];
     let report = json(&work.ok(&[&args[..], &server].concat()));
     let scenario = &report["configurations"][0]["scenarios"][0];
     assert_eq!((&scenario["scenario"], &scenario["server"]["holds"]), (&"server".into(), &true.into()));
-    assert_eq!(number(&scenario["server"]["rate"]["value"]), 5.0);
+    assert_eq!(number(&scenario["server"]["rate"]["value"]), 1.0);
 }
 
 #[test]
@@ -185,6 +185,10 @@ fn what_cannot_be_measured_is_refused_before_the_work() {
     let work = Work::new();
     assert!(work.fails(&["bench"]).contains("nothing to measure"));
     assert!(work.fails(&[&MODEL[..], &["--scenario", "server"]].concat()).contains("--latency-bound"));
+    assert!(work.fails(&[&MODEL[..], &["--rate", "2"]].concat()).contains("--scenario server"));
+    assert!(work.fails(&[&MODEL[..], &["--latency-bound", "2s"]].concat()).contains("--scenario server"));
+    let slow = ["--scenario", "server", "--latency-bound", "2s", "--duration", "1", "--rate", "0.0001"];
+    assert!(work.fails(&[&MODEL[..], &slow].concat()).contains("--duration"));
     assert!(work.fails(&[&MODEL[..], &["--csv", "x", "--html", "x"]].concat()).contains("same file"));
     assert!(work.fails(&[&MODEL[..], &["--csv", "digits.onnx"]].concat()).contains("digits.onnx"));
     assert!(work.fails(&["bench", "--primitives=nothing", "--device", "cpu"]).contains("nothing"));

@@ -62,3 +62,19 @@ fn a_file_that_cannot_be_used_is_4() {
 fn a_device_that_is_not_there_is_5() {
     expect(&Work::new(), 5, &["demo", "-n", "1", "--device", "wgpu:99"]);
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_4_and_a_reader_that_went_away_is_0() {
+    let run = |args: &[&str], out: std::process::Stdio| {
+        let work = Work::new();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heman"));
+        command.env("HEMAN_DEVICES", work.path("devices.json")).current_dir(work.path(""));
+        command.args(args).stdout(out).stderr(std::process::Stdio::null()).status().expect("the binary starts").code()
+    };
+    if let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") {
+        assert_eq!(run(&["inspect", "digits.onnx"], full.into()), Some(4));
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run(&["inspect", "digits.onnx", "--json"], writer.into()), Some(0));
+}

@@ -42,12 +42,11 @@ fn a_shell_takes_its_completions() {
 fn the_manual_has_a_page_for_every_verb_with_its_exit_statuses() {
     let work = Work::new();
     let main = work.ok(&["man"]);
-    std::fs::create_dir(work.path("man1")).expect("a folder");
-    work.ok(&["man", "man1"]);
-    assert_eq!(work.read("man1/heman.1"), main.as_bytes(), "standard output holds the main page");
+    work.ok(&["man", "share/man1"]);
+    assert_eq!(work.read("share/man1/heman.1"), main.as_bytes(), "standard output holds the main page");
     for verb in verbs(&work) {
         assert!(main.contains(&format!("heman\\-{verb}(1)")), "the main page lacks {verb}");
-        let page = String::from_utf8(work.read(&format!("man1/heman-{verb}.1"))).expect("text");
+        let page = String::from_utf8(work.read(&format!("share/man1/heman-{verb}.1"))).expect("text");
         for part in ["SH NAME", "SH SYNOPSIS", "SH OPTIONS", "SH \"EXIT STATUS\"", "128 + N", "\\-\\-trace"] {
             assert!(page.contains(part), "{verb} lacks {part}");
         }

@@ -205,6 +205,19 @@ fn a_trace_replaces_nothing_but_a_trace() {
 }
 
 #[test]
+fn a_trace_is_no_other_output() {
+    let work = Work::new();
+    let keyparams = ["keyparams", "-m", "digits.onnx", "-c", "calibration.npz", "-o"];
+    for (output, trace) in [("p.json", "p.json"), ("p.json", "./p.plan")] {
+        let run = work.run(&[&keyparams[..], &[output, "--trace", trace]].concat());
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(3) && stderr.contains("both the trace"), "{stderr}");
+    }
+    let bench = ["bench", "-m", "digits.onnx", "-c", "calibration.npz", "--html", "x", "--trace", "x"];
+    assert_eq!(work.run(&bench).status.code(), Some(3));
+}
+
+#[test]
 fn more_is_said_the_more_is_asked_for() {
     let work = with_input("ckks");
     let said = |more: &[&str], variables: &[(&str, &str)]| {

@@ -4,13 +4,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tempfile::NamedTempFile;
 
-use super::place::{Found, Place, is_same_file};
+use super::place::{Found, Place};
 use super::spans::writing;
 use super::temporaries::{self, Undisturbed};
 use crate::error::CliError;
+
+/// The place of this process's trace, which is no other output's.
+static TRACE: OnceLock<Place> = OnceLock::new();
 
 /// Who may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,10 @@ impl Target {
         place.keep_apart(name, inputs)?;
         let target = Self { name: name.to_path_buf(), place, access, replace };
         target.check_replaced()?;
+        if TRACE.get().is_some_and(|trace| trace.is_same(&target.place)) {
+            let text = format!("{} would be both the trace and another output; give one another name", name.display());
+            return Err(CliError::refusal(text));
+        }
         match &target.place {
             Place::File(path) => drop(temporaries::create(folder(path)).map_err(|error| target.failed(error))?),
             Place::Stream(_) | Place::Stdout => {}
@@ -97,10 +105,12 @@ impl Target {
 
     /// Whether two outputs would be one file.
     pub fn is_same(&self, other: &Self) -> bool {
-        match (&self.place, &other.place) {
-            (Place::File(one), Place::File(other)) => one == other || is_same_file(one, other),
-            _ => false,
-        }
+        self.place.is_same(&other.place)
+    }
+
+    /// Keeps the place for the trace: no output that is claimed later may be the same file. Once a process.
+    pub fn keep_for_trace(&self) {
+        let _ = TRACE.set(self.place.clone());
     }
 
     /// Writes it, its bytes as they come; returns how many `write` says they are.

@@ -77,6 +77,14 @@ impl Place {
         Ok(Self::File(folder.join(file)))
     }
 
+    /// Whether two places are one file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other || is_same_file(one, other),
+            _ => false,
+        }
+    }
+
     /// Refuses a place that is, or holds, one of the inputs, or that lies in a folder of inputs and exists already.
     ///
     /// # Errors
@@ -144,7 +152,7 @@ pub enum Found {
 }
 
 /// Whether two names lead to one file: by their canonical paths, or by device and number.
-pub fn is_same_file(one: &Path, other: &Path) -> bool {
+fn is_same_file(one: &Path, other: &Path) -> bool {
     let canonical = |path: &Path| std::fs::canonicalize(path).ok();
     if canonical(one).is_some_and(|one| Some(one) == canonical(other)) {
         return true;

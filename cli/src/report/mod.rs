@@ -8,7 +8,7 @@ pub mod input;
 pub mod loss;
 pub mod tfhe;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,27 +16,44 @@ use heman_core::batch::Timings;
 use heman_core::either::plan::Plan;
 use serde_json::{Value, json};
 
-use crate::error::printable;
+use crate::error::{CliError, printable};
 
 /// Prints to stdout; a reader that went away is no error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", printable(text.trim_end()));
+///
+/// # Errors
+/// A sentence where stdout cannot be written.
+pub fn print(text: &str) -> Result<(), CliError> {
+    print_to(&mut std::io::stdout().lock(), text)
+}
+
+fn print_to(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
+    match writeln!(out, "{}", printable(text.trim_end())).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(CliError::bad_file(format!("cannot write the report: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints the object if JSON was asked for, the text otherwise.
-pub fn print_either(json: bool, object: &Value, text: &str) {
+///
+/// # Errors
+/// As [`print`].
+pub fn print_either(json: bool, object: &Value, text: &str) -> Result<(), CliError> {
     if json { print(&object.to_string()) } else { print(text) }
 }
 
 /// As [`print_either`], on stderr where stdout holds the output itself.
-pub fn print_beside(stdout_is_taken: bool, json: bool, object: &Value, text: &str) {
-    if stdout_is_taken {
-        let report = if json { &object.to_string() } else { text.trim_end() };
-        eprintln!("{}", printable(report));
-    } else {
-        print_either(json, object, text);
+///
+/// # Errors
+/// As [`print`]; what cannot be written to stderr is left out.
+pub fn print_beside(stdout_is_taken: bool, json: bool, object: &Value, text: &str) -> Result<(), CliError> {
+    if !stdout_is_taken {
+        return print_either(json, object, text);
     }
+    let report = if json { &object.to_string() } else { text.trim_end() };
+    let _ = writeln!(std::io::stderr(), "{}", printable(report));
+    Ok(())
 }
 
 /// A path for machines: what is no UTF-8 in it is replaced.
@@ -141,4 +158,30 @@ pub fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Failure;
+
+    /// Fails with one kind of error.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_an_error_unless_the_reader_went_away() {
+        let failure = |kind| print_to(&mut Broken(kind), "report").map_err(|error| error.failure());
+        assert_eq!(failure(ErrorKind::StorageFull), Err(Failure::File));
+        assert_eq!(failure(ErrorKind::BrokenPipe), Ok(()));
+    }
 }

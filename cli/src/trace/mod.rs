@@ -48,6 +48,7 @@ pub fn begin(verbosity: u8, file: Option<&Path>) -> Result<Option<Trace>, CliErr
         None => None,
         Some(file) => {
             let target = Target::claim_for(file, Access::Everybody, Replace::Trace, &[])?;
+            target.keep_for_trace();
             Some(Arc::new(Recording::new(Events::begin(target.begin()?))))
         }
     };

@@ -48,8 +48,7 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
             format!("wrote {} ({inputs} result(s), an .npz of {} arrays){lines}", args.output.display(), several.len())
         }
     };
-    report::print_beside(is_stdout, out.json, &object, &text);
-    Ok(())
+    report::print_beside(is_stdout, out.json, &object, &text)
 }
 
 fn line(answer: &Answer) -> String {

@@ -31,18 +31,14 @@ const SAMPLES: &[u8] = include_bytes!("../../../demo/samples.npz");
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
-    let say = |text: &str| {
-        if !out.json {
-            report::print(text);
-        }
-    };
+    let say = |text: &str| if out.json { Ok(()) } else { report::print(text) };
     let bar = Bar::new(out.verbose);
     let start = Instant::now();
     let (network, derived) = planned(args.scheme.into(), &bar)?;
     let (plan, choice) = (derived.plan, report::choice::text(derived.choice.as_ref()));
-    say("A small CNN reads handwritten digits that it cannot see.\n");
-    say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()));
-    say(&format!("{choice}{}\n", report::plan(&plan).1));
+    say("A small CNN reads handwritten digits that it cannot see.\n")?;
+    say(&format!("model owner: parameters derived in {:.2} s", start.elapsed().as_secs_f64()))?;
+    say(&format!("{choice}{}\n", report::plan(&plan).1))?;
     let devices = open_devices(&args.running, &plan, 1, &bar)?;
     let start = Instant::now();
     let key = SecretKey::generate(&plan.params())?;
@@ -96,20 +92,16 @@ fn classify(
     keys: &Keys,
     answer: impl Fn(&[f32]) -> Result<Answer, CliError>,
 ) -> Result<(), CliError> {
-    let say = |text: &str| {
-        if !out.json {
-            report::print(text);
-        }
-    };
+    let say = |text: &str| if out.json { Ok(()) } else { report::print(text) };
     say(&format!(
         "client: keys made in {:.2} s; the evaluation key ({}) goes to the model owner",
         keys.seconds,
         report::bytes(keys.bytes)
-    ));
+    ))?;
     let mut samples = samples_from_npz(SAMPLES, &network.input.shape)?;
     let labels = labels_from_npz(SAMPLES)?.unwrap_or_default();
     samples.truncate(usize::from(args.number));
-    say(&format!("model owner: {}\n", keys.device));
+    say(&format!("model owner: {}\n", keys.device))?;
 
     let mut rows = Vec::with_capacity(samples.count);
     let (mut right, mut agree, mut seconds) = (0, 0, 0.0);
@@ -130,7 +122,7 @@ fn classify(
             format!("encrypted  {encrypted}   (logit {:.2})", values[encrypted]),
             format!("{took:.2} s, input {}", report::bytes(input_bytes)),
         ];
-        say(&picture(image, &captions));
+        say(&picture(image, &captions))?;
         rows.push(json!({ "label": label, "plaintext": plain, "encrypted": encrypted, "seconds": took }));
     }
     let (idle_object, idle_text) = out.idle_share();
@@ -150,8 +142,7 @@ fn classify(
         seconds / samples.count as f64,
         report::bytes(report::peak_rss_bytes())
     );
-    report::print_either(out.json, &object, &text);
-    Ok(())
+    report::print_either(out.json, &object, &text)
 }
 
 /// Draws 8 x 8 grey values, two rows of pixels in a line of half blocks would lose grey: one line a row, two columns a

@@ -59,8 +59,7 @@ pub fn run(out: &Output, args: &args::Devices) -> Result<(), CliError> {
         "profile_error": error,
         "measured": measured,
     });
-    report::print_either(out.json, &object, &printable(&text));
-    Ok(())
+    report::print_either(out.json, &object, &printable(&text))
 }
 
 fn object(row: &Row) -> Value {

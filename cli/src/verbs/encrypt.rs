@@ -31,6 +31,5 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let bytes = target.write_with(|out| input.seal_to(&key.params(), out))?;
     let object = json!({ "output": report::path(&args.output), "inputs": samples.count, "bytes": bytes });
     let text = format!("wrote {} ({} input(s), {})", args.output.display(), samples.count, report::bytes(bytes));
-    report::print_beside(is_stdout, out.json, &object, &text);
-    Ok(())
+    report::print_beside(is_stdout, out.json, &object, &text)
 }

@@ -56,6 +56,5 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
         args.output.display(),
         report::bytes(bytes),
     );
-    report::print_beside(is_stdout, out.json, &object, &text);
-    Ok(())
+    report::print_beside(is_stdout, out.json, &object, &text)
 }

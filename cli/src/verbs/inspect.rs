@@ -33,8 +33,7 @@ pub fn run(out: &Output, args: &Inspect) -> Result<(), CliError> {
         ));
     }
     let (object, text) = describe(&args.file, args)?;
-    report::print_either(out.json, &object, &text);
-    Ok(())
+    report::print_either(out.json, &object, &text)
 }
 
 fn describe(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {

@@ -56,6 +56,5 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
         public.display(),
         report::bytes(bytes)
     );
-    report::print_either(out.json, &object, &text);
-    Ok(())
+    report::print_either(out.json, &object, &text)
 }

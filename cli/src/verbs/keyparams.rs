@@ -135,8 +135,7 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
         report::bytes(plan_bytes),
         start.elapsed().as_secs_f64(),
     );
-    report::print_either(out.json, &object, &text);
-    Ok(())
+    report::print_either(out.json, &object, &text)
 }
 
 /// The places of parameters and plan, and the plan's name.

@@ -26,6 +26,8 @@ pub fn run(out: &Output, args: &Man) -> Result<(), CliError> {
         return Ok(());
     };
     let verbs: Vec<Command> = main.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect();
+    let not_made = |error: io::Error| CliError::bad_file(format!("cannot make {}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(not_made)?;
     let mut names = Vec::new();
     for command in std::iter::once(main).chain(verbs) {
         let name = Page::new(command.clone()).get_filename();
@@ -35,8 +37,7 @@ pub fn run(out: &Output, args: &Man) -> Result<(), CliError> {
         names.push(name);
     }
     let text = format!("wrote {} pages to {}", names.len(), folder.display());
-    report::print_either(out.json, &json!({ "folder": report::path(folder), "pages": names }), &text);
-    Ok(())
+    report::print_either(out.json, &json!({ "folder": report::path(folder), "pages": names }), &text)
 }
 
 /// A page, with what exit statuses say.

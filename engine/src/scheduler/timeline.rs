@@ -10,7 +10,7 @@ use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use serde::Serialize;
 
-use crate::predict::{PredictedStep, Work};
+use crate::predict::{PredictedStep, StepKind, Work};
 use crate::profile::DeviceProfile;
 use crate::scheduler::passes::{CUDA_QUEUES, HOST_LANES, inputs_of_a_pass};
 
@@ -215,12 +215,14 @@ impl fmt::Display for Timeline {
             writeln!(f, "pass {pass:4}: {name}, lane {lane}: {inputs} inputs, {start:.3} to {end:.3} s")?;
         }
         if passes.len() > MOST_PRINTED {
-            writeln!(f, "and {} passes more", passes.len() - MOST_PRINTED)?;
+            let more = passes.len() - MOST_PRINTED;
+            writeln!(f, "and {more} {} more", if more == 1 { "pass" } else { "passes" })?;
         }
         writeln!(f, "steps of the first pass:")?;
         for span in self.spans.iter().filter(|span| span.pass == 0) {
             let Span { stage, kind, rows, start, end, .. } = span;
-            writeln!(f, "  stage {stage}: {kind}, {rows:.0} rows, {start:.4} to {end:.4} s")?;
+            let kind = if *kind == StepKind::Stage.name() { String::new() } else { format!("{kind}, ") };
+            writeln!(f, "  stage {stage}: {kind}{rows:.0} rows, {start:.4} to {end:.4} s")?;
         }
         Ok(())
     }
@@ -229,7 +231,6 @@ impl fmt::Display for Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::StepKind;
 
     /// A step that takes `seconds` for `rows` rows on a device of 10 rows.
     fn step(rows: f64, seconds: f64) -> PredictedStep {

@@ -99,13 +99,13 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         return Err(CliError::of(error.failure(), text));
     }
     let predicted = predicted_seconds(&fleet, tally.inputs);
-    tell(out, args, &fleet.names(), &path.display().to_string(), (seconds, predicted), &tally);
+    let told = tell(out, args, &fleet.names(), &path.display().to_string(), (seconds, predicted), &tally);
     if tally.undone() > 0 {
         let again = if tally.failed_before > 0 { "; --retry-failed tries again what failed before" } else { "" };
         let (undone, items) = (tally.undone(), tally.items());
         return Err(CliError::new(format!("{undone} of {items} item(s) failed; see {}{again}", path.display())));
     }
-    Ok(())
+    told
 }
 
 /// Runs the fleet, with a clock beside it.
@@ -159,7 +159,7 @@ fn tell(
     journal: &str,
     (seconds, predicted): (f64, Option<f64>),
     tally: &Tally,
-) {
+) -> Result<(), CliError> {
     let rate = tally.inputs as f64 / seconds;
     let (idle_object, idle_text) = out.idle_share();
     let mut object = json!({
@@ -197,5 +197,5 @@ fn tell(
     text += &tally.queues_text();
     text += &idle_text;
     text += &format!("\noutputs and journal are in {}", args.output.display());
-    report::print_either(out.json, &object, &text);
+    report::print_either(out.json, &object, &text)
 }

@@ -51,8 +51,7 @@ pub fn run(out: &Output, first: &Path, second: &Path) -> Result<(), CliError> {
         "only_first": missing(&before, &after),
         "only_second": missing(&after, &before),
     });
-    report::print_either(out.json, &object, &printable(&text(&object)));
-    Ok(())
+    report::print_either(out.json, &object, &printable(&text(&object)))
 }
 
 fn figures_of(path: &Path) -> Result<Figures, CliError> {

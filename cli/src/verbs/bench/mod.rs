@@ -42,11 +42,9 @@ const QUICK_OPERATION_SECONDS: f64 = 0.1;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
+    check_server(args)?;
     if let Some([first, second]) = args.compare.as_deref() {
         return compare::run(out, first, second);
-    }
-    if args.latency_bound.is_none() && args.scenario.iter().any(|&choice| Scenario::from(choice) == Scenario::Server) {
-        return Err(CliError::usage("the server scenario needs a bound for its latency: --latency-bound"));
     }
     let (csv, html) = (claim(args, args.csv.as_ref())?, claim(args, args.html.as_ref())?);
     if let (Some(csv), Some(html)) = (&csv, &html)
@@ -61,22 +59,44 @@ pub fn run(out: &Output, args: &Bench) -> Result<(), CliError> {
         "date": heman_engine::measure::today(),
         "machine": machine::facts(),
     });
-    let duration = args.duration.map(|span| span.seconds);
+    let duration = duration(args);
     if let Some(filter) = &args.primitives {
         let seconds = duration.unwrap_or(if args.quick { QUICK_OPERATION_SECONDS } else { OPERATION_SECONDS });
         report::merge(&mut object, primitives::run(out, &args.running, Wanted { seconds, filter })?);
     } else {
-        report::merge(&mut object, models(out, args, duration)?);
+        report::merge(&mut object, models(out, args)?);
     }
     write(csv, &csv::text(&object))?;
     write(html, &html::text(&object))?;
-    report::print_either(out.json, &object, &printable(&text::text(&object)));
-    Ok(())
+    report::print_either(out.json, &object, &printable(&text::text(&object)))
+}
+
+fn duration(args: &Bench) -> Option<f64> {
+    args.duration.map(|span| span.seconds)
+}
+
+fn wanted(args: &Bench) -> scenarios::Wanted {
+    scenarios::Wanted::new(args.quick, duration(args), args.latency_bound.map(|span| span.seconds), args.rate)
+}
+
+/// Refuses what the server scenario cannot do, and its options where it is not asked for.
+fn check_server(args: &Bench) -> Result<(), CliError> {
+    if !args.scenario.iter().any(|&choice| Scenario::from(choice) == Scenario::Server) {
+        let given = [("--latency-bound", args.latency_bound.is_some()), ("--rate", args.rate.is_some())];
+        return match given.into_iter().find(|&(_, is_given)| is_given) {
+            Some((name, _)) => Err(CliError::usage(format!("{name} is for the server scenario: --scenario server"))),
+            None => Ok(()),
+        };
+    }
+    if args.latency_bound.is_none() {
+        return Err(CliError::usage("the server scenario needs a bound for its latency: --latency-bound"));
+    }
+    wanted(args).check_rate()
 }
 
 /// All configurations of a model.
-fn models(out: &Output, args: &Bench, duration: Option<f64>) -> Result<Value, CliError> {
-    let wanted = scenarios::Wanted::new(args.quick, duration, args.latency_bound.map(|span| span.seconds), args.rate);
+fn models(out: &Output, args: &Bench) -> Result<Value, CliError> {
+    let wanted = wanted(args);
     let sweeps_batch = args.sweep.iter().any(|axis| matches!(axis, Axis::Batch(_)));
     let mut scenarios: Vec<Scenario> = args.scenario.iter().map(|&choice| choice.into()).collect();
     scenarios.dedup();

@@ -14,7 +14,7 @@ use heman_load::scenario::{LEAST_SECONDS, Limits, Scenario};
 use heman_load::server::{Asked, Served, serve};
 use serde_json::{Value, json};
 
-use super::figures::{Unit, figure, single};
+use super::figures::{Unit, figure, plain, single};
 use crate::error::CliError;
 use crate::report;
 
@@ -24,7 +24,7 @@ const QUICK_SECONDS: f64 = 10.0;
 const TRIAL_SHARE: f64 = 0.2;
 /// How much more than the device's throughput the search for a rate begins with.
 const SEARCHED: f64 = 1.2;
-/// Queries that a trial has on average at the least.
+/// Queries that a run, or a trial of a search, has on average at the least.
 const LEAST_QUERIES: f64 = 2.0;
 /// Seed of the arrivals.
 const SEED: u64 = 2026;
@@ -47,6 +47,23 @@ impl Wanted {
     pub fn new(is_quick: bool, duration: Option<f64>, bound_seconds: Option<f64>, rate: Option<f64>) -> Self {
         let seconds = duration.unwrap_or(if is_quick { QUICK_SECONDS } else { LEAST_SECONDS });
         Self { is_by_rules: !is_quick && seconds >= LEAST_SECONDS, seconds, bound_seconds, rate }
+    }
+
+    /// Refuses a rate at which next to no query comes in a run.
+    ///
+    /// # Errors
+    /// A sentence with the lowest rate.
+    pub fn check_rate(&self) -> Result<(), CliError> {
+        let least = LEAST_QUERIES / self.seconds;
+        // The sentence rounds the lowest rate, which must then be taken.
+        match self.rate.filter(|&rate| rate < 0.999 * least) {
+            Some(rate) => Err(CliError::usage(format!(
+                "at --rate {rate} fewer than {LEAST_QUERIES} queries come in {} s; give at least {} or a longer --duration",
+                self.seconds,
+                plain(least),
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// How long a scenario lasts.
@@ -143,13 +160,17 @@ fn server(
     let most = SEARCHED * full.samples as f64 / full.seconds;
     // Trials of a lower rate would wait for queries most of the time.
     let least = LEAST_QUERIES / short.least_seconds;
+    if most < least {
+        watch.progress.note("the runs are too short for a rate that can be answered: no rate is tried; see --duration");
+        return Ok(None);
+    }
     let start = Instant::now();
     system.answer(1)?;
     if start.elapsed().as_secs_f64() > bound_seconds {
         watch.progress.note("a query alone takes longer than the bound: no rate is tried");
         return Ok(None);
     }
-    highest((least, most.max(least)), |rate, trial| {
+    highest((least, most), |rate, trial| {
         let served = at(rate, if trial == Trial::Short { &short } else { limits }, system)?;
         Ok((served.holds, served))
     })
@@ -180,7 +201,8 @@ fn results(scenario: Scenario, run: &Run) -> Value {
     put("least", sorted.first().copied().map(Figure::single));
     put("most", sorted.last().copied().map(Figure::single));
     for percentile in REPORTED {
-        put(&percentile_name(percentile), Figure::percentile(&sorted, percentile));
+        let is_supported = sorted.len() as u64 >= least_queries(1, percentile);
+        put(&percentile_name(percentile), Figure::percentile(&sorted, percentile).filter(|_| is_supported));
     }
     let each = run.samples as f64 / run.latencies.len().max(1) as f64;
     let throughput = match scenario {
@@ -218,6 +240,7 @@ pub fn percentile_name(percentile: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Failure;
     use heman_core::progress::NoProgress;
     use std::time::Duration;
 
@@ -263,6 +286,32 @@ mod tests {
         assert!(object["early_stopping"]["latency"]["value"].as_f64() >= Some(0.002), "{object}");
         let few = ran(Scenario::MultiStream, &wanted(None));
         assert_eq!((&few["early_stopping"]["latency"], &few["latency"]["p99.9"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn percentiles_are_told_from_as_many_queries_as_early_stopping_takes() {
+        let told = |queries: usize| {
+            let run = Run { latencies: vec![0.1; queries], samples: queries as u64, seconds: 1.0 };
+            let latency = &results(Scenario::SingleStream, &run)["latency"];
+            ["p50", "p90", "p95"].map(|name| !latency[name].is_null())
+        };
+        assert_eq!([16, 63, 64].map(told), [[true, false, false], [true, false, false], [true, true, false]]);
+    }
+
+    #[test]
+    fn a_rate_at_which_next_to_no_query_comes_is_refused() {
+        let failure = |rate| wanted(Some(rate)).check_rate().map_err(|error| error.failure());
+        assert_eq!(failure(0.0001), Err(Failure::Usage));
+        assert_eq!(failure(10.0), Ok(()));
+    }
+
+    #[test]
+    fn no_rate_is_searched_in_runs_that_are_too_short_for_any() {
+        let together = Together { offline: 1, server: 1 };
+        let mut system = Sleeper(Duration::from_millis(100));
+        let wanted = Wanted::new(true, Some(0.3), Some(10.0), None);
+        let object = run(Scenario::Server, &wanted, together, &mut system, &NoProgress).expect("never fails");
+        assert_eq!(object["server"]["rate"], Value::Null);
     }
 
     #[test]

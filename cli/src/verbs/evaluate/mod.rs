@@ -121,8 +121,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         run.seconds / count,
         report::bytes(report::peak_rss_bytes()),
     );
-    report::print_either(out.json, &object, &text);
-    Ok(())
+    report::print_either(out.json, &object, &text)
 }
 
 /// The outputs of all inputs in plaintext, before the client's operators.
