@@ -74,8 +74,8 @@ struct OfKey {
 }
 
 impl Backlog {
-    /// An empty one for so many lanes of each station, which holds about so many inputs. A request counts for as many as it has, but
-    /// for at least `least`: where requests are not joined, each takes a pass and the memory of one.
+    /// An empty one for so many lanes of each station, which holds about so many inputs. A request counts for as many
+    /// as it has, but for at least `least`: where requests are not joined, each takes a pass and the memory of one.
     pub fn new(lanes: Vec<usize>, most_inputs: usize, least: usize) -> Self {
         Self { state: Mutex::new(State { lanes, least, ..State::default() }), changed: Condvar::new(), most_inputs }
     }
