@@ -12,8 +12,8 @@ pub const OWN_PREFIX: &str = ".heman-";
 /// An input, and where its output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What the journal calls it: the [`key`] of its path from the folder of inputs or the list on, or of the whole path
-    /// of an input that lies elsewhere, with `/` between folders.
+    /// What the journal calls it: the [`key`] of its path from the folder of inputs or the list on, or of the whole
+    /// path of an input that lies elsewhere, with `/` between folders.
     pub name: String,
     /// Where it is read.
     pub path: PathBuf,
@@ -27,9 +27,9 @@ pub fn digest(name: &str) -> u128 {
     u128::from_le_bytes(std::array::from_fn(|at| hash.as_bytes()[at]))
 }
 
-/// What the journal calls a name, different for different names. Nearly every name stands for itself. In one that is not
-/// UTF-8 each byte that is none becomes `\xNN`, and each backslash is doubled; so it is in a name that holds such a
-/// `\xNN` as text.
+/// What the journal calls a name, different for different names. Nearly every name stands for itself. In one that is
+/// not UTF-8 each byte that is none becomes `\xNN`, and each backslash is doubled; so it is in a name that holds such
+/// a `\xNN` as text.
 pub fn key(name: &[u8]) -> String {
     match std::str::from_utf8(name) {
         Ok(text) if !has_escape(name) => text.into(),
