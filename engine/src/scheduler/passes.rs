@@ -13,7 +13,7 @@ pub const CUDA_QUEUES: usize = 2;
 /// others wait for the last one.
 const PASS_SECONDS: f64 = 4.0;
 /// Shortest pass in seconds, where there are inputs enough: files and journals are to be small beside it.
-const LEAST_SECONDS: f64 = 0.2;
+const LEAST_SECONDS: f64 = 0.05;
 /// Time an input of a pass, over that of passes without end, at the most.
 const MOST_OVERHEAD: f64 = 1.01;
 /// Inputs, or runs of inputs that share ciphertexts, of a pass at the most.
