@@ -38,7 +38,7 @@ fn print_to(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
 /// Prints the object if JSON was asked for, the text otherwise.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_either(json: bool, object: &Value, text: &str) -> Result<(), CliError> {
     if json { print(&object.to_string()) } else { print(text) }
 }
@@ -46,7 +46,7 @@ pub fn print_either(json: bool, object: &Value, text: &str) -> Result<(), CliErr
 /// As [`print_either`], on stderr where stdout holds the output itself.
 ///
 /// # Errors
-/// As [`print`]; what cannot be written to stderr is left out.
+/// As [`print()`]; what cannot be written to stderr is left out.
 pub fn print_beside(stdout_is_taken: bool, json: bool, object: &Value, text: &str) -> Result<(), CliError> {
     if !stdout_is_taken {
         return print_either(json, object, text);
