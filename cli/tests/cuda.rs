@@ -161,3 +161,39 @@ fn ckks_on_cuda_gives_the_words_of_the_host() {
         assert_eq!(work.read(output), work.read("cpu.enc"), "{device}");
     }
 }
+
+/// A job of four files, shared by the host and two queues of a device, and with a device whose memory is short.
+#[test]
+fn a_job_is_shared_by_the_host_and_a_device_word_for_word() {
+    let Some(library_path) = library_path() else { return };
+    let emulated = ("LD_LIBRARY_PATH", library_path.as_str());
+    let work = Work::with_keys("ckks");
+    std::fs::create_dir(work.path("inputs")).expect("a folder");
+    for (at, image) in demo_images(&work).chunks(64).take(4).enumerate() {
+        work.write("one.npy", &common::npy("(1, 1, 8, 8)", image));
+        work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", &format!("inputs/{at}.enc")]);
+    }
+    let batch = |output: &str, devices: &[&str], variables: &[(&str, &str)]| {
+        let args = ["batch", "-m", "params.plan", "-k", "key.pub", "-i", "inputs", "-o", output, "--json"];
+        let devices: Vec<&str> = devices.iter().flat_map(|device| ["--device", device]).collect();
+        let run = work.run_with(&[&args[..], &devices].concat(), variables);
+        let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{devices:?}: {stderr}");
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+        assert_eq!(report["done"], 4, "{report}");
+        let queues = report["queues"].as_array().expect("queues").clone();
+        queues.iter().map(|queue| queue["queue"].as_str().expect("a name").to_string()).collect::<Vec<_>>()
+    };
+    batch("host", &["cpu"], &[]);
+    let queues = batch("device", &["cuda"], &[emulated]);
+    assert!(queues.len() == 2 && queues.iter().all(|queue| queue.starts_with("CUDA 0, ")), "{queues:?}");
+    let queues = batch("both", &["cuda", "cpu"], &[emulated]);
+    assert!(queues.iter().any(|queue| queue.starts_with("CPU, ")), "{queues:?}");
+    let queues = batch("short", &["cuda", "cpu"], &[emulated, ("HEMAN_EMULATION_MEMORY", "10000000")]);
+    assert!(queues.iter().all(|queue| queue.starts_with("CPU, ")), "{queues:?}");
+    for output in ["device", "both", "short"] {
+        for at in 0..4 {
+            assert_eq!(work.read(&format!("{output}/{at}.out")), work.read(&format!("host/{at}.out")), "{output}");
+        }
+    }
+}
