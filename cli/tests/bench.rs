@@ -158,12 +158,12 @@ fn reports_are_compared_figure_by_figure() {
 #[test]
 fn a_plan_is_measured_with_inputs_of_its_own() {
     let work = Work::with_keys("ckks");
-    let args = ["bench", "--plan", "params.plan", "--data", "samples.npz", "--device", "cpu", "--duration", "2"];
-    let server = ["--scenario", "server", "--latency-bound", "10s", "--rate", "1", "--json"];
+    let args = ["bench", "--plan", "params.plan", "--data", "samples.npz", "--device", "cpu", "--duration", "5"];
+    let server = ["--scenario", "server", "--latency-bound", "20s", "--rate", "0.5", "--json"];
     let report = json(&work.ok(&[&args[..], &server].concat()));
     let scenario = &report["configurations"][0]["scenarios"][0];
     assert_eq!((&scenario["scenario"], &scenario["server"]["holds"]), (&"server".into(), &true.into()));
-    assert_eq!(number(&scenario["server"]["rate"]["value"]), 1.0);
+    assert_eq!(number(&scenario["server"]["rate"]["value"]), 0.5);
 }
 
 #[test]
