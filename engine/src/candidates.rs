@@ -3,6 +3,7 @@
 use std::fmt;
 
 use heman_core::device::cpu::CpuBackend;
+use heman_core::device::error::BackendError;
 use heman_cuda::CudaError;
 
 use crate::predict::Work;
@@ -80,12 +81,26 @@ pub(crate) fn others(profiles: &Profiles) -> (Vec<(Place, DeviceProfile)>, Vec<S
     (known, passed_over)
 }
 
-/// How fast a device is, as far as anybody knows.
-pub(crate) fn profile_of(place: Place, threads: usize, profiles: &Profiles) -> Option<DeviceProfile> {
-    match place {
-        Place::Cpu => CpuBackend::new(threads).ok().map(|host| profiles.of_cpu(&host)),
-        _ => others(profiles).0.into_iter().find(|(other, _)| *other == place).map(|(_, profile)| profile),
-    }
+/// How fast a device is, as far as anybody knows; the host with so many threads (0 for all cores).
+///
+/// # Errors
+/// The host's, if its threads cannot be started.
+pub(crate) fn profile_of(
+    place: Place,
+    threads: usize,
+    profiles: &Profiles,
+) -> Result<Option<DeviceProfile>, BackendError> {
+    Ok(match place {
+        Place::Cpu => Some(profiles.of_cpu(&CpuBackend::new(threads)?)),
+        Place::Cuda(index) => {
+            let devices = heman_cuda::devices().unwrap_or_default();
+            devices.iter().find(|device| device.index == index).map(|device| profiles.of_cuda(device))
+        }
+        Place::Wgpu(index) => {
+            let devices = heman_wgpu::devices();
+            devices.iter().find(|device| device.index == index).and_then(|device| profiles.of_wgpu(device))
+        }
+    })
 }
 
 impl Candidates {

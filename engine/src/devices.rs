@@ -190,11 +190,6 @@ impl Devices {
         self.current().names.join(" and ")
     }
 
-    /// What the first of them is called.
-    pub(crate) fn first_name(&self) -> &str {
-        self.current().names.first().map_or("", String::as_str)
-    }
-
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -1,11 +1,11 @@
 //! What the steps of a plan are predicted to take on the devices that run it, and what they take at the least.
 
-use heman_core::device::cpu::CpuBackend;
 use heman_core::device::error::BackendError;
 use heman_core::either::plan::Plan;
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
 
+use crate::candidates::{Place, profile_of};
 use crate::devices::{Devices, Opened};
 use crate::error::EngineError;
 use crate::measure::primitives::{TfheBench, sample};
@@ -88,17 +88,8 @@ impl Devices {
     /// # Errors
     /// The host's, if its threads cannot be started.
     pub fn profile(&self, threads: usize, profiles: &Profiles) -> Result<Option<DeviceProfile>, EngineError> {
-        let name = self.first_name();
-        let number = |kind: &str| name.strip_prefix(kind)?.split_once(", ")?.0.parse::<usize>().ok();
-        if let Some(index) = number("CUDA ") {
-            let devices = heman_cuda::devices().unwrap_or_default();
-            return Ok(devices.iter().find(|device| device.index == index).map(|device| profiles.of_cuda(device)));
-        }
-        if let Some(index) = number("wgpu ") {
-            let devices = heman_wgpu::devices();
-            return Ok(devices.iter().find(|device| device.index == index).and_then(|device| profiles.of_wgpu(device)));
-        }
-        Ok(Some(profiles.of_cpu(&CpuBackend::new(threads)?)))
+        let first = self.places().first().copied().unwrap_or(Place::Cpu);
+        Ok(profile_of(first, threads, profiles)?)
     }
 
     /// The steps of a plan for so many inputs at a time: several devices share them out.

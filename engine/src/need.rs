@@ -6,6 +6,7 @@ use heman_core::either::plan::Plan;
 use heman_core::files::sealed::OfBatch;
 use heman_core::tfhe::files::ciphertexts as tfhe;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
+use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::schedule::Schedule;
 
 use crate::devices::{Devices, Opened};
@@ -27,15 +28,20 @@ impl Devices {
 pub(crate) fn key_bytes(plan: &Plan) -> u64 {
     match plan {
         Plan::Tfhe(plan) => {
-            let p = &plan.params.tfhe;
-            let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
-            let keyswitch = 4 * SeededEvaluationKey::keyswitch_body_words(p) as u64;
-            let masks = [p.glwe_dimension as u64 + 1, p.lwe_dimension as u64 + 1];
-            bootstrap.saturating_mul(masks[0]).saturating_add(keyswitch.saturating_mul(masks[1]))
+            let [(_, bootstrap), (_, keyswitch)] = tfhe_key_bytes(&plan.params.tfhe);
+            bootstrap.saturating_add(keyswitch)
         }
         // A residue takes the bits of its prime in a file and a word in memory; masks are as large as bodies.
         Plan::Ckks(plan) => plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4,
     }
+}
+
+/// Bytes of the bodies of a bootstrapping key and of a keyswitching key, and of each with its masks.
+fn tfhe_key_bytes(p: &ParameterSet) -> [(u64, u64); 2] {
+    let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
+    let keyswitch = 4 * SeededEvaluationKey::keyswitch_body_words(p) as u64;
+    let with_masks = |bodies: u64, dimension: usize| (bodies, bodies.saturating_mul(dimension as u64 + 1));
+    [with_masks(bootstrap, p.glwe_dimension), with_masks(keyswitch, p.lwe_dimension)]
 }
 
 /// Bytes that a pass of the fewest inputs takes on the host beside keys and inputs.
@@ -53,12 +59,9 @@ pub(crate) fn run_bytes(plan: &Plan) -> u64 {
 fn host_bytes(whole: &Plan, inputs: usize) -> u64 {
     let parts: Vec<u64> = match whole {
         Plan::Tfhe(plan) => {
-            let (params, p) = (&plan.params, &plan.params.tfhe);
-            let bootstrap = 8 * SeededEvaluationKey::bootstrap_body_words(p) as u64;
-            let keyswitch = 4 * SeededEvaluationKey::keyswitch_body_words(p) as u64;
+            let params = &plan.params;
             // With their masks, and the bootstrapping key's transform, for which both are held at one time.
-            let expanded = bootstrap.saturating_mul(p.glwe_dimension as u64 + 1);
-            let switching = keyswitch.saturating_mul(p.lwe_dimension as u64 + 1);
+            let [(bootstrap, expanded), (keyswitch, switching)] = tfhe_key_bytes(&params.tfhe);
             let each = run_bytes(whole);
             let passes = each.max(each.saturating_mul(inputs as u64).min(DEFAULT_BUFFER_BYTES as u64));
             let files = [tfhe::EncryptedInput::file_bytes, tfhe::EncryptedOutput::file_bytes];

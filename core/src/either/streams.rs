@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::either::files::{EncryptedInput, EncryptedOutput};
 use crate::either::params::Params;
 use crate::files::chunks::{Reader, Writer};
-use crate::files::container::{Fingerprint, FormatError, Header, Kind};
+use crate::files::container::{Fingerprint, FormatError, Header, Kind, file_bytes};
 use crate::files::sealed::{Batch, OfBatch};
 use crate::{ckks, tfhe};
 
@@ -122,10 +122,7 @@ impl<'a, W: Write> OutputWriter<'a, W> {
 /// Length of a file of encrypted outputs, in bytes.
 #[must_use]
 pub fn output_file_bytes(params: &Params, inputs: u32) -> u64 {
-    match params {
-        Params::Tfhe(params) => tfhe::files::ciphertexts::EncryptedOutput::file_bytes(params, inputs),
-        Params::Ckks(params) => ckks::files::ciphertexts::EncryptedOutput::file_bytes(params, inputs),
-    }
+    file_bytes(ciphertext_bytes(params, inputs).saturating_add(Batch::BYTES))
 }
 
 fn ciphertext_bytes(params: &Params, inputs: u32) -> u64 {

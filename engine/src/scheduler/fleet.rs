@@ -64,7 +64,7 @@ impl<'p> Fleet<'p> {
         };
         let mut add = |devices: Devices| {
             let places = devices.places();
-            let profile = places.first().and_then(|&place| profile_of(place, limits.threads, profiles));
+            let profile = places.first().and_then(|&place| profile_of(place, limits.threads, profiles).ok().flatten());
             let most = inputs_of_a_pass(plan, profile.as_ref());
             let is_host = places == [Place::Cpu];
             // What a pass takes was estimated for the threads of the machine that planned.
