@@ -47,6 +47,14 @@ pub fn check_inference(needed: Option<u64>, asked: Option<MemorySize>) -> Result
     check("this inference takes", "encrypt fewer inputs at a time", needed, asked, available_bytes())
 }
 
+/// The same for a job of many inputs, of which only so many are held at a time.
+///
+/// # Errors
+/// As [`check_inference`].
+pub fn check_job(needed: Option<u64>, asked: Option<MemorySize>) -> Result<(), CliError> {
+    check("this job takes", "give it a machine with more", needed, asked, available_bytes())
+}
+
 /// The same for all steps in one process, where so much memory is to be had.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! How long a plan takes on a device, predicted from the plan and the device's profile.
 
-use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::cost::{CkksCost, WorkSeconds};
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
@@ -13,7 +13,7 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan as tfhe;
 use heman_core::tfhe::schedule::{Schedule, Step};
 
-use crate::profile::DeviceProfile;
+use crate::profile::{DeviceProfile, KindRates};
 
 /// log2 of the ring whose ciphertexts profiles count.
 pub(crate) const LOG2_COUNTED_RING: u32 = 13;
@@ -25,6 +25,8 @@ pub(crate) struct Work {
     scheme: Scheme,
     /// The set of a TFHE plan.
     set: Option<ParameterSet>,
+    /// Whether few ciphertexts of CKKS are there at a time.
+    is_few: bool,
     steps: Vec<Repeated>,
 }
 
@@ -38,8 +40,16 @@ struct Repeated {
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
     rows: f64,
-    /// Thread-seconds of each.
-    thread_seconds: f64,
+    each: Spent,
+}
+
+/// What each of some equal steps takes.
+#[derive(Clone, Copy)]
+enum Spent {
+    /// Thread-seconds of TFHE.
+    Threads(f64),
+    /// Those of CKKS, by kind of work.
+    Work(WorkSeconds),
 }
 
 /// What a step does.
@@ -113,9 +123,13 @@ impl Work {
     pub fn of(plan: &Plan, inputs: usize) -> Self {
         match plan {
             Plan::Tfhe(plan) => {
-                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), steps: tfhe_steps(plan, inputs.max(1)) }
+                let steps = tfhe_steps(plan, inputs.max(1));
+                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), is_few: false, steps }
             }
-            Plan::Ckks(plan) => Self { scheme: Scheme::Ckks, set: None, steps: ckks_steps(plan, inputs.max(1)) },
+            Plan::Ckks(plan) => {
+                let steps = ckks_steps(plan, inputs.max(1));
+                Self { scheme: Scheme::Ckks, set: None, is_few: plan.latency.is_some(), steps }
+            }
         }
     }
 
@@ -131,29 +145,33 @@ impl Work {
 
     /// The steps on a device, in the order of [`Work::operations`].
     pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
-        let speed = match self.scheme {
-            Scheme::Tfhe => device.tfhe,
-            Scheme::Ckks => device.ckks,
-        };
-        let speed = speed.ok_or(NotRun::Scheme)?;
+        let (rates, rows) = match self.scheme {
+            Scheme::Tfhe => device.tfhe.map(|speed| (KindRates::even(speed.threads), speed.rows)),
+            Scheme::Ckks => device.ckks_rates(self.is_few),
+        }
+        .ok_or(NotRun::Scheme)?;
         // A rotation's own time, a unit of what the device's threads would take for it.
         let rotation = match &self.set {
             None => 1.0,
             Some(set) => {
                 let bit = device.bit_seconds(Ring::of(set)).ok_or(NotRun::Ring)?;
-                bit * set.lwe_dimension as f64 * speed.threads / CostModel::default().rotation_seconds(set)
+                bit * set.lwe_dimension as f64 * rates.switching / CostModel::default().rotation_seconds(set)
             }
         };
         let step = |step: &Repeated| {
-            let own = if step.kind == StepKind::Bootstrap { rotation } else { 1.0 };
+            let seconds = match step.each {
+                Spent::Threads(seconds) if step.kind == StepKind::Bootstrap => rotation * seconds / rates.switching,
+                Spent::Threads(seconds) => seconds / rates.switching,
+                Spent::Work(work) => rates.seconds(work),
+            };
             PredictedStep {
                 stage: step.stage,
                 kind: step.kind,
                 count: step.count,
                 rows: step.rows,
-                seconds: own * step.thread_seconds / speed.threads,
+                seconds,
                 at_least: device.step_seconds,
-                fill: f64::from(speed.rows.max(1)),
+                fill: f64::from(rows.max(1)),
             }
         };
         Ok(self.steps.iter().map(step).collect())
@@ -174,7 +192,7 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
             Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
         };
         let rows = (rows * inputs) as f64;
-        Repeated { stage, kind, operations: rows, count: 1.0, rows, thread_seconds: rows * each }
+        Repeated { stage, kind, operations: rows, count: 1.0, rows, each: Spent::Threads(rows * each) }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
@@ -187,7 +205,7 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let ring = f64::from(params.ckks.log2_degree as i32 - LOG2_COUNTED_RING as i32).exp2();
     let products = |at: usize| plan.network.stages.get(at).map_or(0, |stage| stage.products().len());
     // For each map how many steps it takes, and how many ciphertexts each of them has.
-    let (maps, seconds): (Vec<(usize, usize)>, Vec<f64>) = match &plan.latency {
+    let (maps, work): (Vec<(usize, usize)>, Vec<WorkSeconds>) = match &plan.latency {
         Some(latency) => {
             let steps = |(at, map): (usize, &LinearMap)| (rotations_in_a_row(map) + products(at), map.ciphertexts());
             (latency.maps.iter().enumerate().map(steps).collect(), latency.seconds.clone())
@@ -197,11 +215,11 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
             let rows = stages.chain([plan.network.output_rows.len()]);
             let steps =
                 |(at, rows): (usize, usize)| (rows.div_ceil(WAVE_ROWS) * (1 + products(at)), rows.min(WAVE_ROWS));
-            let seconds = throughput_seconds(&plan.network, &params.ckks, &CkksCost::default());
-            (rows.enumerate().map(steps).collect(), seconds)
+            let work = throughput_seconds(&plan.network, &params.ckks, &CkksCost::default());
+            (rows.enumerate().map(steps).collect(), work)
         }
     };
-    let step = |(stage, (&(steps, rows), seconds)): (usize, (&(usize, usize), f64))| {
+    let step = |(stage, (&(steps, rows), work)): (usize, (&(usize, usize), WorkSeconds))| {
         let steps = steps.max(1) as f64;
         Repeated {
             stage,
@@ -209,10 +227,10 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
             operations: runs * steps * rows as f64,
             count: runs * steps,
             rows: rows as f64 * ring,
-            thread_seconds: seconds / steps,
+            each: Spent::Work(work / steps),
         }
     };
-    maps.iter().zip(seconds).enumerate().map(step).collect()
+    maps.iter().zip(work).enumerate().map(step).collect()
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
@@ -226,17 +244,25 @@ fn rotations_in_a_row(map: &LinearMap) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{RingRate, Speed};
+    use crate::profile::{CkksRates, RingRate, Speed};
 
     fn device(threads: f64, rows: u32, step_seconds: f64) -> DeviceProfile {
         let tfhe = Some(Speed { threads, rows });
-        DeviceProfile { name: "GPU (sm_90)".into(), measured: None, tfhe, ckks: None, step_seconds, rings: vec![] }
+        DeviceProfile {
+            name: "GPU (sm_90)".into(),
+            measured: None,
+            tfhe,
+            ckks: None,
+            ckks_rates: None,
+            step_seconds,
+            rings: vec![],
+        }
     }
 
     fn work(rows: f64) -> Work {
         let (kind, operations) = (StepKind::Linear, rows);
-        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, thread_seconds: rows };
-        Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
+        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, each: Spent::Threads(rows) };
+        Work { scheme: Scheme::Tfhe, set: None, is_few: false, steps: vec![step] }
     }
 
     #[test]
@@ -257,11 +283,30 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_ckks_work_takes_what_the_device_takes_for_it() {
+        let each = Spent::Work(WorkSeconds { switching: 6.0, products: 2.0 });
+        let step = Repeated { stage: 0, kind: StepKind::Stage, operations: 1.0, count: 1.0, rows: 3.0, each };
+        let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 };
+        let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25 });
+        let seconds = |is_few, ckks_rates| {
+            let ckks = Some(Speed { threads: 2.0, rows: 3 });
+            let device = DeviceProfile { ckks, ckks_rates, ..device(1.0, 1, 0.0) };
+            let work = Work { scheme: Scheme::Ckks, set: None, is_few, steps: vec![Repeated { ..step }] };
+            work.seconds(&device).expect("CKKS runs")
+        };
+        assert_eq!(seconds(false, Some(CkksRates { many, few })), 3.0 + 4.0);
+        assert_eq!(seconds(true, Some(CkksRates { many, few })), 6.0 + 0.5 + 0.25);
+        assert_eq!(seconds(true, Some(CkksRates { many, few: None })), 4.0, "as many threads as the device has");
+        assert_eq!(seconds(true, None), 4.0);
+    }
+
+    #[test]
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
         let (stage, operations) = (0, 10.0);
-        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, thread_seconds: 10.0 * rotation };
+        let each = Spent::Threads(10.0 * rotation);
+        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, each };
         let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];
         let work = Work { set: Some(set), steps, ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");

@@ -1,6 +1,56 @@
 //! Predicted time of CKKS operations on one thread of the CPU, from counts of transforms and products.
 
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div};
+
+use serde::{Deserialize, Serialize};
+
 use crate::ckks::params::set::ParameterSet;
+
+/// Thread-seconds of CKKS operations, by what limits them: machines differ in one and not in the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkSeconds {
+    /// Rotations, products of ciphertexts and rescaling: transforms, and products with keys.
+    pub switching: f64,
+    /// Products with masks, matrices and numbers: what is read is used once or a few times.
+    pub products: f64,
+}
+
+impl WorkSeconds {
+    /// Both together.
+    #[must_use]
+    pub fn total(self) -> f64 {
+        self.switching + self.products
+    }
+}
+
+impl Add for WorkSeconds {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { switching: self.switching + other.switching, products: self.products + other.products }
+    }
+}
+
+impl AddAssign for WorkSeconds {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Div<f64> for WorkSeconds {
+    type Output = Self;
+
+    fn div(self, parts: f64) -> Self {
+        Self { switching: self.switching / parts, products: self.products / parts }
+    }
+}
+
+impl Sum for WorkSeconds {
+    fn sum<I: Iterator<Item = Self>>(seconds: I) -> Self {
+        seconds.fold(Self::default(), Self::add)
+    }
+}
 
 /// Nanoseconds a word.
 #[derive(Clone, Copy, Debug, PartialEq)]

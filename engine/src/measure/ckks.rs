@@ -23,7 +23,7 @@ const LEVELS: usize = 5;
 /// log2 of the scale.
 const SCALE_LOG2: u32 = 29;
 
-fn residues(params: &ParameterSet, primes: &[u32], seed: u64) -> Vec<u32> {
+pub(super) fn residues(params: &ParameterSet, primes: &[u32], seed: u64) -> Vec<u32> {
     let limb = |(at, &p): (usize, &u32)| {
         let words = words(seed + ((at as u64) << 32)).take(params.degree());
         words.map(move |word| (word % u64::from(p)) as u32)

@@ -4,6 +4,7 @@
 //! depends on more.
 
 mod ckks;
+mod kinds;
 pub mod primitives;
 mod rings;
 mod tfhe;
@@ -76,19 +77,21 @@ impl Subject {
             progress.advance(1);
             part
         };
-        let (name, tfhe, ckks) = match self.0 {
+        let (name, tfhe, ckks, ckks_rates) = match self.0 {
             Place::Cpu => {
                 let backend = CpuBackend::new(threads)?;
-                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend)))
+                let tfhe = step(tfhe::measure(&backend));
+                (backend.name(), tfhe, step(ckks::measure(&backend)), kinds::measure(&backend, true))
             }
             Place::Cuda(index) => {
                 let backend = CudaBackend::open(index)?;
-                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend)))
+                let tfhe = step(tfhe::measure(&backend));
+                (backend.name(), tfhe, step(ckks::measure(&backend)), kinds::measure(&backend, false))
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
                 let tfhe = tfhe::check_exact(&backend).and_then(|()| tfhe::measure(&backend));
-                (backend.name(), step(tfhe), step(ckks::measure(&backend)))
+                (backend.name(), step(tfhe), step(ckks::measure(&backend)), kinds::measure(&backend, false))
             }
         };
         progress.finish();
@@ -108,8 +111,10 @@ impl Subject {
         let step_seconds = parts.iter().flatten().map(|part| part.step_seconds).fold(LEAST_STEP_SECONDS, f64::max);
         let rings = parts[0].as_mut().map(|part| std::mem::take(&mut part.rings)).unwrap_or_default();
         let [tfhe, ckks] = parts.map(|part| part.map(|part| part.speed));
-        let profile =
-            DeviceProfile { name: bare_name(&name), measured: Some(today()), tfhe, ckks, step_seconds, rings };
+        // A device that is too small for this ring still has its rate in the smaller one.
+        let ckks_rates = ckks_rates.ok().filter(|_| ckks.is_some());
+        let (name, measured) = (bare_name(&name), Some(today()));
+        let profile = DeviceProfile { name, measured, tfhe, ckks, ckks_rates, step_seconds, rings };
         Ok(Measured { profile, missing })
     }
 }

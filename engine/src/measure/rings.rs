@@ -81,11 +81,14 @@ mod tests {
     use heman_core::device::cpu::CpuBackend;
 
     #[test]
-    fn the_host_has_a_rate_for_the_first_ring_and_more_levels_take_longer() {
+    fn the_host_has_a_rate_for_each_ring_that_it_came_to() {
         let rates = rings(&CpuBackend::new(1).expect("a thread"), 1);
-        let rate = |at: usize| rates[at].bootstraps_per_second;
-        assert!((1.0..1e6).contains(&rate(0)), "{rates:?}");
-        assert_eq!((rates[0].glwe_dimension, rates[0].polynomial_size, rates[0].pbs_level), (4, 512, 1));
-        assert!(rates.len() < 2 || rate(1) < rate(0), "{rates:?}");
+        assert!(
+            !rates.is_empty() && rates.iter().all(|rate| (1e-3..1e6).contains(&rate.bootstraps_per_second)),
+            "{rates:?}"
+        );
+        let measured = rates.iter().map(|r| (r.glwe_dimension, r.polynomial_size, r.pbs_level, r.grouping_factor));
+        let first = RINGS.iter().map(|&(k, size, level, group, _)| (k, size, level, group));
+        assert!(measured.zip(first).all(|(own, named)| own == named), "{rates:?}");
     }
 }

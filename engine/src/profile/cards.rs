@@ -50,6 +50,7 @@ pub(super) fn cuda(name: &str, most: &Rates, multiprocessors: usize) -> DevicePr
         measured: None,
         tfhe: Some(Speed { threads: (bootstraps / BOOTSTRAPS_A_THREAD).max(1e-6), rows }),
         ckks: ckks(most, multiprocessors),
+        ckks_rates: None,
         step_seconds: 3e-5,
         rings: rates(name, of_bit),
     }

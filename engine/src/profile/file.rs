@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceProfile, Profiles, Speed};
+use super::{CkksRates, DeviceProfile, KindRates, Profiles, Speed};
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -122,6 +122,17 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
             return Err(format!("rows of {scheme} of {name:?} is not between 1 and {MOST_ROWS}"));
         }
     }
+    if let Some(CkksRates { many, few }) = device.ckks_rates {
+        for rates in [Some(many), few].into_iter().flatten() {
+            let KindRates { switching, products, step_seconds } = rates;
+            if ![switching, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
+                return Err(format!("threads of ckks_rates of {name:?} are not above 0 and at most {MOST_THREADS}"));
+            }
+            if !(0.0..=most).contains(&step_seconds) {
+                return Err(format!("step_seconds of ckks_rates of {name:?} is not between 0 and {most}"));
+            }
+        }
+    }
     if device.rings.len() > MOST_RINGS {
         return Err(format!("{name:?} has more than {MOST_RINGS} rings"));
     }
@@ -157,6 +168,10 @@ mod tests {
                 measured,
                 tfhe: Some(Speed { threads: 1.0 / 3.0, rows: 7 }),
                 ckks: None,
+                ckks_rates: Some(CkksRates {
+                    many: KindRates { switching: 2.0, products: 0.7, step_seconds: 0.5 },
+                    few: None,
+                }),
                 step_seconds: 0.25,
                 rings: vec![RingRate {
                     glwe_dimension: 4,
@@ -227,6 +242,9 @@ mod tests {
             (changed("\"grouping_factor\": 2", "\"grouping_factor\": 9"), "grouping_factor is 9"),
             (changed("\"bootstraps_per_second\": 12.5", "\"bootstraps_per_second\": 0"), "bootstraps_per_second of"),
             (changed("\"bootstraps_per_second\": 12.5", "\"bootstraps_per_second\": 1e99"), "bootstraps_per_second"),
+            (changed("\"products\": 0.7", "\"products\": 0"), "threads of ckks_rates"),
+            (changed("\"switching\": 2.0", "\"switching\": -1"), "threads of ckks_rates"),
+            (changed("\"step_seconds\": 0.5", "\"step_seconds\": 99"), "step_seconds of ckks_rates"),
             (changed("2026-11-26", "26.11.2026"), "YYYY-MM-DD"),
             (changed("2026-11-26", "2026-13-26"), "YYYY-MM-DD"),
             (changed("GPU (Vulkan)", ""), "the name of a device"),

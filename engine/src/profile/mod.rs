@@ -6,6 +6,7 @@
 
 mod cards;
 mod file;
+mod kinds;
 mod rings;
 mod shipped;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cards::{CARDS, card};
 pub use file::ProfileError;
+pub use kinds::{CkksRates, KindRates};
 pub use rings::RingRate;
 
 /// How fast a device runs one scheme.
@@ -41,6 +43,9 @@ pub struct DeviceProfile {
     pub tfhe: Option<Speed>,
     /// Speed of CKKS; none where the device does not run it.
     pub ckks: Option<Speed>,
+    /// What it does of each kind of CKKS's work, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ckks_rates: Option<CkksRates>,
     /// Seconds that a step takes at the least: its launch, and its share of waiting for the device.
     pub step_seconds: f64,
     /// Rates of TFHE's bootstraps by ring, where they are known: threads of the cost model tell them for one ring only.

@@ -138,7 +138,15 @@ mod tests {
 
     fn profile(name: &str, rings: Vec<RingRate>) -> DeviceProfile {
         let tfhe = Some(Speed { threads: 2.0, rows: 1 });
-        DeviceProfile { name: name.into(), measured: None, tfhe, ckks: None, step_seconds: 1e-6, rings }
+        DeviceProfile {
+            name: name.into(),
+            measured: None,
+            tfhe,
+            ckks: None,
+            ckks_rates: None,
+            step_seconds: 1e-6,
+            rings,
+        }
     }
 
     #[test]

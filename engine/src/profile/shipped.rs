@@ -29,6 +29,7 @@ pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
         tfhe: Some(Speed { threads: tfhe * count, rows: 3 * threads.max(1) as u32 }),
         // A single ciphertext is spread over the threads.
         ckks: Some(Speed { threads: ckks * count, rows: 1 }),
+        ckks_rates: None,
         step_seconds: 5e-6,
         rings: Vec::new(),
     }
@@ -146,6 +147,7 @@ pub(super) fn wgpu(name: &str) -> Option<DeviceProfile> {
         measured: None,
         tfhe: Some(Speed { threads: found.bootstraps / BOOTSTRAPS_A_THREAD, rows: found.tfhe_rows }),
         ckks: Some(Speed { threads: found.ckks_threads, rows: found.ckks_rows }),
+        ckks_rates: None,
         step_seconds: 1e-4,
         rings: rings(name, found),
     })

@@ -117,6 +117,17 @@ impl<'p> Fleet<'p> {
         self.members.iter().map(|member| member.lanes * member.most).sum()
     }
 
+    /// Bytes of the host's memory that one client's keys, and inputs, outputs and evaluations of all lanes hold at one
+    /// time, as [`Devices::needed_bytes`] tells them; none where only other devices evaluate.
+    #[must_use]
+    pub fn needed_bytes(&self) -> Option<u64> {
+        let of_host = self.members.iter().filter_map(|member| {
+            let all = member.devices.needed_bytes(self.plan, member.lanes * member.most)?;
+            Some(all.saturating_add((member.lanes as u64 - 1).saturating_mul(run_bytes(self.plan))))
+        });
+        of_host.max()
+    }
+
     /// What is predicted for a job of so many inputs; none where nobody knows how fast a device is.
     #[must_use]
     pub fn timeline(&self, inputs: usize) -> Option<Timeline> {

@@ -73,6 +73,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let profiles = profile::read_for(&DeviceChoice::Auto, &watch);
     let expected = total.unwrap_or(UNKNOWN_INPUTS).max(1) as usize;
     let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?.timed(out.trace.is_some());
+    memory::check_job(fleet.needed_bytes(), args.memory)?;
     if out.verbose {
         let (names, keys, lanes) = (fleet.names(), keyring.len(), fleet.lanes());
         watch.note(&format!("{names}: {lanes} lanes, {} inputs at a time; {keys} key(s)", fleet.inputs_in_work()));

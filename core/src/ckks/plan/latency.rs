@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ckks::cost::CkksCost;
+use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::layout::{Layout, image_shape};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::linear::{LinearMap, Operand};
@@ -29,7 +29,7 @@ pub struct LatencyPlan {
     /// The linear maps of the stages, then the output's.
     pub maps: Vec<LinearMap>,
     /// For each map, with the polynomials behind it, the predicted thread-seconds of one run.
-    pub seconds: Vec<f64>,
+    pub seconds: Vec<WorkSeconds>,
 }
 
 impl LatencyPlan {
@@ -71,11 +71,11 @@ impl LatencyPlan {
                 }
             }
             let (map, price) = best.ok_or("a stage has no layout")?;
-            let mut own_seconds = price.seconds;
+            let mut own_seconds = price.work;
             keys += price.keys;
             if !is_output {
                 let products = network.stages[at].products().len();
-                own_seconds +=
+                own_seconds.switching +=
                     (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
                 first += values;
@@ -95,7 +95,9 @@ impl LatencyPlan {
         if self.maps.len() != network.stages.len() + 1 {
             return Err("the plan has another number of maps than its network".into());
         }
-        if self.seconds.len() != self.maps.len() || self.seconds.iter().any(|s| !s.is_finite() || *s < 0.0) {
+        let is_time = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
+        let are_times = |s: &WorkSeconds| is_time(s.switching) && is_time(s.products);
+        if self.seconds.len() != self.maps.len() || !self.seconds.iter().all(are_times) {
             return Err("the plan does not say what each map takes".into());
         }
         let of_stages = network.stages.iter().map(|stage| (stage.rows_per_value(), stage.rows.len()));

@@ -5,6 +5,7 @@
 //! inputs (Halevi and Shoup, CRYPTO 2014 and 2018). A map to few values sums over many slots at once: value o collects
 //! at all slots `o + m j`, and these are summed in the end ("hybrid" diagonals, Juvekar et al., USENIX Security 2018).
 
+use crate::ckks::cost::WorkSeconds;
 use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::steps::rotations_of;
 use crate::ckks::plan::wiring::{Tensor, Wiring};
@@ -89,9 +90,11 @@ impl LinearMap {
         }
         let sets = rows.rows.len() / output.len();
         let outputs = sets * output.ciphertexts();
-        let seconds = products as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs)
-            + outputs as f64 * pricing.cost.rescale_seconds(pricing.params, pricing.limbs);
-        let mut price = Price { seconds, keys: 0.0 };
+        let work = WorkSeconds {
+            switching: outputs as f64 * pricing.cost.rescale_seconds(pricing.params, pricing.limbs),
+            products: products as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs),
+        };
+        let mut price = Price { work, keys: 0.0 };
         let mut operands = Vec::new();
         for (tensor, amounts) in amounts {
             let layout = &tensors[tensor].layout;
@@ -129,7 +132,7 @@ impl LinearMap {
             operands.push(Operand { tensor, window, steps });
         }
         let map = Self { operands, period: wiring.period, output, sets };
-        price.seconds += (outputs * map.folds().len()) as f64 * pricing.rotate();
+        price.work.switching += (outputs * map.folds().len()) as f64 * pricing.rotate();
         (map, price)
     }
 

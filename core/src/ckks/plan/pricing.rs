@@ -1,6 +1,6 @@
 //! What the steps of a linear map cost.
 
-use crate::ckks::cost::CkksCost;
+use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::steps::{Axis, Steps};
 use crate::ckks::plan::steps::{baby_amounts, rotations_of};
@@ -12,7 +12,7 @@ const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {
     /// Thread-seconds of a run.
-    pub seconds: f64,
+    pub work: WorkSeconds,
     /// What the keys are worth, in seconds as well.
     pub keys: f64,
 }
@@ -21,13 +21,13 @@ impl Price {
     /// What choices are compared by.
     #[must_use]
     pub fn weight(self) -> f64 {
-        self.seconds + self.keys
+        self.work.total() + self.keys
     }
 }
 
 impl std::ops::AddAssign for Price {
     fn add_assign(&mut self, other: Self) {
-        self.seconds += other.seconds;
+        self.work += other.work;
         self.keys += other.keys;
     }
 }
@@ -65,7 +65,8 @@ impl Pricing<'_> {
         let giants: usize = steps.axes.iter().map(Axis::giants).product();
         let babies = decompositions as f64 * self.cost.decompose_seconds(self.params, self.limbs)
             + switches as f64 * self.cost.switch_seconds(self.params, self.limbs);
-        let seconds = inputs as f64 * babies + (outputs * (giants - 1)) as f64 * self.rotate();
-        Price { seconds, keys: self.key_seconds(rotations_of(steps).len()) }
+        let switching = inputs as f64 * babies + (outputs * (giants - 1)) as f64 * self.rotate();
+        let work = WorkSeconds { switching, products: 0.0 };
+        Price { work, keys: self.key_seconds(rotations_of(steps).len()) }
     }
 }

@@ -7,7 +7,7 @@ pub mod simulate;
 
 use rayon::prelude::*;
 
-use crate::ckks::cost::CkksCost;
+use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use crate::ckks::params::key_request::KeyRequest;
@@ -182,7 +182,8 @@ fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &O
                 let packed = if rotates {
                     latency(polynomials, &params, options)
                 } else {
-                    let seconds = throughput_seconds(polynomials, &params, &options.cost).iter().sum();
+                    let work = throughput_seconds(polynomials, &params, &options.cost);
+                    let seconds = work.into_iter().sum::<WorkSeconds>().total();
                     Ok(Packed { latency: None, seconds, weight: seconds })
                 };
                 let Packed { latency, seconds, weight } = match packed {
@@ -243,7 +244,7 @@ fn latency(polynomials: &PolynomialNetwork, params: &ParameterSet, options: &Opt
     for lanes in std::iter::successors(Some(1), |lanes| Some(2 * lanes)).take_while(|&lanes| lanes <= most) {
         match LatencyPlan::new(polynomials, params, &options.cost, lanes) {
             Ok((plan, keys)) => {
-                let seconds: f64 = plan.seconds.iter().sum();
+                let seconds = plan.seconds.iter().copied().sum::<WorkSeconds>().total();
                 let total = options.batch.div_ceil(lanes) as f64 * (seconds + keys);
                 if best.as_ref().is_some_and(|(_, least)| total >= *least) {
                     break;
@@ -258,7 +259,7 @@ fn latency(polynomials: &PolynomialNetwork, params: &ParameterSet, options: &Opt
 
 /// Thread-seconds of a run with one slot an input, for each map with the polynomials behind it.
 #[must_use]
-pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> Vec<f64> {
+pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> Vec<WorkSeconds> {
     let limbs = limbs_of_stages(network, params.primes.len());
     let maps = SharedRows::of_network(network);
     let map = |(at, rows): (usize, &SharedRows)| {
@@ -266,9 +267,11 @@ pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, co
         let limbs = if at == network.stages.len() { limbs[at].min(2) } else { limbs[at] };
         let terms: usize = rows.rows.iter().map(|(_, taps)| taps.len()).sum();
         let sums: usize = rows.groups.iter().map(Vec::len).sum();
-        terms as f64 * cost.matrix_seconds(params, limbs) + sums as f64 * cost.product_seconds(params, limbs)
+        let products =
+            terms as f64 * cost.matrix_seconds(params, limbs) + sums as f64 * cost.product_seconds(params, limbs);
+        WorkSeconds { switching: 0.0, products }
     };
-    let mut seconds: Vec<f64> = maps.iter().enumerate().map(map).collect();
+    let mut seconds: Vec<WorkSeconds> = maps.iter().enumerate().map(map).collect();
     let stage = |(stage, &limbs): (&crate::ckks::plan::polynomials::PolynomialStage, &usize)| {
         let seconds = |&depth: &usize| cost.multiply_seconds(params, limbs - depth);
         let products = stage.products().iter().map(seconds).sum::<f64>();
@@ -276,7 +279,7 @@ pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, co
         stage.rows.len() as f64 * products + rows as f64 * cost.rescale_seconds(params, limbs)
     };
     let stages = network.stages.iter().zip(&limbs).map(stage);
-    seconds.iter_mut().zip(stages).for_each(|(seconds, own)| *seconds += own);
+    seconds.iter_mut().zip(stages).for_each(|(seconds, own)| seconds.switching += own);
     seconds
 }
 

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Predicted beside measured time, stage by stage, on the host, for the models of a manifest.
+
+    predictions.py HEMAN MANIFEST FOLDER [--rounds N] [--seconds S] [--scheme SCHEME] [--goal GOAL] [--only TEXT]
+
+HEMAN is the binary; MANIFEST a JSON list of objects with `name`, `model` and `calibration`, whose files are named from
+its folder; plans go to FOLDER and are used again. Each round measures the host as `heman devices --measure` does, into
+a profile of its own, and then runs every plan for S seconds with `heman bench`. A machine that others use as well is
+now fast and now slow: of every stage the least mean of the rounds counts, and of the profiles the fastest rates. So
+both sides are times of a machine that is left alone. A Markdown table goes to stdout.
+
+WRAP in the environment is a command that is put before every run, such as a lock or `taskset`.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+WRAP = shlex.split(os.environ.get("WRAP", ""))
+# A stage of a smaller share of the whole is left out of the summary: it is shorter than what a timer's noise allows.
+LEAST_SHARE = 0.05
+
+
+def run(heman, args, profile=None, seconds=1200):
+    environment = dict(os.environ)
+    if profile is not None:
+        environment["XDG_CONFIG_HOME"] = str(profile)
+    done = subprocess.run([*WRAP, heman, *args], capture_output=True, text=True, env=environment, timeout=seconds)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no word"]
+        raise RuntimeError(lines[-1])
+    return done.stdout
+
+
+def fastest(profiles):
+    """The profile with the highest rates of all."""
+
+    def merge(values):
+        first = values[0]
+        if isinstance(first, dict):
+            return {key: merge([value[key] for value in values]) for key in first}
+        if isinstance(first, list):
+            return [merge(list(own)) for own in zip(*values, strict=True)]
+        if isinstance(first, float):
+            return max(values)
+        return first
+
+    merged = merge(profiles)
+    for device, *own in zip(merged["devices"], *[profile["devices"] for profile in profiles], strict=True):
+        device["step_seconds"] = min(entry["step_seconds"] for entry in own)
+        for scheme in ("tfhe", "ckks"):
+            if device.get(scheme):
+                device[scheme]["rows"] = round(statistics.median(entry[scheme]["rows"] for entry in own))
+    return merged
+
+
+def plan(heman, entry, root, folder, args):
+    base = folder / entry["name"]
+    if not base.with_suffix(".plan").exists():
+        flags = ["-m", str(root / entry["model"]), "-c", str(root / entry["calibration"])]
+        run(heman, ["keyparams", *flags, "-o", f"{base}.json", "--scheme", args.scheme, "--goal", args.goal])
+    return base.with_suffix(".plan")
+
+
+def stages_of(report):
+    """(predicted, measured) of every stage, at the most inputs that were taken at a time."""
+    breakdown = max(report["configurations"][0]["breakdowns"], key=lambda own: own["inputs"])
+    return [(own["name"], own["predicted_seconds"], own["seconds"]["value"]) for own in breakdown["stages"]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("heman")
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--scheme", default="auto")
+    parser.add_argument("--goal", default="latency")
+    parser.add_argument("--only", default="")
+    args = parser.parse_args()
+    heman = str(Path(args.heman).resolve())
+    args.folder.mkdir(parents=True, exist_ok=True)
+    root = args.manifest.parent
+    entries = [entry for entry in json.loads(args.manifest.read_text()) if args.only in entry["name"]]
+    plans, refused = {}, {}
+    for entry in entries:
+        try:
+            plans[entry["name"]] = (plan(heman, entry, root, args.folder, args), root / entry["calibration"])
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            refused[entry["name"]] = str(error)
+    print(f"{len(plans)} planned, {len(refused)} refused", file=sys.stderr, flush=True)
+
+    scenario = "offline" if args.goal == "throughput" else "single-stream"
+    flags = ["--scenario", scenario, "--duration", str(args.seconds), "--json", "--device", "cpu"]
+    own = args.folder.resolve() / "profile"
+    file = own / "heman" / "devices.json"
+    profiles, measured, schemes = [], {}, {}
+
+    def measure():
+        run(heman, ["devices", "--measure", "--device", "cpu"], own)
+        profiles.append(json.loads(file.read_text()))
+
+    for at in range(args.rounds):
+        measure()
+        for name, (path, data) in plans.items():
+            try:
+                report = json.loads(run(heman, ["bench", "--plan", str(path), "-d", str(data), *flags], own))
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                refused[name] = str(error)
+                continue
+            schemes[name] = report["configurations"][0]["parameters"]["scheme"]
+            seconds = [spent for _, _, spent in stages_of(report)]
+            known = measured.get(name, seconds)
+            measured[name] = [min(pair) for pair in zip(known, seconds, strict=True)]
+        print(f"round {at + 1} of {args.rounds}", file=sys.stderr, flush=True)
+    measure()
+    file.write_text(json.dumps(fastest(profiles)))
+
+    print("| model | scheme | measured s | predicted | stages, predicted over measured (share of the time) |")
+    print("|---|---|---|---|---|")
+    totals, ratios = [], []
+    for name, spent in sorted(measured.items()):
+        path, data = plans[name]
+        # The shortest run that there is, for its prediction by the fastest profile.
+        short = [*flags[:2], "--duration", "0.01", *flags[4:]]
+        report = json.loads(run(heman, ["bench", "--plan", str(path), "-d", str(data), *short], own))
+        predicted = [seconds or 0.0 for _, seconds, _ in stages_of(report)]
+        whole = sum(spent)
+        totals.append(sum(predicted) / whole)
+        cells = []
+        for guess, seconds in zip(predicted, spent, strict=True):
+            share = seconds / whole
+            if share >= LEAST_SHARE:
+                ratios.append(guess / seconds)
+                cells.append(f"{guess / seconds:.2f} ({100 * share:.0f} %)")
+        print(f"| {name} | {schemes[name]} | {whole:.4g} | {totals[-1]:.2f} | {', '.join(cells)} |", flush=True)
+    for name, error in sorted(refused.items()):
+        print(f"| {name} | refused | | | {error[:100]} |")
+    for what, values in (("models", totals), ("stages", ratios)):
+        within = sum(0.75 <= value <= 1.25 for value in values)
+        print(f"\n{what}: {within} of {len(values)} within 25 %, median {statistics.median(values):.2f}", end="")
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+//! How fast a device is at each kind of CKKS's work: with keys, and with masks or matrices, for few ciphertexts and
+//! for many.
+//!
+//! The ring is one that networks of two or three activations get, and the keys and masks are too many for caches, as
+//! theirs are.
+
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::error::CkksError;
+use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
+use heman_core::ckks::params::packing::Occupancy;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::ring::ciphertext::Plaintext;
+use heman_core::ckks::ring::matrix::Matrix;
+
+use super::ckks::{ciphertext, residues, uniform_key};
+use super::primitives::sample;
+use crate::profile::{CkksRates, KindRates};
+
+/// log2 of the ring's degree, levels, log2 of the scale, special primes.
+const RING: (u32, usize, u32, usize) = (14, 8, 28, 3);
+/// Rotations of one ciphertext at a time.
+const ROTATIONS: usize = 8;
+/// Rotations of their own.
+const SINGLE: usize = 2;
+/// Sums over all rotations, each with masks of its own.
+const SUMS: usize = 8;
+/// As many sets of keys and masks are used in turn: no cache holds them all.
+const SETS: usize = 4;
+/// Limbs of the smallest step: an output's.
+const LEAST_LIMBS: usize = 2;
+/// Ciphertexts of throughput packing.
+const MANY: usize = 16;
+/// Rows and terms of the matrix.
+const MAP: (usize, usize) = (32, 64);
+/// Seconds of each kind.
+const SECONDS: f64 = 0.3;
+
+/// Measures a device; with `has_few` also for few ciphertexts.
+pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<CkksRates, CkksError> {
+    let (log2_degree, levels, scale, special) = RING;
+    let params = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
+    let many = many(&device.ring(&params, Occupancy::Many)?)?;
+    let few = if has_few { Some(few(&device.ring(&params, Occupancy::Few)?)?) } else { None };
+    Ok(CkksRates { many, few })
+}
+
+/// The least time of some runs: what else the machine does only adds to it.
+fn least(run: impl FnMut(()) -> Result<(), CkksError>) -> Result<f64, CkksError> {
+    Ok(sample(SECONDS, || Ok(()), run)?.into_iter().fold(f64::INFINITY, f64::min).max(1e-9))
+}
+
+/// Threads of the cost model that the device equals: the work takes one of them so many seconds.
+fn threads(thread_seconds: f64, run: impl FnMut(()) -> Result<(), CkksError>) -> Result<f64, CkksError> {
+    Ok(thread_seconds / least(run)?)
+}
+
+/// One ciphertext, its rotations, a square of it, and sums of the rotations under masks.
+fn few<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
+    let (params, cost) = (ring.params(), CkksCost::default());
+    let limbs = params.primes.len();
+    let key = uniform_key(params);
+    let turns = (1..=SETS * ROTATIONS).map(|steps| ring.load_galois_key(&key, steps)).collect::<Result<Vec<_>, _>>()?;
+    let relinearise = ring.load_switch_key(&key)?;
+    let own = ring.upload(vec![ciphertext(params, 0)])?;
+    let turns: Vec<Option<&R::GaloisKey>> = turns.iter().map(Some).collect();
+    let switching = cost.decompose_seconds(params, limbs)
+        + ROTATIONS as f64 * cost.switch_seconds(params, limbs)
+        + SINGLE as f64 * cost.rotate_seconds(params, limbs)
+        + cost.multiply_seconds(params, limbs);
+    let mut set = 0;
+    let switching = threads(switching, |()| {
+        set = (set + 1) % SETS;
+        let mut rotated = ring.rotate_hoisted(&[&own[0]], limbs, &turns[set * ROTATIONS..][..ROTATIONS])?;
+        for turn in turns[(set + 1) % SETS * ROTATIONS..].iter().take(SINGLE).flatten() {
+            rotated.push(ring.rotate(&[(&own[0], turn)])?);
+        }
+        let squared = ring.multiply_rescale(&[(&own[0], &own[0])], &relinearise)?;
+        ring.sync()?;
+        ring.release(rotated.into_iter().flatten().chain(squared).collect());
+        Ok(())
+    })?;
+    let small = ring.drop_to(own.clone(), LEAST_LIMBS)?;
+    let work = SINGLE as f64 * cost.rotate_seconds(params, LEAST_LIMBS);
+    let step_seconds = least(|()| {
+        set = (set + 1) % SETS;
+        for turn in turns[set * ROTATIONS..].iter().take(SINGLE).flatten() {
+            let rotated = ring.rotate(&[(&small[0], turn)])?;
+            ring.sync()?;
+            ring.release(rotated);
+        }
+        Ok(())
+    })?;
+    let step_seconds = ((step_seconds - work / switching) / SINGLE as f64).max(0.0);
+    let rotated: Vec<R::Ciphertext> =
+        ring.rotate_hoisted(&[&own[0]], limbs, &turns[..ROTATIONS])?.into_iter().flatten().collect();
+    let scale = ciphertext(params, 0).scale;
+    let mask = |at: u64| ring.load_plaintext(Plaintext { words: residues(params, &params.primes, 1000 + at), scale });
+    let masks = (0..(SETS * SUMS * ROTATIONS) as u64).map(mask).collect::<Result<Vec<_>, _>>()?;
+    let terms: Vec<Vec<(usize, &R::Plaintext)>> =
+        masks.chunks(ROTATIONS).map(|masks| masks.iter().enumerate().collect()).collect();
+    let products = (SUMS * ROTATIONS) as f64 * cost.product_seconds(params, limbs);
+    let products = threads(products, |()| {
+        set = (set + 1) % SETS;
+        let sums = ring.inner_products(&rotated, &terms[set * SUMS..][..SUMS])?;
+        ring.sync()?;
+        ring.release(sums);
+        Ok(())
+    })?;
+    Ok(KindRates { switching, products, step_seconds })
+}
+
+/// Many squares, and a matrix times many ciphertexts.
+fn many<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
+    let (params, cost) = (ring.params(), CkksCost::default());
+    let limbs = params.primes.len();
+    let relinearise = ring.load_switch_key(&uniform_key(params))?;
+    let (rows, terms) = MAP;
+    let own = ring.upload((0..terms as u64).map(|seed| ciphertext(params, seed)).collect())?;
+    let pairs: Vec<_> = own.iter().take(MANY).map(|own| (own, own)).collect();
+    let switching = threads(MANY as f64 * cost.multiply_seconds(params, limbs), |()| {
+        let squared = ring.multiply_rescale(&pairs, &relinearise)?;
+        ring.sync()?;
+        ring.release(squared);
+        Ok(())
+    })?;
+    let weights: Vec<f64> = (0..rows * terms).map(|at| (at % 15) as f64 / 7.0 - 1.0).collect();
+    let scale = ciphertext(params, 0).scale;
+    let last = f64::from(*params.primes.last().ok_or(CkksError::Depth)?);
+    let matrix = Matrix::new(&weights, vec![scale; terms], scale * last, &params.moduli()[..limbs])?;
+    let map = ring.load_map(matrix)?;
+    let products = threads((rows * terms) as f64 * cost.matrix_seconds(params, limbs), |()| {
+        let position = Position { terms: own.iter().collect(), kernels: (0..rows as u32).collect() };
+        let sums = ring.apply_map(&map, &[position])?;
+        ring.sync()?;
+        ring.release(sums);
+        Ok(())
+    })?;
+    Ok(KindRates { switching, products, step_seconds: 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heman_core::device::cpu::CpuBackend;
+
+    #[test]
+    fn the_host_has_a_rate_for_every_kind() {
+        let rates = measure(&CpuBackend::new(1).expect("a thread"), true).expect("the host");
+        let all = [Some(rates.many), rates.few].into_iter().flatten();
+        let all: Vec<f64> = all.flat_map(|rates| [rates.switching, rates.products]).collect();
+        assert!(all.len() == 4 && all.iter().all(|threads| (1e-3..1e3).contains(threads)), "{rates:?}");
+    }
+}

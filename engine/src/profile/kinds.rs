@@ -1,0 +1,57 @@
+//! How fast a device is at each kind of CKKS's work.
+
+use heman_core::ckks::cost::WorkSeconds;
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceProfile, Speed};
+
+/// Threads of the cost model that a device equals at each kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindRates {
+    /// At rotations, products of ciphertexts and rescaling.
+    pub switching: f64,
+    /// At products with masks or matrices.
+    pub products: f64,
+    /// Seconds that a step takes beside its work.
+    #[serde(default)]
+    pub step_seconds: f64,
+}
+
+/// The same with many ciphertexts at a time, and with few.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CkksRates {
+    /// With as many ciphertexts as throughput packing has; products are those with matrices.
+    pub many: KindRates,
+    /// With one ciphertext and its rotations, as latency packing has; products are those with masks. None for GPUs,
+    /// whose time for few ciphertexts follows from how many they take side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few: Option<KindRates>,
+}
+
+impl KindRates {
+    /// The same of every kind.
+    pub(crate) fn even(threads: f64) -> Self {
+        Self { switching: threads, products: threads, step_seconds: 0.0 }
+    }
+
+    /// Seconds of a step with some work.
+    #[must_use]
+    pub fn seconds(&self, work: WorkSeconds) -> f64 {
+        self.step_seconds + work.switching / self.switching + work.products / self.products
+    }
+}
+
+impl DeviceProfile {
+    /// What the device does of each kind of CKKS's work, and how many ciphertexts it takes side by side then. `is_few`
+    /// says that there are few ciphertexts at a time. None where it does not run CKKS.
+    pub(crate) fn ckks_rates(&self, is_few: bool) -> Option<(KindRates, u32)> {
+        let Speed { threads, rows } = self.ckks?;
+        Some(match self.ckks_rates {
+            Some(CkksRates { few: Some(few), .. }) if is_few => (few, 1),
+            Some(CkksRates { many, .. }) if !is_few => (many, rows),
+            _ => (KindRates::even(threads), rows),
+        })
+    }
+}
