@@ -229,7 +229,7 @@ pub struct Batch {
     #[arg(short, long)]
     pub key: PathBuf,
     /// A folder of encrypted inputs (its subfolders and hidden files are left out), a file with a list of paths, one a
-    /// line, - for such a list on standard input, or one encrypted file of any number of inputs
+    /// line, - or a pipe for such a list, or one encrypted file of any number of inputs
     #[arg(short, long)]
     pub input: PathBuf,
     /// Folder for encrypted outputs and the journal; it is made if it is not there
