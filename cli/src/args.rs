@@ -165,9 +165,10 @@ pub struct Keygen {
     /// Replace an existing key pair; no other file is replaced
     #[arg(long)]
     pub force: bool,
-    /// Memory that the keys may take, like 6G; by default what there is, at most 4G
+    /// Make keys of more than 1 GiB too, as far as there is memory: parameters that ask for them come from somebody whom
+    /// you trust
     #[arg(long)]
-    pub memory: Option<MemorySize>,
+    pub allow_large: bool,
 }
 
 /// `heman encrypt`

@@ -67,9 +67,20 @@ impl fmt::Display for CliError {
     }
 }
 
-/// A text in which names from files cannot steer the terminal: control characters but for line ends are replaced.
+/// A text in which names from files can neither steer the terminal nor look like others: control characters but for line
+/// ends, and characters that are not seen or turn the direction of writing, become escapes, which JSON reads back.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let mut printed = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_hidden =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if is_hidden || (c.is_control() && c != '\n') {
+            printed += &format!("\\u{:04x}", c as u32);
+        } else {
+            printed.push(c);
+        }
+    }
+    printed
 }
 
 /// An error of a library, or a sentence about a file.

@@ -8,35 +8,57 @@ use crate::args::MemorySize;
 use crate::error::CliError;
 use crate::report;
 
-/// Keys beyond this are made only if memory is named: parameters come from others, who could ask for anything.
-const MOST_KEY_BYTES: u64 = 4 << 30;
+/// Keys of more bytes are made only if that is allowed: parameters come from others, who could ask for anything. They
+/// take minutes.
+const MOST_KEY_BYTES: u64 = 1 << 30;
 
 /// Half of the memory that is to be had, or what was asked for.
 pub fn budget(asked: Option<MemorySize>) -> u64 {
     asked.map_or_else(|| available_bytes().map_or(u64::MAX, |bytes| bytes / 2), |size| size.bytes)
 }
 
-/// Refuses keys that take more memory than was allowed, or than there is.
+/// Refuses keys that are larger than was allowed, or take more memory than there is.
 ///
 /// # Errors
 /// A sentence with both sizes.
-pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliError> {
+pub fn check_keys(params: &Params, is_large_allowed: bool) -> Result<(), CliError> {
     let file = match params {
         Params::Tfhe(params) => SeededEvaluationKey::file_bytes(&params.tfhe),
         Params::Ckks(params) => params.keys.file_bytes(&params.ckks),
     };
+    key_fits(file, is_large_allowed, available_bytes())
+}
+
+fn key_fits(file: u64, is_large_allowed: bool, available: Option<u64>) -> Result<(), CliError> {
+    if file > MOST_KEY_BYTES && !is_large_allowed {
+        return Err(CliError::refusal(format!(
+            "these parameters ask for an evaluation key of {}, and at most {} are made unasked; if you trust whoever \
+             made them, --allow-large makes it",
+            report::bytes(file),
+            report::bytes(MOST_KEY_BYTES)
+        )));
+    }
     // Residues of CKKS take a word each in memory, and the bits of their prime in a file.
     let needed = file.saturating_mul(9) / 8;
-    let allowed = asked.map_or_else(|| available_bytes().unwrap_or(u64::MAX).min(MOST_KEY_BYTES), |size| size.bytes);
-    if needed <= allowed {
-        return Ok(());
+    if available.is_some_and(|available| needed > available) {
+        return Err(CliError::refusal(format!(
+            "these parameters ask for keys that take {} of memory, and {} are to be had",
+            report::bytes(needed),
+            report::bytes(available.unwrap_or(0))
+        )));
     }
-    Err(CliError::refusal(format!(
-        "these parameters ask for keys that take {} of memory, and {} are allowed; if you trust whoever made them, \
-         allow more with --memory",
-        report::bytes(needed),
-        report::bytes(allowed)
-    )))
+    Ok(())
+}
+
+/// The number of inputs at a time, halved until they take no more memory than is to be had, unless memory was named.
+pub fn fewer_inputs(most: usize, asked: Option<MemorySize>, needed: impl Fn(usize) -> Option<u64>) -> usize {
+    fewer(most, available_bytes().filter(|_| asked.is_none()), needed)
+}
+
+fn fewer(most: usize, available: Option<u64>, needed: impl Fn(usize) -> Option<u64>) -> usize {
+    let Some(available) = available else { return most };
+    let halves = std::iter::successors(Some(most.max(1)), |&inputs| (inputs > 1).then_some(inputs / 2));
+    halves.into_iter().find(|&inputs| needed(inputs).is_none_or(|bytes| bytes <= available)).unwrap_or(1)
 }
 
 /// Refuses an inference that takes more memory than there is, unless memory was named.
@@ -44,7 +66,7 @@ pub fn check_keys(params: &Params, asked: Option<MemorySize>) -> Result<(), CliE
 /// # Errors
 /// A sentence with both sizes.
 pub fn check_inference(needed: Option<u64>, asked: Option<MemorySize>) -> Result<(), CliError> {
-    check("this inference takes", "encrypt fewer inputs at a time", needed, asked, available_bytes())
+    check("this inference takes", "run it where there is more", needed, asked, available_bytes())
 }
 
 /// The same for a job of many inputs, of which only so many are held at a time.
@@ -100,6 +122,29 @@ mod tests {
         assert!(fits("it takes", "take less", 1 << 30, 1 << 30).is_ok());
         let sentence = fits("it takes", "take less", 3 << 30, 1 << 30).expect_err("too much").to_string();
         assert!(sentence.contains("3072.0 MiB") && sentence.contains("1024.0 MiB"), "{sentence}");
+    }
+
+    #[test]
+    fn large_keys_are_made_for_those_who_ask_and_have_the_memory() {
+        let sentence = |file, is_allowed, available| {
+            key_fits(file, is_allowed, available).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(sentence(MOST_KEY_BYTES, false, Some(4 << 30)), "");
+        let refused = sentence(MOST_KEY_BYTES + 1, false, None);
+        assert!(refused.contains("1024.0 MiB are made unasked") && refused.contains("--allow-large"), "{refused}");
+        assert_eq!(sentence(3 << 30, true, None), "");
+        let short = sentence(2 << 30, true, Some(2 << 30));
+        assert!(short.contains("2304.0 MiB") && short.contains("2048.0 MiB"), "{short}");
+    }
+
+    #[test]
+    fn where_memory_is_short_inputs_come_fewer_at_a_time() {
+        let needed = |inputs: usize| Some(100 + 10 * inputs as u64);
+        assert_eq!(fewer(64, Some(1000), needed), 64);
+        assert_eq!(fewer(64, Some(300), needed), 16);
+        assert_eq!(fewer(64, Some(1), needed), 1);
+        assert_eq!(fewer(64, None, needed), 64);
+        assert_eq!(fewer(64, Some(1), |_| None), 64);
     }
 
     #[test]

@@ -261,6 +261,7 @@ fn a_full_disk_leaves_what_was_there() {
             let run = std::process::Command::new("sh")
                 .args(["-c", script, env!("CARGO_BIN_EXE_heman")])
                 .args(args)
+                .env("HEMAN_DEVICES", work.path("devices.json"))
                 .current_dir(work.path(""))
                 .output()
                 .expect("a shell");

@@ -39,7 +39,6 @@ fn what_is_understood_and_not_done_is_3() {
     expect(&work, 3, &[&KEYPARAMS[..], &["-o", "p.json", "--scheme", "ckks", "--max-loss", "1e-9"]].concat());
     work.write("far.npy", &npy("(1, 1, 8, 8)", &[1e6; 64]));
     expect(&work, 3, &["encrypt", "-k", "key", "-i", "far.npy", "-o", "x"]);
-    expect(&work, 3, &["keygen", "-i", "params.json", "-o", "other", "--memory", "100K"]);
     expect(&work, 3, &["keygen", "-i", "params.json", "-o", "key"]);
     expect(&work, 3, &["inspect", "params.json", "--trace", "params.plan"]);
 }

@@ -55,6 +55,20 @@ pub(crate) fn outputs(values: &[Vec<f64>], decrypted: &TensorInfo, ops: &ClientO
 }
 
 impl Tensor {
+    /// Puts the results of more inputs behind these; both have a batch axis, and are of one output.
+    pub fn append(&mut self, more: Self) {
+        if let (Some(count), Some(own)) = (self.shape.first_mut(), more.shape.first()) {
+            *count += own;
+        }
+        match (&mut self.data, more.data) {
+            (TensorData::Real(all), TensorData::Real(more)) => all.extend(more),
+            (TensorData::Index(all), TensorData::Index(more)) => all.extend(more),
+            (TensorData::Boolean(all), TensorData::Boolean(more)) => all.extend(more),
+            (TensorData::Text(all), TensorData::Text(more)) => all.extend(more),
+            _ => unreachable!("an output has one kind of elements"),
+        }
+    }
+
     fn collect<'a>(answers: impl Iterator<Item = &'a Answer> + Clone, kind: &ElementKind, batched: bool) -> Self {
         let mut shape = answers.clone().next().map_or_else(Vec::new, |first| first.shape.clone());
         if batched {
@@ -119,6 +133,17 @@ mod tests {
         assert_eq!((probabilities.name.as_str(), probabilities.columns[2].as_str()), ("probabilities", "wasp"));
         let TensorData::Real(p) = probabilities.tensor.data else { panic!("real numbers") };
         assert!((f64::from(p[1]) - 5_f64.exp() / (5_f64.exp() + 2.0)).abs() < 1e-6, "{p:?}");
+    }
+
+    #[test]
+    fn results_in_parts_are_those_of_all() {
+        let (decrypted, ops) = classifier();
+        let values = [vec![0.0, 5.0, 0.0], vec![3.0, 0.0, 0.0], vec![1.0, 2.0, 9.0]];
+        let all = outputs(&values, &decrypted, &ops, true);
+        let mut parts = outputs(&values[..2], &decrypted, &ops, true);
+        let rest = outputs(&values[2..], &decrypted, &ops, true);
+        parts.iter_mut().zip(rest).for_each(|(part, more)| part.tensor.append(more.tensor));
+        assert_eq!(parts, all);
     }
 
     #[test]

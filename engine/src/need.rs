@@ -11,7 +11,30 @@ use heman_core::tfhe::schedule::Schedule;
 
 use crate::devices::{Devices, Opened};
 
+/// Bytes of ciphertexts and of a pass's buffers that the host is given at a time. A few hundred mebibytes keep all its
+/// threads busy.
+const PART_BYTES: u64 = 384 << 20;
+
 impl Devices {
+    /// Inputs of a long batch that are read, evaluated and written at a time, so that its length does not count: as
+    /// many as fill the devices, within some hundred mebibytes of the host's memory.
+    #[must_use]
+    pub fn inputs_at_a_time(&self, plan: &Plan) -> usize {
+        let each = match plan {
+            Plan::Ckks(plan) => plan.params.inputs_per_run(),
+            Plan::Tfhe(own) => {
+                let input = tfhe::EncryptedInput::ciphertext_bytes(&own.params, 1);
+                let output = tfhe::EncryptedOutput::ciphertext_bytes(&own.params, 1);
+                let is_host = matches!(self.current().opened, Opened::TfheCpu(_));
+                let work = if is_host { run_bytes(plan) } else { 0 };
+                // Outputs are held as a device gives them, and once more where several devices share a batch.
+                let bytes = output.saturating_mul(2).saturating_add(input).saturating_add(work);
+                (PART_BYTES / bytes.max(1)).max(1) as usize
+            }
+        };
+        each.saturating_mul(self.count())
+    }
+
     /// Bytes of the host's memory that keys, encrypted inputs and outputs and the evaluation of `inputs` inputs hold at
     /// one time: an estimate from the sizes of what is loaded, without code, plan and allocator; none where another
     /// device evaluates.

@@ -7,7 +7,7 @@ use npyz::WriterBuilder;
 
 use super::arrays::{Arrays, Entry};
 use super::order::is_series;
-use crate::error::CliError;
+use crate::error::{CliError, printable};
 
 /// Most names that a sentence lists.
 const MOST_NAMES: usize = 6;
@@ -155,10 +155,15 @@ fn choose(arrays: &Arrays, shape: &[usize], is_zip: bool) -> Result<Vec<Entry>, 
                  call the inputs images, number them (arr_0, arr_1, ...), or give them alone"
             )));
         }
-        eprintln!("note: {name}: of the arrays {all}, {} is taken, which alone fits the input", names(&entries));
+        let taken = names(&entries);
+        let text = format!("note: {name}: of the arrays {all}, {taken} is taken, which alone fits the input");
+        eprintln!("{}", printable(&text));
     } else if is_npz || !is_series {
         let (count, all) = (entries.len(), names(&entries));
-        eprintln!("note: {name}: {count} arrays are taken as one batch, in this order: {all}");
+        eprintln!(
+            "{}",
+            printable(&format!("note: {name}: {count} arrays are taken as one batch, in this order: {all}"))
+        );
     }
     Ok(entries)
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use heman_client::{ClientError, SecretKey};
-use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
+use heman_core::either::files::{EncryptedOutput, EvaluationKey};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
+use heman_core::either::streams::{InputReader, OutputReader};
 use heman_core::files;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{FormatError, Kind};
@@ -108,11 +109,14 @@ pub fn count_inputs(path: &Path) -> Result<Option<usize>, CliError> {
     count.map(Some).map_err(|error| wanted(path, error, Kind::Input))
 }
 
-/// Reads an encrypted input that belongs to a plan and to a key.
-pub fn read_input(path: &Path, plan: &Plan, key: &EvaluationKey) -> Result<EncryptedInput, CliError> {
-    let _reading = reading(path, "encrypted input").entered();
-    let input = Reader::open(path).and_then(|file| EncryptedInput::open(file, &plan.params(), Some(key.fingerprint())));
-    input.map_err(|error| wanted(path, error, Kind::Input))
+/// Begins an encrypted input that belongs to a plan.
+pub fn open_input<'a>(path: &Path, params: &'a Params) -> Result<InputReader<'a>, CliError> {
+    Reader::open(path).and_then(|file| InputReader::open(file, params, None)).map_err(|error| bad_input(path, error))
+}
+
+/// What is said of an encrypted input that cannot be used.
+pub fn bad_input(path: &Path, error: FormatError) -> CliError {
+    wanted(path, error, Kind::Input)
 }
 
 /// Reads an encrypted output that belongs to a key.
@@ -121,4 +125,15 @@ pub fn read_output(path: &Path, key: &SecretKey) -> Result<EncryptedOutput, CliE
     let output =
         Reader::open(path).and_then(|file| EncryptedOutput::open(file, &key.params(), Some(key.fingerprint())));
     output.map_err(|error| wanted(path, error, Kind::Output))
+}
+
+/// Begins an encrypted output that belongs to a key.
+pub fn open_output<'a>(path: &Path, params: &'a Params, key: &SecretKey) -> Result<OutputReader<'a>, CliError> {
+    let output = Reader::open(path).and_then(|file| OutputReader::open(file, params, Some(key.fingerprint())));
+    output.map_err(|error| bad_output(path, error))
+}
+
+/// What is said of an encrypted output that cannot be used.
+pub fn bad_output(path: &Path, error: FormatError) -> CliError {
+    wanted(path, error, Kind::Output)
 }

@@ -1,5 +1,6 @@
 //! What there is to say about CKKS parameters and plans.
 
+use heman_core::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
 use heman_core::ckks::plan::Plan;
@@ -7,6 +8,7 @@ use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::schedule::latency::LatencySchedule;
 use heman_core::ckks::schedule::throughput::ThroughputSchedule;
 use heman_core::files::params::REQUIRED_BITS;
+use heman_core::files::sealed::OfBatch;
 use serde_json::{Value, json};
 
 use super::{Layer, bytes, client, input, loss, merge};
@@ -32,9 +34,9 @@ pub fn params_json(params: &Params) -> Value {
         "predicted_thread_seconds_per_run": promised.thread_seconds_per_run,
         "predicted_thread_seconds_per_input": promised.thread_seconds_per_run / params.inputs_per_run() as f64,
         "predicted_memory_bytes": promised.memory_bytes,
-        "evaluation_key_bytes": promised.evaluation_key_bytes,
-        "encrypted_input_bytes": promised.input_bytes,
-        "encrypted_output_bytes": promised.output_bytes,
+        "evaluation_key_bytes": params.keys.file_bytes(ckks),
+        "encrypted_input_bytes": EncryptedInput::file_bytes(params, params.inputs_per_run() as u32),
+        "encrypted_output_bytes": EncryptedOutput::file_bytes(params, params.inputs_per_run() as u32),
         "input": params.input.tensor,
         "output": params.output.tensor,
     });
@@ -77,9 +79,9 @@ pub fn params_text(params: &Params) -> String {
         promised.degree,
         params.output.noise,
         promised.thread_seconds_per_run,
-        bytes(promised.evaluation_key_bytes),
-        bytes(promised.input_bytes),
-        bytes(promised.output_bytes),
+        bytes(params.keys.file_bytes(ckks)),
+        bytes(EncryptedInput::file_bytes(params, params.inputs_per_run() as u32)),
+        bytes(EncryptedOutput::file_bytes(params, params.inputs_per_run() as u32)),
         bytes(promised.memory_bytes),
     )
 }

@@ -107,19 +107,33 @@ pub struct Layer {
     pub seconds: Option<f64>,
 }
 
+/// Most characters of a name in a table.
+const MOST_SHOWN: usize = 64;
+
+/// The start of a name that would be too wide for a table, and how long all of it is.
+fn shortened(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= MOST_SHOWN {
+        return name.to_string();
+    }
+    let start: String = name.chars().take(MOST_SHOWN / 2).collect();
+    format!("{start}... ({count} characters)")
+}
+
 /// The layer table, for people.
 pub fn layers_text(layers: &[Layer]) -> String {
-    let width = layers.iter().map(|layer| layer.operator.len()).max().unwrap_or(8).max(8);
+    let operators: Vec<String> = layers.iter().map(|layer| printable(&shortened(&layer.operator))).collect();
+    let width = operators.iter().map(String::len).max().unwrap_or(8).max(8);
     let mut text = format!(
         "{:width$}  {:>11}  {:>9}  {:>4}  {:>8}  shape\n",
         "operator", "activations", "terms", "bits", "thread-s"
     );
-    for layer in layers {
+    for (layer, operator) in layers.iter().zip(&operators) {
         let bits = layer.bits.map_or("-".into(), |bits| bits.to_string());
         let seconds = layer.seconds.map_or("-".into(), |seconds| format!("{seconds:.3}"));
         text += &format!(
-            "{:width$}  {:>11}  {:>9}  {bits:>4}  {seconds:>8}  {:?}\n",
-            layer.operator, layer.activations, layer.terms, layer.shape
+            "{operator:width$}  {:>11}  {:>9}  {bits:>4}  {seconds:>8}  {:?}\n",
+            layer.activations, layer.terms, layer.shape
         );
     }
     text

@@ -1,5 +1,8 @@
 //! What there is to say about TFHE parameters and plans.
 
+use heman_core::files::sealed::OfBatch;
+use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
+use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::noise::tuniform_variance;
 use heman_core::tfhe::params::public::Params;
 use heman_core::tfhe::params::set::ParameterSet;
@@ -45,9 +48,9 @@ pub fn params_json(params: &Params) -> Value {
             "p_fail_log2": promised.p_fail_log2,
             "predicted_thread_seconds_per_input": promised.thread_seconds_per_input,
             "bootstraps_per_input": promised.bootstraps,
-            "evaluation_key_bytes": promised.evaluation_key_bytes,
-            "encrypted_input_bytes": promised.input_bytes,
-            "encrypted_output_bytes": promised.output_bytes,
+            "evaluation_key_bytes": SeededEvaluationKey::file_bytes(&params.tfhe),
+            "encrypted_input_bytes": EncryptedInput::file_bytes(params, 1),
+            "encrypted_output_bytes": EncryptedOutput::file_bytes(params, 1),
             "input": params.input.tensor,
             "output": params.output.tensor,
         }),
@@ -86,7 +89,7 @@ pub fn params_text(params: &Params) -> String {
         p.pbs_level,
         p.ks_base_log,
         p.ks_level,
-        promised.security_bits,
+        bits(p),
         params.input.tensor.name,
         params.input.tensor.shape,
         input::text(&params.input.columns, (params.input.low, params.input.high)),
@@ -94,9 +97,9 @@ pub fn params_text(params: &Params) -> String {
         params.output.tensor.shape,
         promised.bootstraps,
         promised.thread_seconds_per_input,
-        bytes(promised.evaluation_key_bytes),
-        bytes(promised.input_bytes),
-        bytes(promised.output_bytes),
+        bytes(SeededEvaluationKey::file_bytes(p)),
+        bytes(EncryptedInput::file_bytes(params, 1)),
+        bytes(EncryptedOutput::file_bytes(params, 1)),
     )
 }
 

@@ -1,7 +1,12 @@
 //! `heman encrypt`: a tensor to ciphertexts.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use heman_client::check_inputs;
+use heman_core::either::params::Params;
+use heman_core::either::streams::{InputWriter, input_file_bytes};
+use heman_core::files::sealed::Batch;
 use serde_json::json;
 use tracing::info_span;
 
@@ -13,6 +18,9 @@ use crate::io::output::{Access, Target};
 use crate::io::sealed::read_secret_key;
 use crate::report;
 
+/// Bytes of ciphertexts that are held at a time.
+const PART_BYTES: u64 = 32 << 20;
+
 /// Runs the verb.
 pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let files = files_of(&args.input);
@@ -20,16 +28,35 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let target = Target::claim(&args.output, Access::Everybody, &inputs)?;
     let key = read_secret_key(&args.key)?;
     let samples = read_named_inputs(&args.input, key.inputs())?;
-    let encrypting = info_span!("encrypt", inputs = samples.count).entered();
-    let input = key.encrypt(&samples.values, samples.batched);
-    drop(encrypting);
-    let input = input.map_err(|error| match args.input.as_slice() {
+    let params = key.params();
+    check_inputs(&params, &samples.values).map_err(|error| match args.input.as_slice() {
         [only] => CliError::file(only, error),
         _ => error.into(),
     })?;
+    let batch = Batch { inputs: u32::try_from(samples.count).map_err(|_| too_many())?, batched: samples.batched };
     let is_stdout = target.is_stdout();
-    let bytes = target.write_with(|out| input.seal_to(&key.params(), out))?;
+    let bytes = target.write_with(|out| {
+        let mut writer = InputWriter::new(out, &params, batch, key.fingerprint())?;
+        for values in samples.values.chunks(inputs_at_a_time(&params) * key.input().len()) {
+            let encrypting = info_span!("encrypt", inputs = values.len() / key.input().len()).entered();
+            let part = key.encrypt(values, samples.batched).map_err(io::Error::other)?;
+            drop(encrypting);
+            writer.put(&part)?;
+        }
+        writer.finish().map(|_| input_file_bytes(&params, batch.inputs))
+    })?;
     let object = json!({ "output": report::path(&args.output), "inputs": samples.count, "bytes": bytes });
     let text = format!("wrote {} ({} input(s), {})", args.output.display(), samples.count, report::bytes(bytes));
     report::print_beside(is_stdout, out.json, &object, &text)
+}
+
+/// Inputs whose ciphertexts are held at a time.
+fn inputs_at_a_time(params: &Params) -> usize {
+    let run = params.inputs_per_run();
+    let bytes = input_file_bytes(params, run as u32).max(1);
+    (PART_BYTES / bytes).max(1) as usize * run
+}
+
+fn too_many() -> CliError {
+    CliError::refusal(format!("a file holds at most {} inputs", u32::MAX))
 }

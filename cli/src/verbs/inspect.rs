@@ -6,6 +6,7 @@ use std::path::Path;
 
 use heman_client::SecretKey;
 use heman_core::ckks::params::key_request::KeyRequest;
+use heman_core::ckks::params::public::MOST_ROTATIONS;
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
 use heman_core::files::chunks::Reader;
@@ -107,6 +108,9 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
         }
         Kind::EvaluationKey if header.scheme == Scheme::Ckks => {
             let request: KeyRequest = file.value().map_err(fail)?;
+            if request.rotation_limbs.len() > MOST_ROTATIONS {
+                return Err(CliError::file(path, "it has keys for more rotations than any parameters ask for"));
+            }
             let rotations: Vec<&usize> = request.rotation_limbs.keys().collect();
             let object = json!({ "scheme": "ckks", "rotations": rotations });
             let lead = format!("evaluation key of CKKS, {} (masks left out)", report::bytes(header.file_bytes()));

@@ -36,7 +36,7 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
         return Err(CliError::usage(format!("{} and {} are one file", args.output.display(), public.display())));
     }
     let params = read_params(input_name)?;
-    memory::check_keys(&params, args.memory)?;
+    memory::check_keys(&params, args.allow_large)?;
     let bar = Bar::new(out.verbose);
     let secret = SecretKey::generate(&params)?;
     let key = info_span!("make keys").in_scope(|| secret.evaluation_key(&bar));

@@ -13,6 +13,14 @@ pub const VERSION: u32 = 3;
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Largest number of elements of an input or output tensor.
 pub const MAX_TENSOR_LEN: usize = 1 << 24;
+/// Longest name of a tensor, an output or a class, in bytes.
+pub const MOST_NAME_BYTES: usize = 1 << 12;
+/// Longest text that a plan has for people, and longest name of several tensors together, in bytes.
+pub const MOST_TEXT_BYTES: usize = 1 << 16;
+/// Most axes of a tensor.
+const MOST_AXES: usize = 32;
+/// Least and largest turns of the torus a unit, and steps of a grid: beyond, products with them leave the numbers.
+const SCALES: (f64, f64) = (1e-150, 1e150);
 /// Every set that is emitted or accepted has at least so many bits.
 pub const REQUIRED_BITS: f64 = 128.0;
 
@@ -58,6 +66,22 @@ pub(crate) fn check_head(format: &str, version: u32) -> Result<(), ParamsError> 
     Ok(())
 }
 
+/// Whether a number can be a scale: not zero, not negative, and neither so small nor so large that nothing is left of
+/// what is multiplied with it.
+#[must_use]
+pub fn is_scale(scale: f64) -> bool {
+    (SCALES.0..=SCALES.1).contains(&scale)
+}
+
+/// Checks that a digest in a parameter file is one, or none at all.
+pub(crate) fn check_digest(digest: &str) -> Result<(), ParamsError> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digest.len() <= 64 && digest.bytes().all(is_digit) {
+        return Ok(());
+    }
+    Err(ParamsError::Invalid("the digest of the plan is no digest".into()))
+}
+
 /// Most inputs of a model.
 const MAX_INPUTS: usize = 1 << 10;
 
@@ -69,12 +93,20 @@ pub(crate) fn check_tensors(
 ) -> Result<(), ParamsError> {
     let invalid = |what: &str| Err(ParamsError::Invalid(what.into()));
     let length = |tensor: &TensorInfo| tensor.shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-    let fits = |tensor: &TensorInfo| length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len));
+    let fits = |tensor: &TensorInfo| {
+        tensor.shape.len() <= MOST_AXES && length(tensor).is_some_and(|len| (1..=MAX_TENSOR_LEN).contains(&len))
+    };
     if !fits(input) || !fits(output) {
         return invalid("a tensor shape is empty or too large");
     }
     if parts.len() > MAX_INPUTS || !parts.iter().all(fits) || TensorInfo::joined(parts) != *input {
         return invalid("the inputs are not the parts of what is encrypted");
+    }
+    if parts.iter().any(|part| part.name.len() > MOST_NAME_BYTES) || output.name.len() > MOST_TEXT_BYTES {
+        return invalid("a tensor has a very long name");
+    }
+    if ops.outputs.iter().any(|output| output.name.len() > MOST_NAME_BYTES) {
+        return invalid("an output has a very long name");
     }
     ops.shapes(&output.shape).map(|_| ()).map_err(ParamsError::Invalid)
 }

@@ -9,6 +9,7 @@ use crate::files::chunks::{Reader, Writer, encoded_bytes, read_encoded, write_en
 use crate::files::container as format;
 use crate::files::container::{Binding, Fingerprint, FormatError, Header, Kind};
 use crate::files::scheme::Scheme;
+use crate::model::decoding::bounded;
 
 /// What a file is written and read with, beside its content.
 pub trait Given {
@@ -160,7 +161,7 @@ impl<T: Whole> Sealed for T {
     }
 
     fn read((): &(), body: &mut Reader<'_>) -> Result<Self, FormatError> {
-        read_encoded(body)
+        bounded(|| read_encoded(body))
     }
 
     fn check(&self, (): &()) -> Result<(), FormatError> {
@@ -203,14 +204,12 @@ impl Batch {
     /// Reads it from the front of a body.
     ///
     /// # Errors
-    /// As [`Reader::fill`]; [`FormatError::Body`] if there are no inputs.
+    /// As [`Reader::fill`]; [`FormatError::Body`] if there are no inputs, or several without a batch axis.
     pub fn read(body: &mut Reader<'_>) -> Result<Self, FormatError> {
         let inputs = u32::from_le_bytes(body.array()?);
         let [batched] = body.array()?;
-        if inputs == 0 || batched > 1 {
-            return Err(FormatError::Body(
-                "the number of inputs is 0, or the batch axis neither there nor absent".into(),
-            ));
+        if inputs == 0 || batched > 1 || (inputs > 1 && batched == 0) {
+            return Err(FormatError::Body("the number of inputs is 0, or does not fit the batch axis".into()));
         }
         Ok(Self { inputs, batched: batched == 1 })
     }

@@ -12,7 +12,13 @@ use crate::model::postfix;
 /// Most steps of a program.
 const MAX_STEPS: usize = 1 << 10;
 /// Most elements of all values of a program together.
-const MAX_ELEMENTS: usize = 1 << 26;
+const MAX_ELEMENTS: usize = 1 << 25;
+/// Most outputs of a program.
+const MAX_OUTPUTS: usize = 1 << 10;
+/// Most axes of a value.
+const MAX_AXES: usize = 64;
+/// Longest name of a class, in characters.
+const MAX_LABEL: usize = 1 << 12;
 
 /// The client's program: steps, and which of their results the outputs are.
 ///
@@ -189,11 +195,18 @@ impl ClientOps {
             let fails = || format!("the client's operator {} does not fit what it reads", step.op.name());
             let shape = operands.and_then(|operands| step.op.shape(&operands)).ok_or_else(fails)?;
             elements = length(&shape).and_then(|own| own.checked_add(elements)).ok_or_else(fails)?;
-            if elements > MAX_ELEMENTS {
+            if elements > MAX_ELEMENTS || shape.len() > MAX_AXES {
                 return Err("the client's program would need very large tensors".into());
+            }
+            if shape.contains(&0) {
+                return Err(fails());
             }
             shapes.push(shape);
         }
+        if self.outputs.len() > MAX_OUTPUTS {
+            return Err(format!("there are more than {MAX_OUTPUTS} outputs"));
+        }
+        let mut given = 0_usize;
         for output in &self.outputs {
             let Some(shape) = shapes.get(output.value as usize) else {
                 return Err(format!("the output {} does not exist", output.name));
@@ -201,8 +214,18 @@ impl ClientOps {
             if !output.columns.is_empty() && shape.last() != Some(&output.columns.len()) {
                 return Err(format!("the columns of the output {} do not fit", output.name));
             }
-            if matches!(&output.kind, ElementKind::Label(names) if names.is_empty()) {
-                return Err(format!("the output {} has no labels", output.name));
+            let widest = match &output.kind {
+                ElementKind::Label(names) => {
+                    let widest = names.iter().map(|name| name.chars().count()).max();
+                    widest.ok_or_else(|| format!("the output {} has no labels", output.name))?
+                }
+                _ => 1,
+            };
+            // Every element of an array of names takes as much as the longest.
+            let own = shape.iter().product::<usize>().saturating_mul(widest.max(1));
+            given = given.saturating_add(own);
+            if widest > MAX_LABEL || given > MAX_ELEMENTS {
+                return Err(format!("the output {} would be very large", output.name));
             }
         }
         Ok(shapes)
@@ -256,7 +279,8 @@ impl ClientOp {
         };
         let over = |axes: &[usize]| {
             let shape = one()?;
-            axes.iter().all(|&axis| shape.get(axis).is_some_and(|&length| length > 0)).then_some(shape)
+            let there = axes.iter().all(|&axis| shape.get(axis).is_some_and(|&length| length > 0));
+            (there && axes.len() <= shape.len()).then_some(shape)
         };
         match self {
             Self::Constant { shape, values } => {

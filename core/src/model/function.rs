@@ -1,5 +1,6 @@
 //! Univariate functions as small expression trees: what becomes one table of a bootstrap.
 
+use crate::model::decoding::boxed;
 use crate::model::erf::erf;
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +12,13 @@ pub enum Function {
     /// A constant.
     Constant(f64),
     /// A named function of a subexpression.
-    Unary(Unary, Box<Function>),
+    Unary(Unary, #[serde(deserialize_with = "boxed")] Box<Function>),
     /// A combination of two subexpressions of the same variable.
-    Binary(Binary, Box<Function>, Box<Function>),
+    Binary(
+        Binary,
+        #[serde(deserialize_with = "boxed")] Box<Function>,
+        #[serde(deserialize_with = "boxed")] Box<Function>,
+    ),
 }
 
 /// Named univariate functions; parameters as in ONNX.

@@ -4,6 +4,7 @@ pub mod client_decision;
 pub mod client_op;
 pub mod client_run;
 pub mod columns;
+pub mod decoding;
 pub mod erf;
 pub mod function;
 pub mod network;

@@ -1,6 +1,8 @@
 //! Serialises functions as lists of tokens in postfix order: no nesting, so that a file cannot nest without bound.
 
-use serde::de::Error as _;
+use std::fmt;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::function::{Binary, Function, Unary};
@@ -61,11 +63,38 @@ pub fn serialize<S: Serializer>(functions: &[Function], serializer: S) -> Result
 /// # Errors
 /// If a list is no function, or a very long one.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Function>, D::Error> {
-    let lists = Vec::<Vec<Token>>::deserialize(deserializer)?;
-    lists
-        .into_iter()
-        .map(|list| function(list).ok_or_else(|| D::Error::custom("a list of tokens is no function")))
-        .collect()
+    let lists = Vec::<Written>::deserialize(deserializer)?;
+    Ok(lists.into_iter().map(|written| written.0).collect())
+}
+
+/// A function that is read token by token, no further than it may be long.
+struct Written(Function);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tokens;
+
+        impl<'de> Visitor<'de> for Tokens {
+            type Value = Written;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list of tokens")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut tokens: A) -> Result<Written, A::Error> {
+                let mut list = Vec::new();
+                while let Some(token) = tokens.next_element()? {
+                    if list.len() == MAX_TOKENS {
+                        return Err(A::Error::custom(format!("a function has more than {MAX_TOKENS} tokens")));
+                    }
+                    list.push(token);
+                }
+                function(list).map(Written).ok_or_else(|| A::Error::custom("a list of tokens is no function"))
+            }
+        }
+
+        deserializer.deserialize_seq(Tokens)
+    }
 }
 
 fn function(list: Vec<Token>) -> Option<Function> {

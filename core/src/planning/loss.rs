@@ -18,6 +18,15 @@ pub struct Loss {
     pub doubt: Option<Doubt>,
 }
 
+impl Loss {
+    /// Whether all numbers are losses: none negative, infinite or none at all.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let numbers = [Some(self.relative_error), Some(self.expected), self.disagreement, self.upper_95];
+        numbers.into_iter().flatten().all(|x| x.is_finite() && x >= 0.0)
+    }
+}
+
 /// What calibration data lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

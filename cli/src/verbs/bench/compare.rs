@@ -13,8 +13,8 @@ use crate::io::samples::read_bounded;
 use crate::report;
 use crate::verbs::Output;
 
-/// Largest report that is read.
-const MAX_BYTES: u64 = 64 << 20;
+/// Largest report that is read: what it holds takes sixteen times its size in memory, at the worst.
+const MAX_BYTES: u64 = 16 << 20;
 /// Deepest nesting that is looked into.
 const MAX_DEPTH: usize = 16;
 /// What tells elements of a list apart, the first that there is.

@@ -69,6 +69,9 @@ impl Layout {
         Self { shape: [length, 1, 1], gap: 1, pitch: 1, block: 1, blocks_per_ciphertext: period, period, ring }
     }
 
+    /// Largest ring: half of the largest degree.
+    const MOST_RING: usize = 1 << 16;
+
     /// Checks that every value has a slot of its own within the ring.
     ///
     /// # Errors
@@ -77,7 +80,11 @@ impl Layout {
         let [channels, height, width] = self.shape;
         let sane = |x: &usize| (1..=1 << 28).contains(x);
         let numbers = [channels, height, width, self.gap, self.pitch, self.block, self.blocks_per_ciphertext];
-        if !numbers.iter().all(sane) || !self.ring.is_power_of_two() || !self.period.is_power_of_two() {
+        if !numbers.iter().all(sane)
+            || !self.ring.is_power_of_two()
+            || !self.period.is_power_of_two()
+            || self.ring > Self::MOST_RING
+        {
             return Err("a layout has a number that is out of range".into());
         }
         let (row, grid) = ((width - 1) * self.gap + self.gap, (height - 1) * self.gap + self.gap);

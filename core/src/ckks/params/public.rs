@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ckks::params::set::ParameterSet;
 use crate::files::container::{Binding, Kind};
 use crate::files::params::read_head;
-use crate::files::params::{ParamsError, check_head, check_tensors};
+use crate::files::params::{ParamsError, check_digest, check_head, check_tensors, is_scale};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use crate::model::client_op::ClientOps;
@@ -17,7 +17,7 @@ use crate::model::network::TensorInfo;
 use crate::planning::loss::Loss;
 
 /// Most rotations that a client makes keys for.
-const MOST_ROTATIONS: usize = 1024;
+pub const MOST_ROTATIONS: usize = 1024;
 
 /// `params.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +159,7 @@ impl Params {
         }
         self.ckks.check().map_err(ParamsError::Invalid)?;
         check_tensors((&self.input.tensor, &self.input.parts), &self.output.tensor, &self.output.client_ops)?;
+        check_digest(&self.plan_digest)?;
         if !self.input.columns.fits(self.input.tensor.len()) {
             return invalid("the scales of the input's elements are unsound");
         }
@@ -169,7 +170,7 @@ impl Params {
             return invalid("the input range is empty or too large");
         }
         let noise = self.output.noise;
-        if !(self.output.scale.is_finite() && self.output.scale >= 1.0 && noise.is_finite() && noise >= 0.0) {
+        if !(is_scale(self.output.scale) && self.output.scale >= 1.0 && noise.is_finite() && noise >= 0.0) {
             return invalid("the output's scale or noise is out of range");
         }
         let limbs = self.ckks.primes.len();
@@ -189,6 +190,10 @@ impl Params {
         }
         if self.keys.file_bytes(&self.ckks) > Kind::EvaluationKey.most_bytes() {
             return invalid("the evaluation key would be too large");
+        }
+        let seconds = self.prediction.thread_seconds_per_run;
+        if !self.prediction.loss.is_sound() || !(seconds.is_finite() && seconds >= 0.0) {
+            return invalid("a prediction is no number");
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use crate::residues::modulus::{Modulus, PRIME_BITS, primes_below};
 pub const MOST_MODULUS_BITS: [(u32, f64); 6] =
     [(12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
 
+/// Most primes of Q, and special ones: more than the largest modulus has room for.
+const MOST_PRIMES: usize = 256;
 /// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times
 /// what was calibrated.
 const OUTPUT_SHARE: f64 = 0.2;
@@ -99,6 +101,9 @@ impl ParameterSet {
         let Some(&(_, most)) = MOST_MODULUS_BITS.iter().find(|(log2, _)| *log2 == self.log2_degree) else {
             return Err(format!("N = 2^{} is not in 2^12..2^17", self.log2_degree));
         };
+        if self.primes.len() > MOST_PRIMES || self.special_primes.len() > MOST_PRIMES {
+            return Err(format!("there are more than {MOST_PRIMES} primes"));
+        }
         let bits = self.modulus_bits();
         if bits > most {
             return Err(format!(

@@ -15,9 +15,13 @@ use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Axis;
 use crate::ckks::plan::wiring::Tensor;
+use crate::model::decoding::list;
 
 /// Largest distance between pixels that is tried, in multiples of the input's.
 const MOST_GAP: usize = 4;
+
+/// Most rotations of a plan that is read from outside, each counted as often as it is named.
+const MOST_ROTATIONS: usize = 1 << 22;
 
 /// How a network runs on inputs spread over slots: plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,7 @@ pub struct LatencyPlan {
     /// Where the input's values lie.
     pub input: Layout,
     /// The linear maps of the stages, then the output's.
+    #[serde(deserialize_with = "list")]
     pub maps: Vec<LinearMap>,
     /// For each map, with the polynomials behind it, the predicted thread-seconds of one run.
     pub seconds: Vec<WorkSeconds>,
@@ -92,6 +97,7 @@ impl LatencyPlan {
     /// # Errors
     /// A sentence that names the first violation.
     pub fn check(&self, network: &PolynomialNetwork) -> Result<(), String> {
+        self.input.check()?;
         if self.maps.len() != network.stages.len() + 1 {
             return Err("the plan has another number of maps than its network".into());
         }
@@ -105,7 +111,10 @@ impl LatencyPlan {
         for ((at, map), results) in self.maps.iter().enumerate().zip(results) {
             map.check(at, results, self.input.ring)?;
         }
-        self.input.check()
+        if self.maps.iter().map(LinearMap::rotation_count).sum::<usize>() > MOST_ROTATIONS {
+            return Err("the plan has more rotations than any input needs".into());
+        }
+        Ok(())
     }
 
     /// Bytes of masks, and of the ciphertexts of the widest map.

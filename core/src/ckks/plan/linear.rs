@@ -14,6 +14,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::decoding::list;
+
 use crate::ckks::params::layout::Layout;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::{Axis, Steps};
@@ -25,6 +27,7 @@ const MOST_STEPS: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinearMap {
     /// The tensors that it reads.
+    #[serde(deserialize_with = "list")]
     pub operands: Vec<Operand>,
     /// Where its results lie.
     pub output: Layout,
@@ -151,20 +154,30 @@ impl LinearMap {
             steps.axes.iter().map(count).try_fold(1_usize, usize::checked_mul).is_some_and(|all| all <= MOST_STEPS)
         };
         let steps = |steps: &Steps| {
-            let sound = steps.axes.len() <= 4 && steps.axes.iter().all(axis);
+            let fits = |places: &Vec<usize>| places.len() == steps.axes.len();
+            let sound = (1..=4).contains(&steps.axes.len()) && steps.axes.iter().all(axis);
+            let sound = sound && steps.places.values().all(fits);
             sound && few(steps, |axis| axis.babies) && few(steps, Axis::giants)
         };
         let operand =
             |operand: &Operand| operand.tensor <= tensors && operand.window.iter().chain([&operand.steps]).all(steps);
         let period = self.period.is_power_of_two() && self.period <= ring && self.period >= self.output.period;
         let same = self.output.len() == values && self.sets == sets && self.output.ring == ring;
-        if !same || !period || self.operands.is_empty() {
+        let few_operands = (1..=tensors + 1).contains(&self.operands.len());
+        if !same || !period || !few_operands {
             return Err("a map of the plan does not fit its network".into());
         }
         if !self.operands.iter().all(operand) {
             return Err("a map of the plan has steps that are out of range".into());
         }
         Ok(())
+    }
+
+    /// Rotations that the steps may take, each counted as often as it is named.
+    #[must_use]
+    pub fn rotation_count(&self) -> usize {
+        let steps = self.operands.iter().flat_map(|operand| operand.window.iter().chain([&operand.steps]));
+        steps.flat_map(|steps| &steps.axes).map(|axis| axis.babies + 1).sum()
     }
 
     /// Ciphertexts of all results.

@@ -51,10 +51,14 @@ impl Whole for Plan {
 
     fn check_whole(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
-        self.network.check()?;
         if self.params.input.tensor != self.network.input || self.params.output.tensor != self.network.output {
             return Err("the plan's tensors are not those of its parameters".into());
         }
+        let network = &self.network;
+        if network.inputs != self.params.input.parts || network.client_ops != self.params.output.client_ops {
+            return Err("the plan's inputs and outputs are not those of its parameters".into());
+        }
+        network.check()?;
         if self.params.ckks.primes.len() <= self.network.levels() {
             return Err("the plan's parameters have too few levels".into());
         }

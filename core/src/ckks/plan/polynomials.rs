@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::plan::activation::{Activation, Form};
+use crate::files::params::MOST_TEXT_BYTES;
 use crate::model::client_op::ClientOps;
+use crate::model::decoding::list;
 use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
 
@@ -48,6 +50,7 @@ pub struct PolynomialNetwork {
     /// The inputs that it consists of.
     pub inputs: Vec<TensorInfo>,
     /// Stages, each reading only what is there.
+    #[serde(deserialize_with = "list")]
     pub stages: Vec<PolynomialStage>,
     /// The output before the client's operators.
     pub output: TensorInfo,
@@ -196,6 +199,10 @@ impl PolynomialNetwork {
             let finite = row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
             finite && row.taps.iter().all(|tap| (tap.source as usize) < values)
         };
+        let is_long = |text: &str| text.len() > MOST_TEXT_BYTES;
+        if is_long(&self.output_operator) || self.stages.iter().any(|s| is_long(&s.name) || is_long(&s.operator)) {
+            return Err(format!("a name has more than {MOST_TEXT_BYTES} bytes"));
+        }
         for stage in &self.stages {
             let kinds = |a: &Activation| std::mem::discriminant(&a.form);
             let one_form = stage.activations.windows(2).all(|pair| kinds(&pair[0]) == kinds(&pair[1]));

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::decoding::map;
+
 /// Amounts `start + i step`, i below `babies * giants`: baby step `i % babies`, giant step `i / babies`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
@@ -31,6 +33,7 @@ pub struct Steps {
     /// The axes, the one with the shortest steps first.
     pub axes: Vec<Axis>,
     /// For each amount its place on each axis.
+    #[serde(deserialize_with = "map")]
     pub places: BTreeMap<usize, Vec<usize>>,
 }
 

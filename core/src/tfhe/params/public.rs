@@ -2,7 +2,7 @@
 
 use crate::files::params::REQUIRED_BITS;
 use crate::files::params::read_head;
-use crate::files::params::{ParamsError, check_head, check_tensors};
+use crate::files::params::{ParamsError, check_digest, check_head, check_tensors, is_scale};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Given;
 use serde::{Deserialize, Serialize};
@@ -161,9 +161,9 @@ impl Params {
             return invalid("TFHE parameters name another scheme");
         }
         check_tensors((&self.input.tensor, &self.input.parts), &self.output.tensor, &self.output.client_ops)?;
-        let turns = |t: f64| t.is_finite() && t > 0.0;
-        if !turns(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
-            return invalid("the input encoding is not finite");
+        check_digest(&self.plan_digest)?;
+        if !is_scale(self.input.turns_per_unit) || !self.input.low.is_finite() || !self.input.high.is_finite() {
+            return invalid("the input encoding is not finite, or its scale is none");
         }
         if !self.input.columns.fits(self.input.tensor.len()) {
             return invalid("the scales of the input's elements are unsound");
@@ -180,10 +180,12 @@ impl Params {
         if self.output.turns_per_unit.len() != outputs || self.output.offset.len() != outputs {
             return invalid("the output encoding has the wrong length");
         }
-        if !self.output.turns_per_unit.iter().copied().all(turns) || !self.output.offset.iter().all(|o| o.is_finite()) {
-            return invalid("the output encoding is not finite");
+        if !self.output.turns_per_unit.iter().copied().all(is_scale)
+            || !self.output.offset.iter().all(|o| o.is_finite())
+        {
+            return invalid("the output encoding is not finite, or a scale is none");
         }
-        let grid_fits = |steps: &Vec<f64>| steps.len() == outputs && steps.iter().copied().all(turns);
+        let grid_fits = |steps: &Vec<f64>| steps.len() == outputs && steps.iter().copied().all(is_scale);
         if !self.output.steps.as_ref().is_none_or(grid_fits) {
             return invalid("the output grid is not finite or has the wrong length");
         }
@@ -197,6 +199,10 @@ impl Params {
         let stated = self.prediction.security_bits;
         if stated.is_nan() || stated > found + 0.1 {
             return invalid("more bits of security are stated than the parameters have");
+        }
+        let Prediction { loss, p_fail_log2, thread_seconds_per_input: seconds, .. } = self.prediction;
+        if !loss.is_sound() || !p_fail_log2.is_finite() || !(seconds.is_finite() && seconds >= 0.0) {
+            return invalid("a prediction is no number");
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::decoding::list;
+
 /// `out[r] = bias[r] + sum_j weight[r][j] * value[pick[r][j]]` for a batch of rows, as a list of gathered products.
 ///
 /// A convolution without padding is one block (kernels x positions), a dense layer is one block with one position;
@@ -11,6 +13,7 @@ pub struct AffineMap {
     /// Number of output rows; every output row is named by exactly one block.
     pub rows: usize,
     /// The gathered products.
+    #[serde(deserialize_with = "list")]
     pub blocks: Vec<AffineBlock>,
     /// Constant term of each row mod 2^32, added to the body.
     pub bias: Vec<u32>,
@@ -58,6 +61,10 @@ impl AffineMap {
                 (block.picks.len(), block.positions.checked_mul(block.terms)),
                 (block.targets.len(), block.kernels.checked_mul(block.positions)),
             ];
+            // Without targets any number of positions would fit.
+            if block.targets.is_empty() {
+                return Err("an affine block gives no row".into());
+            }
             if lengths.iter().any(|&(length, want)| want != Some(length)) {
                 return Err("an affine block's lengths disagree with its shape".into());
             }

@@ -6,8 +6,10 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::files::container::{Binding, Kind};
+use crate::files::params::MOST_TEXT_BYTES;
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Whole;
+use crate::model::decoding::list;
 use crate::tfhe::cost::CostModel;
 use crate::tfhe::params::public::Params;
 use crate::tfhe::plan::affine::AffineMap;
@@ -22,6 +24,7 @@ pub struct Plan {
     /// The public parameters.
     pub params: Params,
     /// Bootstrapped stages, in order.
+    #[serde(deserialize_with = "list")]
     pub stages: Vec<PlanStage>,
     /// The linear map to the output tensor.
     pub output: AffineMap,
@@ -78,8 +81,18 @@ impl Whole for Plan {
     fn check_whole(&self) -> Result<(), String> {
         self.params.check().map_err(|e| e.to_string())?;
         let mut values = self.params.input.tensor.len();
+        let is_long = |text: &str| text.len() > MOST_TEXT_BYTES;
+        if is_long(&self.output_operator) || self.stages.iter().any(|s| is_long(&s.name) || is_long(&s.operator)) {
+            return Err(format!("a name has more than {MOST_TEXT_BYTES} bytes"));
+        }
         for stage in &self.stages {
             stage.affine.validate(values)?;
+            if stage.affine.rows == 0 {
+                return Err(format!("stage {} is empty", stage.name));
+            }
+            if !stage.tables.iter().all(Table::is_sound) {
+                return Err(format!("stage {} has a table whose scales are none", stage.name));
+            }
             if stage.table_of_value.len() != stage.affine.rows {
                 return Err(format!("stage {} names a table for another number of rows", stage.name));
             }

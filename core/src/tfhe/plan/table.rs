@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::params::is_scale;
 use crate::model::function::Function;
 use crate::tfhe::torus::to_word;
 
@@ -23,6 +24,13 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether all encodings are sound; needed once after reading from outside.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let scales = [Some(self.turns_per_unit), Some(self.output_turns_per_unit), self.step];
+        scales.into_iter().flatten().all(is_scale) && self.origin.is_finite() && self.output_origin.is_finite()
+    }
+
     /// The test polynomial: word `j` is the output phase at input phase `j / 2N`, for the half turn `0 <= j < N`.
     ///
     /// Where the function is not finite, the nearest finite entry stands in; all zero if there is none.
