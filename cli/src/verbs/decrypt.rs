@@ -1,6 +1,7 @@
 //! `heman decrypt`: ciphertexts to a tensor.
 
-use heman_client::{ClientError, Output as Answer};
+use heman_client::ckks::Sharing;
+use heman_client::{ClientError, Output as Answer, SecretKey};
 use serde_json::json;
 use tracing::info_span;
 
@@ -8,24 +9,31 @@ use super::Output;
 use crate::args::Decrypt;
 use crate::error::CliError;
 use crate::io::answers::answer_bytes;
+use crate::io::ledger::Ledger;
 use crate::io::output::{Access, Target};
 use crate::io::place::input_name;
-use crate::io::sealed::{read_output, read_secret_key};
+use crate::io::sealed::{key_name, read_output, read_secret_key};
 use crate::report;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
+    let key_name = key_name(&args.key, std::slice::from_ref(&args.input))?;
     let input_name = input_name(&args.input);
-    let target = Target::claim(&args.output, Access::Owner, &[&args.key, input_name])?;
-    let key = read_secret_key(&args.key)?;
+    let target = Target::claim(&args.output, Access::Owner, &[key_name, input_name])?;
+    let key = read_secret_key(key_name, &args.unlocking)?;
     let output = read_output(input_name, &key)?;
+    let share = args.share.then(|| Share::begin(args, &key, output.count())).transpose()?;
     let decrypting = info_span!("decrypt", inputs = output.count()).entered();
-    let answers = key.decrypt(&output, args.share.then_some(args.shares)).map_err(|error| match error {
+    let answers = key.decrypt(&output, share.as_ref().map(|share| share.terms)).map_err(|error| match error {
         ClientError::NotShared => CliError::refusal(format!("--share is for CKKS: {error}")),
+        ClientError::Untrusted { .. } => CliError::refusal(format!("{error}, with --trust-evaluation")),
         other => CliError::file(&args.input, other),
     })?;
     drop(decrypting);
     let bytes = answer_bytes(&answers)?;
+    if let Some(share) = share {
+        share.count()?;
+    }
     let is_stdout = target.is_stdout();
     target.write_with(|out| out.write_all(&bytes).map(|()| bytes.len() as u64))?;
     let inputs = output.count();
@@ -49,6 +57,26 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
         }
     };
     report::print_beside(is_stdout, out.json, &object, &text)
+}
+
+/// A result that will leave the client's hands.
+struct Share {
+    ledger: Ledger,
+    terms: Sharing,
+    values: u64,
+}
+
+impl Share {
+    fn begin(args: &Decrypt, key: &SecretKey, inputs: usize) -> Result<Self, CliError> {
+        let values = key.values_of(inputs);
+        let ledger = Ledger::open(&args.key, key.fingerprint())?;
+        let most_values = ledger.most(args.shares, values)?;
+        Ok(Self { ledger, terms: Sharing { most_values, is_evaluation_trusted: args.trust_evaluation }, values })
+    }
+
+    fn count(self) -> Result<(), CliError> {
+        self.ledger.count(self.terms.most_values, self.values)
+    }
 }
 
 fn line(answer: &Answer) -> String {
