@@ -31,6 +31,10 @@ onnx-conformance FOLDER="":
 batch-kills KILLS="50":
     HEMAN_KILLS={{KILLS}} cargo test --package heman-cli --test batch_resume -- --nocapture kill_9
 
+# Every verb of either scheme with every system call failing, or the process killed there, in turn; 1,000 kills at random moments.
+faults:
+    HEMAN_FAULTS=all HEMAN_KILLS=1000 cargo test --package heman-cli --test faults -- --nocapture
+
 # Classifies handwritten digits under encryption.
 demo:
     cargo run --release -- demo

@@ -169,12 +169,29 @@ pub struct Keygen {
     /// you trust
     #[arg(long)]
     pub allow_large: bool,
+    /// Protect the secret key by a passphrase, which is asked for on the terminal
+    #[arg(long)]
+    pub passphrase: bool,
+    /// The passphrase from elsewhere, which protects the secret key, too
+    #[command(flatten)]
+    pub unlocking: Unlocking,
+}
+
+/// Where the passphrase of a secret key comes from, if not from the terminal.
+#[derive(ClapArgs)]
+pub struct Unlocking {
+    /// Read the passphrase from this open file, up to the first line end, as in 3< <(pass show heman)
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    pub passphrase_fd: Option<u32>,
+    /// Read the passphrase from a file, up to the first line end
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `heman encrypt`
 #[derive(ClapArgs)]
 pub struct Encrypt {
-    /// Secret key
+    /// Secret key, or - for standard input; /dev/fd/N for an open file
     #[arg(short, long)]
     pub key: PathBuf,
     /// One input or a batch (.npy, .npz, .zip of .npy, or a folder), or - for standard input. For a model with several
@@ -184,6 +201,9 @@ pub struct Encrypt {
     /// Encrypted input, or - for standard output
     #[arg(short, long)]
     pub output: PathBuf,
+    /// The key's passphrase
+    #[command(flatten)]
+    pub unlocking: Unlocking,
 }
 
 /// `heman inference`
@@ -260,7 +280,7 @@ pub struct Batch {
 /// `heman decrypt`
 #[derive(ClapArgs)]
 pub struct Decrypt {
-    /// Secret key
+    /// Secret key, or - for standard input; /dev/fd/N for an open file
     #[arg(short, long)]
     pub key: PathBuf,
     /// Encrypted output, or - for standard input
@@ -269,12 +289,19 @@ pub struct Decrypt {
     /// Result, or - for standard output: .npy, or for a model with several outputs .npz with their names
     #[arg(short, long)]
     pub output: PathBuf,
-    /// The result will leave your hands: hide the noise that comes with it (CKKS)
+    /// The result will leave your hands: hide the noise that comes with it (CKKS), or refuse where nothing can
     #[arg(long)]
     pub share: bool,
-    /// Results that are shared under one key, at the most
-    #[arg(long, default_value_t = 1, requires = "share")]
-    pub shares: u32,
+    /// You vouch that whoever evaluated this followed the protocol; of other outputs nothing is shared
+    #[arg(long, requires = "share")]
+    pub trust_evaluation: bool,
+    /// Values that are shared under one key at the most, of all files together: inputs times values of the output. The
+    /// first time fixes it; by default what the first file has. What was shared is counted in a file beside the key
+    #[arg(long, requires = "share", value_parser = clap::value_parser!(u64).range(1..))]
+    pub shares: Option<u64>,
+    /// The key's passphrase
+    #[command(flatten)]
+    pub unlocking: Unlocking,
 }
 
 /// `heman inspect`

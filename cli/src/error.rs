@@ -115,8 +115,13 @@ impl Cause for ClientError {
         match self {
             Self::Params(error) => error.failure(),
             Self::Format(error) => error.failure(),
-            Self::InputLength { .. } | Self::Scheme => Failure::File,
-            Self::InputRange { .. } | Self::Flooded { .. } | Self::NotShared => Failure::Refusal,
+            Self::InputLength { .. } | Self::Scheme | Self::Passphrase => Failure::File,
+            Self::Permissions { .. }
+            | Self::InputRange { .. }
+            | Self::Untrusted { .. }
+            | Self::Flooded { .. }
+            | Self::Outside
+            | Self::NotShared => Failure::Refusal,
         }
     }
 }

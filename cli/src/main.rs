@@ -1,6 +1,7 @@
 //! The `heman` command: encrypted inference for ONNX models.
 
 mod args;
+mod core_dumps;
 mod device;
 mod error;
 mod exit;

@@ -205,15 +205,6 @@ fn weak_or_absurd_parameters_of_ckks_are_refused_by_the_client() {
 }
 
 #[test]
-fn results_are_shared_with_noise_or_not_at_all() {
-    let work = complete("ckks");
-    let decrypt = ["decrypt", "-k", "key", "-i", "out.enc", "-o", "shared.npy", "--share"];
-    assert!(work.fails(&decrypt).contains("share the decision only"));
-    let work = complete("tfhe");
-    assert!(work.fails(&decrypt).contains("--share is for CKKS"));
-}
-
-#[test]
 fn schemes_are_not_mixed() {
     let (tfhe, ckks) = (complete("tfhe"), complete("ckks"));
     for file in ["key.pub", "one.enc"] {

@@ -61,7 +61,7 @@ fn signals_leave_no_half_made_key() {
     for scheme in SCHEMES {
         let work = Work::with_keys(scheme);
         std::fs::create_dir(work.path("keys")).expect("a folder");
-        for (signal, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        for (signal, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129), ("-QUIT", 131), ("-XCPU", 152)] {
             let (mut child, folder) = waiting_keygen(&work, false);
             send(signal, &child);
             let ended = child.wait().expect("it ends");
@@ -70,6 +70,27 @@ fn signals_leave_no_half_made_key() {
             drop(folder);
         }
         assert_eq!(unfinished(&work), 0);
+    }
+}
+
+/// A file beyond the process's limit (SIGXFSZ) and a reader that went away (SIGPIPE) are errors of the write.
+#[test]
+fn limits_and_broken_pipes_leave_nothing() {
+    for scheme in SCHEMES {
+        let work = Work::with_keys(scheme);
+        let before = work.files();
+        let heman = env!("CARGO_BIN_EXE_heman");
+        let shell = |script: String| {
+            let run =
+                Command::new("bash").arg("-c").arg(&script).current_dir(work.path("")).output().expect("bash runs");
+            let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+            assert!(stderr.starts_with("error: cannot write "), "{script}: {stderr}");
+            assert_eq!(run.status.code(), Some(4), "{script}");
+            assert_eq!(work.files(), before, "{script}");
+        };
+        // Blocks of 1024 bytes: the secret key fits, key.pub does not.
+        shell(format!("ulimit -f 40; exec {heman} keygen -i params.json -o new"));
+        shell(format!("set -o pipefail; {heman} encrypt -k key -i samples.npz -o - | true"));
     }
 }
 

@@ -1,13 +1,10 @@
 //! A secret key of either scheme.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
 use heman_core::either::params::Params;
-use heman_core::files::chunks::Reader;
-use heman_core::files::container::{Fingerprint, Kind};
-use heman_core::files::scheme::Scheme;
+use heman_core::files::container::Fingerprint;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::network::TensorInfo;
 use heman_core::progress::Progress;
@@ -35,20 +32,6 @@ impl SecretKey {
             Params::Tfhe(params) => tfhe::SecretKey::generate(params).map(|key| Self::Tfhe(Box::new(key))),
             Params::Ckks(params) => ckks::SecretKey::generate(params).map(|key| Self::Ckks(Box::new(key))),
         }
-    }
-
-    /// Reads and checks a secret key file.
-    ///
-    /// # Errors
-    /// [`ClientError::Format`] for anything that is not a sound secret key.
-    pub fn read(path: &Path) -> Result<Self, ClientError> {
-        let file = Reader::open(path)?;
-        let scheme = file.header().scheme;
-        file.header().expect(Kind::SecretKey, scheme)?;
-        Ok(match scheme {
-            Scheme::Tfhe => Self::Tfhe(Box::new(tfhe::SecretKey::open(file, &(), None)?)),
-            Scheme::Ckks => Self::Ckks(Box::new(ckks::SecretKey::open(file, &(), None)?)),
-        })
     }
 
     /// Writes the secret key file; no image of it is kept in memory.
@@ -87,6 +70,16 @@ impl SecretKey {
             Self::Tfhe(key) => &key.params().input.parts,
             Self::Ckks(key) => &key.params().input.parts,
         }
+    }
+
+    /// Values that decrypting this many inputs gives, before the client's operators.
+    #[must_use]
+    pub fn values_of(&self, inputs: usize) -> u64 {
+        let values = match self {
+            Self::Tfhe(key) => key.params().output.tensor.len(),
+            Self::Ckks(key) => key.params().output.tensor.len(),
+        };
+        (inputs as u64).saturating_mul(values as u64)
     }
 
     /// The public parameters.
@@ -130,16 +123,20 @@ impl SecretKey {
         }
     }
 
-    /// Decrypts a batch and runs the client's program. With `shares`, noise hides that of the encryption, for so
-    /// many results that leave the client's hands.
+    /// Decrypts a batch and runs the client's program. With `sharing`, noise hides that of the encryption, for
+    /// results that leave the client's hands.
     ///
     /// # Errors
     /// As [`SecretKey::decrypt_values`]; as [`ckks::SecretKey::decrypt`]; [`ClientError::NotShared`] for TFHE.
-    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Vec<Output>, ClientError> {
+    pub fn decrypt(
+        &self,
+        output: &EncryptedOutput,
+        sharing: Option<ckks::Sharing>,
+    ) -> Result<Vec<Output>, ClientError> {
         match (self, output) {
-            (Self::Tfhe(_), EncryptedOutput::Tfhe(_)) if shares.is_some() => Err(ClientError::NotShared),
+            (Self::Tfhe(_), EncryptedOutput::Tfhe(_)) if sharing.is_some() => Err(ClientError::NotShared),
             (Self::Tfhe(key), EncryptedOutput::Tfhe(output)) => Ok(key.decrypt(output)),
-            (Self::Ckks(key), EncryptedOutput::Ckks(output)) => key.decrypt(output, shares),
+            (Self::Ckks(key), EncryptedOutput::Ckks(output)) => key.decrypt(output, sharing),
             _ => Err(ClientError::Scheme),
         }
     }

@@ -6,6 +6,7 @@
 pub mod ckks;
 mod error;
 mod key;
+mod key_file;
 mod random;
 mod tensor;
 mod text;
@@ -14,5 +15,6 @@ mod values;
 
 pub use error::ClientError;
 pub use key::SecretKey;
+pub use key_file::{KeyFile, ProtectedKey};
 pub use tensor::{Output, Tensor, TensorData};
 pub use values::check_inputs;

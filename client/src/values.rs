@@ -58,7 +58,7 @@ impl Encoding<'_> {
             let number = self.columns.encode(index, f64::from(value));
             if !self.columns.takes(index, f64::from(value), number, self.range) {
                 let (low, high) = self.columns.taken(index, self.range);
-                return Err(ClientError::InputRange { input, index, value, low, high });
+                return Err(ClientError::InputRange { input, index, low, high });
             }
             encoded.push(number);
         }
@@ -83,8 +83,9 @@ mod tests {
         let want = [1.0, -1.0, -1.0, 0.0];
         assert!(numbers.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{:?}", *numbers);
         let error = encoding.encoded(&[110.0, 0.5, 110.0, 0.7]).expect_err("0.66 is the most");
-        let ClientError::InputRange { input: 1, index: 1, value, low, high } = error else { panic!("{error}") };
-        assert!(value == 0.7 && (low - 0.34).abs() < 1e-9 && (high - 0.66).abs() < 1e-9, "{low} {high}");
+        assert!(!error.to_string().contains("0.7"), "the value is not told: {error}");
+        let ClientError::InputRange { input: 1, index: 1, low, high } = error else { panic!("{error}") };
+        assert!((low - 0.34).abs() < 1e-9 && (high - 0.66).abs() < 1e-9, "{low} {high}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Latency packing on real key sets: networks of all shapes that layouts must cope with, against plaintext.
 
 use heman_client::ckks::SecretKey;
-use heman_client::{ClientError, Tensor, TensorData};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
@@ -190,54 +189,4 @@ fn what_polynomials_cannot_do_is_refused() {
         Options { max_loss: 0.005, confident: false, task: Task::Regress, batch: 1, cost: CkksCost::default() };
     let error = plan(&network, &samples(64, 16), &options, &NoProgress).expect_err("no polynomial is a step");
     assert!(matches!(error, PlanError::Polynomials { .. }), "{error}");
-}
-
-/// Decrypts one evaluation twice: exactly, and for `shares` results that leave the client's hands.
-fn shared(plan: &Plan, values: &[f32], shares: u32) -> (Tensor, Result<Tensor, ClientError>) {
-    let key = SecretKey::generate(&plan.params).expect("sound parameters");
-    let ring = CpuBackend::new(0).expect("threads").ring(&plan.params.ckks, plan.params.packing.occupancy());
-    let ring = ring.expect("sound parameters");
-    let session = Session::new(std::slice::from_ref(&ring), plan, &key.evaluation_key(&NoProgress), u64::MAX)
-        .expect("a plan and its keys");
-    let input = key.encrypt(values, false).expect("values in range");
-    let (output, _) = session.run(&input, &NoProgress).expect("fresh ciphertexts");
-    let exact = key.decrypt(&output, None).expect("sound ciphertexts").remove(0).tensor;
-    (exact, key.decrypt(&output, Some(shares)).map(|mut outputs| outputs.remove(0).tensor))
-}
-
-fn deviation(one: &Tensor, other: &Tensor) -> f64 {
-    let (TensorData::Real(one), TensorData::Real(other)) = (&one.data, &other.data) else { panic!("real outputs") };
-    let square: f64 = one.iter().zip(other).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum();
-    (square / one.len() as f64).sqrt()
-}
-
-#[test]
-fn shared_results_carry_noise_of_the_size_that_is_promised() {
-    let small = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1.0, [(o % 4, 1.0)])).collect());
-    let plan = planned(&small, 1, Task::Regress);
-    let values = [0.5, -0.5, 0.25, 0.0];
-    assert!(matches!(shared(&plan, &values, 3).1, Err(ClientError::Flooded { .. })), "nothing would be left");
-    let large = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1e6, [(o % 4, 1.0)])).collect());
-    let mut plan = planned(&large, 1, Task::Regress);
-    // More than the evaluation's own, so that it is what counts.
-    plan.params.output.noise = 1e-5;
-    let (exact, result) = shared(&plan, &values, 3);
-    let promised = 36_f64.sqrt() * 32_768.0 * 8e-5;
-    let ratio = deviation(&exact, &result.expect("little noise beside the values")) / promised;
-    assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
-}
-
-/// Parameters come from others, who could state no noise and learn the secret key from what is shared.
-#[test]
-fn noise_that_is_understated_is_not_believed() {
-    let small = network(&[1, 4], Vec::new(), (0..2000).map(|o| row(1.0, [(o % 4, 1.0)])).collect());
-    let mut plan = planned(&small, 1, Task::Regress);
-    plan.params.output.noise = 0.0;
-    let values = [0.5, -0.5, 0.25, 0.0];
-    let (exact, result) = shared(&plan, &values, 3);
-    let Err(ClientError::Flooded { deviation: added, .. }) = result else { panic!("nothing would be left") };
-    let plain = (0..2000).map(|o| 1.0 + values[o % 4]).collect();
-    let own = deviation(&exact, &Tensor { shape: vec![1, 2000], data: TensorData::Real(plain) });
-    let honest = 36_f64.sqrt() * 32_768.0 * 8.0 * own;
-    assert!(own > 0.0 && added > 0.5 * honest, "{added} beside {honest}");
 }

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use tempfile::NamedTempFile;
 
+use super::leftovers;
+use super::names::{place_new, place_over, sync_folder};
 use super::place::{Found, Place};
 use super::spans::writing;
 use super::temporaries::{self, Undisturbed};
@@ -87,7 +89,10 @@ impl Target {
             return Err(CliError::refusal(text));
         }
         match &target.place {
-            Place::File(path) => drop(temporaries::create(folder(path)).map_err(|error| target.failed(error))?),
+            Place::File(path) => {
+                leftovers::settle(folder(path));
+                drop(temporaries::create(folder(path), file_name(path)).map_err(|error| target.failed(error))?);
+            }
             Place::Stream(_) | Place::Stdout => {}
         }
         Ok(target)
@@ -162,7 +167,7 @@ impl Target {
             return Err(CliError::bad_file(format!("cannot write {}: it is not a file", self.name.display())));
         };
         let path = path.clone();
-        let file = temporaries::create(folder(&path)).map_err(|error| self.failed(error))?;
+        let file = temporaries::create(folder(&path), file_name(&path)).map_err(|error| self.failed(error))?;
         Ok(Writing { target: self, file, path })
     }
 
@@ -223,43 +228,61 @@ impl Write for Writing {
     }
 }
 
-/// Renames files to their places, all of them or none.
+/// Renames files to their places in this order, all of them or none, and waits until the names are on the disk.
 ///
 /// Whoever else commits several files to the same folder waits for the folder's lock, and signals wait during the
-/// renames: files that belong together stay together.
+/// renames: files that belong together stay together. A process that is killed between two renames leaves the later
+/// files beside their places, where [`leftovers`] finds them.
 ///
 /// # Errors
-/// What the file system says, and what may not be replaced; all places then hold what they held before.
+/// What the file system says, and what may not be replaced; all places then hold what they held before. Only where the
+/// names are in place and cannot be synced, they stay.
 pub fn commit(files: Vec<Pending>) -> Result<(), CliError> {
+    let mut folders: Vec<PathBuf> = files.iter().map(|file| folder(&file.path).to_path_buf()).collect();
+    folders.sort();
+    folders.dedup();
     // Where the file system has no locks, two that commit at once are told apart by the renames alone.
-    let lock = files.first().filter(|_| files.len() > 1).and_then(|first| File::open(folder(&first.path)).ok());
-    let _locked = lock.as_ref().map(File::lock);
+    let locks = if files.len() > 1 { locked(&folders) } else { Vec::new() };
     let mut undisturbed = Undisturbed::begin();
     for file in &files {
         file.target.check_replaced()?;
     }
+    let names: Vec<PathBuf> = files.iter().map(|file| file.target.name.clone()).collect();
     let mut done: Vec<Done> = Vec::new();
-    for pending in files {
+    let last = files.len().saturating_sub(1);
+    for (at, pending) in files.into_iter().enumerate() {
         let Pending { target, file, path } = pending;
         let temporary = file.path().to_path_buf();
         let is_new = matches!(target.replace, Replace::Key { is_forced: false, .. });
-        let before = if is_new || !path.exists() { Before::Nothing } else { keep(&path) };
-        let renamed = if is_new { file.persist_noclobber(&path) } else { file.persist(&path) };
-        if let Err(error) = renamed {
+        // Nothing follows the last one that could fail.
+        let before = if is_new || at == last || !path.exists() { Before::Nothing } else { keep(&path) };
+        let moved = if is_new { place_new(file, &path) } else { place_over(file, &path) };
+        if let Err(error) = moved {
             for done in done.into_iter().rev() {
                 done.undo();
             }
-            return Err(match error.error.kind() {
+            return Err(match error.kind() {
                 io::ErrorKind::AlreadyExists => {
                     CliError::refusal(format!("{} exists already; --force replaces it", target.name.display()))
                 }
-                _ => target.failed(error.error),
+                _ => target.failed(error),
             });
         }
         undisturbed.forget(&temporary);
         done.push(Done { path, before });
     }
-    Ok(())
+    drop(done);
+    drop(undisturbed);
+    let synced = folders.iter().try_for_each(|folder| sync_folder(folder));
+    drop(locks);
+    synced.map_err(|error| {
+        let names: Vec<String> = names.iter().map(|name| name.display().to_string()).collect();
+        CliError::bad_file(format!("{} may be lost when the system crashes: {error}", names.join(" and ")))
+    })
+}
+
+fn locked(folders: &[PathBuf]) -> Vec<File> {
+    folders.iter().filter_map(|folder| File::open(folder).and_then(|file| file.lock().map(|()| file)).ok()).collect()
 }
 
 /// A file at its place, and what was there before.
@@ -290,8 +313,13 @@ impl Done {
 
 fn keep(path: &Path) -> Before {
     let link = |second: &Path| std::fs::hard_link(path, second);
-    let second = tempfile::Builder::new().prefix(".heman-").make_in(folder(path), link);
-    second.map_or(Before::Lost, |second| Before::Kept(second.into_temp_path()))
+    let mut name = tempfile::Builder::new();
+    let name = name.prefix(temporaries::PREFIX).rand_bytes(temporaries::RANDOM).suffix(temporaries::SUFFIX);
+    name.make_in(folder(path), link).map_or(Before::Lost, |second| Before::Kept(second.into_temp_path()))
+}
+
+fn file_name(path: &Path) -> &std::ffi::OsStr {
+    path.file_name().unwrap_or_default()
 }
 
 fn folder(path: &Path) -> &Path {

@@ -122,7 +122,7 @@ impl Place {
         let kind = start.strip_prefix(&MAGIC).and_then(|rest| rest.first());
         // The kind stands at one place in files of every version.
         Ok(match kind {
-            Some(&kind) if kind == Kind::SecretKey as u8 => Found::SecretKey,
+            Some(&kind) if kind == Kind::SecretKey as u8 || kind == Kind::ProtectedKey as u8 => Found::SecretKey,
             Some(&kind) if kind == Kind::EvaluationKey as u8 => Found::EvaluationKey,
             _ if start.is_empty() => Found::Nothing,
             _ if start.starts_with(TRACE_START.as_bytes()) => Found::Trace,

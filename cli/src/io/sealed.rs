@@ -1,8 +1,8 @@
 //! Our own binary files, with errors that say which file a verb wanted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use heman_client::{ClientError, SecretKey};
+use heman_client::{ClientError, KeyFile, SecretKey};
 use heman_core::either::files::{EncryptedOutput, EvaluationKey};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
@@ -12,8 +12,13 @@ use heman_core::files::chunks::Reader;
 use heman_core::files::container::{FormatError, Kind};
 use heman_core::files::sealed::Batch;
 
+use tracing::info_span;
+
+use super::passphrase;
+use super::place::input_name;
 use super::samples::read_bounded;
 use super::spans::reading;
+use crate::args::Unlocking;
 use crate::error::CliError;
 
 /// What a verb says about a file that it did not want.
@@ -33,7 +38,7 @@ fn wants(kind: Kind) -> Wants {
             parameters: "this plan belongs to other parameters",
             key: "this plan belongs to a key",
         },
-        Kind::SecretKey => Wants {
+        Kind::SecretKey | Kind::ProtectedKey => Wants {
             kind: "this verb takes the secret key, the file without .pub",
             parameters: "this key was made for other parameters",
             key: "this is another key",
@@ -81,13 +86,41 @@ pub fn read_plan(path: &Path) -> Result<Plan, CliError> {
     Reader::open(path).and_then(Plan::open).map_err(|error| wanted(path, error, Kind::Plan))
 }
 
-/// Reads a secret key.
-pub fn read_secret_key(path: &Path) -> Result<SecretKey, CliError> {
+/// Reads a secret key file, which a passphrase may protect.
+pub fn read_key_file(path: &Path) -> Result<KeyFile, CliError> {
     let _reading = reading(path, "secret key").entered();
-    SecretKey::read(path).map_err(|error| match error {
+    KeyFile::open(path).map_err(|error| key_error(path, error))
+}
+
+/// Reads a secret key; asks for its passphrase if it has one.
+pub fn read_secret_key(path: &Path, unlocking: &Unlocking) -> Result<SecretKey, CliError> {
+    match read_key_file(path)? {
+        KeyFile::Plain(key) => Ok(key),
+        KeyFile::Protected(key) => {
+            let passphrase = passphrase::of_key(path, unlocking)?;
+            let _unlocking = info_span!("unlock the key").entered();
+            key.unlock(&passphrase).map_err(|error| key_error(path, error))
+        }
+    }
+}
+
+fn key_error(path: &Path, error: ClientError) -> CliError {
+    match error {
         ClientError::Format(error) => wanted(path, error, Kind::SecretKey),
         other => CliError::file(path, other),
-    })
+    }
+}
+
+/// The name to read a key by, where other inputs have names of their own: `-` is standard input for one of them only.
+///
+/// # Errors
+/// Where both are standard input.
+pub fn key_name<'a>(key: &'a Path, others: &[PathBuf]) -> Result<&'a Path, CliError> {
+    let stdin = Path::new("-");
+    if key == stdin && others.iter().any(|other| other == stdin) {
+        return Err(CliError::usage("the key and an input cannot both come from standard input"));
+    }
+    Ok(input_name(key))
 }
 
 /// Reads the evaluation key of a plan.

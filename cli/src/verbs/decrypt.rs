@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use heman_client::ckks::Sharing;
 use heman_client::{ClientError, Output as Answer, SecretKey};
 use heman_core::either::streams::output_file_bytes;
 use serde_json::json;
@@ -11,9 +12,10 @@ use super::Output;
 use crate::args::Decrypt;
 use crate::error::CliError;
 use crate::io::answers::answer_bytes;
+use crate::io::ledger::Ledger;
 use crate::io::output::{Access, Target};
 use crate::io::place::input_name;
-use crate::io::sealed::{bad_output, open_output, read_output, read_secret_key};
+use crate::io::sealed::{bad_output, key_name, open_output, read_output, read_secret_key};
 use crate::report;
 
 /// Bytes of ciphertexts that are held at a time.
@@ -21,11 +23,21 @@ const PART_BYTES: u64 = 32 << 20;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
+    let key_name = key_name(&args.key, std::slice::from_ref(&args.input))?;
     let input_name = input_name(&args.input);
-    let target = Target::claim(&args.output, Access::Owner, &[&args.key, input_name])?;
-    let key = read_secret_key(&args.key)?;
-    let (inputs, answers) = if args.share { shared(args, input_name, &key)? } else { in_parts(input_name, &key)? };
+    let target = Target::claim(&args.output, Access::Owner, &[key_name, input_name])?;
+    let key = read_secret_key(key_name, &args.unlocking)?;
+    let (inputs, answers, share) = if args.share {
+        let (inputs, answers, share) = shared(args, input_name, &key)?;
+        (inputs, answers, Some(share))
+    } else {
+        let (inputs, answers) = in_parts(input_name, &key)?;
+        (inputs, answers, None)
+    };
     let bytes = answer_bytes(&answers)?;
+    if let Some(share) = share {
+        share.count()?;
+    }
     let is_stdout = target.is_stdout();
     target.write_with(|out| out.write_all(&bytes).map(|()| bytes.len() as u64))?;
     let outputs: Vec<_> = answers
@@ -50,16 +62,19 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
     report::print_beside(is_stdout, out.json, &object, &text)
 }
 
-/// The results of all inputs at once, and how many inputs there are: noise that hides them is sized by all.
-fn shared(args: &Decrypt, input_name: &Path, key: &SecretKey) -> Result<(usize, Vec<Answer>), CliError> {
+/// The results of all inputs at once, how many inputs there are, and what is to be counted: noise that hides results is
+/// sized by all of them.
+fn shared(args: &Decrypt, input_name: &Path, key: &SecretKey) -> Result<(usize, Vec<Answer>, Share), CliError> {
     let output = read_output(input_name, key)?;
+    let share = Share::begin(args, key, output.count())?;
     let decrypting = info_span!("decrypt", inputs = output.count()).entered();
-    let answers = key.decrypt(&output, Some(args.shares)).map_err(|error| match error {
+    let answers = key.decrypt(&output, Some(share.terms)).map_err(|error| match error {
         ClientError::NotShared => CliError::refusal(format!("--share is for CKKS: {error}")),
+        ClientError::Untrusted { .. } => CliError::refusal(format!("{error}, with --trust-evaluation")),
         other => CliError::file(&args.input, other),
     })?;
     drop(decrypting);
-    Ok((output.count(), answers))
+    Ok((output.count(), answers, share))
 }
 
 /// The results, decrypted some inputs at a time, so that only they grow with the batch; and how many inputs there are.
@@ -80,6 +95,26 @@ fn in_parts(input_name: &Path, key: &SecretKey) -> Result<(usize, Vec<Answer>), 
         }
     }
     Ok((inputs, all))
+}
+
+/// A result that will leave the client's hands.
+struct Share {
+    ledger: Ledger,
+    terms: Sharing,
+    values: u64,
+}
+
+impl Share {
+    fn begin(args: &Decrypt, key: &SecretKey, inputs: usize) -> Result<Self, CliError> {
+        let values = key.values_of(inputs);
+        let ledger = Ledger::open(&args.key, key.fingerprint())?;
+        let most_values = ledger.most(args.shares, values)?;
+        Ok(Self { ledger, terms: Sharing { most_values, is_evaluation_trusted: args.trust_evaluation }, values })
+    }
+
+    fn count(self) -> Result<(), CliError> {
+        self.ledger.count(self.terms.most_values, self.values)
+    }
 }
 
 fn line(answer: &Answer) -> String {

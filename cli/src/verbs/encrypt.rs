@@ -15,7 +15,7 @@ use crate::args::Encrypt;
 use crate::error::CliError;
 use crate::io::inputs::{files_of, read_named_inputs};
 use crate::io::output::{Access, Target};
-use crate::io::sealed::read_secret_key;
+use crate::io::sealed::{key_name, read_secret_key};
 use crate::report;
 
 /// Bytes of ciphertexts that are held at a time.
@@ -24,9 +24,10 @@ const PART_BYTES: u64 = 32 << 20;
 /// Runs the verb.
 pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let files = files_of(&args.input);
-    let inputs: Vec<&Path> = std::iter::once(&args.key).chain(&files).map(PathBuf::as_path).collect();
+    let key_name = key_name(&args.key, &args.input)?;
+    let inputs: Vec<&Path> = std::iter::once(key_name).chain(files.iter().map(PathBuf::as_path)).collect();
     let target = Target::claim(&args.output, Access::Everybody, &inputs)?;
-    let key = read_secret_key(&args.key)?;
+    let key = read_secret_key(key_name, &args.unlocking)?;
     let samples = read_named_inputs(&args.input, key.inputs())?;
     let params = key.params();
     check_inputs(&params, &samples.values).map_err(|error| match args.input.as_slice() {

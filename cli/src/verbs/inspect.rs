@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use heman_client::SecretKey;
+use heman_client::KeyFile;
 use heman_core::ckks::params::key_request::KeyRequest;
 use heman_core::ckks::params::public::MOST_ROTATIONS;
 use heman_core::either::params::Params;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::Output;
 use crate::args::{Inspect, InspectStage};
 use crate::error::CliError;
-use crate::io::sealed::{read_plan, read_secret_key};
+use crate::io::sealed::{read_key_file, read_plan};
 use crate::progress::Bar;
 use crate::report::{self, Layer};
 use crate::target;
@@ -99,13 +99,14 @@ fn sealed(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
             };
             Ok((object, format!("plan\n{text}\n{target_text}\n\n{table}")))
         }
-        Kind::SecretKey => {
-            let params = match read_secret_key(path)? {
-                SecretKey::Tfhe(key) => Params::Tfhe(key.params().clone()),
-                SecretKey::Ckks(key) => Params::Ckks(key.params().clone()),
-            };
-            Ok(parameters("secret key", &params))
-        }
+        Kind::SecretKey | Kind::ProtectedKey => Ok(match read_key_file(path)? {
+            KeyFile::Plain(key) => parameters("secret key", &key.params()),
+            KeyFile::Protected(key) => {
+                let scheme = key.header().scheme;
+                let text = format!("secret key of {}, under a passphrase", scheme.describe());
+                belonging("secret key", key.header(), json!({ "scheme": scheme, "passphrase": true }), &text)
+            }
+        }),
         Kind::EvaluationKey if header.scheme == Scheme::Ckks => {
             let request: KeyRequest = file.value().map_err(fail)?;
             if request.rotation_limbs.len() > MOST_ROTATIONS {

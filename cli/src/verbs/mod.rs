@@ -24,6 +24,7 @@ use heman_core::tfhe::planner::options as tfhe;
 use serde_json::{Value, json};
 
 use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
+use crate::core_dumps;
 use crate::error::CliError;
 use crate::trace::Trace;
 
@@ -60,6 +61,9 @@ impl Output<'_> {
 /// Runs the verb.
 pub fn run(args: &Args, trace: Option<&Trace>) -> Result<(), CliError> {
     let out = Output { json: args.json, verbose: args.verbose > 0, trace };
+    if holds_a_key(&args.verb) {
+        core_dumps::switch_off();
+    }
     match &args.verb {
         Verb::Keyparams(args) => keyparams::run(&out, args),
         Verb::Keygen(args) => keygen::run(&out, args),
@@ -74,6 +78,16 @@ pub fn run(args: &Args, trace: Option<&Trace>) -> Result<(), CliError> {
         Verb::Demo(args) => demo::run(&out, args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(&out, args),
+    }
+}
+
+/// Whether a verb makes or reads a secret key.
+fn holds_a_key(verb: &Verb) -> bool {
+    match verb {
+        Verb::Keygen(_) | Verb::Encrypt(_) | Verb::Decrypt(_) | Verb::Inspect(_) => true,
+        Verb::Evaluate(_) | Verb::Bench(_) | Verb::Demo(_) => true,
+        Verb::Keyparams(_) | Verb::Inference(_) | Verb::Batch(_) | Verb::Devices(_) => false,
+        Verb::Completions(_) | Verb::Man(_) => false,
     }
 }
 

@@ -31,8 +31,13 @@ impl Work {
         std::fs::read(self.path(name)).expect("a file that was written")
     }
 
+    /// Writes a file; a new one is for its owner only, as secret keys must be.
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::write(self.path(name), bytes).expect("writable folder");
+        let mut options = std::fs::OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.create(true).write(true).truncate(true).open(self.path(name)).expect("writable folder");
+        std::io::Write::write_all(&mut file, bytes).expect("writable folder");
     }
 
     pub fn run(&self, args: &[&str]) -> Output {

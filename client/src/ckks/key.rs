@@ -16,22 +16,15 @@ use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
 use heman_core::progress::Progress;
 use rayon::prelude::*;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::ckks::secret::SecretPolynomial;
+use crate::ckks::share::{Flood, Sharing};
 use crate::error::ClientError;
-use crate::random::Stream;
 use crate::random::fresh_fingerprint;
 use crate::tensor::{Output, outputs};
 use crate::text::{read_text, text_bytes, write_text};
 use crate::values::Encoding;
-
-/// Half of 30 bits of statistical security.
-const FLOOD_FACTOR: f64 = 32_768.0;
-/// Deviations of the predicted error that bound it.
-const FLOOD_DEVIATIONS: f64 = 8.0;
-/// Share of the largest result that the deviation of the noise may reach.
-const LEAST_LEFT: f64 = 0.05;
 
 /// A ternary secret with the parameters it belongs to.
 pub struct SecretKey {
@@ -129,6 +122,15 @@ impl SecretKey {
     /// # Errors
     /// [`ClientError::Format`] for ciphertexts that no evaluation gives.
     pub fn decrypt_values(&self, output: &EncryptedOutput) -> Result<Vec<Vec<f64>>, ClientError> {
+        self.decrypt_parts(output, |slot| slot.re)
+    }
+
+    /// One number of every value's slot, a vector an input.
+    fn decrypt_parts(
+        &self,
+        output: &EncryptedOutput,
+        part: impl Fn(&Complex) -> f64,
+    ) -> Result<Vec<Vec<f64>>, ClientError> {
         let bad = || ClientError::Format(FormatError::Body("a ciphertext has words that are no residues".into()));
         let (_, per_run) = self.params.ciphertexts_per_run();
         let (inputs, scale) = (self.params.inputs_per_run(), self.params.output.scale);
@@ -136,17 +138,17 @@ impl SecretKey {
         for run in output.ciphertexts.chunks(per_run) {
             let slots = |parts: &heman_core::ckks::files::ciphertexts::Parts| {
                 let ciphertext = parts.ciphertext(&self.ring, scale).ok_or_else(bad)?;
-                Ok(self.encoder.slots(&self.secret.decrypt(&self.ring, &ciphertext), scale))
+                Ok(Slots(self.encoder.slots(&self.secret.decrypt(&self.ring, &ciphertext), scale)))
             };
-            let slots: Result<Vec<Vec<Complex>>, ClientError> = run.par_iter().map(slots).collect();
+            let slots: Result<Vec<Slots>, ClientError> = run.par_iter().map(slots).collect();
             let slots = slots?;
             let left = (output.inputs as usize - values.len()).min(inputs);
             for input in 0..left {
                 let element = |at: usize| match &self.params.packing {
-                    Packing::Throughput => slots[at][input].re,
+                    Packing::Throughput => part(&slots[at].0[input]),
                     Packing::Latency { lanes, output, .. } => {
                         let (ciphertext, slot) = output.place(at);
-                        slots[ciphertext][slot * lanes + input].re
+                        part(&slots[ciphertext].0[slot * lanes + input])
                     }
                 };
                 values.push((0..self.params.output.tensor.len()).map(element).collect());
@@ -155,47 +157,35 @@ impl SecretKey {
         Ok(values)
     }
 
-    /// Root mean square of the imaginary parts of an output. Networks are real, so that these are nothing but the noise
-    /// of the evaluation, which is as large in the real parts.
-    fn imaginary_deviation(&self, output: &EncryptedOutput) -> Result<f64, ClientError> {
-        let bad = || ClientError::Format(FormatError::Body("a ciphertext has words that are no residues".into()));
-        let scale = self.params.output.scale;
-        let (mut sum, mut count) = (0.0, 0_usize);
-        for parts in &output.ciphertexts {
-            let ciphertext = parts.ciphertext(&self.ring, scale).ok_or_else(bad)?;
-            let slots = self.encoder.slots(&self.secret.decrypt(&self.ring, &ciphertext), scale);
-            sum += slots.iter().map(|slot| slot.im * slot.im).sum::<f64>();
-            count += slots.len();
-        }
-        Ok((sum / count.max(1) as f64).sqrt())
-    }
-
     /// Decrypts a batch and runs the client's program. The outputs have a batch axis if the input had one.
     ///
-    /// With `shares`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own: of
-    /// deviation `sqrt(12 shares) 2^15 B`, B eight deviations of the predicted error, or of the imaginary parts where
-    /// they are larger, so that who has up to so many
-    /// results and their ciphertexts gains no more than 30 bits of statistical security allow.
-    /// Source: Li, Micciancio, Schultz, Sorrell, CRYPTO 2022, theorem 1; OpenFHE's NOISE_FLOODING_DECRYPT takes the
-    /// same size.
+    /// With `sharing`, for a result that leaves the client's hands, Gaussian noise hides the encryption's own, or
+    /// nothing is decrypted: see [`crate::ckks::share`].
     ///
     /// # Errors
-    /// As [`SecretKey::decrypt_values`]; [`ClientError::Flooded`] if the noise leaves nothing of the result.
-    pub fn decrypt(&self, output: &EncryptedOutput, shares: Option<u32>) -> Result<Vec<Output>, ClientError> {
+    /// As [`SecretKey::decrypt_values`]; [`ClientError::Untrusted`] and [`ClientError::Flooded`] where no noise both
+    /// hides the error and leaves the result, [`ClientError::Outside`] for values that no honest evaluation gives.
+    pub fn decrypt(&self, output: &EncryptedOutput, sharing: Option<Sharing>) -> Result<Vec<Output>, ClientError> {
         let encoding = &self.params.output;
-        let mut values = self.decrypt_values(output)?;
-        if let Some(shares) = shares {
-            // Whoever sent the parameters may have stated too little.
-            let bound = FLOOD_DEVIATIONS * encoding.noise.max(self.imaginary_deviation(output)?);
-            let deviation = (12.0 * f64::from(shares.max(1))).sqrt() * FLOOD_FACTOR * bound;
-            let largest = values.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
-            if deviation > LEAST_LEFT * largest {
-                return Err(ClientError::Flooded { deviation, largest });
-            }
-            let mut stream = Stream::new();
-            values.iter_mut().flatten().for_each(|value| *value += deviation * stream.gaussian());
+        let flood = sharing.map(|sharing| Flood::new(&self.params, sharing)).transpose()?;
+        let mut values = Zeroizing::new(self.decrypt_values(output)?);
+        if let Some(flood) = flood {
+            let imaginary = Zeroizing::new(self.decrypt_parts(output, |slot| slot.im)?);
+            flood.add(&mut values, &imaginary)?;
         }
         Ok(outputs(&values, &encoding.tensor, &encoding.client_ops, output.batched))
+    }
+}
+
+/// Decrypted slots, with the noise that depends on the secret; wiped when dropped.
+struct Slots(Vec<Complex>);
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|slot| {
+            slot.re.zeroize();
+            slot.im.zeroize();
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! CKKS: keys, encryption, decryption.
+//! CKKS: keys, encryption, decryption of polynomials.
 
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
@@ -56,7 +56,7 @@ impl SecretPolynomial {
     /// Coefficients of the message, times the ciphertext's scale; magnitudes below a quarter of the first two primes'
     /// product.
     #[must_use]
-    pub fn decrypt(&self, ring: &Ring, ciphertext: &Ciphertext) -> Vec<f64> {
+    pub fn decrypt(&self, ring: &Ring, ciphertext: &Ciphertext) -> Zeroizing<Vec<f64>> {
         let degree = ring.degree();
         let limbs = ring.limbs_of(ciphertext).min(2);
         let mut words = Zeroizing::new(ciphertext.parts[0][..limbs * degree].to_vec());
@@ -74,21 +74,18 @@ impl SecretPolynomial {
         let centred = |value: i64, modulus: i64| if value > modulus / 2 { value - modulus } else { value };
         if rest.is_empty() {
             let coefficient = |&x: &u32| centred(i64::from(p.reduce(u64::from(x))), i64::from(p.p)) as f64;
-            return first.iter().map(coefficient).collect();
+            return Zeroizing::new(first.iter().map(coefficient).collect());
         }
         // Garner: x = a + p ((b - a) / p mod q).
         let q = ring.modulus(1);
         let inverse = q.inverse(p.p % q.p);
-        first
-            .iter()
-            .zip(rest)
-            .map(|(&a, &b)| {
-                let (a, b) = (p.reduce(u64::from(a)), q.reduce(u64::from(b)));
-                let digit = q.mul(q.sub(b, a % q.p), inverse);
-                let value = i64::from(a) + i64::from(p.p) * i64::from(digit);
-                centred(value, i64::from(p.p) * i64::from(q.p)) as f64
-            })
-            .collect()
+        let coefficient = |(&a, &b): (&u32, &u32)| {
+            let (a, b) = (p.reduce(u64::from(a)), q.reduce(u64::from(b)));
+            let digit = q.mul(q.sub(b, a % q.p), inverse);
+            let value = i64::from(a) + i64::from(p.p) * i64::from(digit);
+            centred(value, i64::from(p.p) * i64::from(q.p)) as f64
+        };
+        Zeroizing::new(first.iter().zip(rest).map(coefficient).collect())
     }
 
     /// A key with which others can encrypt for the owner of this one: an encryption of 0.
@@ -148,8 +145,8 @@ impl CkksPublicKey {
         for (part, message) in zero.parts.iter_mut().zip([Some(coefficients), None]) {
             let noisy = |i: usize| message.map_or(0, |m| m[i].round() as i64) + stream.error();
             let noisy = Zeroizing::new((0..ring.degree()).map(noisy).collect::<Vec<i64>>());
-            let noisy = ring.lift(0..ring.limbs(), &noisy);
-            let words = part.iter_mut().zip(blind.iter()).zip(&noisy).enumerate();
+            let noisy = Zeroizing::new(ring.lift(0..ring.limbs(), &noisy));
+            let words = part.iter_mut().zip(blind.iter()).zip(noisy.iter()).enumerate();
             for (at, ((word, &v), &e)) in words {
                 let modulus = ring.modulus(at / ring.degree());
                 *word = modulus.add(modulus.reduce(u64::from(*word) * u64::from(v)), e);
@@ -183,10 +180,11 @@ fn switch_key(ring: &Ring, source: &[u32], target: &[u32], limbs: usize) -> Seed
     let mut bodies = Vec::with_capacity(shape.digits * shape.limbs * degree);
     for digit in 0..shape.digits {
         let errors = Zeroizing::new((0..degree).map(|_| stream.error()).collect::<Vec<i64>>());
-        let special = ring.lift(ring.limbs()..ring.key_limbs(), &errors);
+        let special = Zeroizing::new(ring.lift(ring.limbs()..ring.key_limbs(), &errors));
         let start = bodies.len();
-        bodies.extend(ring.lift(0..limbs, &errors));
-        bodies.extend(special);
+        // The room is there already: nothing moves and leaves a copy behind.
+        bodies.extend_from_slice(&Zeroizing::new(ring.lift(0..limbs, &errors)));
+        bodies.extend_from_slice(&special);
         for (place, body) in bodies[start..].chunks_exact_mut(degree).enumerate() {
             let limb = if place < limbs { place } else { ring.limbs() + place - limbs };
             let modulus = ring.modulus(limb);

@@ -2,6 +2,8 @@
 
 use heman_core::tfhe::files::ciphertexts::EncryptedOutput;
 
+use zeroize::Zeroizing;
+
 use crate::tensor::{Output, outputs};
 use crate::tfhe::key::SecretKey;
 
@@ -24,11 +26,12 @@ impl SecretKey {
     #[must_use]
     pub fn decrypt_values(&self, output: &EncryptedOutput) -> Vec<Vec<f64>> {
         let inputs = output.inputs as usize;
-        let phases = self.phases(&output.rows);
+        let phases = Zeroizing::new(self.phases(&output.rows));
         let encoding = &self.params().output;
         (0..inputs)
             .map(|input| {
                 let own: Vec<u32> = phases.iter().skip(input).step_by(inputs).copied().collect();
+                let own = Zeroizing::new(own);
                 encoding.decode(&own)
             })
             .collect()

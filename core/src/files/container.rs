@@ -53,10 +53,13 @@ pub enum Kind {
     Input = 4,
     /// Encrypted outputs.
     Output = 5,
+    /// A secret key under a passphrase (the client's).
+    ProtectedKey = 6,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Plan, Kind::SecretKey, Kind::EvaluationKey, Kind::Input, Kind::Output];
+    const ALL: [Kind; 6] =
+        [Kind::Plan, Kind::SecretKey, Kind::EvaluationKey, Kind::Input, Kind::Output, Kind::ProtectedKey];
 
     /// For messages: "a secret key".
     #[must_use]
@@ -67,6 +70,7 @@ impl Kind {
             Kind::EvaluationKey => "an evaluation key",
             Kind::Input => "an encrypted input",
             Kind::Output => "an encrypted output",
+            Kind::ProtectedKey => "a secret key under a passphrase",
         }
     }
 
@@ -76,6 +80,8 @@ impl Kind {
         match self {
             Kind::Plan | Kind::EvaluationKey => 8 << 30,
             Kind::SecretKey => 128 << 20,
+            // The whole file of a secret key, and what encrypts it.
+            Kind::ProtectedKey => 130 << 20,
             Kind::Input | Kind::Output => 16 << 30,
         }
     }

@@ -11,6 +11,7 @@ use heman_core::files::container::{Binding, FormatError, Kind};
 
 use super::names::OWN_PREFIX;
 use crate::error::CliError;
+use crate::io::names::{place_over, sync_folder};
 use crate::io::output::widen;
 use crate::io::temporaries::{self, Undisturbed};
 
@@ -129,7 +130,7 @@ impl Store {
     /// The file system's, with the file's name.
     pub fn write(&self, place: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u64, CliError> {
         let fail = |error: io::Error| CliError::bad_file(format!("cannot write {}: {error}", place.display()));
-        let mut file = temporaries::create(&self.hidden).map_err(fail)?;
+        let mut file = temporaries::create(&self.hidden, "".as_ref()).map_err(fail)?;
         let written = || {
             let mut buffer = BufWriter::with_capacity(1 << 16, &mut file);
             write(&mut buffer)?;
@@ -142,7 +143,7 @@ impl Store {
         let bytes = { written }().map_err(fail)?;
         let temporary = file.path().to_path_buf();
         let mut undisturbed = Undisturbed::begin();
-        file.persist(place).map_err(|error| fail(error.error))?;
+        place_over(file, place).map_err(fail)?;
         undisturbed.forget(&temporary);
         drop(undisturbed);
         let folder = place.parent().unwrap_or(&self.root).to_path_buf();
@@ -170,16 +171,6 @@ impl Store {
     pub fn close(&self) {
         let _ = std::fs::remove_dir(&self.hidden);
     }
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// The byte that tells a file's kind, at one place in all versions.
