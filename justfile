@@ -80,6 +80,21 @@ sanitize:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# Licences and sources of all crates, then their known vulnerabilities by the RustSec database.
+audit:
+    security/deny
+    security/install cargo-audit
+    target/tools/bin/cargo-audit audit
+
+# A bill of materials of the command: cli/heman-cli.cdx.json.
+sbom:
+    cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
+    PATH="$PWD/target/tools/bin:$PATH" cargo cyclonedx --format json --spec-version 1.5 --manifest-path cli/Cargo.toml
+
+# The lattice estimator over every parameter set that the planners can emit; takes an hour.
+estimate *FLAGS:
+    security/estimate {{FLAGS}}
+
 # What must pass before a merge.
 ci:
     .ci/run
