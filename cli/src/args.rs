@@ -165,8 +165,8 @@ pub struct Keygen {
     /// Replace an existing key pair; no other file is replaced
     #[arg(long)]
     pub force: bool,
-    /// Make keys of more than 1 GiB too, as far as there is memory: parameters that ask for them come from somebody whom
-    /// you trust
+    /// Make keys of more than 1 GiB too, as far as there is memory: the parameters that ask for them come from somebody
+    /// whom you trust
     #[arg(long)]
     pub allow_large: bool,
 }

@@ -67,8 +67,8 @@ impl fmt::Display for CliError {
     }
 }
 
-/// A text in which names from files can neither steer the terminal nor look like others: control characters but for line
-/// ends, and characters that are not seen or turn the direction of writing, become escapes, which JSON reads back.
+/// A text in which names from files can neither steer the terminal nor look like others: control characters but for
+/// line ends, and characters that are not seen or turn the direction of writing, become escapes, which JSON reads back.
 pub fn printable(text: &str) -> String {
     let mut printed = String::with_capacity(text.len());
     for c in text.chars() {
