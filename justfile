@@ -35,6 +35,19 @@ batch-kills KILLS="50":
 faults:
     HEMAN_FAULTS=all HEMAN_KILLS=1000 cargo test --package heman-cli --test faults -- --nocapture
 
+# COUNT mutated files through every parser in this process, and counts what becomes of them; KIND takes a part of a name.
+mutations COUNT="1000000" KIND="":
+    HEMAN_MUTATIONS={{COUNT}} HEMAN_KIND={{KIND}} cargo test --release --package heman-hostile --test mutations -- --nocapture
+
+# COUNT mutated files through the binary.
+hostile-files COUNT="20000":
+    HEMAN_FILES={{COUNT}} cargo test --release --package heman-cli --test hostile -- --nocapture
+
+# Fuzzes a kind of file for so many seconds; needs cargo-fuzz and a nightly compiler. The kinds: `ls fuzz/fuzz_targets`.
+fuzz KIND="params_tfhe" SECONDS="3600":
+    cargo run --package heman-hostile --example seeds -- fuzz/corpus
+    cargo +nightly fuzz run --fuzz-dir fuzz {{KIND}} -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10 -max_len=1048576
+
 # Classifies handwritten digits under encryption.
 demo:
     cargo run --release -- demo

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates, and whether their texts may name command-line flags.
-const CRATES: [(&str, bool); 11] = [
+const CRATES: [(&str, bool); 12] = [
     ("kernels", false),
     ("core", false),
     ("import", false),
@@ -14,6 +14,7 @@ const CRATES: [(&str, bool); 11] = [
     ("engine", false),
     ("load", false),
     ("testing", true),
+    ("hostile", true),
     ("benches", true),
     ("cli", true),
 ];

@@ -218,7 +218,7 @@ impl Sealed for SecretKey {
         let ring = Ring::new(params.ckks.clone()).map_err(FormatError::Body)?;
         let mut coefficients = Zeroizing::new(vec![0_i8; ring.degree()]);
         body.fill(bytemuck::cast_slice_mut(&mut coefficients))?;
-        if coefficients.iter().any(|s| s.abs() > 1) {
+        if coefficients.iter().any(|s| !(-1..=1).contains(s)) {
             return Err(FormatError::Body("its key digits are not all -1, 0 or 1".into()));
         }
         let secret = SecretPolynomial::from_coefficients(&ring, coefficients);

@@ -184,7 +184,7 @@ fn is_prime(candidate: u32) -> bool {
 /// Primes below `below`, 1 mod 2N, largest first.
 pub fn primes_below(below: u32, log2_degree: u32) -> impl Iterator<Item = u32> {
     let step = 2_u32 << log2_degree;
-    let first = (below - 2) / step * step + 1;
+    let first = below.saturating_sub(2) / step * step + 1;
     (0..first / step).map(move |at| first - at * step).filter(|&candidate| is_prime(candidate))
 }
 

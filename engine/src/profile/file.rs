@@ -65,7 +65,11 @@ impl Profiles {
         Self::parse(&text).map_err(failed)
     }
 
-    fn parse(text: &[u8]) -> Result<Self, String> {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// A sentence about the first thing that no device profile says.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
             version: u32,

@@ -192,7 +192,7 @@ impl Params {
             return invalid("the evaluation key would be too large");
         }
         let seconds = self.prediction.thread_seconds_per_run;
-        if !self.prediction.loss.is_sound() || !(seconds.is_finite() && seconds >= 0.0) {
+        if !(self.prediction.loss.is_sound() && seconds.is_finite() && seconds >= 0.0) {
             return invalid("a prediction is no number");
         }
         Ok(())

@@ -201,7 +201,7 @@ impl Params {
             return invalid("more bits of security are stated than the parameters have");
         }
         let Prediction { loss, p_fail_log2, thread_seconds_per_input: seconds, .. } = self.prediction;
-        if !loss.is_sound() || !p_fail_log2.is_finite() || !(seconds.is_finite() && seconds >= 0.0) {
+        if !(loss.is_sound() && p_fail_log2.is_finite() && seconds.is_finite() && seconds >= 0.0) {
             return invalid("a prediction is no number");
         }
         Ok(())
