@@ -67,9 +67,20 @@ impl fmt::Display for CliError {
     }
 }
 
-/// A text in which names from files cannot steer the terminal: control characters but for line ends are replaced.
+/// A text in which names from files cannot steer the terminal: control characters but for line ends, and those that turn
+/// the direction of writing, are written as JSON would write them, so that a text of JSON stays one.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns =
+            matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && c != '\n') || turns {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// An error of a library, or a sentence about a file.
@@ -136,6 +147,7 @@ impl Cause for PlanError {
             | Self::Confidence { .. }
             | Self::Rings
             | Self::Depth(_)
+            | Self::Refused { .. }
             | Self::Exact(_) => Failure::Refusal,
         }
     }
@@ -187,3 +199,16 @@ macro_rules! from_causes {
 }
 
 from_causes!(ClientError, BackendError, CkksError, EngineError, FormatError, ImportError, ParamsError, ProfileError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\u{202e}b\u{9b}\nc"), "a\\u001b[31m\\u202eb\\u009b\nc");
+        let json = serde_json::json!({ "name": "\u{202e}\u{9b}\u{1b}" });
+        let back: serde_json::Value = serde_json::from_str(&printable(&json.to_string())).expect("still JSON");
+        assert_eq!(back, json);
+    }
+}
