@@ -72,8 +72,7 @@ impl fmt::Display for CliError {
 pub fn printable(text: &str) -> String {
     let mut printed = String::with_capacity(text.len());
     for c in text.chars() {
-        let is_hidden =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let is_hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if is_hidden || (c.is_control() && c != '\n') {
             printed += &format!("\\u{:04x}", c as u32);
         } else {
@@ -152,6 +151,7 @@ impl Cause for PlanError {
             | Self::Confidence { .. }
             | Self::Rings
             | Self::Depth(_)
+            | Self::Refused { .. }
             | Self::Exact(_) => Failure::Refusal,
         }
     }
@@ -203,3 +203,16 @@ macro_rules! from_causes {
 }
 
 from_causes!(ClientError, BackendError, CkksError, EngineError, FormatError, ImportError, ParamsError, ProfileError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\u{202e}b\u{9b}\nc"), "a\\u001b[31m\\u202eb\\u009b\nc");
+        let json = serde_json::json!({ "name": "\u{202e}\u{9b}\u{1b}" });
+        let back: serde_json::Value = serde_json::from_str(&printable(&json.to_string())).expect("still JSON");
+        assert_eq!(back, json);
+    }
+}

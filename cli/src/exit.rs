@@ -13,6 +13,8 @@ pub enum Failure {
     File,
     /// A device that is not there, failed, or is full.
     Device,
+    /// A fault of the program itself.
+    Internal,
 }
 
 impl Failure {
@@ -24,12 +26,25 @@ impl Failure {
             Self::Refusal => 3,
             Self::File => 4,
             Self::Device => 5,
+            Self::Internal => 6,
+        }
+    }
+
+    /// Its name for machines.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Usage => "usage",
+            Self::Refusal => "refusal",
+            Self::File => "file",
+            Self::Device => "device",
+            Self::Internal => "internal",
         }
     }
 }
 
 /// All exit statuses, and what each says.
-pub const STATUSES: [(&str, &str); 7] = [
+pub const STATUSES: [(&str, &str); 8] = [
     ("0", "Done."),
     ("1", "Some items of a batch failed, and all others are done; or an error that is none of the following."),
     ("2", "Usage: the command line, or a variable of the environment, says nothing that can be done."),
@@ -44,5 +59,6 @@ pub const STATUSES: [(&str, &str); 7] = [
          the others.",
     ),
     ("5", "A device is not there, failed, or is out of memory."),
+    ("6", "A fault of the program itself; please report it with what it says."),
     ("128 + N", "Interrupted by signal N: 130 by SIGINT, 143 by SIGTERM, 129 by SIGHUP."),
 ];

@@ -10,6 +10,7 @@ mod memory;
 mod profile;
 mod progress;
 mod report;
+mod say;
 mod shard;
 mod target;
 mod threads;
@@ -21,17 +22,19 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
-    let threads = threads::check_environment();
-    quiet_drivers();
-    io::temporaries::remove_on_signals();
-    match threads.and_then(|()| run(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.failure().status())
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return say::not_parsed(&error),
+    };
+    say::guarded(args.json, || {
+        let threads = threads::check_environment();
+        quiet_drivers();
+        io::temporaries::remove_on_signals();
+        match threads.and_then(|()| threads::start()).and_then(|()| run(&args)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say::failed(args.json, &error),
         }
-    }
+    })
 }
 
 /// Runs the verb, and finishes the trace however it ends.

@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::printable;
 use heman_core::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::say::say;
 
 /// Draws one bar a step; silent where nobody watches.
 pub struct Bar {
@@ -40,7 +41,7 @@ impl Bar {
 impl Progress for Bar {
     fn start(&self, what: &str, total: u64) {
         if self.verbose {
-            beside_bar(|| eprintln!("{what}"));
+            beside_bar(|| say(what));
         }
         if self.visible {
             let style = ProgressStyle::with_template("{msg} [{bar:32}] {percent}% {elapsed} (left: {eta})");
@@ -58,7 +59,7 @@ impl Progress for Bar {
     }
 
     fn note(&self, text: &str) {
-        beside_bar(|| eprintln!("{}", printable(text)));
+        beside_bar(|| say(text));
     }
 
     fn finish(&self) {

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::error::CliError;
+use crate::say::say;
 
 /// What rayon takes its number of threads from, the first one first.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"];
@@ -36,6 +37,19 @@ pub fn check_environment() -> Result<(), CliError> {
     Ok(())
 }
 
+/// Starts the threads that work is shared out to.
+///
+/// # Errors
+/// A sentence where the operating system allows no more threads.
+pub fn start() -> Result<(), CliError> {
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|error| {
+        CliError::refusal(format!(
+            "no further threads can be started ({error}); allow more processes (ulimit -u), or set \
+             RAYON_NUM_THREADS=1"
+        ))
+    })
+}
+
 /// The number of threads to start, 0 for as many as the environment says.
 pub fn number(asked: Option<NonZeroUsize>) -> usize {
     match asked {
@@ -48,5 +62,5 @@ pub fn number(asked: Option<NonZeroUsize>) -> usize {
 }
 
 fn warn(what: &str, asked: NonZeroUsize) {
-    eprintln!("warning: {what} asks for {asked} threads; {} are started, one a core", cores());
+    say(&format!("warning: {what} asks for {asked} threads; {} are started, one a core", cores()));
 }

@@ -77,3 +77,74 @@ fn a_report_that_cannot_be_written_is_4_and_a_reader_that_went_away_is_0() {
     drop(reader);
     assert_eq!(run(&["inspect", "digits.onnx", "--json"], writer.into()), Some(0));
 }
+
+#[test]
+fn errors_for_machines_are_one_object() {
+    let work = Work::new();
+    let cases: [(i32, &str, &[&str]); 3] = [
+        (4, "file", &["inspect", "missing\u{1b}[2J", "--json"]),
+        (2, "usage", &["inspect", "--json"]),
+        (2, "usage", &["inference", "--device", "toaster", "--json"]),
+    ];
+    for (status, kind, args) in cases {
+        let (code, stderr) = self::status(&work, args);
+        let object: serde_json::Value = serde_json::from_str(stderr.trim()).expect("one JSON object");
+        assert_eq!(code, Some(status), "{stderr}");
+        assert_eq!((&object["error"]["kind"], &object["error"]["status"]), (&kind.into(), &status.into()), "{stderr}");
+        assert!(!stderr.contains('\u{1b}') && object["error"]["message"].as_str().is_some_and(|text| text.len() > 10));
+    }
+}
+
+/// Runs with stdout and stderr given.
+#[cfg(target_os = "linux")]
+fn run_into(work: &Work, args: &[&str], stdout: std::process::Stdio, stderr: std::process::Stdio) -> Option<i32> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heman"));
+    let run = command.args(args).current_dir(work.path("")).stdout(stdout).stderr(stderr).status();
+    run.expect("it starts").code()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_stdout_is_an_error_and_a_full_stderr_is_none() {
+    use std::process::Stdio;
+    let work = Work::new();
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").expect("a full device"));
+    for args in [&["inspect", "digits.onnx"][..], &["inspect", "digits.onnx", "--json"], &["--help"], &["man"]] {
+        assert_eq!(run_into(&work, args, full(), Stdio::null()), Some(4), "{args:?}");
+    }
+    assert_eq!(run_into(&work, &["inspect", "missing"], Stdio::null(), full()), Some(4));
+    assert_eq!(run_into(&work, &["inspect", "missing", "--json"], full(), full()), Some(4));
+    assert_eq!(run_into(&work, &["inspect"], Stdio::null(), full()), Some(2));
+    let many = [&KEYPARAMS[..], &["-o", "p.json", "-v"]].concat();
+    assert_eq!(run_into(&work, &many, Stdio::null(), full()), Some(0), "what is told on the way is not the work");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_name_that_is_no_text_is_printed_and_used() {
+    use std::os::unix::ffi::OsStrExt;
+    let work = Work::new();
+    let name = std::ffi::OsStr::from_bytes(b"a\xff\x1b.onnx");
+    std::fs::copy(work.path("digits.onnx"), work.path("").join(name)).expect("a file");
+    let run = |args: &[&std::ffi::OsStr]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heman"));
+        command.args(args).current_dir(work.path("")).output().expect("it runs")
+    };
+    let inspected = run(&["inspect".as_ref(), name]);
+    assert_eq!(inspected.status.code(), Some(0), "{}", String::from_utf8_lossy(&inspected.stderr));
+    assert!(!inspected.stdout.contains(&0x1b));
+    let missing = run(&["inspect".as_ref(), std::ffi::OsStr::from_bytes(b"\xff\x1b")]);
+    assert_eq!(missing.status.code(), Some(4));
+    assert!(!missing.stderr.contains(&0x1b));
+}
+
+#[test]
+fn odd_numbers_of_threads_are_refused_or_used() {
+    let work = Work::new();
+    for (threads, status) in
+        [("0", 2), ("-1", 2), ("many", 2), ("99999999999999999999999", 2), ("1", 0), ("9999", 0), ("", 0)]
+    {
+        let run = work.run_with(&["inspect", "digits.onnx"], &[("RAYON_NUM_THREADS", threads)]);
+        assert_eq!(run.status.code(), Some(status), "{threads:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}

@@ -188,7 +188,9 @@ fn ckks(plan: &mut CkksPlan, random: &mut Random) {
             match random.below(4) {
                 0 => size(&mut latency.lanes, random),
                 1 => layout(&mut latency.input, random),
-                2 => list(&mut latency.seconds, random, |seconds, random| *seconds = random.real()),
+                2 => list(&mut latency.seconds, random, |seconds, random| {
+                    *[&mut seconds.switching, &mut seconds.products][random.below(2) as usize] = random.real();
+                }),
                 _ => list(&mut latency.maps, random, |map, random| match random.below(5) {
                     0 => size(&mut map.sets, random),
                     1 => map.period = 1 << random.below(64),

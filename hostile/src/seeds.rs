@@ -21,7 +21,7 @@ use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::ciphertexts as tfhe_files;
 use heman_core::tfhe::planner::options::Options as TfheOptions;
-use heman_engine::{DeviceProfile, Profiles, RingRate, Speed};
+use heman_engine::{CkksRates, DeviceProfile, KindRates, Profiles, RingRate, Speed};
 
 use crate::kind::Kind;
 
@@ -151,6 +151,7 @@ fn profile() -> Profiles {
         measured: Some("2026-11-26".into()),
         tfhe: Some(Speed { threads: 3.5, rows: 7 }),
         ckks: None,
+        ckks_rates: Some(CkksRates { many: KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 }, few: None }),
         step_seconds: 0.25,
         rings: vec![ring],
     });

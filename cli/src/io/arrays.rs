@@ -162,6 +162,15 @@ impl Arrays {
                 continue;
             }
             let header = header.map_err(|error| CliError::file(path, format!("{name}: {error}")))?;
+            if file.size() < header.data_bytes() {
+                let (promised, declared) = (header.data_bytes(), file.size());
+                return Err(CliError::file(
+                    path,
+                    format!(
+                        "{name}: its header promises {promised} bytes, and the archive says that it has {declared}"
+                    ),
+                ));
+            }
             entries.push(Entry { name, header, at: At::Index(index) });
         }
         sort_numbered(&mut entries, |entry| &entry.name);
@@ -214,10 +223,11 @@ impl Arrays {
                 bytes.max(held)
             )));
         }
+        let unpacked = bytes.max(held);
         match self.archive_bytes {
-            Some(own) if bytes > UNSUSPICIOUS_BYTES && bytes / MOST_EXPANSION > own => {
+            Some(own) if unpacked > UNSUSPICIOUS_BYTES && unpacked / MOST_EXPANSION > own => {
                 Err(CliError::bad_file(format!(
-                    "{}: an archive of {own} bytes that unpacks to {bytes} is not read; give the arrays unpacked",
+                    "{}: an archive of {own} bytes that unpacks to {unpacked} is not read; give the arrays unpacked",
                     self.name
                 )))
             }

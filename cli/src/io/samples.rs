@@ -7,7 +7,8 @@ use npyz::WriterBuilder;
 
 use super::arrays::{Arrays, Entry};
 use super::order::is_series;
-use crate::error::{CliError, printable};
+use crate::error::CliError;
+use crate::say::say;
 
 /// Most names that a sentence lists.
 const MOST_NAMES: usize = 6;
@@ -45,9 +46,9 @@ impl Samples {
 }
 
 /// A tensor from a file.
-pub(super) struct Array {
+pub(super) struct Array<T> {
     pub shape: Vec<usize>,
-    pub values: Vec<f64>,
+    pub values: Vec<T>,
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -78,10 +79,10 @@ pub fn samples_from_npz(bytes: &'static [u8], shape: &[usize]) -> Result<Samples
 
 /// Reads labels that are compiled in.
 pub fn labels_from_npz(bytes: &'static [u8]) -> Result<Option<Vec<i64>>, CliError> {
-    labels(read_selected(Arrays::of_bytes(bytes)?, |name| name == "labels")?)
+    labels(read_selected(Arrays::of_bytes(bytes)?, |name| name == "labels", |value| value)?)
 }
 
-fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
+fn labels(arrays: Vec<(String, Array<f64>)>) -> Result<Option<Vec<i64>>, CliError> {
     let Some((name, array)) = arrays.into_iter().next() else { return Ok(None) };
     if array.shape.iter().filter(|&&length| length > 1).count() > 1 {
         let shape = &array.shape;
@@ -95,16 +96,20 @@ fn labels(arrays: Vec<(String, Array)>) -> Result<Option<Vec<i64>>, CliError> {
     Ok(Some(array.values.into_iter().map(|v| v as i64).collect()))
 }
 
-/// Reads arrays whose names, without folder and extension, are selected; each with its full name, in order.
-pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
-    read_selected(Arrays::open(path)?, select)
+/// Reads arrays of numbers whose names, without folder and extension, are selected; each with its full name, in order.
+pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array<f32>)>, CliError> {
+    read_selected(Arrays::open(path)?, select, |value| value as f32)
 }
 
-fn read_selected(mut arrays: Arrays, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
+fn read_selected<T: Copy>(
+    mut arrays: Arrays,
+    select: impl Fn(&str) -> bool,
+    convert: impl Fn(f64) -> T,
+) -> Result<Vec<(String, Array<T>)>, CliError> {
     let entries: Vec<Entry> = arrays.entries().iter().filter(|entry| select(entry.stem())).cloned().collect();
     arrays.check_size(&entries)?;
     let mut read = |entry: &Entry| {
-        let values = arrays.read(entry, |value| value)?;
+        let values = arrays.read(entry, &convert)?;
         Ok((arrays.full_name(entry), Array { shape: entry.header.shape.clone(), values }))
     };
     entries.iter().map(&mut read).collect()
@@ -155,15 +160,10 @@ fn choose(arrays: &Arrays, shape: &[usize], is_zip: bool) -> Result<Vec<Entry>, 
                  call the inputs images, number them (arr_0, arr_1, ...), or give them alone"
             )));
         }
-        let taken = names(&entries);
-        let text = format!("note: {name}: of the arrays {all}, {taken} is taken, which alone fits the input");
-        eprintln!("{}", printable(&text));
+        say(&format!("note: {name}: of the arrays {all}, {} is taken, which alone fits the input", names(&entries)));
     } else if is_npz || !is_series {
         let (count, all) = (entries.len(), names(&entries));
-        eprintln!(
-            "{}",
-            printable(&format!("note: {name}: {count} arrays are taken as one batch, in this order: {all}"))
-        );
+        say(&format!("note: {name}: {count} arrays are taken as one batch, in this order: {all}"));
     }
     Ok(entries)
 }

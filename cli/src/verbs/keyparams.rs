@@ -23,6 +23,7 @@ use crate::io::output::{Access, Target, commit};
 use crate::io::samples::Samples;
 use crate::io::weights::files_of_model;
 use crate::progress::Bar;
+use crate::say::say;
 use crate::{report, target};
 
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
@@ -82,6 +83,7 @@ pub fn planning_failed(error: PlanError) -> CliError {
             "; allow more with --max-loss, or evaluate the functions as they are with --scheme tfhe"
         }
         PlanError::Depth(_) => "; --scheme tfhe has no bound on depth",
+        PlanError::Refused { scheme: "CKKS", .. } => "; --scheme tfhe may hold them",
         PlanError::Exact(_) => " (--exact)",
         _ => "",
     };
@@ -122,7 +124,7 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
     let warning = report::heavy::warning(&object, &layers);
     report::merge(&mut object, json!({ "warning": warning }));
     if let Some(warning) = &warning {
-        eprintln!("warning: {}", printable(warning));
+        say(&format!("warning: {warning}"));
     }
     let choice = report::choice::text(derived.choice.as_ref());
     let gap = if choice.is_empty() { "" } else { "\n" };

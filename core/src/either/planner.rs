@@ -4,6 +4,7 @@
 use crate::ckks;
 use crate::either::plan::Plan;
 use crate::files::scheme::Scheme;
+use crate::files::sealed::Whole;
 use crate::model::columns::{Columns, settled};
 use crate::model::network::Network;
 use crate::planning::error::PlanError;
@@ -175,8 +176,16 @@ struct Given<'a> {
 impl Given<'_> {
     fn of_network(&self, network: &Network, is_compared: bool, calibration: &[Vec<f32>]) -> Result<Derived, PlanError> {
         let Self { pace, options, progress, .. } = *self;
-        let tfhe = || tfhe::planner::plan(network, calibration, &options.tfhe, progress);
-        let ckks = || ckks::planner::plan(network, calibration, &options.ckks, progress);
+        let tfhe = || {
+            let planned = tfhe::planner::plan(network, calibration, &options.tfhe, progress)?;
+            planned.plan.check_whole().map_err(|reason| PlanError::Refused { scheme: "TFHE", reason })?;
+            Ok(planned)
+        };
+        let ckks = || {
+            let plan = ckks::planner::plan(network, calibration, &options.ckks, progress)?;
+            plan.check_whole().map_err(|reason| PlanError::Refused { scheme: "CKKS", reason })?;
+            Ok(plan)
+        };
         match self.scheme {
             // Trees are nothing but comparisons: far from what was seen a polynomial answers anything.
             Some(Scheme::Ckks) if is_compared => Err(PlanError::Comparisons),

@@ -65,6 +65,14 @@ pub enum PlanError {
     /// No ring is large enough.
     #[error("CKKS: {0}")]
     Depth(String),
+    /// There is a plan, and whoever reads it would refuse it.
+    #[error("{scheme}: the model's numbers lie outside of what plans can hold, scale its weights: {reason}")]
+    Refused {
+        /// The scheme.
+        scheme: &'static str,
+        /// What a reader says.
+        reason: String,
+    },
     /// Exact mode needs a model on an integer grid.
     #[error("exact mode: {0}")]
     Exact(String),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::names::digest;
 use crate::error::CliError;
+use crate::say::say;
 use crate::shard::Shard;
 
 /// Version of the journal's lines.
@@ -68,7 +69,7 @@ impl Journal {
                 ));
             }
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                eprintln!("warning: the file system has no locks; nothing else must work with {}", path.display());
+                say(&format!("warning: the file system has no locks; nothing else must work with {}", path.display()));
             }
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
@@ -107,7 +108,7 @@ impl Journal {
             whole += read;
         }
         if unreadable > 0 {
-            eprintln!("warning: {}: {unreadable} line(s) cannot be read and are passed over", self.path.display());
+            say(&format!("warning: {}: {unreadable} line(s) cannot be read and are passed over", self.path.display()));
         }
         if !line.is_empty() {
             self.file.set_len(whole).and_then(|()| self.file.sync_all()).map_err(fail)?;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use heman_core::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::say::say;
+
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -84,7 +86,7 @@ impl Watch {
                 *told = Instant::now();
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 let unit = if self.unit == Unit::Items { "items" } else { "inputs" };
-                eprintln!("{}{of} {unit}, {pace}", before + done);
+                say(&format!("{}{of} {unit}, {pace}", before + done));
             }
         }
     }
@@ -110,8 +112,8 @@ impl Progress for Watch {
 
     fn note(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::io::output::{Access, Target};
 use crate::io::weights::files_of_model;
 use crate::progress::Bar;
 use crate::report;
+use crate::say::say;
 
 /// What reports call the rules, with their version.
 const RULES: &str = "MLPerf Inference rules, mlcommons/inference_policies at ac93e89 (2026-07-23)";
@@ -111,7 +112,7 @@ fn models(out: &Output, args: &Bench) -> Result<Value, CliError> {
     let configurations = configurations(&args.running, &args.sweep);
     for (at, configuration) in configurations.iter().enumerate() {
         if configurations.len() > 1 && out.verbose {
-            eprintln!("configuration {} of {}", at + 1, configurations.len());
+            say(&format!("configuration {} of {}", at + 1, configurations.len()));
         }
         let planned = subject.plan(configuration.batch, out.verbose)?;
         results.push(model::measure(configuration, planned, &scenarios, &wanted, args.running.memory, &bar)?);
