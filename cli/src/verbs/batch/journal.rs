@@ -267,4 +267,22 @@ mod tests {
             assert_eq!(std::fs::read(folder.path()).expect("still there"), text.as_bytes());
         }
     }
+
+    #[test]
+    fn a_spoilt_line_leaves_the_others_readable() {
+        use heman_hostile::{json as spoil, random::Random};
+        let folder = Folder::new();
+        let path = folder.path();
+        let sound = json!({ "item": "b", "status": "done", "inputs": 3 }).to_string();
+        for seed in 0..2000 {
+            let mut line =
+                json!({ "item": "a", "status": "failed", "first": 7, "error": "x" }).to_string().into_bytes();
+            spoil::mutate(&mut line, &mut Random::new(seed));
+            let head = head(&BINDING, None).to_string();
+            let text = [head.as_bytes(), b"\n", &line, b"\n", sound.as_bytes(), b"\n"].concat();
+            std::fs::write(&path, text).expect("writable");
+            let journal = Journal::open(&path, &BINDING, None).unwrap_or_else(|error| panic!("{seed}: {error}"));
+            assert_eq!(journal.past(digest("b")), Past::Done, "{seed}");
+        }
+    }
 }

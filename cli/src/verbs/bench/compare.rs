@@ -171,4 +171,21 @@ mod tests {
         assert_eq!(compared(1.0, 2.0, Unit::PerSecond), "better");
         assert_eq!(compared(1.0, 1.05, Unit::Seconds), "same");
     }
+
+    #[test]
+    fn mutated_reports_are_compared_or_refused() {
+        use heman_hostile::{json as spoil, random::Random};
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("report.json");
+        let one = json!({ "scenario": "offline", "threads": 2, "throughput": figure(2.0, Unit::PerSecond) });
+        let report = json!({ "kind": "bench", "scenarios": [one], "latency": figure(0.5, Unit::Seconds) });
+        for seed in 0..2000 {
+            let mut bytes = report.to_string().into_bytes();
+            spoil::mutate(&mut bytes, &mut Random::new(seed));
+            std::fs::write(&path, bytes).expect("writable");
+            let Ok(figures) = figures_of(&path) else { continue };
+            let rows: Vec<Value> = figures.iter().map(|(name, (own, unit))| row(name, own, own, *unit)).collect();
+            let _ = text(&json!({ "figures": rows }));
+        }
+    }
 }
