@@ -15,6 +15,8 @@ use crate::verbs::Output;
 
 /// Largest report that is read: what it holds takes sixteen times its size in memory, at the worst.
 const MAX_BYTES: u64 = 16 << 20;
+/// Columns that names of figures take at the most; longer ones are not followed in line.
+const MOST_WIDTH: usize = 100;
 /// Deepest nesting that is looked into.
 const MAX_DEPTH: usize = 16;
 /// What tells elements of a list apart, the first that there is.
@@ -116,7 +118,8 @@ fn row(name: &str, old: &Figure, new: &Figure, unit: Unit) -> Value {
 fn text(object: &Value) -> String {
     let rows = object["figures"].as_array().map(Vec::as_slice).unwrap_or_default();
     let value = |row: &Value, name: &str| read(&row[name]).map_or("-".into(), |(figure, unit)| unit.text(figure.value));
-    let width = rows.iter().filter_map(|row| row["figure"].as_str()).map(str::len).max().unwrap_or(0).max(6);
+    let width =
+        rows.iter().filter_map(|row| row["figure"].as_str()).map(str::len).max().unwrap_or(0).clamp(6, MOST_WIDTH);
     let mut text = format!("{:width$}  {:>12}  {:>12}  {:>7}  verdict\n", "figure", "first", "second", "ratio");
     for row in rows {
         text += &format!(
