@@ -67,8 +67,8 @@ impl fmt::Display for CliError {
     }
 }
 
-/// A text in which names from files cannot steer the terminal: control characters but for line ends, and those that turn
-/// the direction of writing, are written as JSON would write them, so that a text of JSON stays one.
+/// A text in which names from files cannot steer the terminal: control characters but for line ends, and those that
+/// turn the direction of writing, are written as JSON would write them, so that a text of JSON stays one.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
