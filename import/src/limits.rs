@@ -30,7 +30,7 @@ const NEWEST_ML_OPSET: i64 = 5;
 /// Most axes of a tensor.
 const MAX_RANK: i64 = 64;
 /// Largest size of a kernel, step, or margin along an axis.
-const MAX_EXTENT: i64 = i32::MAX as i64;
+const MAX_EXTENT: i64 = 1 << 16;
 
 /// Attributes that name axes.
 const AXES: [&str; 6] = ["axis", "axes", "batch_axis", "time_axis", "batch_dims", "perm"];

@@ -56,6 +56,9 @@ fn a_sum_that_is_repeated_and_scaled_does_not_multiply_its_terms() {
     let wide = model.node("Expand", &[&sum, &to], &[]);
     let scales = model.weights(&[1, 1 << 20]);
     model.node("Mul", &[&wide, &scales], &[]);
+    // A product of matrices is not the client's, and neither is what stands before it.
+    let matrix = model.weights(&[1 << 20, 1]);
+    model.then_with("MatMul", &[&matrix], &[]);
     let error = refusal("a sum that is repeated", &model);
     assert!(error.contains("steps to lower"), "{error}");
 }
