@@ -181,6 +181,16 @@ impl SymbolicTensor {
         })
     }
 
+    /// Terms of all rows, those of copies counted for each.
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        let terms = self.elements.iter().map(|element| match element {
+            Element::Row(row) => row.taps.len(),
+            Element::Pending(pending) => pending.row.taps.len(),
+        });
+        terms.fold(0, usize::saturating_add)
+    }
+
     /// Whether a bootstrap is still due.
     #[must_use]
     pub fn is_pending(&self) -> bool {
@@ -230,7 +240,9 @@ impl SymbolicTensor {
             let value = *seen.entry(identity).or_insert_with(|| {
                 let known = channel_of.entry(channel_of_element(&self.shape, index)).or_default();
                 let functions = &mut stage.functions;
-                let channel = known.iter().copied().find(|&c| functions[c as usize] == *pending.function);
+                // Looking back a little keeps this linear where every element has a function of its own.
+                let mut recent = known.iter().rev().take(64).copied();
+                let channel = recent.find(|&c| functions[c as usize] == *pending.function);
                 let channel = channel.unwrap_or_else(|| {
                     functions.push(pending.function.as_ref().clone());
                     known.push(functions.len() as u32 - 1);

@@ -17,7 +17,9 @@ pub struct UnsupportedNode {
 
 impl fmt::Display for UnsupportedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:?}): {}; {}", self.operator, self.node, self.reason, self.suggestion)
+        // Names come from the file, and must not end the line or steer a terminal.
+        let operator = self.operator.escape_debug();
+        write!(f, "{operator} ({:?}): {}; {}", self.node, self.reason, self.suggestion)
     }
 }
 

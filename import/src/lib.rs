@@ -1,12 +1,14 @@
 //! From an ONNX file to a [`Network`]: tract reads, types and simplifies the graph, `lower` turns it into affine rows
 //! and functions.
 
+mod bounded;
 mod client_steps;
 mod element;
 mod error;
 mod expand;
 mod interface;
 mod leave;
+mod limits;
 mod linear_map;
 mod lower;
 mod norm;

@@ -19,6 +19,14 @@ use heman_core::model::row_sum::RowSum;
 const MAX_TAPS: usize = 1 << 27;
 /// Most values of a network.
 pub(super) const MAX_VALUES: usize = 1 << 24;
+/// Most elements of an encrypted tensor between two nodes.
+pub(super) const MAX_ELEMENTS: usize = 1 << 22;
+/// Most terms that are added, elements that are moved and places of windows that are visited in all nodes together.
+const MAX_WORK: u64 = 1 << 28;
+/// Most elements of all outputs.
+const MAX_OUTPUTS: usize = 1 << 20;
+/// Most operators that the description of a stage names.
+const MAX_LABELS: usize = 16;
 
 /// A tensor between two nodes.
 #[derive(Clone)]
@@ -65,8 +73,9 @@ pub(super) struct Lowering<'a> {
     pub value_count: usize,
     taps: usize,
     pub sum: RowSum,
+    work_left: u64,
     refused: Vec<UnsupportedNode>,
-    operator_of_node: &'a [(String, String)],
+    operator_of_node: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Lowering<'a> {
@@ -80,9 +89,13 @@ impl<'a> Lowering<'a> {
             stages: Vec::new(),
             value_count: 0,
             taps: 0,
-            sum: RowSum::default(),
+            sum: RowSum::bounded(MAX_WORK),
+            work_left: MAX_WORK,
             refused: Vec::new(),
-            operator_of_node,
+            operator_of_node: operator_of_node
+                .iter()
+                .map(|(name, operator)| (name.as_str(), operator.as_str()))
+                .collect(),
         }
     }
 
@@ -156,9 +169,10 @@ impl<'a> Lowering<'a> {
             _ => 0,
         };
         self.taps = self.taps.saturating_add(tensor.elements.iter().map(distinct).sum());
-        if self.taps > MAX_TAPS || self.value_count > MAX_VALUES {
+        if self.taps > MAX_TAPS || self.value_count > MAX_VALUES || self.sum.is_exhausted() {
             return Err(ImportError::TooComplex(format!(
-                "more than {MAX_TAPS} terms or {MAX_VALUES} values after lowering"
+                "it has more than {MAX_TAPS} terms or {MAX_VALUES} values after lowering, or takes more than \
+                 {MAX_WORK} additions"
             )));
         }
         Ok(())
@@ -166,16 +180,30 @@ impl<'a> Lowering<'a> {
 
     /// The ONNX operator that a node came from, by its name; tract's own name otherwise.
     pub fn operator_name(&self, node: &TypedNode) -> String {
-        let candidates = self.operator_of_node.iter().filter(|(name, _)| node.name.starts_with(name.as_str()));
-        let best = candidates.max_by_key(|(name, _)| name.len());
-        best.map_or_else(|| node.op().name().to_string(), |(_, operator)| operator.clone())
+        let starts = (1..=node.name.len()).rev().filter_map(|end| node.name.get(..end));
+        let best = starts.filter_map(|start| self.operator_of_node.get(start)).next();
+        best.map_or_else(|| node.op().name().to_string(), |&operator| operator.to_string())
+    }
+
+    /// Takes work off the budget before it is done.
+    pub fn spend(&mut self, work: usize) -> Result<(), Refusal> {
+        match self.work_left.checked_sub(work as u64) {
+            Some(left) => {
+                self.work_left = left;
+                Ok(())
+            }
+            None => Err(Refusal::new(
+                format!("the model up to here takes more than {MAX_WORK} steps to lower"),
+                "use smaller tensors and windows",
+            )),
+        }
     }
 
     /// Adds the node's operator to a tensor's list, once in a row.
     pub fn label(&self, node: &TypedNode, mut operators: Vec<String>) -> Vec<String> {
         let name = self.operator_name(node);
-        if operators.last() != Some(&name) {
-            operators.push(name);
+        if operators.last() != Some(&name) && operators.len() < MAX_LABELS {
+            operators.push(if operators.len() + 1 == MAX_LABELS { "...".into() } else { name });
         }
         operators
     }
@@ -281,6 +309,12 @@ impl<'a> Lowering<'a> {
         }
         let no_output = || ImportError::Interface("its output does not depend on its input".into());
         let finished = std::mem::take(&mut self.program).finish(&interface.outputs, &outputs).ok_or_else(no_output)?;
+        if finished.rows.len() > MAX_OUTPUTS {
+            return Err(ImportError::TooComplex(format!(
+                "its outputs have {} elements; up to {MAX_OUTPUTS} are encrypted",
+                finished.rows.len()
+            )));
+        }
         finished.ops.shapes(&finished.output.shape).map_err(ImportError::TooComplex)?;
         let finite = |row: &Row| row.bias.is_finite() && row.taps.iter().all(|tap| tap.weight.is_finite());
         let rows = &finished.rows;

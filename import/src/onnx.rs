@@ -1,19 +1,26 @@
 //! Reads, types and simplifies the graph of an ONNX file with tract.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::optim::Optimizer;
 use tract_onnx::tract_hir::infer::Factoid;
 
+use crate::bounded::{bound, check_elements};
 use crate::error::{ImportError, UnsupportedNode};
 use crate::expand;
 use crate::interface::{Hint, Interface, input_shapes, read_outputs};
+use crate::limits::{self, node_name};
 use crate::rewrite;
 
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// Most nodes that are visited while a graph is simplified.
+const MOST_VISITS: usize = 1 << 24;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let fail = |source| ImportError::Read { path: path.display().to_string(), source };
@@ -58,6 +65,7 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
     let mut onnx = tract_onnx::onnx();
     expand::register(&mut onnx.op_register);
     let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
+    limits::check(&proto)?;
     let name = |node: &pb::NodeProto| (node_name(node), node.op_type.clone());
     let operators: Vec<(String, String)> = proto.graph.iter().flat_map(|graph| graph.node.iter().map(name)).collect();
     rewrite::rewrite(&mut proto, folder)?;
@@ -99,9 +107,29 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
         let fact = InferenceFact::dt_shape(kind, input.shape.clone());
         model = model.with_input_fact(at, fact).map_err(not_onnx)?;
     }
-    let typed = model.into_typed().and_then(TypedModel::into_decluttered);
+    let axes: HashMap<String, (i64, bool)> = graph.node.iter().filter_map(unchecked_axis).collect();
+    bound(&mut model, |name| axes.get(name).copied());
+    model.analyse(false).map_err(|error| untyped(graph, &operators, &error))?;
+    check_elements(&model).map_err(ImportError::TooComplex)?;
+    let typed = model.into_typed().and_then(simplified);
     let model = typed.map_err(|error| untyped(graph, &operators, &error))?;
     Ok(Typed { model, interface: Interface { inputs, outputs }, operators })
+}
+
+/// The axis of a node whose operator the graph library believes it to, and whether it may lie behind the last one.
+fn unchecked_axis(node: &pb::NodeProto) -> Option<(String, (i64, bool))> {
+    const UNCHECKED: [&str; 7] = ["ArgMax", "ArgMin", "Flatten", "Hardmax", "LogSoftmax", "LpNormalization", "Softmax"];
+    let axis = node.attribute.iter().find(|attribute| attribute.name == "axis")?;
+    let is_unchecked = UNCHECKED.contains(&node.op_type.as_str()) || node.op_type.ends_with("LayerNormalization");
+    is_unchecked.then(|| (node_name(node), (axis.i, node.op_type == "Flatten")))
+}
+
+/// Simplifies a graph. Each simplification is checked against the whole graph, so that large graphs get fewer of them:
+/// what is left as it was is correct, and only takes longer to evaluate.
+fn simplified(mut model: TypedModel) -> TractResult<TypedModel> {
+    let steps = MOST_VISITS / model.nodes.len().max(1);
+    Optimizer::declutter().stopping_at(steps).optimize(&mut model)?;
+    Ok(model)
 }
 
 /// Why a graph has no types and shapes: the first node that the graph library names.
@@ -121,8 +149,4 @@ fn untyped(graph: &pb::GraphProto, operators: &[(String, String)], error: &Tract
         reason: error.root_cause().to_string(),
         suggestion: "check its attributes and inputs, and export it with fixed shapes and constant parameters".into(),
     }])
-}
-
-pub(crate) fn node_name(node: &pb::NodeProto) -> String {
-    if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
 }

@@ -17,7 +17,7 @@ use tract_onnx::tract_core::ops::scan::Scan;
 
 use super::element::{Element, SymbolicTensor};
 use super::expand::{LinearMap, Reinterpret};
-use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
+use super::lower::{Lowering, MAX_ELEMENTS, MAX_VALUES, Refusal, Value};
 use super::tail::moves;
 use super::window;
 use heman_core::model::function::{Function, Unary};
@@ -34,16 +34,7 @@ pub(super) type Outputs = Result<Vec<Value>, Refusal>;
 
 impl Lowering<'_> {
     pub(super) fn dispatch(&mut self, node: &TypedNode, mut inputs: Vec<Value>) -> Outputs {
-        for slot in 0..node.outputs.len() {
-            let shape = Self::output_shape(node, slot)?;
-            let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-            if count.is_none_or(|count| count > MAX_VALUES) {
-                return Err(Refusal::new(
-                    format!("its output of shape {shape:?} is too large"),
-                    format!("keep tensors below {MAX_VALUES} elements"),
-                ));
-            }
-        }
+        self.check_sizes(node, &inputs)?;
         for (slot, input) in inputs.iter_mut().enumerate() {
             if let Value::Symbolic(tensor) = input
                 && tensor.is_long()
@@ -124,6 +115,36 @@ impl Lowering<'_> {
         ))
     }
 
+    /// Pays for a node's elements, and refuses those that are too many.
+    fn check_sizes(&mut self, node: &TypedNode, inputs: &[Value]) -> Result<(), Refusal> {
+        let mut made = 0_usize;
+        for slot in 0..node.outputs.len() {
+            let shape = Self::output_shape(node, slot)?;
+            let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+            let Some(count) = count.filter(|&count| count <= MAX_ELEMENTS) else {
+                return Err(Refusal::new(
+                    format!("its output of shape {shape:?} is too large"),
+                    format!("keep tensors below {MAX_ELEMENTS} elements"),
+                ));
+            };
+            made = made.saturating_add(count);
+        }
+        // Each operand is copied, and by operators on pairs repeated until it has the size of the result.
+        let is_pointwise = node.op_is::<ElementWiseOp>() || node.op_is::<TypedBinOp>() || node.op_is::<Iff>();
+        for input in inputs {
+            let (elements, terms) = match input {
+                Value::Symbolic(tensor) => (tensor.elements.len(), tensor.terms()),
+                Value::Constant(tensor) => (tensor.len(), 0),
+                Value::ForClient(_) | Value::Unknown => (0, 0),
+            };
+            self.spend(elements)?;
+            if is_pointwise && elements > 0 {
+                self.spend(made.div_ceil(elements).saturating_mul(terms))?;
+            }
+        }
+        self.spend(made)
+    }
+
     /// Evaluates an operator that only moves data on the numbers of the elements.
     fn movement(&mut self, node: &TypedNode, inputs: &[Value], data_inputs: usize, op: &dyn TypedOp) -> Outputs {
         let mut elements: Vec<Element> = Vec::new();
@@ -196,6 +217,7 @@ impl Lowering<'_> {
         let shape = Self::output_shape(node, 0)?;
         let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
         let count: usize = shape.iter().product();
+        self.spend(window::places(op.pool_spec.data_format, &shape, kernel.len(), count)?)?;
         let mut elements = vec![Element::constant(0.0); count];
         let rows: Vec<&Row> = tensor.rows().collect();
         let mut current = usize::MAX;
@@ -223,6 +245,9 @@ impl Lowering<'_> {
         let tensor = self.materialised_input(node, 0, inputs.swap_remove(0))?;
         let shape = Self::output_shape(node, 0)?;
         let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
+        let places = window::places(op.pool_spec.data_format, &tensor.shape, kernel.len(), tensor.elements.len())?;
+        // Each is kept until all are sorted.
+        self.spend(places.saturating_mul(8))?;
         let (taps, axes) = window::deconv(op, &tensor.shape, kernel.shape(), &shape)?;
         let mut elements = vec![Element::constant(0.0); shape.iter().product()];
         let rows: Vec<&Row> = tensor.rows().collect();
@@ -241,6 +266,7 @@ impl Lowering<'_> {
         let tensor = self.materialised_input(node, 0, value)?;
         let shape = Self::output_shape(node, 0)?;
         let mut elements = vec![Element::constant(0.0); shape.iter().product()];
+        self.spend(window::pooled(&op.pool_spec, &tensor.shape, elements.len())?)?;
         let rows: Vec<&Row> = tensor.rows().collect();
         let sum = &mut self.sum;
         window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, window| {
@@ -262,6 +288,8 @@ impl Lowering<'_> {
         let tensor = self.materialised_input(node, 0, value)?;
         let shape = Self::output_shape(node, 0)?;
         let mut windows = vec![Vec::new(); shape.iter().product()];
+        // What windows see is kept.
+        self.spend(window::pooled(&op.pool_spec, &tensor.shape, windows.len())?.saturating_mul(8))?;
         window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, _| {
             windows[output] = inputs.iter().map(|&i| tensor.elements[i].clone()).collect();
         })?;
@@ -364,9 +392,10 @@ impl Lowering<'_> {
             .collect();
         let rows: Vec<&Row> = tensor.rows().collect();
         let inner: Vec<&(usize, usize, usize, Option<usize>)> = axes.iter().filter(|axis| axis.3.is_none()).collect();
-        let inner_length: usize = inner.iter().map(|axis| axis.0).product();
+        let inner_length = inner.iter().fold(1_usize, |product, axis| product.saturating_mul(axis.0));
         let out_strides = strides(&shape);
         let count: usize = shape.iter().product();
+        self.spend(count.saturating_mul(inner_length))?;
         // The places that are multiplied and summed for an element of the output.
         let pairs = |out: usize, act: &mut dyn FnMut(usize, usize)| {
             let (mut x0, mut w0) = (0, 0);

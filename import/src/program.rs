@@ -195,7 +195,8 @@ impl Functions {
         let of = functions
             .map(|function| {
                 // Neighbours are alike most of the time; looking back a little keeps this linear.
-                let known = list.iter().rposition(|own| own == function).filter(|at| list.len() - at <= 64);
+                let recent = list.len().saturating_sub(64);
+                let known = list[recent..].iter().rposition(|own| own == function).map(|at| recent + at);
                 known.unwrap_or_else(|| {
                     list.push(function.clone());
                     list.len() - 1

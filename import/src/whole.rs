@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::OneHot;
 
 use super::element::{Element, SymbolicTensor};
-use super::lower::{Lowering, MAX_VALUES, Refusal, Value};
+use super::lower::{Lowering, MAX_ELEMENTS, Refusal, Value};
 use super::ops::{Outputs, after_client_op, floats};
 use super::pointwise::{broadcast, combine, comparison, complement, is_negated, share_functions};
 use heman_core::model::function::{Binary, Function, Unary};
@@ -37,7 +37,7 @@ fn steps(entry: &impl Fn(usize) -> f64, start: usize, end: usize) -> Function {
 
 fn bounded(shape: &[usize]) -> Result<(), Refusal> {
     let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-    if count.is_some_and(|count| count <= MAX_VALUES) {
+    if count.is_some_and(|count| count <= MAX_ELEMENTS) {
         return Ok(());
     }
     Err(Refusal::new(format!("its output of shape {shape:?} is too large"), "use a smaller table"))
@@ -141,6 +141,8 @@ impl Lowering<'_> {
                 format!("use a table of at most {MOST_LOOKED_UP} entries, or look the values up before encryption"),
             ));
         }
+        // Each entry of the table is a few terms of a function.
+        self.spend(values.len().saturating_mul(16))?;
         let wrapped = wrapped(length);
         let columns: Vec<Arc<Function>> = (0..outer * inner)
             .map(|column| {
@@ -164,6 +166,7 @@ impl Lowering<'_> {
         let shape = Self::output_shape(node, 0)?;
         let value = |tensor: &Tensor| Ok::<f64, Refusal>(floats(tensor)?.first().copied().unwrap_or(0.0));
         bounded(&shape)?;
+        self.spend(op.dim.saturating_mul(64))?;
         let (off, on) = (value(&op.off)?, value(&op.on)?);
         let functions: Vec<Arc<Function>> = (0..op.dim)
             .map(|place| {

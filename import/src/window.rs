@@ -62,6 +62,20 @@ pub struct WindowTap {
     pub kernel: usize,
 }
 
+/// The most places that the windows of a convolution visit: for each of `count` elements of a tensor of that shape, all
+/// of the kernel that belongs to the element's channel.
+pub fn places(format: DataFormat, shape: &[usize], kernel: usize, count: usize) -> TractResult<usize> {
+    let channels = Axes::new(format, shape)?.channels.max(1);
+    Ok(kernel.div_ceil(channels).saturating_mul(count))
+}
+
+/// The most elements that the windows of a pooling see, for an output of `count` elements; a window counts as 16.
+pub fn pooled(spec: &PoolSpec, input_shape: &[usize], count: usize) -> TractResult<usize> {
+    let input = Axes::new(spec.data_format, input_shape)?;
+    let seen = input.spatial.iter().zip(&spec.kernel_shape).map(|(&length, &kernel)| length.min(kernel));
+    Ok(seen.fold(1, usize::saturating_mul).saturating_add(16).saturating_mul(count))
+}
+
 /// Visits the taps of a pooling window, output by output; `visit` gets output index, input indices, and the window's
 /// full size with padding.
 pub fn pool(

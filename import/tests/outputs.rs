@@ -169,7 +169,8 @@ fn several_heads_share_a_layer() {
     let odd = model.node("Sigmoid", &[&odd], &[]);
     model.output(&digit);
     model.output(&odd);
-    model.output(&digit);
+    let again = model.node("Identity", &[&digit], &[]);
+    model.output(&again);
     let network = check("two heads", &model);
     assert_eq!((stages(&network), network.output.shape.as_slice()), (vec![5], &[1, 5][..]));
 }

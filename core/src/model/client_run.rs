@@ -64,6 +64,7 @@ impl ClientOp {
         match self {
             Self::Constant { values, .. } => values.clone(),
             Self::Reshape { .. } => of(0).to_vec(),
+            Self::Pick { from, .. } if operands.len() == 1 => from.iter().map(|&at| of(0)[at as usize]).collect(),
             Self::Pick { from, .. } => {
                 let all: Vec<f64> = operands.iter().flat_map(|operand| operand.values.iter().copied()).collect();
                 from.iter().map(|&at| all[at as usize]).collect()

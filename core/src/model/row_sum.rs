@@ -9,9 +9,23 @@ pub struct RowSum {
     is_touched: Vec<bool>,
     touched: Vec<u32>,
     bias: f64,
+    work: u64,
+    limit: Option<u64>,
 }
 
 impl RowSum {
+    /// An accumulator that adds up to `limit` terms in all its life; then it is exhausted and adds none.
+    #[must_use]
+    pub fn bounded(limit: u64) -> Self {
+        Self { limit: Some(limit), ..Self::default() }
+    }
+
+    /// Whether terms were left out because there were too many.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.limit.is_some_and(|limit| self.work > limit)
+    }
+
     /// Adds a constant.
     pub fn add_constant(&mut self, constant: f64) {
         self.bias += constant;
@@ -35,6 +49,10 @@ impl RowSum {
     /// Adds `weight * row`.
     pub fn add_row(&mut self, row: &Row, weight: f64) {
         self.bias += weight * row.bias;
+        self.work = self.work.saturating_add(1 + row.taps.len() as u64);
+        if self.is_exhausted() {
+            return;
+        }
         for tap in row.taps.iter() {
             self.add_value(tap.source, weight * f64::from(tap.weight));
         }
@@ -53,5 +71,22 @@ impl RowSum {
         }
         self.touched.clear();
         Row { bias: std::mem::take(&mut self.bias), taps: taps.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_sum_stops_and_says_so() {
+        let row = Row { bias: 0.0, taps: vec![Tap { source: 3, weight: 2.0 }].into() };
+        let mut sum = RowSum::bounded(4);
+        sum.add_row(&row, 1.0);
+        sum.add_row(&row, 1.0);
+        assert_eq!(sum.take().taps[0].weight, 4.0);
+        assert!(!sum.is_exhausted());
+        sum.add_row(&row, 1.0);
+        assert!(sum.take().taps.is_empty() && sum.is_exhausted());
     }
 }
