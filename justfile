@@ -66,6 +66,16 @@ exports MANIFEST *FLAGS:
     cargo build --release
     cargo run --release --package heman-benches --bin exports -- {{MANIFEST}} target/release/heman {{FLAGS}}
 
+# Predicted beside measured time by stage on the host, for the models of a manifest; plans go to FOLDER.
+predictions MANIFEST FOLDER *FLAGS:
+    cargo build --release
+    python3 benches/predictions.py target/release/heman {{MANIFEST}} {{FOLDER}} {{FLAGS}}
+
+# What an input costs in batches of 1 to 1,024, by default of the demo model, and the plot of it; needs numpy.
+batch-cost FOLDER MODEL="demo/digits.onnx" CALIBRATION="demo/calibration.npz" *FLAGS:
+    cargo build --release
+    python3 benches/batch_cost.py target/release/heman {{MODEL}} {{CALIBRATION}} {{FOLDER}} {{FLAGS}}
+
 # Trains the demo model again and prints its accuracy.
 train:
     test -d demo/.venv || python3 -m venv demo/.venv

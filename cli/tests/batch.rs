@@ -75,7 +75,7 @@ fn bad_items_are_reported_and_passed_over_and_tried_again_only_if_asked() {
         assert!(stderr.contains(&format!("failed: {name}")), "{name}: {stderr}");
     }
     assert!(stderr.contains("left out: keys/other.pub: "), "{stderr}");
-    assert!(stderr.contains("error: 4 of 6 item(s) failed; see "), "{stderr}");
+    assert!(stderr.contains("4 of 6 item(s) failed; see "), "{stderr}");
     assert_eq!(clients.list("outputs"), ["000.out", "003.out", "journal.jsonl"]);
 
     work.write("inputs/002.enc", &sound);

@@ -57,14 +57,16 @@ impl KeyFile {
     /// [`ClientError::Permissions`] for files that others have rights to, [`ClientError::Format`] for anything that
     /// is no sound secret key.
     pub fn open(path: &Path) -> Result<Self, ClientError> {
-        check_permissions(path)?;
         let file = Reader::open(path)?;
         let header = *file.header();
-        if header.kind == Kind::ProtectedKey {
-            return ProtectedKey::read(file).map(Self::Protected);
+        if header.kind != Kind::ProtectedKey {
+            header.expect(Kind::SecretKey, header.scheme)?;
         }
-        header.expect(Kind::SecretKey, header.scheme)?;
-        open_plain(file).map(Self::Plain)
+        check_permissions(path)?;
+        match header.kind {
+            Kind::ProtectedKey => ProtectedKey::read(file).map(Self::Protected),
+            _ => open_plain(file).map(Self::Plain),
+        }
     }
 }
 
