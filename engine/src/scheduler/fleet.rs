@@ -117,15 +117,19 @@ impl<'p> Fleet<'p> {
         self.members.iter().map(|member| member.lanes * member.most).sum()
     }
 
-    /// Bytes of the host's memory that one client's keys, and inputs, outputs and evaluations of all lanes hold at one
-    /// time, as [`Devices::needed_bytes`] tells them; none where only other devices evaluate.
+    /// Bytes of the host's memory that the keys of so many clients, as far as they are kept, and inputs, outputs and
+    /// evaluations of all lanes hold at one time, as [`Devices::needed_bytes`] tells them; none where only other devices
+    /// evaluate.
     #[must_use]
-    pub fn needed_bytes(&self) -> Option<u64> {
+    pub fn needed_bytes(&self, clients: usize) -> Option<u64> {
+        let each = key_bytes(self.plan);
+        let kept = (self.limits.key_bytes / each.max(1)).min(clients as u64).max(1);
         let of_host = self.members.iter().filter_map(|member| {
             let all = member.devices.needed_bytes(self.plan, member.lanes * member.most)?;
-            Some(all.saturating_add((member.lanes as u64 - 1).saturating_mul(run_bytes(self.plan))))
+            let lanes = (member.lanes as u64 - 1).saturating_mul(run_bytes(self.plan));
+            Some(all.saturating_add(lanes).saturating_add((kept - 1).saturating_mul(each)))
         });
-        of_host.max()
+        of_host.reduce(u64::saturating_add)
     }
 
     /// What is predicted for a job of so many inputs; none where nobody knows how fast a device is.

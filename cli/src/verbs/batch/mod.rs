@@ -56,6 +56,15 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     };
     let watch = Watch::new(out.verbose, unit, total);
     let keyring = Keyring::open(&args.key, &params, &watch)?;
+    let limits = Limits {
+        threads: threads::number(args.threads),
+        memory_bytes: memory::budget(args.memory),
+        key_bytes: args.key_memory.map_or_else(|| key_memory(&args.device), |size| size.bytes),
+    };
+    let profiles = profile::read_for(&DeviceChoice::Auto, &watch);
+    let expected = total.unwrap_or(UNKNOWN_INPUTS).max(1) as usize;
+    let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?.timed(out.trace.is_some());
+    memory::check_job(fleet.needed_bytes(keyring.len()), args.memory)?;
     let root = Store::open(&args.output)?;
     if std::fs::canonicalize(&args.input).is_ok_and(|input| input == root) {
         let name = args.output.display();
@@ -65,15 +74,6 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     let path = root.join(format!("{stem}.jsonl"));
     let journal = Journal::open(&path, &params.binding(), args.shard)?;
     let store = Store::begin(root, &stem)?;
-    let limits = Limits {
-        threads: threads::number(args.threads),
-        memory_bytes: memory::budget(args.memory),
-        key_bytes: args.key_memory.map_or_else(|| key_memory(&args.device), |size| size.bytes),
-    };
-    let profiles = profile::read_for(&DeviceChoice::Auto, &watch);
-    let expected = total.unwrap_or(UNKNOWN_INPUTS).max(1) as usize;
-    let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?.timed(out.trace.is_some());
-    memory::check_job(fleet.needed_bytes(), args.memory)?;
     if out.verbose {
         let (names, keys, lanes) = (fleet.names(), keyring.len(), fleet.lanes());
         watch.note(&format!("{names}: {lanes} lanes, {} inputs at a time; {keys} key(s)", fleet.inputs_in_work()));
@@ -96,6 +96,9 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
     store.close();
     let seconds = start.elapsed().as_secs_f64();
     if let Some(error) = broken.or(ended.err().map(CliError::from)) {
+        if tally.done == 0 {
+            return Err(error);
+        }
         let text = format!("{error}; {} item(s) are done, and the same command goes on from there", tally.done);
         return Err(CliError::of(error.failure(), text));
     }
