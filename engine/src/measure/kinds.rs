@@ -14,10 +14,10 @@ use heman_core::ckks::ring::matrix::Matrix;
 
 use super::ckks::{ciphertext, residues, uniform_key};
 use super::primitives::sample;
-use crate::profile::{CkksRates, KindRates};
+use crate::profile::{CkksRates, KindRates, LOG2_MEASURED_RING};
 
 /// log2 of the ring's degree, levels, log2 of the scale, special primes.
-const RING: (u32, usize, u32, usize) = (14, 8, 28, 3);
+const RING: (u32, usize, u32, usize) = (LOG2_MEASURED_RING, 8, 28, 3);
 /// Rotations of one ciphertext at a time.
 const ROTATIONS: usize = 8;
 /// Rotations of their own.

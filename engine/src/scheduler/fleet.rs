@@ -118,8 +118,8 @@ impl<'p> Fleet<'p> {
     }
 
     /// Bytes of the host's memory that the keys of so many clients, as far as they are kept, and inputs, outputs and
-    /// evaluations of all lanes hold at one time, as [`Devices::needed_bytes`] tells them; none where only other devices
-    /// evaluate.
+    /// evaluations of all lanes hold at one time, as [`Devices::needed_bytes`] tells them; none where only other
+    /// devices evaluate.
     #[must_use]
     pub fn needed_bytes(&self, clients: usize) -> Option<u64> {
         let each = key_bytes(self.plan);
