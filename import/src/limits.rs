@@ -134,17 +134,22 @@ impl Size {
 
 /// Names are short, and each of a tensor stands for one. Those of nodes are labels, which ONNX lets repeat.
 fn check_names(graph: &GraphProto) -> Result<(), ImportError> {
-    let mut names = graph
+    let names = graph
         .node
         .iter()
         .flat_map(|node| [&node.name, &node.op_type].into_iter().chain(&node.input).chain(&node.output))
         .chain(graph.input.iter().chain(&graph.output).map(|info| &info.name))
         .chain(graph.initializer.iter().map(|tensor| &tensor.name));
-    if let Some(name) = names.find(|name| name.len() > MAX_NAME_BYTES) {
-        return Err(ImportError::TooComplex(format!(
-            "a name has {} bytes; names of up to {MAX_NAME_BYTES} are read",
-            name.len()
-        )));
+    for name in names {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(ImportError::TooComplex(format!(
+                "a name has {} bytes; names of up to {MAX_NAME_BYTES} are read",
+                name.len()
+            )));
+        }
+        if !is_one_line(name) {
+            return Err(ImportError::NotOnnx(format!("the name {name:?} has control characters")));
+        }
     }
     unique("input", graph.input.iter().map(|input| input.name.as_str()))?;
     unique("output", graph.output.iter().map(|output| output.name.as_str()))?;
@@ -173,6 +178,11 @@ fn check_made(graph: &GraphProto) -> Result<(), ImportError> {
         Some(name) => Err(ImportError::NotOnnx(format!("it reads a tensor {name:?} that nothing in it makes"))),
         None => Ok(()),
     }
+}
+
+/// Whether a text cannot be taken for several lines, or for orders to a terminal.
+pub(crate) fn is_one_line(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ImportError> {
@@ -258,6 +268,7 @@ mod tests {
         assert_eq!(refusal(vec![neg("a", "t0", "y"), neg("b", "y", "z"), neg("", "z", "u"), neg("", "u", "v")]), "");
         assert_eq!(refusal(vec![neg("a", "t0", "y"), neg("a", "y", "z")]), "", "names of nodes are labels");
         assert!(refusal(vec![neg("a", "t0", "y"), neg("b", "t0", "y")]).contains("tensors have the name \"y\""));
+        assert!(refusal(vec![neg("a\nb", "t0", "y")]).contains("the name \"a\\nb\" has control characters"));
         assert!(refusal(vec![neg("a", "x", "y")]).contains("\"x\" that nothing in it makes"));
     }
 

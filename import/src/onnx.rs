@@ -73,6 +73,9 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
     rewrite::rewrite(&mut proto, folder)?;
     let no_graph = || ImportError::NotOnnx("it has no graph".into());
     let outputs = read_outputs(proto.graph.as_mut().ok_or_else(no_graph)?);
+    if !outputs.iter().flat_map(|output| &output.columns).all(|name| limits::is_one_line(name)) {
+        return Err(ImportError::Interface("the name of a class has control characters".into()));
+    }
     let graph = proto.graph.as_ref().ok_or_else(no_graph)?;
     let unknown: Vec<UnsupportedNode> = graph
         .node
