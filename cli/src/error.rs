@@ -55,6 +55,15 @@ impl CliError {
         Self::of(cause.failure(), if text.contains(&name) { text } else { format!("{name}: {text}") })
     }
 
+    /// An error in working with a file's content, which names the file only where the file is at fault.
+    pub fn within(path: &Path, cause: impl Cause) -> Self {
+        if cause.failure() == Failure::File {
+            Self::file(path, cause)
+        } else {
+            Self::of(cause.failure(), cause.sentence())
+        }
+    }
+
     /// What kind of failure it is.
     pub fn failure(&self) -> Failure {
         self.failure
@@ -264,5 +273,12 @@ mod tests {
         };
         let error = CliError::from(ImportError::Unsupported(vec![node("a"), node("b")])).to_string();
         assert_eq!(error.lines().count(), 3, "{error}");
+    }
+
+    #[test]
+    fn a_file_is_named_only_where_it_is_at_fault() {
+        let named = |cause| CliError::within(Path::new("key.pub"), cause).to_string().starts_with("key.pub: ");
+        assert!(named(CkksError::Depth));
+        assert!(!named(CkksError::Memory { needed: 2, budget: 1 }));
     }
 }
