@@ -11,7 +11,7 @@ use heman_core::files::params::ParamsError;
 use heman_core::planning::error::PlanError;
 use heman_core::tfhe::session::ExecError;
 use heman_engine::{EngineError, ProfileError};
-use heman_import::ImportError;
+use heman_import::{ImportError, UnsupportedNode};
 
 use crate::exit::Failure;
 
@@ -50,9 +50,18 @@ impl CliError {
 
     /// An error about a file, of its cause's kind.
     pub fn file(path: &Path, cause: impl Cause) -> Self {
-        let text = cause.to_string();
-        let name = path.display().to_string();
+        let text = cause.sentence();
+        let name = one_line(&path.display().to_string());
         Self::of(cause.failure(), if text.contains(&name) { text } else { format!("{name}: {text}") })
+    }
+
+    /// An error in working with a file's content, which names the file only where the file is at fault.
+    pub fn within(path: &Path, cause: impl Cause) -> Self {
+        if cause.failure() == Failure::File {
+            Self::file(path, cause)
+        } else {
+            Self::of(cause.failure(), cause.sentence())
+        }
     }
 
     /// What kind of failure it is.
@@ -69,13 +78,23 @@ impl fmt::Display for CliError {
 
 /// A text in which names from files can neither steer the terminal nor look like others: control characters but for
 /// line ends, and characters that are not seen or turn the direction of writing, become escapes, which JSON reads back.
+///
+/// Names that others chose go through [`one_line`] before they come into a text.
 pub fn printable(text: &str) -> String {
+    escaped(text, |c| c != '\n' && (c.is_control() || is_hidden(c)))
+}
+
+/// As [`printable`], with line ends escaped as well: what comes from a file cannot look like a line of its own.
+pub fn one_line(text: &str) -> String {
+    escaped(text, |c| c.is_control() || is_hidden(c))
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let mut printed = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
-        let is_hidden = turns || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if is_hidden || (c.is_control() && c != '\n') {
-            printed += &format!("\\u{:04x}", c as u32);
+        if is_escaped(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| printed += &format!("\\u{unit:04x}"));
         } else {
             printed.push(c);
         }
@@ -83,10 +102,26 @@ pub fn printable(text: &str) -> String {
     printed
 }
 
+/// Characters that turn the direction of writing, end a line, or take no room: those of Unicode that a font leaves out
+/// (`Default_Ignorable_Code_Point`), and interlinear annotations.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
 /// An error of a library, or a sentence about a file.
 pub trait Cause: fmt::Display {
     /// What kind of failure it is.
     fn failure(&self) -> Failure;
+
+    /// What it says, in which nothing that comes from a file looks like a line of its own.
+    fn sentence(&self) -> String {
+        one_line(&self.to_string())
+    }
 }
 
 macro_rules! about_files {
@@ -136,6 +171,13 @@ impl Cause for ImportError {
             | Self::TooComplex(_)
             | Self::Plain(_) => Failure::Refusal,
         }
+    }
+
+    fn sentence(&self) -> String {
+        let Self::Unsupported(nodes) = self else { return one_line(&self.to_string()) };
+        // A line for each node.
+        let escaped = |node: &UnsupportedNode| UnsupportedNode { reason: one_line(&node.reason), ..node.clone() };
+        Self::Unsupported(nodes.iter().map(escaped).collect()).to_string()
     }
 }
 
@@ -197,7 +239,7 @@ macro_rules! from_causes {
     ($($cause:ty),* $(,)?) => {
         $(impl From<$cause> for CliError {
             fn from(cause: $cause) -> Self {
-                Self::of(cause.failure(), cause.to_string())
+                Self::of(cause.failure(), cause.sentence())
             }
         })*
     };
@@ -212,8 +254,31 @@ mod tests {
     #[test]
     fn names_cannot_steer_a_terminal() {
         assert_eq!(printable("a\u{1b}[31m\u{202e}b\u{9b}\nc"), "a\\u001b[31m\\u202eb\\u009b\nc");
-        let json = serde_json::json!({ "name": "\u{202e}\u{9b}\u{1b}" });
-        let back: serde_json::Value = serde_json::from_str(&printable(&json.to_string())).expect("still JSON");
+        let json = serde_json::json!({ "name": "\u{202e}\u{9b}\u{1b}\u{e0041}\u{ad}" });
+        let text = printable(&json.to_string());
+        assert!(text.is_ascii(), "{text:?}");
+        let back: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
         assert_eq!(back, json);
+    }
+
+    #[test]
+    fn what_comes_from_files_is_no_line_of_its_own() {
+        let error = CliError::file(Path::new("a\nwrote key"), "unknown field `b\nerror: c`");
+        assert_eq!(error.to_string(), "a\\u000awrote key: unknown field `b\\u000aerror: c`");
+        let node = |name: &str| UnsupportedNode {
+            operator: format!("{name}\nwrote operator"),
+            node: format!("{name}\nwrote node"),
+            reason: format!("{name}\nwrote reason"),
+            suggestion: "remove it".into(),
+        };
+        let error = CliError::from(ImportError::Unsupported(vec![node("a"), node("b")])).to_string();
+        assert_eq!(error.lines().count(), 3, "{error}");
+    }
+
+    #[test]
+    fn a_file_is_named_only_where_it_is_at_fault() {
+        let named = |cause| CliError::within(Path::new("key.pub"), cause).to_string().starts_with("key.pub: ");
+        assert!(named(CkksError::Depth));
+        assert!(!named(CkksError::Memory { needed: 2, budget: 1 }));
     }
 }

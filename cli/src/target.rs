@@ -6,7 +6,7 @@ use heman_core::progress::Progress;
 use heman_engine::{DeviceChoice, ForTarget, Profiles, Target, TargetChoice, Targets};
 use serde_json::{Value, json};
 
-use crate::error::{Cause, CliError, printable};
+use crate::error::{Cause, CliError, one_line};
 use crate::profile;
 
 /// The targets that a choice names.
@@ -28,7 +28,7 @@ pub fn text(target: &Target, seconds: Option<f64>, inputs: usize) -> String {
         Some(seconds) if seconds < 0.1 => format!("{:.3} ms for {inputs} input(s)", 1e3 * seconds),
         Some(seconds) => format!("{seconds:.2} s for {inputs} input(s)"),
     };
-    format!("target        {}, {source}: {time}", printable(target.name()))
+    format!("target        {}, {source}: {time}", one_line(target.name()))
 }
 
 /// The same, for machines.

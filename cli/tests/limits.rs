@@ -93,15 +93,38 @@ fn parameters_that_cannot_be_true_are_refused() {
             assert!(message.contains(why), "{message}");
         }
     }
-    let mut object = sound;
-    let name = "\u{1b}]0;title\u{7}\u{1b}[2J";
-    object["input"]["tensor"]["name"] = name.into();
-    object["input"]["parts"][0]["name"] = name.into();
-    work.write("names.json", object.to_string().as_bytes());
+}
+
+/// Whoever writes the parameters cannot write the client's terminal with them.
+#[test]
+fn names_in_parameters_are_of_one_line_and_steer_no_terminal() {
+    let work = Work::with_keys("tfhe");
+    let sound: serde_json::Value = serde_json::from_slice(&work.read("params.json")).expect("JSON");
+    let named = |name: &str| {
+        let mut object = sound.clone();
+        object["input"]["tensor"]["name"] = name.into();
+        object["input"]["parts"][0]["name"] = name.into();
+        work.write("names.json", object.to_string().as_bytes());
+    };
+    for name in ["\u{1b}]0;title\u{7}\u{1b}[2J", "image\nwrote key\nerror: none", "a\u{2028}b"] {
+        named(name);
+        for args in [&["inspect", "names.json"][..], &["keygen", "-i", "names.json", "-o", "x"]] {
+            let message = work.fails(args);
+            assert!(message.contains("a name has control characters"), "{message}");
+            assert!(!message.trim_end().chars().any(char::is_control), "{message:?} is more than a line");
+        }
+    }
+    named("a\u{202e}b\u{ad}c");
     for args in [&["inspect", "names.json"][..], &["inspect", "names.json", "--json"]] {
         let text = work.ok(args);
-        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?} steers the terminal");
+        assert!(text.contains("a\\u202eb\\u00adc"), "{text:?}");
+        assert!(!text.contains(['\u{202e}', '\u{ad}']), "{text:?}");
     }
+    let mut object = sound;
+    object["input"]["a\nwrote key"] = 0.into();
+    work.write("names.json", object.to_string().as_bytes());
+    let message = work.fails(&["inspect", "names.json"]);
+    assert!(message.contains("unknown field") && message.lines().count() == 1, "{message:?}");
 }
 
 /// The estimate is of the size of what the process holds, and no less but for the program and its libraries.

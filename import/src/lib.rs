@@ -11,6 +11,7 @@ mod leave;
 mod limits;
 mod linear_map;
 mod lower;
+mod node_names;
 mod norm;
 mod onnx;
 mod ops;

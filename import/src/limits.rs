@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
 use crate::error::{ImportError, UnsupportedNode};
+use crate::node_names::node_name;
 
 /// Most nodes of a graph, those of graphs within it included.
 const MAX_NODES: usize = 1 << 13;
@@ -131,24 +132,28 @@ impl Size {
     }
 }
 
-/// Names are short, and each stands for one thing.
+/// Names are short, and each of a tensor stands for one. Those of nodes are labels, which ONNX lets repeat.
 fn check_names(graph: &GraphProto) -> Result<(), ImportError> {
-    let mut names = graph
+    let names = graph
         .node
         .iter()
         .flat_map(|node| [&node.name, &node.op_type].into_iter().chain(&node.input).chain(&node.output))
         .chain(graph.input.iter().chain(&graph.output).map(|info| &info.name))
         .chain(graph.initializer.iter().map(|tensor| &tensor.name));
-    if let Some(name) = names.find(|name| name.len() > MAX_NAME_BYTES) {
-        return Err(ImportError::TooComplex(format!(
-            "a name has {} bytes; names of up to {MAX_NAME_BYTES} are read",
-            name.len()
-        )));
+    for name in names {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(ImportError::TooComplex(format!(
+                "a name has {} bytes; names of up to {MAX_NAME_BYTES} are read",
+                name.len()
+            )));
+        }
+        if !is_one_line(name) {
+            return Err(ImportError::NotOnnx(format!("the name {name:?} has control characters")));
+        }
     }
     unique("input", graph.input.iter().map(|input| input.name.as_str()))?;
     unique("output", graph.output.iter().map(|output| output.name.as_str()))?;
     unique("constant", graph.initializer.iter().map(|tensor| tensor.name.as_str()))?;
-    unique("node", graph.node.iter().map(|node| node.name.as_str()).filter(|name| !name.is_empty()))?;
     // Inputs may be constants as well: those are their defaults.
     let mut given: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     given.extend(graph.input.iter().map(|input| input.name.as_str()));
@@ -175,6 +180,11 @@ fn check_made(graph: &GraphProto) -> Result<(), ImportError> {
     }
 }
 
+/// Whether a text cannot be taken for several lines, or for orders to a terminal.
+pub(crate) fn is_one_line(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ImportError> {
     let mut seen = HashSet::new();
     for name in names {
@@ -199,11 +209,6 @@ fn senseless(node: &NodeProto) -> Option<UnsupportedNode> {
         reason: format!("its attribute {} {reason}", attribute.name),
         suggestion: "export the model again".into(),
     })
-}
-
-/// The name that a node is known by.
-pub(crate) fn node_name(node: &NodeProto) -> String {
-    if node.name.is_empty() { node.output.first().cloned().unwrap_or_default() } else { node.name.clone() }
 }
 
 /// What is wrong with the numbers of an attribute.
@@ -261,8 +266,9 @@ mod tests {
     fn a_name_stands_for_one_thing() {
         let neg = |name, from, to| node("Neg", name, &[from], &[to]);
         assert_eq!(refusal(vec![neg("a", "t0", "y"), neg("b", "y", "z"), neg("", "z", "u"), neg("", "u", "v")]), "");
-        assert!(refusal(vec![neg("a", "t0", "y"), neg("a", "y", "z")]).contains("nodes have the name \"a\""));
+        assert_eq!(refusal(vec![neg("a", "t0", "y"), neg("a", "y", "z")]), "", "names of nodes are labels");
         assert!(refusal(vec![neg("a", "t0", "y"), neg("b", "t0", "y")]).contains("tensors have the name \"y\""));
+        assert!(refusal(vec![neg("a\nb", "t0", "y")]).contains("the name \"a\\nb\" has control characters"));
         assert!(refusal(vec![neg("a", "x", "y")]).contains("\"x\" that nothing in it makes"));
     }
 

@@ -13,7 +13,8 @@ use crate::bounded::{bound, check_elements};
 use crate::error::{ImportError, UnsupportedNode};
 use crate::expand;
 use crate::interface::{Hint, Interface, input_shapes, read_outputs};
-use crate::limits::{self, node_name};
+use crate::limits;
+use crate::node_names::{self, node_name};
 use crate::rewrite;
 
 /// Largest ONNX file that is read, in bytes.
@@ -66,11 +67,15 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
     expand::register(&mut onnx.op_register);
     let mut proto = onnx.proto_model_for_read(&mut &*bytes).map_err(not_onnx)?;
     limits::check(&proto)?;
+    proto.graph.iter_mut().for_each(node_names::number);
     let name = |node: &pb::NodeProto| (node_name(node), node.op_type.clone());
     let operators: Vec<(String, String)> = proto.graph.iter().flat_map(|graph| graph.node.iter().map(name)).collect();
     rewrite::rewrite(&mut proto, folder)?;
     let no_graph = || ImportError::NotOnnx("it has no graph".into());
     let outputs = read_outputs(proto.graph.as_mut().ok_or_else(no_graph)?);
+    if !outputs.iter().flat_map(|output| &output.columns).all(|name| limits::is_one_line(name)) {
+        return Err(ImportError::Interface("the name of a class has control characters".into()));
+    }
     let graph = proto.graph.as_ref().ok_or_else(no_graph)?;
     let unknown: Vec<UnsupportedNode> = graph
         .node

@@ -6,6 +6,8 @@ use heman_core::model::network::Network;
 use heman_import::{ImportError, import_bytes, import_file};
 use onnx::Attr::{Float, Floats, Int, Ints, Text};
 use onnx::{BOOL, FLOAT16, FLOAT64, INT8, INT64, Onnx, UINT8, damaged};
+use prost::Message;
+use tract_onnx::pb::ModelProto;
 
 fn import(model: &Onnx) -> Network {
     import_bytes(&model.build()).unwrap_or_else(|error| panic!("{error}"))
@@ -463,4 +465,21 @@ fn refusals_name_the_operator_and_the_reason() {
     mixed.node("MatMul", &["x", &w], &[]);
     let text = refusal(&mixed);
     assert!(text.contains("MatMul") && !text.contains("not a valid ONNX model"), "{text}");
+}
+
+#[test]
+fn nodes_of_one_name_are_told_apart() {
+    let mut model = Onnx::new(&[1, 6]);
+    model.then("Flatten", &[("axis", Int(1))]);
+    let shape = model.integers(&[1, 2, 3]);
+    model.then_with("Reshape", &[&shape], &[]);
+    // No axis of the first node, whose tensor has two.
+    model.then("Flatten", &[("axis", Int(3))]);
+    let mut proto = ModelProto::decode(&*model.build()).expect("a model");
+    for node in &mut proto.graph.as_mut().expect("a graph").node {
+        node.name = "n".into();
+    }
+    let network = import_bytes(&proto.encode_to_vec()).unwrap_or_else(|error| panic!("{error}"));
+    let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    assert_close(&evaluate(&network, &x), &x);
 }

@@ -12,7 +12,7 @@ use zip::ZipArchive;
 
 use super::npy::Header;
 use super::order::{is_hidden, is_npy, natural, sort_numbered};
-use crate::error::CliError;
+use crate::error::{CliError, one_line};
 
 /// Most bytes of array data that one argument may hold or unpack to.
 pub const MAX_BYTES: u64 = 2 << 30;
@@ -202,8 +202,8 @@ impl Arrays {
     pub fn full_name(&self, entry: &Entry) -> String {
         match &entry.at {
             At::Here => self.name.clone(),
-            At::Index(_) => format!("{}: {}", self.name, entry.name),
-            At::Path(path) => path.display().to_string(),
+            At::Index(_) => format!("{}: {}", self.name, one_line(&entry.name)),
+            At::Path(path) => one_line(&path.display().to_string()),
         }
     }
 

@@ -45,7 +45,7 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
     }
     let is_timed = out.is_timed(&plan);
     let session = devices.session(&plan, &key, memory_budget(&args.running), is_timed, &bar);
-    let session = session.map_err(|error| CliError::file(&args.key, error))?;
+    let session = session.map_err(|error| CliError::within(&args.key, error))?;
     drop(key);
     let loaded = start.elapsed().as_secs_f64();
     let together = together.min(session.inputs_per_pass());
@@ -74,7 +74,7 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
     drop(whole);
     let timings = match (ended, source.failure) {
         (_, Some(error)) => return Err(bad_input(input_name, error)),
-        (Some(Err(error)), _) => return Err(CliError::file(&args.input, error)),
+        (Some(Err(error)), _) => return Err(CliError::within(&args.input, error)),
         (Some(Ok(timings)), _) => timings,
         (None, None) => return written.map(|_| ()),
     };

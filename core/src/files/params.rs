@@ -82,6 +82,15 @@ pub(crate) fn check_digest(digest: &str) -> Result<(), ParamsError> {
     Err(ParamsError::Invalid("the digest of the plan is no digest".into()))
 }
 
+/// Checks that names are texts of one line, so that they cannot be taken for something else where they are printed.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn check_names<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let is_wrong = |name: &str| name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+    if names.any(is_wrong) { Err("a name has control characters".into()) } else { Ok(()) }
+}
+
 /// Most inputs of a model.
 const MAX_INPUTS: usize = 1 << 10;
 
@@ -108,6 +117,9 @@ pub(crate) fn check_tensors(
     if ops.outputs.iter().any(|output| output.name.len() > MOST_NAME_BYTES) {
         return invalid("an output has a very long name");
     }
+    let answers = ops.outputs.iter().flat_map(|output| std::iter::once(&output.name).chain(&output.columns));
+    let names = parts.iter().map(|part| &part.name).chain([&output.name]).chain(answers);
+    check_names(names.map(String::as_str)).map_err(ParamsError::Invalid)?;
     ops.shapes(&output.shape).map(|_| ()).map_err(ParamsError::Invalid)
 }
 

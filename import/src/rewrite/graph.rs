@@ -106,7 +106,7 @@ pub(super) fn text(node: &NodeProto, name: &str, default: &str) -> String {
 
 /// The name that the importer uses for a node.
 pub(super) fn name_of(node: &NodeProto) -> String {
-    crate::limits::node_name(node)
+    crate::node_names::node_name(node)
 }
 
 /// Names what a node became after the node, so that messages name the operator of the file.

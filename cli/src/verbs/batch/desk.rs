@@ -22,7 +22,7 @@ use super::names::Item;
 use super::store::Store;
 use super::tally::Tally;
 use super::watch::Watch;
-use crate::error::{CliError, printable};
+use crate::error::{CliError, one_line, printable};
 use crate::report;
 
 /// Longest time between an answer and its line in the journal, while answers come.
@@ -173,7 +173,7 @@ impl<'a> Desk<'a> {
 
     /// An item has failed.
     pub fn fail(&self, name: &str, error: &str, mut facts: Value) {
-        self.watch.note(&printable(&format!("failed: {name}: {error}")));
+        self.watch.note(&format!("failed: {}: {}", one_line(name), printable(error)));
         facts.as_object_mut().map(|facts| facts.remove("output"));
         report::merge(&mut facts, json!({ "error": error }));
         self.record(name, "failed", facts);

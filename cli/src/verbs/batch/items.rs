@@ -13,7 +13,7 @@ use std::time::Duration;
 use heman_core::files::container::MAGIC;
 
 use super::names::{Item, digest, key};
-use crate::error::CliError;
+use crate::error::{CliError, one_line};
 use crate::shard::Shard;
 
 /// Longest line of a list, in bytes.
@@ -116,8 +116,8 @@ impl Source {
                         None => {}
                         Some(other) if other == key => is_unique = false,
                         Some(_) => {
-                            let text =
-                                format!("{}: another input has the same output {}", item.name, item.output.display());
+                            let (name, output) = (one_line(&item.name), item.output.display().to_string());
+                            let text = format!("{name}: another input has the same output {}", one_line(&output));
                             return Err(CliError::refusal(text));
                         }
                     }

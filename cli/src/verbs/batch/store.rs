@@ -10,7 +10,7 @@ use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Binding, FormatError, Kind};
 
 use super::names::OWN_PREFIX;
-use crate::error::CliError;
+use crate::error::{CliError, one_line};
 use crate::io::names::{place_over, sync_folder};
 use crate::io::output::widen;
 use crate::io::temporaries::{self, Undisturbed};
@@ -71,7 +71,8 @@ impl Store {
     /// A sentence for what cannot be written, or would be lost.
     pub fn place(&self, output: &Path) -> Result<Place, String> {
         let path = self.root.join(output);
-        let fail = |error: io::Error| format!("cannot write {}: {error}", path.display());
+        let name = one_line(&path.display().to_string());
+        let fail = |error: io::Error| format!("cannot write {name}: {error}");
         let folder = path.parent().filter(|folder| *folder != self.root);
         if let Some(folder) = folder {
             self.make(folder).map_err(fail)?;
@@ -81,7 +82,7 @@ impl Store {
             Err(error) => return Err(fail(error)),
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Ok(Place { path, is_taken: false }),
             Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(format!("cannot write {}: something else than a file is there", path.display())),
+            Ok(_) => return Err(format!("cannot write {name}: something else than a file is there")),
         }
         match Reader::open(&path) {
             Ok(file) if file.header().kind == Kind::Output => Ok(Place { path, is_taken: true }),
@@ -91,10 +92,9 @@ impl Store {
             {
                 Ok(Place { path, is_taken: false })
             }
-            Ok(_) | Err(_) => Err(format!(
-                "cannot write {}: a file is there that is no encrypted output, and would be lost",
-                path.display()
-            )),
+            Ok(_) | Err(_) => {
+                Err(format!("cannot write {name}: a file is there that is no encrypted output, and would be lost"))
+            }
         }
     }
 
@@ -129,7 +129,9 @@ impl Store {
     /// # Errors
     /// The file system's, with the file's name.
     pub fn write(&self, place: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u64, CliError> {
-        let fail = |error: io::Error| CliError::bad_file(format!("cannot write {}: {error}", place.display()));
+        let fail = |error: io::Error| {
+            CliError::bad_file(format!("cannot write {}: {error}", one_line(&place.display().to_string())))
+        };
         let mut file = temporaries::create(&self.hidden, "".as_ref()).map_err(fail)?;
         let written = || {
             let mut buffer = BufWriter::with_capacity(1 << 16, &mut file);

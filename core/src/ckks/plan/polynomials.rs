@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::plan::activation::{Activation, Form};
-use crate::files::params::MOST_TEXT_BYTES;
+use crate::files::params::{MOST_TEXT_BYTES, check_names};
 use crate::model::client_op::ClientOps;
 use crate::model::decoding::list;
 use crate::model::network::{Row, Tap, TensorInfo};
@@ -203,6 +203,8 @@ impl PolynomialNetwork {
         if is_long(&self.output_operator) || self.stages.iter().any(|s| is_long(&s.name) || is_long(&s.operator)) {
             return Err(format!("a name has more than {MOST_TEXT_BYTES} bytes"));
         }
+        let names = self.stages.iter().flat_map(|stage| [&stage.name, &stage.operator]).chain([&self.output_operator]);
+        check_names(names.map(String::as_str))?;
         for stage in &self.stages {
             let kinds = |a: &Activation| std::mem::discriminant(&a.form);
             let one_form = stage.activations.windows(2).all(|pair| kinds(&pair[0]) == kinds(&pair[1]));

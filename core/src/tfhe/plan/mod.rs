@@ -6,7 +6,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::files::container::{Binding, Kind};
-use crate::files::params::MOST_TEXT_BYTES;
+use crate::files::params::{MOST_TEXT_BYTES, check_names};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Whole;
 use crate::model::decoding::list;
@@ -85,6 +85,8 @@ impl Whole for Plan {
         if is_long(&self.output_operator) || self.stages.iter().any(|s| is_long(&s.name) || is_long(&s.operator)) {
             return Err(format!("a name has more than {MOST_TEXT_BYTES} bytes"));
         }
+        let names = self.stages.iter().flat_map(|stage| [&stage.name, &stage.operator]).chain([&self.output_operator]);
+        check_names(names.map(String::as_str))?;
         for stage in &self.stages {
             stage.affine.validate(values)?;
             if stage.affine.rows == 0 {
