@@ -189,7 +189,7 @@ fn ckks(plan: &mut CkksPlan, random: &mut Random) {
                 0 => size(&mut latency.lanes, random),
                 1 => layout(&mut latency.input, random),
                 2 => list(&mut latency.seconds, random, |seconds, random| {
-                    *[&mut seconds.switching, &mut seconds.products][random.below(2) as usize] = random.real();
+                    *[&mut seconds.switching, &mut seconds.products][random.below(2)] = random.real();
                 }),
                 _ => list(&mut latency.maps, random, |map, random| match random.below(5) {
                     0 => size(&mut map.sets, random),
