@@ -145,6 +145,11 @@ pub fn names_open_file(name: &Path) -> bool {
     follow_links(name).is_ok_and(|end| open_file_number(&end).is_some())
 }
 
+/// Whether a name stands for standard input.
+pub fn names_stdin(name: &Path) -> bool {
+    follow_links(input_name(name)).is_ok_and(|end| open_file_number(&end) == Some(0))
+}
+
 /// What stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {

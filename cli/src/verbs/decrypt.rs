@@ -23,7 +23,7 @@ const PART_BYTES: u64 = 32 << 20;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
-    let key_name = key_name(&args.key, std::slice::from_ref(&args.input))?;
+    let key_name = key_name(&args.key, std::slice::from_ref(&args.input), &args.unlocking)?;
     let input_name = input_name(&args.input);
     let target = Target::claim(&args.output, Access::Owner, &[key_name, input_name])?;
     let key = read_secret_key(key_name, &args.unlocking)?;
