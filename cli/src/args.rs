@@ -188,6 +188,13 @@ pub struct Unlocking {
     pub passphrase_file: Option<PathBuf>,
 }
 
+impl Unlocking {
+    /// Whether a passphrase comes from somewhere.
+    pub fn is_given(&self) -> bool {
+        self.passphrase_fd.is_some() || self.passphrase_file.is_some()
+    }
+}
+
 /// `heman encrypt`
 #[derive(ClapArgs)]
 pub struct Encrypt {

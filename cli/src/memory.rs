@@ -50,6 +50,28 @@ fn key_fits(file: u64, is_large_allowed: bool, available: Option<u64>) -> Result
     Ok(())
 }
 
+/// Refuses the work of a passphrase that takes more memory than there is.
+///
+/// # Errors
+/// A sentence with the size.
+pub fn check_passphrase(needed: u64) -> Result<(), CliError> {
+    passphrase_fits(needed, available_bytes())
+}
+
+fn passphrase_fits(needed: u64, available: Option<u64>) -> Result<(), CliError> {
+    // Limits of the address space show only when it is asked for; black_box keeps that from being left out.
+    let mut room = Vec::<u8>::new();
+    let is_room = usize::try_from(needed).is_ok_and(|bytes| room.try_reserve_exact(bytes).is_ok());
+    std::hint::black_box(&room);
+    if is_room && available.is_none_or(|available| needed <= available) {
+        return Ok(());
+    }
+    Err(CliError::refusal(format!(
+        "the key's passphrase takes {} of memory, and so much is not to be had",
+        report::bytes(needed)
+    )))
+}
+
 /// The number of inputs at a time, halved until they take no more memory than is to be had, unless memory was named.
 pub fn fewer_inputs(most: usize, asked: Option<MemorySize>, needed: impl Fn(usize) -> Option<u64>) -> usize {
     fewer(most, available_bytes().filter(|_| asked.is_none()), needed)
@@ -122,6 +144,14 @@ mod tests {
         assert!(fits("it takes", "take less", 1 << 30, 1 << 30).is_ok());
         let sentence = fits("it takes", "take less", 3 << 30, 1 << 30).expect_err("too much").to_string();
         assert!(sentence.contains("3072.0 MiB") && sentence.contains("1024.0 MiB"), "{sentence}");
+    }
+
+    #[test]
+    fn a_passphrase_takes_memory_that_is_to_be_had() {
+        assert!(passphrase_fits(1 << 20, Some(1 << 20)).is_ok() && passphrase_fits(1 << 20, None).is_ok());
+        let short = passphrase_fits(1 << 30, Some((1 << 30) - 1)).expect_err("too much").to_string();
+        assert!(short.contains("1024.0 MiB of memory"), "{short}");
+        assert!(passphrase_fits(1 << 62, None).is_err(), "no address space is so large");
     }
 
     #[test]

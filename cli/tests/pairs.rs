@@ -50,6 +50,20 @@ fn a_secret_key_alone_gets_its_evaluation_key_again() {
     assert_works(&work);
 }
 
+/// Whoever asks for a passphrase would else believe that the key has one.
+#[test]
+fn a_plain_key_alone_is_not_completed_under_a_passphrase() {
+    let work = Work::with_keys("ckks");
+    std::fs::remove_file(work.path("key.pub")).expect("it was made");
+    work.write("pass", b"correct horse");
+    for from in [&["--passphrase-file", "pass"][..], &["--passphrase"]] {
+        let message = work.fails(&[&KEYGEN[..], from].concat());
+        assert!(message.contains("the key that is there has no passphrase; --force makes a new pair"), "{message}");
+    }
+    work.ok(&[&KEYGEN[..], &["--passphrase-file", "pass", "--force"]].concat());
+    assert!(work.ok(&["inspect", "key"]).contains("under a passphrase"));
+}
+
 #[test]
 fn a_half_of_other_parameters_is_not_completed() {
     let work = Work::with_keys("ckks");
@@ -57,6 +71,12 @@ fn a_half_of_other_parameters_is_not_completed() {
     let files = ["-m", "digits.onnx", "-c", "calibration.npz", "-o", "others.json"];
     work.ok(&[&["keyparams", "--scheme", "tfhe"], &files[..]].concat());
     let message = work.fails(&["keygen", "-i", "others.json", "-o", "key"]);
+    assert!(message.contains("for other parameters"), "{message}");
+    // Nobody is asked for a passphrase that would open nothing of use.
+    work.write("pass", b"correct horse");
+    work.ok(&["keygen", "-i", "params.json", "-o", "safe", "--passphrase-file", "pass"]);
+    std::fs::remove_file(work.path("safe.pub")).expect("it was made");
+    let message = work.fails(&["keygen", "-i", "others.json", "-o", "safe"]);
     assert!(message.contains("for other parameters"), "{message}");
     work.ok(&["keygen", "-i", "others.json", "-o", "key", "--force"]);
 }

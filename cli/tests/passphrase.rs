@@ -4,14 +4,17 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use common::{SCHEMES, Work, npy, npy_values};
+use heman_client::KeyFile;
 
 const ENCRYPT: [&str; 7] = ["encrypt", "-k", "safe", "-i", "one.npy", "-o", "safe.enc"];
 
@@ -43,9 +46,22 @@ fn a_key_under_a_passphrase_does_what_a_plain_one_does() {
         work.ok(&["inference", "-m", "params.plan", "-k", "safe.pub", "-i", "safe.enc", "-o", "out.enc"]);
         work.ok(&unlocked(&["decrypt", "-k", "safe", "-i", "out.enc", "-o", "safe.npy"]));
         assert_eq!(npy_values(&work.read("safe.npy")).len(), 10);
-        // A file's size tells no secret, and nothing else of the plain key is in the file.
         let inspected = work.ok(&["inspect", "safe"]);
         assert!(inspected.contains("under a passphrase"), "{inspected}");
+    }
+}
+
+/// A file's size tells no secret, and nothing else of the plain key is in it.
+#[test]
+fn nothing_of_the_plain_key_is_in_the_protected_file() {
+    for scheme in SCHEMES {
+        let work = protected(scheme);
+        let Ok(KeyFile::Protected(file)) = KeyFile::open(&work.path("safe")) else { panic!("under a passphrase") };
+        let mut plain = Vec::new();
+        file.unlock(b"correct horse").expect("the passphrase").seal_to(&mut plain).expect("memory takes everything");
+        let plain: HashSet<&[u8]> = plain[97..].windows(16).collect();
+        let protected = work.read("safe");
+        assert!(protected[97..].windows(16).all(|window| !plain.contains(window)), "{scheme}");
     }
 }
 
@@ -117,8 +133,80 @@ fn passphrases_and_keys_come_from_open_files() {
         std::fs::remove_file(work.path("x.enc")).expect("it was written");
     }
     assert!(work.fails(&["encrypt", "-k", "-", "-i", "-", "-o", "x"]).contains("cannot both come from standard input"));
+    let message = work.fails(&["encrypt", "-k", "-", "-i", "one.npy", "-o", "x", "--passphrase-fd", "0"]);
+    assert!(message.contains("the key and its passphrase cannot both come from standard input"), "{message}");
     let (is_done, stderr) = shell(&work, "heman encrypt -k safe -i one.npy -o x.enc --passphrase-fd 3 3< <(echo)");
     assert!(!is_done && stderr.contains("the passphrase is empty"), "{stderr}");
+}
+
+/// An open file is read where it stands, also where its name cannot be opened.
+#[test]
+fn a_passphrase_is_read_from_the_open_file_itself() {
+    let work = protected("ckks");
+    work.write("lines", b"another line\ncorrect horse\n");
+    let script = "exec 3< lines; read -r line <&3; heman encrypt -k safe -i one.npy -o x.enc --passphrase-fd 3";
+    let (is_done, stderr) = shell(&work, script);
+    assert!(is_done, "its position: {stderr}");
+    let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+    ours.write_all(b"correct horse\n").expect("room for a line");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
+    command.args(ENCRYPT).args(["--passphrase-fd", "0"]).current_dir(work.path("")).stdin(OwnedFd::from(theirs));
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "a socket: {}", String::from_utf8_lossy(&output.stderr));
+    let closed = [&ENCRYPT[..], &["--passphrase-fd", "99"]].concat();
+    assert!(work.fails(&closed).contains("/dev/fd/99: the passphrase cannot be read"));
+}
+
+#[test]
+fn a_passphrase_for_a_plain_key_is_noted() {
+    let work = protected("ckks");
+    let output = work.run(&unlocked(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "x.enc"]));
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "note: the key has no passphrase\n");
+}
+
+#[test]
+fn a_passphrase_that_others_have_rights_to_is_refused() {
+    let work = protected("ckks");
+    std::fs::set_permissions(work.path("pass"), Permissions::from_mode(0o644)).expect("the test's own file");
+    let message = work.fails(&unlocked(&ENCRYPT));
+    assert!(message.contains("chmod 600 pass") && message.contains("0644"), "{message}");
+    let (is_done, stderr) = shell(&work, "heman encrypt -k safe -i one.npy -o x.enc --passphrase-fd 3 3< pass");
+    assert!(is_done, "whoever opened it had the right: {stderr}");
+}
+
+/// Under a limit of the address space the work of the passphrase would end the process.
+#[test]
+fn a_passphrase_without_the_memory_for_it_is_refused() {
+    let work = protected("ckks");
+    let mut large = work.read("safe");
+    large[97 + 16] = 20;
+    reseal(&mut large);
+    work.write("safe", &large);
+    let script = "ulimit -v 1000000; heman encrypt -k safe -i one.npy -o x.enc --passphrase-file pass";
+    let (is_done, stderr) = shell(&work, script);
+    assert!(!is_done && stderr.contains("the key's passphrase takes 1024.0 MiB of memory"), "{stderr}");
+}
+
+#[test]
+fn a_new_passphrase_without_a_terminal_says_so() {
+    let work = Work::with_keys("ckks");
+    let script = "setsid -w \"$HEMAN\" keygen -i params.json -o new --passphrase < /dev/null";
+    let script = format!("HEMAN={}; {script}", env!("CARGO_BIN_EXE_heman"));
+    let (is_done, stderr) = shell(&work, &script);
+    assert!(!is_done && stderr.contains("a new key is to get a passphrase, and there is no terminal"), "{stderr}");
+}
+
+#[test]
+fn rights_of_open_files_are_the_concern_of_whoever_opened_them() {
+    let work = protected("ckks");
+    std::fs::set_permissions(work.path("key"), Permissions::from_mode(0o644)).expect("the test's own file");
+    for key in ["- < key", "/dev/stdin < key", "/dev/fd/3 3< key", "/proc/self/fd/3 3< key"] {
+        let (is_done, stderr) = shell(&work, &format!("heman encrypt -i one.npy -o x.enc -k {key}"));
+        assert!(is_done, "{key}: {stderr}");
+    }
+    std::os::unix::fs::symlink("key", work.path("link")).expect("a link");
+    assert!(work.fails(&["encrypt", "-k", "link", "-i", "one.npy", "-o", "x"]).contains("chmod 600 link"));
 }
 
 #[test]
@@ -201,13 +289,26 @@ fn a_process_with_a_key_is_not_dumped() {
     command.args(["encrypt", "-k", "key", "-i", "-", "-o", "x"]).current_dir(work.path(""));
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let limits = format!("/proc/{}/limits", child.id());
+    let memory = format!("/proc/{}/mem", child.id());
+    // SAFETY: the call only tells a number.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    // The superuser may look into everything.
+    let is_shut = || {
+        let is_roots = std::fs::metadata(&memory).is_ok_and(|metadata| metadata.uid() == 0);
+        is_root || is_roots || File::open(&memory).is_err()
+    };
     let start = std::time::Instant::now();
     let is_off = || {
         let text = std::fs::read_to_string(&limits).unwrap_or_default();
         text.lines().any(|line| line.starts_with("Max core file size") && line.contains(" 0                    0 "))
     };
-    while !is_off() {
-        assert!(start.elapsed().as_secs() < 60, "{}", std::fs::read_to_string(&limits).unwrap_or_default());
+    while !(is_off() && is_shut()) {
+        assert!(
+            start.elapsed().as_secs() < 60,
+            "{}, {}",
+            is_shut(),
+            std::fs::read_to_string(&limits).unwrap_or_default()
+        );
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     drop(child.stdin.take());

@@ -7,6 +7,7 @@ mod onnx;
 use common::{Work, npy, npy_values};
 use onnx::Onnx;
 use serde_json::Value;
+use std::process::Command;
 
 /// Values of a result.
 const VALUES: usize = 2;
@@ -89,7 +90,22 @@ fn parameters_that_state_no_noise_share_nothing_without_it() {
 #[test]
 fn values_are_counted_over_all_files_of_a_key() {
     let work = complete("ckks", 1e7, sound);
+    let beside = ["decrypt", "-k", "key", "-i", "out.enc", "-o", "key.shared", "--share", "--trust-evaluation"];
+    assert!(work.fails(&beside).contains("key.shared is where the values shared under this key are counted"));
+    std::fs::copy(work.path("key"), work.path("-")).expect("a copy");
+    for from in ["- < key", "/dev/fd/3 3< key"] {
+        let script =
+            format!("{} decrypt --share --trust-evaluation -i out.enc -o x -k {from}", env!("CARGO_BIN_EXE_heman"));
+        let run = Command::new("bash").args(["-c", &script]).current_dir(work.path("")).output().expect("bash runs");
+        let message = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(message.contains("the key must be a file"), "{message}");
+    }
+    std::fs::remove_file(work.path("-")).expect("the copy");
     work.ok(&trusting(&["--shares", "5"]));
+    // Neither this verb nor another replaces the count, of this key or of others.
+    assert!(work.fails(&beside).contains("counts what was"));
+    assert!(work.fails(&["decrypt", "-k", "key", "-i", "out.enc", "-o", "key.shared"]).contains("counts what was"));
+    assert!(work.fails(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "key.shared"]).contains("counts what was"));
     let shared = npy_values(&work.read("shared.npy"));
     assert_eq!(shared.len(), VALUES);
     assert!((shared[0] - 1e7).abs() < 1e6 && (shared[1] + 1e7).abs() < 1e6, "{shared:?}");

@@ -6,6 +6,7 @@
 //! are authenticated with it. The key is scrypt's with r = 8 and p = 1. Sources: RFC 7914 (scrypt); RFC 8439 and
 //! draft-irtf-cfrg-xchacha (XChaCha20-Poly1305); age (C2SP), whose work this is.
 
+use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -57,12 +58,27 @@ impl KeyFile {
     /// [`ClientError::Permissions`] for files that others have rights to, [`ClientError::Format`] for anything that
     /// is no sound secret key.
     pub fn open(path: &Path) -> Result<Self, ClientError> {
+        Self::read(path, true)
+    }
+
+    /// The same by a name of a file that this process was given open, such as `/dev/fd/3`: its rights are the concern
+    /// of whoever opened it, and are not checked.
+    ///
+    /// # Errors
+    /// [`ClientError::Format`] for anything that is no sound secret key.
+    pub fn open_given(path: &Path) -> Result<Self, ClientError> {
+        Self::read(path, false)
+    }
+
+    fn read(path: &Path, are_rights_checked: bool) -> Result<Self, ClientError> {
         let file = Reader::open(path)?;
         let header = *file.header();
         if header.kind != Kind::ProtectedKey {
             header.expect(Kind::SecretKey, header.scheme)?;
         }
-        check_permissions(path)?;
+        if are_rights_checked {
+            check_permissions(path)?;
+        }
         match header.kind {
             Kind::ProtectedKey => ProtectedKey::read(file).map(Self::Protected),
             _ => open_plain(file).map(Self::Plain),
@@ -82,6 +98,12 @@ impl ProtectedKey {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Bytes of memory that [`ProtectedKey::unlock`] takes for the passphrase.
+    #[must_use]
+    pub fn unlocking_bytes(&self) -> u64 {
+        work_bytes(self.lead[SALT_BYTES])
     }
 
     fn read(mut file: Reader<'_>) -> Result<Self, ClientError> {
@@ -128,6 +150,9 @@ impl ProtectedKey {
 }
 
 impl SecretKey {
+    /// Bytes of memory that [`SecretKey::seal_protected_to`] takes for the passphrase.
+    pub const PROTECTING_BYTES: u64 = work_bytes(WORK_LOG2);
+
     /// Writes the secret key file under a passphrase; no plain image of it is kept in memory.
     ///
     /// # Errors
@@ -160,6 +185,11 @@ impl SecretKey {
     }
 }
 
+/// Bytes of scrypt's table, `128 r N`.
+const fn work_bytes(log2: u8) -> u64 {
+    128 * BLOCK as u64 * (1 << log2)
+}
+
 /// What is authenticated beside the encrypted file: header, salt and work.
 fn known(header: &Header, lead: &[u8; LEAD_BYTES]) -> Vec<u8> {
     [&header.encode()[..], &lead[..=SALT_BYTES]].concat()
@@ -173,20 +203,27 @@ fn cipher(passphrase: &[u8], lead: &[u8; LEAD_BYTES]) -> XChaCha20Poly1305 {
 }
 
 /// Refuses files that others than their owner have rights to; streams have no such rights.
-#[cfg(unix)]
 fn check_permissions(path: &Path) -> Result<(), ClientError> {
-    use std::os::unix::fs::PermissionsExt;
     // What cannot be looked at cannot be read either, which says why.
     let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
-    let mode = metadata.permissions().mode() & 0o777;
-    if metadata.is_file() && mode & 0o077 != 0 {
-        return Err(ClientError::Permissions { path: path.display().to_string(), mode });
+    match mode_with_others(&metadata) {
+        Some(mode) => Err(ClientError::Permissions { path: path.display().to_string(), mode }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The mode of a regular file that others than its owner have rights to; none of other files.
+#[cfg(unix)]
+#[must_use]
+pub fn mode_with_others(metadata: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata.permissions().mode() & 0o777;
+    (metadata.is_file() && mode & 0o077 != 0).then_some(mode)
 }
 
 /// Elsewhere files have no such rights.
 #[cfg(not(unix))]
-fn check_permissions(_path: &Path) -> Result<(), ClientError> {
-    Ok(())
+#[must_use]
+pub fn mode_with_others(_metadata: &Metadata) -> Option<u32> {
+    None
 }

@@ -15,6 +15,6 @@ mod values;
 
 pub use error::ClientError;
 pub use key::SecretKey;
-pub use key_file::{KeyFile, ProtectedKey};
+pub use key_file::{KeyFile, ProtectedKey, mode_with_others};
 pub use tensor::{Output, Tensor, TensorData};
 pub use values::check_inputs;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use heman_core::files::container::Fingerprint;
 use serde_json::{Value, json};
 
-use super::output::{Access, Target};
+use super::output::{Access, Replace, Target};
+use super::place::names_open_file;
 use super::samples::read_bounded;
 use crate::error::CliError;
 
@@ -17,7 +18,7 @@ const MOST_BYTES: u64 = 1 << 12;
 
 /// The count of a key's shared values. Nobody else changes it while this lives: the key's file is locked.
 pub struct Ledger {
-    place: PathBuf,
+    target: Target,
     key: String,
     /// Values that may be shared in all; none before the first were.
     most: Option<u64>,
@@ -32,7 +33,8 @@ impl Ledger {
     /// Keys that are no files, which nothing can stand beside; locks that the file system does not have; a count that
     /// cannot be read, which is not taken for none.
     pub fn open(key: &Path, of: Fingerprint) -> Result<Self, CliError> {
-        let key_file = std::fs::canonicalize(key).ok().filter(|path| path.is_file());
+        let is_given = names_open_file(key);
+        let key_file = std::fs::canonicalize(key).ok().filter(|path| path.is_file() && !is_given);
         let Some(path) = key_file else {
             return Err(CliError::refusal("--share counts in a file beside the key, so that the key must be a file"));
         };
@@ -46,7 +48,13 @@ impl Ledger {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, 0),
             _ => read(&place, &key)?,
         };
-        Ok(Self { place, key, most, shared, _lock: lock })
+        let target = Target::claim_for(&place, Access::Owner, Replace::Count, &[])?;
+        Ok(Self { target, key, most, shared, _lock: lock })
+    }
+
+    /// Whether an output would stand in the place of the count.
+    pub fn is_place_of(&self, output: &Target) -> bool {
+        self.target.is_same(output)
     }
 
     /// Values that may be shared under the key in all: what was said the first time, or what is asked for now.
@@ -80,8 +88,7 @@ impl Ledger {
             "format": FORMAT, "version": VERSION, "key": self.key, "most_values": most, "shared_values": shared,
         });
         let text = format!("{object}\n");
-        let target = Target::claim(&self.place, Access::Owner, &[])?;
-        target.write_with(|out| out.write_all(text.as_bytes()).map(|()| text.len() as u64)).map(|_| ())
+        self.target.write_with(|out| out.write_all(text.as_bytes()).map(|()| text.len() as u64)).map(|_| ())
     }
 }
 
@@ -104,6 +111,7 @@ fn read(place: &Path, key: &str) -> Result<(Option<u64>, u64), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::place::COUNT_START;
 
     const OF: Fingerprint = Fingerprint([7; 16]);
 
@@ -147,6 +155,18 @@ mod tests {
             std::fs::write(folder.path().join("key.shared"), text).expect("writable");
             assert!(share(&key, None, 1).is_err(), "{text:?}");
         }
+    }
+
+    /// A count that another verb would not know for one could be replaced.
+    #[test]
+    fn a_count_is_known_by_its_first_bytes() {
+        let (_folder, key) = key();
+        share(&key, None, 1).expect("the first");
+        let place = key.with_extension("shared");
+        let start = std::fs::read(&place).expect("it was written");
+        assert!(start.starts_with(COUNT_START.as_bytes()), "{}", String::from_utf8_lossy(&start));
+        let error = Target::claim(&place, Access::Owner, &[]).err().expect("it would be lost").to_string();
+        assert!(error.contains("counts what was shared"), "{error}");
     }
 
     #[test]

@@ -30,10 +30,12 @@ pub enum Access {
 /// What may stand at the place of an output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
-    /// Any file but a secret key.
+    /// Any file but a secret key and a count of shared values.
     AnyFile,
     /// Another trace.
     Trace,
+    /// A count of shared values by the next one; whoever claims this has read what is there.
+    Count,
     /// A key of the same kind if that is forced; otherwise nothing, whoever else writes there at the same time.
     Key {
         /// Its kind.
@@ -67,7 +69,7 @@ pub struct Pending {
 
 impl Target {
     /// Checks before the work begins that an output can be written, and that nothing is lost by it: neither an input of
-    /// the same command nor a secret key.
+    /// the same command, nor a secret key, nor a count of shared values.
     ///
     /// # Errors
     /// A sentence with the output's name.
@@ -187,6 +189,10 @@ impl Target {
             }
             (_, Found::SecretKey) => {
                 format!("{name} is a secret key, which would be lost; give the output another name")
+            }
+            (Replace::Count, _) => return Ok(()),
+            (_, Found::Count) => {
+                format!("{name} counts what was shared under a key; give the output another name")
             }
             (Replace::AnyFile, _) | (Replace::Trace, Found::Nothing | Found::Trace) => return Ok(()),
             (Replace::Trace, _) => format!("{name} exists already and is no trace; give the trace another name"),
@@ -322,7 +328,8 @@ fn file_name(path: &Path) -> &std::ffi::OsStr {
     path.file_name().unwrap_or_default()
 }
 
-fn folder(path: &Path) -> &Path {
+/// The folder that a file lies in.
+pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

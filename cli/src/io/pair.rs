@@ -1,11 +1,12 @@
 //! Whether the files of a key pair belong to each other.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use heman_core::files::container::Kind;
 
 use super::leftovers::{fingerprint, secret_fingerprint, settle};
+use super::output::folder;
 use super::place::{Found, Place};
 use crate::error::CliError;
 
@@ -29,7 +30,7 @@ pub fn look(secret: &Path, public: &Path) -> Result<Standing, CliError> {
     let (Place::File(secret), Place::File(public)) = (Place::of(secret)?, Place::of(public)?) else {
         return Ok(Standing::Other);
     };
-    settle(&folder(&secret));
+    settle(folder(&secret));
     if secret_fingerprint(&secret).is_none() {
         return Ok(Standing::Other);
     }
@@ -44,8 +45,4 @@ pub fn look(secret: &Path, public: &Path) -> Result<Standing, CliError> {
         _ => Standing::Other,
     };
     Ok(standing)
-}
-
-fn folder(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_path_buf).unwrap_or_default()
 }

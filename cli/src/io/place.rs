@@ -15,6 +15,9 @@ const MOST_LINKS: usize = 40;
 /// How every trace begins.
 pub const TRACE_START: &str = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
 
+/// How every count of shared values begins.
+pub const COUNT_START: &str = "{\"format\":\"heman-shared\"";
+
 /// What an output's name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -126,6 +129,7 @@ impl Place {
             Some(&kind) if kind == Kind::EvaluationKey as u8 => Found::EvaluationKey,
             _ if start.is_empty() => Found::Nothing,
             _ if start.starts_with(TRACE_START.as_bytes()) => Found::Trace,
+            _ if start.starts_with(COUNT_START.as_bytes()) => Found::Count,
             _ => Found::Other,
         })
     }
@@ -134,6 +138,16 @@ impl Place {
 /// The name to read an input by: `-` is standard input.
 pub fn input_name(name: &Path) -> &Path {
     if name == Path::new("-") { Path::new("/dev/stdin") } else { name }
+}
+
+/// Whether a name stands for an open file of this process, which somebody else may have opened for it.
+pub fn names_open_file(name: &Path) -> bool {
+    follow_links(name).is_ok_and(|end| open_file_number(&end).is_some())
+}
+
+/// Whether a name stands for standard input.
+pub fn names_stdin(name: &Path) -> bool {
+    follow_links(input_name(name)).is_ok_and(|end| open_file_number(&end) == Some(0))
 }
 
 /// What stands at a place.
@@ -147,6 +161,8 @@ pub enum Found {
     EvaluationKey,
     /// A trace of ours.
     Trace,
+    /// A count of values that were shared under a key, of any version.
+    Count,
     /// Another file.
     Other,
 }

@@ -15,11 +15,13 @@ use heman_core::files::sealed::Batch;
 use tracing::info_span;
 
 use super::passphrase;
-use super::place::input_name;
+use super::place::{input_name, names_open_file, names_stdin};
 use super::samples::read_bounded;
 use super::spans::reading;
 use crate::args::Unlocking;
 use crate::error::CliError;
+use crate::memory;
+use crate::say::say;
 
 /// What a verb says about a file that it did not want.
 struct Wants {
@@ -89,14 +91,26 @@ pub fn read_plan(path: &Path) -> Result<Plan, CliError> {
 /// Reads a secret key file, which a passphrase may protect.
 pub fn read_key_file(path: &Path) -> Result<KeyFile, CliError> {
     let _reading = reading(path, "secret key").entered();
-    KeyFile::open(path).map_err(|error| key_error(path, error))
+    let file = if names_open_file(path) { KeyFile::open_given(path) } else { KeyFile::open(path) };
+    file.map_err(|error| key_error(path, error))
 }
 
 /// Reads a secret key; asks for its passphrase if it has one.
 pub fn read_secret_key(path: &Path, unlocking: &Unlocking) -> Result<SecretKey, CliError> {
-    match read_key_file(path)? {
-        KeyFile::Plain(key) => Ok(key),
+    unlocked(path, read_key_file(path)?, unlocking)
+}
+
+/// The key of a file; asks for its passphrase if it has one.
+pub fn unlocked(path: &Path, file: KeyFile, unlocking: &Unlocking) -> Result<SecretKey, CliError> {
+    match file {
+        KeyFile::Plain(key) => {
+            if unlocking.is_given() {
+                say("note: the key has no passphrase");
+            }
+            Ok(key)
+        }
         KeyFile::Protected(key) => {
+            memory::check_passphrase(key.unlocking_bytes())?;
             let passphrase = passphrase::of_key(path, unlocking)?;
             let _unlocking = info_span!("unlock the key").entered();
             key.unlock(&passphrase).map_err(|error| key_error(path, error))
@@ -114,11 +128,14 @@ fn key_error(path: &Path, error: ClientError) -> CliError {
 /// The name to read a key by, where other inputs have names of their own: `-` is standard input for one of them only.
 ///
 /// # Errors
-/// Where both are standard input.
-pub fn key_name<'a>(key: &'a Path, others: &[PathBuf]) -> Result<&'a Path, CliError> {
+/// Where two of the key, its passphrase and an input are standard input.
+pub fn key_name<'a>(key: &'a Path, others: &[PathBuf], unlocking: &Unlocking) -> Result<&'a Path, CliError> {
     let stdin = Path::new("-");
     if key == stdin && others.iter().any(|other| other == stdin) {
         return Err(CliError::usage("the key and an input cannot both come from standard input"));
+    }
+    if unlocking.passphrase_fd == Some(0) && names_stdin(key) {
+        return Err(CliError::usage("the key and its passphrase cannot both come from standard input"));
     }
     Ok(input_name(key))
 }

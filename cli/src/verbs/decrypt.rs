@@ -23,12 +23,12 @@ const PART_BYTES: u64 = 32 << 20;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
-    let key_name = key_name(&args.key, std::slice::from_ref(&args.input))?;
+    let key_name = key_name(&args.key, std::slice::from_ref(&args.input), &args.unlocking)?;
     let input_name = input_name(&args.input);
     let target = Target::claim(&args.output, Access::Owner, &[key_name, input_name])?;
     let key = read_secret_key(key_name, &args.unlocking)?;
     let (inputs, answers, share) = if args.share {
-        let (inputs, answers, share) = shared(args, input_name, &key)?;
+        let (inputs, answers, share) = shared(args, (key_name, input_name), &key, &target)?;
         (inputs, answers, Some(share))
     } else {
         let (inputs, answers) = in_parts(input_name, &key)?;
@@ -64,9 +64,20 @@ pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
 
 /// The results of all inputs at once, how many inputs there are, and what is to be counted: noise that hides results is
 /// sized by all of them.
-fn shared(args: &Decrypt, input_name: &Path, key: &SecretKey) -> Result<(usize, Vec<Answer>, Share), CliError> {
+fn shared(
+    args: &Decrypt,
+    (key_name, input_name): (&Path, &Path),
+    key: &SecretKey,
+    target: &Target,
+) -> Result<(usize, Vec<Answer>, Share), CliError> {
     let output = read_output(input_name, key)?;
-    let share = Share::begin(args, key, output.count())?;
+    let share = Share::begin(args, (key_name, key), output.count())?;
+    if share.ledger.is_place_of(target) {
+        let name = args.output.display();
+        let text =
+            format!("{name} is where the values shared under this key are counted; give the output another name");
+        return Err(CliError::refusal(text));
+    }
     let decrypting = info_span!("decrypt", inputs = output.count()).entered();
     let answers = key.decrypt(&output, Some(share.terms)).map_err(|error| match error {
         ClientError::NotShared => CliError::refusal(format!("--share is for CKKS: {error}")),
@@ -105,9 +116,9 @@ struct Share {
 }
 
 impl Share {
-    fn begin(args: &Decrypt, key: &SecretKey, inputs: usize) -> Result<Self, CliError> {
+    fn begin(args: &Decrypt, (key_name, key): (&Path, &SecretKey), inputs: usize) -> Result<Self, CliError> {
         let values = key.values_of(inputs);
-        let ledger = Ledger::open(&args.key, key.fingerprint())?;
+        let ledger = Ledger::open(key_name, key.fingerprint())?;
         let most_values = ledger.most(args.shares, values)?;
         Ok(Self { ledger, terms: Sharing { most_values, is_evaluation_trusted: args.trust_evaluation }, values })
     }

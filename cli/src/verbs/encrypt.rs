@@ -24,7 +24,7 @@ const PART_BYTES: u64 = 32 << 20;
 /// Runs the verb.
 pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let files = files_of(&args.input);
-    let key_name = key_name(&args.key, &args.input)?;
+    let key_name = key_name(&args.key, &args.input, &args.unlocking)?;
     let inputs: Vec<&Path> = std::iter::once(key_name).chain(files.iter().map(PathBuf::as_path)).collect();
     let target = Target::claim(&args.output, Access::Everybody, &inputs)?;
     let key = read_secret_key(key_name, &args.unlocking)?;

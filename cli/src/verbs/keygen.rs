@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use heman_client::SecretKey;
+use heman_client::{KeyFile, SecretKey};
 use heman_core::either::params::Params;
 use serde_json::json;
 use tracing::info_span;
@@ -15,7 +15,7 @@ use crate::io::output::{Access, Replace, Target, commit};
 use crate::io::pair::{Standing, look};
 use crate::io::passphrase;
 use crate::io::place::{Found, input_name};
-use crate::io::sealed::{read_params, read_secret_key};
+use crate::io::sealed::{read_key_file, read_params, unlocked};
 use crate::progress::Bar;
 use crate::{memory, report};
 
@@ -36,10 +36,14 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
     }
     let params = checked_params(args)?;
     let passphrase = passphrase::for_new_key(&args.unlocking, args.passphrase)?;
+    let check_memory = || passphrase.as_ref().map_or(Ok(()), |_| memory::check_passphrase(SecretKey::PROTECTING_BYTES));
+    check_memory()?;
     let bar = Bar::new(out.verbose);
     let secret = SecretKey::generate(&params)?;
     let key = info_span!("make keys").in_scope(|| secret.evaluation_key(&bar));
     let (public_file, bytes) = public_target.prepare(|out| key.seal_to(&params, out))?;
+    // The evaluation key takes memory now, too.
+    check_memory()?;
     let (secret_file, _) = secret_target.prepare(|out| match &passphrase {
         Some(passphrase) => secret.seal_protected_to(passphrase, out).map(|()| 0),
         None => secret.seal_to(out).map(|()| 0),
@@ -53,13 +57,25 @@ pub fn run(out: &Output, args: &Keygen) -> Result<(), CliError> {
 fn complete(out: &Output, args: &Keygen, public: &Path) -> Result<u64, CliError> {
     let target = claim(args, public, Access::Everybody, (Found::EvaluationKey, true))?;
     let params = checked_params(args)?;
-    let secret = read_secret_key(&args.output, &args.unlocking)?;
-    if secret.params().binding() != params.binding() {
+    let file = read_key_file(&args.output)?;
+    let binding = match &file {
+        KeyFile::Plain(key) => key.params().binding(),
+        KeyFile::Protected(key) => key.header().binding,
+    };
+    if binding != params.binding() {
         return Err(CliError::refusal(format!(
             "{} exists already, without a key.pub of its own and for other parameters; --force replaces it",
             args.output.display()
         )));
     }
+    if matches!(file, KeyFile::Plain(_)) && (args.passphrase || args.unlocking.is_given()) {
+        return Err(CliError::refusal(format!(
+            "{} exists already, without a key.pub of its own, and the key that is there has no passphrase; --force \
+             makes a new pair",
+            args.output.display()
+        )));
+    }
+    let secret = unlocked(&args.output, file, &args.unlocking)?;
     let bar = Bar::new(out.verbose);
     let key = info_span!("make keys").in_scope(|| secret.evaluation_key(&bar));
     target.write_with(|out| key.seal_to(&params, out))
