@@ -38,15 +38,24 @@ pub fn read_for(choice: &DeviceChoice, progress: &dyn Progress) -> Profiles {
     })
 }
 
-/// Writes the file in the place of the one before.
-pub fn write(profiles: &Profiles) -> Result<PathBuf, CliError> {
+/// Checks that the file can be written, before what it holds is measured; what is there stays as it is.
+///
+/// # Errors
+/// A sentence where there is no home, or with the file's name.
+pub fn claim() -> Result<Target, CliError> {
     let path =
         path().ok_or_else(|| CliError::new(format!("there is no home for the device profile; set {VARIABLE}")))?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| CliError::file(folder, error))?;
     }
+    Target::claim(&path, Access::Everybody, &[])
+}
+
+/// Writes the file in the place of the one before.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(target: Target, profiles: &Profiles) -> Result<(), CliError> {
     let text = profiles.to_json();
-    let target = Target::claim(&path, Access::Everybody, &[])?;
-    target.write_with(|out| out.write_all(text.as_bytes()).map(|()| text.len() as u64))?;
-    Ok(path)
+    target.write_with(|out| out.write_all(text.as_bytes()).map(|()| text.len() as u64)).map(|_| ())
 }

@@ -7,6 +7,7 @@ use heman_engine::{DeviceChoice, ForTarget, Profiles, Target, TargetChoice, Targ
 use serde_json::{Value, json};
 
 use crate::error::{Cause, CliError, one_line};
+use crate::exit::Failure;
 use crate::profile;
 
 /// The targets that a choice names.
@@ -17,7 +18,10 @@ pub fn find(choice: &TargetChoice, progress: &dyn Progress) -> Result<Targets, C
         TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress),
         TargetChoice::Card(_) | TargetChoice::File(_) => Profiles::default(),
     };
-    choice.targets(0, &profiles).map_err(|error| CliError::of(error.failure(), format!("--target: {error}")))
+    choice.targets(0, &profiles).map_err(|error| {
+        let failure = if matches!(choice, TargetChoice::File(_)) { Failure::File } else { error.failure() };
+        CliError::of(failure, format!("--target: {}", error.sentence()))
+    })
 }
 
 /// What a plan takes on its target, for people.

@@ -84,6 +84,8 @@ fn targets_that_are_none_are_refused_with_what_there_is() {
     assert!(stderr.contains("h100, h200") && stderr.contains("cpu") && stderr.contains("devices.json"), "{stderr}");
     let fails = |more: &[&str]| work.fails(&[&KEYPARAMS[..5], &["-o", "p.json"], more].concat());
     assert!(fails(&["--target", "none.json"]).contains("there is no file none.json"));
+    let run = work.run(&[&KEYPARAMS[..5], &["-o", "p.json", "--target", "none.json"]].concat());
+    assert_eq!(run.status.code(), Some(4), "a file that cannot be used");
     work.write("broken.json", b"{}");
     assert!(fails(&["--target", "broken.json"]).contains("this is no device profile"));
     profile(&work, "gpu.json", "GPU (sm_90)", [1e5, 1e4]);

@@ -161,6 +161,7 @@ fn wgpu(device: &heman_wgpu::WgpuDevice, profiles: &Profiles) -> Row {
 fn measure(out: &Output, args: &args::Devices) -> Result<Vec<String>, CliError> {
     // What others measured stays; a file that cannot be read is not written over.
     let mut profiles = profile::read()?;
+    let target = profile::claim()?;
     let bar = Bar::new(out.verbose);
     let named: Option<Vec<Subject>> = match args.device.as_ref() {
         None | Some(DeviceChoice::Auto) => None,
@@ -193,6 +194,6 @@ fn measure(out: &Output, args: &args::Devices) -> Result<Vec<String>, CliError> 
     if names.is_empty() {
         return Err(CliError::of(Failure::Device, "no device could be measured"));
     }
-    profile::write(&profiles)?;
+    profile::write(target, &profiles)?;
     Ok(names)
 }
