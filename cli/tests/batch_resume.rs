@@ -142,7 +142,7 @@ fn one_file_of_many_inputs_is_answered_in_parts_that_survive() {
     let mut computed = 0;
     for _ in 0..2 {
         let mut child = clients.start(&[]);
-        std::thread::sleep(whole.mul_f64(0.6));
+        std::thread::sleep(whole.mul_f64(0.85));
         child.kill().expect("it can be killed");
         child.wait().expect("it has ended");
     }
