@@ -153,12 +153,18 @@ fn crafted(plan: &Plan, honest: &EncryptedOutput, unit: f64) -> (EncryptedOutput
     (crafted, places)
 }
 
-#[test]
-fn a_crafted_output_reads_no_slot_of_the_secret_from_a_shared_result() {
+/// A plan that states no noise, with a key and an honest output.
+fn silenced() -> (Plan, SecretKey, EncryptedOutput) {
     let mut plan = planned(1e8);
     plan.params.output.noise = 0.0;
     let key = SecretKey::generate(&plan.params).expect("sound parameters");
     let honest = evaluated(&plan, &key);
+    (plan, key, honest)
+}
+
+#[test]
+fn a_crafted_output_reads_no_slot_of_the_secret_from_a_shared_result() {
+    let (plan, key, honest) = silenced();
     // As large as results are, and so small that it would pass for noise in them.
     for unit in [1e5, 1e3] {
         let (crafted, places) = crafted(&plan, &honest, unit);
@@ -179,10 +185,7 @@ fn a_crafted_output_reads_no_slot_of_the_secret_from_a_shared_result() {
 /// Below the noise nothing is refused, and nothing can be read.
 #[test]
 fn a_crafted_output_below_the_noise_drowns_in_it() {
-    let mut plan = planned(1e8);
-    plan.params.output.noise = 0.0;
-    let key = SecretKey::generate(&plan.params).expect("sound parameters");
-    let honest = evaluated(&plan, &key);
+    let (plan, key, honest) = silenced();
     let (crafted, places) = crafted(&plan, &honest, 1e-8);
     let shared = key.decrypt(&crafted, Some(trusting(OUTPUTS))).expect("small").remove(0).tensor;
     let secret = coefficients(&key);

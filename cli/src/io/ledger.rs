@@ -10,6 +10,7 @@ use super::output::{Access, Replace, Target};
 use super::place::names_open_file;
 use super::samples::read_bounded;
 use crate::error::CliError;
+use crate::report::hex;
 
 const FORMAT: &str = "heman-shared";
 const VERSION: u64 = 1;
@@ -43,7 +44,7 @@ impl Ledger {
         let mut name = path.into_os_string();
         name.push(".shared");
         let place = PathBuf::from(name);
-        let key: String = of.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = hex(&of.0);
         let (most, shared) = match std::fs::symlink_metadata(&place) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, 0),
             _ => read(&place, &key)?,

@@ -23,6 +23,9 @@ use crate::error::CliError;
 use crate::memory;
 use crate::say::say;
 
+/// Bytes of ciphertexts that the client holds at a time.
+const PART_BYTES: u64 = 32 << 20;
+
 /// What a verb says about a file that it did not want.
 struct Wants {
     /// Of another kind.
@@ -145,6 +148,12 @@ pub fn read_evaluation_key(path: &Path, plan: &Plan) -> Result<EvaluationKey, Cl
     let _reading = reading(path, "evaluation key").entered();
     let key = Reader::open(path).and_then(|file| EvaluationKey::open(file, &plan.params(), None));
     key.map_err(|error| wanted(path, error, Kind::EvaluationKey))
+}
+
+/// Inputs whose ciphertexts the client holds at a time, where a file of so many inputs has `file_bytes`: all of a run.
+pub fn inputs_at_a_time(params: &Params, file_bytes: fn(&Params, u32) -> u64) -> usize {
+    let run = params.inputs_per_run();
+    (PART_BYTES / file_bytes(params, run as u32).max(1)).max(1) as usize * run
 }
 
 /// How many inputs an encrypted input holds, by its head; none for streams, which are read only once.

@@ -157,6 +157,11 @@ pub fn layers_json(layers: &[Layer]) -> Value {
         .collect()
 }
 
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A size in the unit that suits it.
 pub fn bytes(count: u64) -> String {
     match count {

@@ -15,11 +15,8 @@ use crate::io::answers::answer_bytes;
 use crate::io::ledger::Ledger;
 use crate::io::output::{Access, Target};
 use crate::io::place::input_name;
-use crate::io::sealed::{bad_output, key_name, open_output, read_output, read_secret_key};
+use crate::io::sealed::{bad_output, inputs_at_a_time, key_name, open_output, read_output, read_secret_key};
 use crate::report;
-
-/// Bytes of ciphertexts that are held at a time.
-const PART_BYTES: u64 = 32 << 20;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Decrypt) -> Result<(), CliError> {
@@ -93,8 +90,7 @@ fn in_parts(input_name: &Path, key: &SecretKey) -> Result<(usize, Vec<Answer>), 
     let params = key.params();
     let mut reader = open_output(input_name, &params, key)?;
     let inputs = reader.batch().inputs as usize;
-    let run = params.inputs_per_run();
-    let most = (PART_BYTES / output_file_bytes(&params, run as u32).max(1)).max(1) as usize * run;
+    let most = inputs_at_a_time(&params, output_file_bytes);
     let mut all: Vec<Answer> = Vec::new();
     while let Some(part) = reader.next(most).map_err(|error| bad_output(input_name, error))? {
         let _decrypting = info_span!("decrypt", inputs = part.count()).entered();

@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use heman_client::check_inputs;
-use heman_core::either::params::Params;
 use heman_core::either::streams::{InputWriter, input_file_bytes};
 use heman_core::files::sealed::Batch;
 use serde_json::json;
@@ -15,11 +14,8 @@ use crate::args::Encrypt;
 use crate::error::CliError;
 use crate::io::inputs::{files_of, read_named_inputs};
 use crate::io::output::{Access, Target};
-use crate::io::sealed::{key_name, read_secret_key};
+use crate::io::sealed::{inputs_at_a_time, key_name, read_secret_key};
 use crate::report;
-
-/// Bytes of ciphertexts that are held at a time.
-const PART_BYTES: u64 = 32 << 20;
 
 /// Runs the verb.
 pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
@@ -38,7 +34,7 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let is_stdout = target.is_stdout();
     let bytes = target.write_with(|out| {
         let mut writer = InputWriter::new(out, &params, batch, key.fingerprint())?;
-        for values in samples.values.chunks(inputs_at_a_time(&params) * key.input().len()) {
+        for values in samples.values.chunks(inputs_at_a_time(&params, input_file_bytes) * key.input().len()) {
             let encrypting = info_span!("encrypt", inputs = values.len() / key.input().len()).entered();
             let part = key.encrypt(values, samples.batched).map_err(io::Error::other)?;
             drop(encrypting);
@@ -49,13 +45,6 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let object = json!({ "output": report::path(&args.output), "inputs": samples.count, "bytes": bytes });
     let text = format!("wrote {} ({} input(s), {})", args.output.display(), samples.count, report::bytes(bytes));
     report::print_beside(is_stdout, out.json, &object, &text)
-}
-
-/// Inputs whose ciphertexts are held at a time.
-fn inputs_at_a_time(params: &Params) -> usize {
-    let run = params.inputs_per_run();
-    let bytes = input_file_bytes(params, run as u32).max(1);
-    (PART_BYTES / bytes).max(1) as usize * run
 }
 
 fn too_many() -> CliError {

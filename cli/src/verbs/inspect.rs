@@ -145,14 +145,10 @@ fn fail_to_run(target: &str) -> CliError {
 
 /// What is known of a file from its head: its own facts, its size, and where it belongs.
 fn belonging(kind: &str, header: &Header, mut object: Value, text: &str) -> (Value, String) {
-    let (binding, key) = (hex(&header.binding[..8]), hex(&header.fingerprint.0));
+    let (binding, key) = (report::hex(&header.binding[..8]), report::hex(&header.fingerprint.0));
     let more = json!({ "kind": kind, "bytes": header.file_bytes(), "binding": binding, "key": key });
     report::merge(&mut object, more);
     (object, format!("{text}\nbelongs to parameters {binding} and key {key}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn model(path: &Path) -> Result<(Value, String), CliError> {

@@ -11,8 +11,8 @@ use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::device::cpu::CpuBackend;
 
-use super::words::words;
-use super::{Part, speed, step_seconds};
+use super::uniform::{SCALE_LOG2, ciphertext, uniform_key};
+use super::{Part, kinds, speed, step_seconds};
 use crate::error::EngineError;
 use crate::predict::LOG2_COUNTED_RING;
 
@@ -20,29 +20,6 @@ use crate::predict::LOG2_COUNTED_RING;
 const MOST_CIPHERTEXTS: usize = 256;
 /// Levels: as many as are secure in the ring, with one special prime.
 const LEVELS: usize = 5;
-/// log2 of the scale.
-const SCALE_LOG2: u32 = 29;
-
-pub(super) fn residues(params: &ParameterSet, primes: &[u32], seed: u64) -> Vec<u32> {
-    let limb = |(at, &p): (usize, &u32)| {
-        let words = words(seed + ((at as u64) << 32)).take(params.degree());
-        words.map(move |word| (word % u64::from(p)) as u32)
-    };
-    primes.iter().enumerate().flat_map(limb).collect()
-}
-
-pub(super) fn uniform_key(params: &ParameterSet) -> SeededSwitchKey {
-    let limbs = params.primes.len();
-    let primes = [&params.primes[..], &params.special_primes].concat();
-    let digits = limbs.div_ceil(params.special_primes.len()) as u64;
-    let bodies = (0..digits).flat_map(|digit| residues(params, &primes, 100 + digit)).collect();
-    SeededSwitchKey { seed: [3; 32], limbs: limbs as u32, bodies }
-}
-
-pub(super) fn ciphertext(params: &ParameterSet, seed: u64) -> Ciphertext {
-    let part = |part| residues(params, &params.primes, 200 + 2 * seed + part);
-    Ciphertext { parts: [part(0), part(1)], scale: f64::from(SCALE_LOG2).exp2() }
-}
 
 /// A square, rescaled.
 fn square<R: RnsOps>(ring: &R, key: &SeededSwitchKey, ciphertext: &Ciphertext) -> Result<Ciphertext, CkksError> {
@@ -52,8 +29,9 @@ fn square<R: RnsOps>(ring: &R, key: &SeededSwitchKey, ciphertext: &Ciphertext) -
     Ok(ring.download(product)?.remove(0))
 }
 
-/// Measures a device, and compares a product of it with the host's.
-pub(super) fn measure<D: RnsDevice>(device: &D) -> Result<Part, EngineError> {
+/// Measures a device, and compares a product of it with the host's; `has_few` says whether few ciphertexts are measured
+/// on their own.
+pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<Part, EngineError> {
     let params = ParameterSet::new(LOG2_COUNTED_RING, LEVELS, SCALE_LOG2, 1).map_err(CkksError::Plan)?;
     let key = uniform_key(&params);
     // Plans with few ciphertexts at a time ask for one kind of ring, and plans with many for the other.
@@ -83,5 +61,7 @@ pub(super) fn measure<D: RnsDevice>(device: &D) -> Result<Part, EngineError> {
     let (mut sums, terms) = (many.upload(vec![one.clone()])?, many.upload(vec![one])?);
     let step = || many.add_assign(&mut sums, &[&terms[0]]);
     let step_seconds = step_seconds(step, || device.sync().map_err(CkksError::from))?;
-    Ok(Part { speed, step_seconds, rings: Vec::new() })
+    // A device that is too small for the ring of kinds still has its rate in this one.
+    let rates = kinds::measure(device, has_few).ok();
+    Ok(Part { speed, step_seconds, rings: Vec::new(), rates })
 }

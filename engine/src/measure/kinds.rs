@@ -10,10 +10,9 @@ use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Plaintext;
-use heman_core::ckks::ring::matrix::Matrix;
 
-use super::ckks::{ciphertext, residues, uniform_key};
 use super::primitives::sample;
+use super::uniform::{ciphertext, matrix, residues, uniform_key};
 use crate::profile::{CkksRates, KindRates, LOG2_MEASURED_RING};
 
 /// log2 of the ring's degree, levels, log2 of the scale, special primes.
@@ -123,11 +122,7 @@ fn many<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
         ring.release(squared);
         Ok(())
     })?;
-    let weights: Vec<f64> = (0..rows * terms).map(|at| (at % 15) as f64 / 7.0 - 1.0).collect();
-    let scale = ciphertext(params, 0).scale;
-    let last = f64::from(*params.primes.last().ok_or(CkksError::Depth)?);
-    let matrix = Matrix::new(&weights, vec![scale; terms], scale * last, &params.moduli()[..limbs])?;
-    let map = ring.load_map(matrix)?;
+    let map = ring.load_map(matrix(params, MAP)?)?;
     let products = threads((rows * terms) as f64 * cost.matrix_seconds(params, limbs), |()| {
         let position = Position { terms: own.iter().collect(), kernels: (0..rows as u32).collect() };
         let sums = ring.apply_map(&map, &[position])?;

@@ -8,6 +8,7 @@ mod kinds;
 pub mod primitives;
 mod rings;
 mod tfhe;
+mod uniform;
 mod words;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +21,7 @@ use heman_wgpu::WgpuBackend;
 
 use crate::candidates::Place;
 use crate::error::EngineError;
-use crate::profile::{DeviceProfile, RingRate, Speed, bare_name};
+use crate::profile::{CkksRates, DeviceProfile, RingRate, Speed, bare_name};
 
 /// Seconds that the largest batch takes: then it tells the rate, and no larger one is tried.
 const ENOUGH_SECONDS: f64 = 0.5;
@@ -45,6 +46,8 @@ struct Part {
     step_seconds: f64,
     /// TFHE's rates by ring.
     rings: Vec<RingRate>,
+    /// CKKS's rates by kind of work.
+    rates: Option<CkksRates>,
 }
 
 /// A device that can be measured.
@@ -77,21 +80,19 @@ impl Subject {
             progress.advance(1);
             part
         };
-        let (name, tfhe, ckks, ckks_rates) = match self.0 {
+        let (name, tfhe, ckks) = match self.0 {
             Place::Cpu => {
                 let backend = CpuBackend::new(threads)?;
-                let tfhe = step(tfhe::measure(&backend));
-                (backend.name(), tfhe, step(ckks::measure(&backend)), kinds::measure(&backend, true))
+                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend, true)))
             }
             Place::Cuda(index) => {
                 let backend = CudaBackend::open(index)?;
-                let tfhe = step(tfhe::measure(&backend));
-                (backend.name(), tfhe, step(ckks::measure(&backend)), kinds::measure(&backend, false))
+                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend, false)))
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
                 let tfhe = tfhe::check_exact(&backend).and_then(|()| tfhe::measure(&backend));
-                (backend.name(), step(tfhe), step(ckks::measure(&backend)), kinds::measure(&backend, false))
+                (backend.name(), step(tfhe), step(ckks::measure(&backend, false)))
             }
         };
         progress.finish();
@@ -110,9 +111,8 @@ impl Subject {
         }
         let step_seconds = parts.iter().flatten().map(|part| part.step_seconds).fold(LEAST_STEP_SECONDS, f64::max);
         let rings = parts[0].as_mut().map(|part| std::mem::take(&mut part.rings)).unwrap_or_default();
+        let ckks_rates = parts[1].as_ref().and_then(|part| part.rates);
         let [tfhe, ckks] = parts.map(|part| part.map(|part| part.speed));
-        // A device that is too small for this ring still has its rate in the smaller one.
-        let ckks_rates = ckks_rates.ok().filter(|_| ckks.is_some());
         let (name, measured) = (bare_name(&name), Some(today()));
         let profile = DeviceProfile { name, measured, tfhe, ckks, ckks_rates, step_seconds, rings };
         Ok(Measured { profile, missing })

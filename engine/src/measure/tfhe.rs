@@ -79,5 +79,5 @@ pub(super) fn measure<B: TfheBackend>(backend: &B) -> Result<Part, EngineError> 
     let (values, mut out) = (uploaded(backend, row_words)?, backend.allocate(row_words)?);
     let step = || backend.affine(&map, 1, row_words, &values, &mut out);
     let step_seconds = step_seconds(step, || backend.sync())?;
-    Ok(Part { speed, step_seconds, rings: rings(backend, speed.rows as usize) })
+    Ok(Part { speed, step_seconds, rings: rings(backend, speed.rows as usize), rates: None })
 }

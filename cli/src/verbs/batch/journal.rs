@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::names::digest;
 use crate::error::CliError;
+use crate::report;
 use crate::say::say;
 use crate::shard::Shard;
 
@@ -46,8 +47,7 @@ pub fn stem(shard: Option<Shard>) -> String {
 
 /// The first line: what the journal belongs to.
 fn head(binding: &Binding, shard: Option<Shard>) -> Value {
-    let binding: String = binding.iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({ "heman_batch": VERSION, "binding": binding, "shard": shard.map(|shard| shard.to_string()) })
+    json!({ "heman_batch": VERSION, "binding": report::hex(binding), "shard": shard.map(|shard| shard.to_string()) })
 }
 
 impl Journal {

@@ -4,9 +4,8 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::ring::matrix::Matrix;
 
-use super::{Operation, Suite, Timed, ciphertext, sample, uniform_key};
+use super::{Operation, Suite, Timed, ciphertext, matrix, sample, uniform_key};
 use crate::error::EngineError;
 
 /// log2 of the ring's degree, levels, special primes.
@@ -46,11 +45,7 @@ impl<R: RnsOps> CkksBench<R> {
     pub fn new<D: RnsDevice<Ring = R>>(device: &D, params: &ParameterSet) -> Result<Self, CkksError> {
         let ring = device.ring(params, Occupancy::Many)?;
         let key = uniform_key(params);
-        let (rows, terms) = MAP;
-        let weights: Vec<f64> = (0..rows * terms).map(|at| (at % 15) as f64 / 7.0 - 1.0).collect();
-        let scale = ciphertext(params, 0).scale;
-        let last = f64::from(*params.primes.last().ok_or(CkksError::Depth)?);
-        let matrix = Matrix::new(&weights, vec![scale; terms], scale * last, &params.moduli()[..params.primes.len()])?;
+        let matrix = matrix(params, MAP)?;
         let (relinearise, turn) = (ring.load_switch_key(&key)?, ring.load_galois_key(&key, 1)?);
         Ok(Self { relinearise, turn, map: ring.load_map(matrix)?, ring })
     }

@@ -15,7 +15,7 @@ use heman_cuda::CudaBackend;
 use heman_wgpu::WgpuBackend;
 
 use super::Subject;
-use super::ckks::{ciphertext, uniform_key};
+use super::uniform::{ciphertext, matrix, uniform_key};
 use crate::candidates::Place;
 use crate::error::EngineError;
 
