@@ -1,4 +1,12 @@
-//! Keyswitch as a matrix product of small digits and key words, the key read once for a block of rows.
+//! Keyswitch as a matrix product of small digits and key words.
+//!
+//! All rows of a task share one reading of the key: it is many times larger than the caches. The key lies in tiles, of
+//! all digits of [`CHUNK`] input words times [`COLUMNS`] output words, that stay in the second-level cache while all rows
+//! meet them.
+//!
+//! **Bound.** A multiplication and an addition of 32-bit words for each digit and output word.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -11,21 +19,58 @@ use crate::tfhe::ops::KeyswitchOps;
 use crate::tfhe::params::set::ParameterSet;
 
 /// Rows that share one reading of the key.
-const ROWS: usize = 16;
-/// Output words whose sums stay in registers for four rows.
+const ROWS: usize = 96;
+/// Input words whose digits meet a tile; it divides every dimension of a ring key.
+const CHUNK: usize = 64;
+/// Output words of a tile.
 const COLUMNS: usize = 64;
+/// Rows whose sums are in registers at a time.
+const TOGETHER: usize = 4;
 
-/// Key words in the order of their use: input index, then level, then output word.
+/// Key words in tiles: `[chunk of input words][block of output words][level][input word][output word]`, the last block
+/// filled up with zeros.
 pub struct CpuKeyswitchKey {
     params: ParameterSet,
     words: Vec<u32>,
+}
+
+/// Blocks of output words.
+fn blocks(params: &ParameterSet) -> usize {
+    params.small_row_words().div_ceil(COLUMNS)
+}
+
+/// Words of a tile.
+fn tile(params: &ParameterSet) -> usize {
+    params.ks_level * CHUNK * COLUMNS
+}
+
+impl CpuKeyswitchKey {
+    fn new(key: &SeededEvaluationKey, pool: &rayon::ThreadPool) -> Self {
+        let params = key.params;
+        let (small, level, tile) = (params.small_row_words(), params.ks_level, tile(&params));
+        let standard = key.expand_keyswitch().into_container();
+        let mut words = vec![0; params.big_dimension() / CHUNK * blocks(&params) * tile];
+        let chunks =
+            words.par_chunks_exact_mut(blocks(&params) * tile).zip(standard.par_chunks_exact(CHUNK * level * small));
+        let pack = |(tiles, rows): (&mut [u32], &[u32])| {
+            for (at, row) in rows.chunks_exact(small).enumerate() {
+                let (word, level) = (at / level, at % level);
+                for (block, columns) in row.chunks(COLUMNS).enumerate() {
+                    let to = block * tile + (level * CHUNK + word) * COLUMNS;
+                    tiles[to..][..columns.len()].copy_from_slice(columns);
+                }
+            }
+        };
+        pool.install(|| chunks.for_each(pack));
+        Self { params, words }
+    }
 }
 
 impl KeyswitchOps for CpuBackend {
     type KeyswitchKey = CpuKeyswitchKey;
 
     fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<CpuKeyswitchKey, BackendError> {
-        Ok(CpuKeyswitchKey { params: key.params, words: key.expand_keyswitch().into_container() })
+        Ok(CpuKeyswitchKey::new(key, &self.pool))
     }
 
     fn keyswitch(
@@ -38,135 +83,139 @@ impl KeyswitchOps for CpuBackend {
         let (big, small) = (key.params.big_row_words(), key.params.small_row_words());
         require("keyswitch, input", rows * big, input.len())?;
         require("keyswitch, output", rows * small, out.len())?;
+        if rows == 0 {
+            return Ok(());
+        }
         let shared = SharedMut(out.as_mut_ptr());
-        let per_task = rows.div_ceil(self.threads()).clamp(1, ROWS);
+        // Equal shares. Fewer rows than fill the threads share the key's columns out instead.
+        let row_tasks = rows.div_ceil(ROWS).next_multiple_of(self.threads());
+        let row_tasks = if rows < self.threads() * TOGETHER { 1 } else { row_tasks.min(rows) };
+        let blocks = blocks(&key.params);
+        let column_tasks = self.threads().div_ceil(row_tasks).min(blocks);
+        let share = |whole: usize, tasks: usize, at: usize| whole * at / tasks..whole * (at + 1) / tasks;
         self.pool.install(|| {
-            (0..rows.div_ceil(per_task)).into_par_iter().for_each(|task| {
-                let first = task * per_task;
-                let count = per_task.min(rows - first);
-                // SAFETY: tasks own disjoint ranges of rows, and the buffer holds `rows * small` words.
-                let out = unsafe { shared.slice(first * small, count * small) };
-                switch(self.arch, key, &input[first * big..][..count * big], out);
+            (0..row_tasks * column_tasks).into_par_iter().with_max_len(1).for_each(|task| {
+                let rows = share(rows, row_tasks, task / column_tasks);
+                let columns = share(blocks, column_tasks, task % column_tasks);
+                let input = &input[rows.start * big..rows.end * big];
+                let mut sums = vec![0; rows.len() * columns.len() * COLUMNS];
+                let arguments = (key, input, columns.clone());
+                match self.arch {
+                    #[cfg(target_arch = "x86_64")]
+                    pulp::Arch::V4(_) => switch_wide(self.arch, arguments, &mut sums),
+                    _ => switch_narrow(self.arch, arguments, &mut sums),
+                }
+                let first = columns.start * COLUMNS;
+                let width = small.min(columns.end * COLUMNS) - first;
+                for ((row, input), sums) in
+                    rows.zip(input.chunks_exact(big)).zip(sums.chunks_exact(columns.len() * COLUMNS))
+                {
+                    // SAFETY: tasks own disjoint rows or columns, and the buffer holds `rows * small` words.
+                    let out = unsafe { shared.slice(row * small + first, width) };
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = sum.wrapping_neg();
+                    }
+                    if first + width == small {
+                        out[width - 1] = out[width - 1].wrapping_add(input[big - 1]);
+                    }
+                }
             });
         });
         Ok(())
     }
 }
 
-/// Digits of one mask word, least significant level first: the order in which tfhe stores a key's levels.
+/// Digits of mask words, a level after the other, the least significant first: the order in which tfhe stores a key's.
 ///
 /// Balanced digits in [-B/2, B/2]; at B/2 the carry follows the next digit, as in Joye (ePrint 2021/1161, section 4).
 #[inline(always)]
-fn digits(word: u32, base_log: usize, level: usize, mut put: impl FnMut(usize, u32)) {
-    let kept = base_log * level;
-    let rounded = word >> (32 - kept - 1);
-    let mask = u32::MAX >> (32 - kept);
-    let value = (rounded.wrapping_add(1) >> 1) & mask;
-    let tie = (rounded & 1) << (kept - 1);
-    let negative = ((value.wrapping_sub(1) | tie) & value) >> (kept - 1);
-    let mut state = value.wrapping_sub(negative << kept);
-    for at in 0..level {
-        let digit = state & ((1 << base_log) - 1);
-        state = (state.cast_signed() >> base_log).cast_unsigned();
-        let carry = ((digit.wrapping_sub(1) | state) & digit) >> (base_log - 1);
-        state = state.wrapping_add(carry);
-        put(at, digit.wrapping_sub(carry << base_log));
-    }
-}
-
-for_each_arch! {
-    fn switch = switch_rows,
-    (key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32])
-}
-
-#[inline(always)]
-fn switch_rows(key: &CpuKeyswitchKey, input: &[u32], out: &mut [u32]) {
-    let p = &key.params;
-    let (big, small, level) = (p.big_row_words(), p.small_row_words(), p.ks_level);
-    let depth = p.big_dimension() * level;
-    let count = input.len() / big;
-    // Digit-major, rows side by side, so that a key word meets the digits of all rows.
-    let padded = count.next_multiple_of(4);
-    let mut digit_rows = vec![0_u32; depth * padded];
-    for (r, row) in input.chunks_exact(big).enumerate() {
-        for (i, &word) in row[..big - 1].iter().enumerate() {
-            digits(word, p.ks_base_log, level, |at, digit| digit_rows[(i * level + at) * padded + r] = digit);
+fn digits(words: &[u32; CHUNK], base_log: usize, levels: &mut [[u32; CHUNK]]) {
+    let kept = base_log * levels.len();
+    let mut states = words.map(|word| {
+        let rounded = word >> (32 - kept - 1);
+        let mask = u32::MAX >> (32 - kept);
+        let value = (rounded.wrapping_add(1) >> 1) & mask;
+        let tie = (rounded & 1) << (kept - 1);
+        let negative = ((value.wrapping_sub(1) | tie) & value) >> (kept - 1);
+        value.wrapping_sub(negative << kept)
+    });
+    for digits in levels {
+        for (digit, state) in digits.iter_mut().zip(&mut states) {
+            let low = *state & ((1 << base_log) - 1);
+            let rest = (state.cast_signed() >> base_log).cast_unsigned();
+            let carry = ((low.wrapping_sub(1) | rest) & low) >> (base_log - 1);
+            *state = rest.wrapping_add(carry);
+            *digit = low.wrapping_sub(carry << base_log);
         }
     }
-    for (row, out) in input.chunks_exact(big).zip(out.chunks_exact_mut(small)) {
-        out.fill(0);
-        out[small - 1] = row[big - 1];
-    }
-    // Blocks of the key that stay in the second-level cache while all rows use them.
-    let step = (1 << 19) / (4 * small).max(1);
-    for start in (0..depth).step_by(step) {
-        let end = (start + step).min(depth);
-        for column in (0..small).step_by(COLUMNS) {
-            let width = COLUMNS.min(small - column);
-            for four in (0..count).step_by(4) {
-                let words = &key.words[start * small..end * small];
-                let factors = &digit_rows[start * padded..end * padded];
-                let sums = if width == COLUMNS {
-                    multiply(words, small, column, factors, padded, four)
-                } else {
-                    multiply_edge(words, small, column, width, factors, padded, four)
-                };
-                for (r, sum) in sums.iter().enumerate().take(count - four) {
-                    let row = &mut out[(four + r) * small + column..][..width];
-                    for (o, s) in row.iter_mut().zip(sum) {
-                        *o = o.wrapping_sub(*s);
-                    }
+}
+
+/// A key, rows of mask and body, and the blocks of output words that are asked for.
+type Arguments<'a> = (&'a CpuKeyswitchKey, &'a [u32], Range<usize>);
+
+for_each_arch! {
+    /// [`sum_rows`] where registers hold the sums of all columns.
+    fn switch_wide = sum_rows::<COLUMNS>, (arguments: Arguments<'_>, sums: &mut [u32])
+}
+for_each_arch! {
+    /// [`sum_rows`] where registers hold a quarter.
+    fn switch_narrow = sum_rows::<{ COLUMNS / 4 }>, (arguments: Arguments<'_>, sums: &mut [u32])
+}
+
+/// Sums of digits times key words: `sums[row][output word]`, taking W columns of a tile at a time.
+#[inline(always)]
+fn sum_rows<const W: usize>((key, input, columns): Arguments<'_>, sums: &mut [u32]) {
+    let p = &key.params;
+    let (big, tile, width) = (p.big_row_words(), tile(p), columns.len() * COLUMNS);
+    let depth = p.ks_level * CHUNK;
+    let rows = input.len() / big;
+    let mut digit_rows = vec![[0; CHUNK]; rows * p.ks_level];
+    for (chunk, tiles) in key.words.chunks_exact(blocks(p) * tile).enumerate() {
+        for (row, levels) in input.chunks_exact(big).zip(digit_rows.chunks_exact_mut(p.ks_level)) {
+            let words = row[chunk * CHUNK..].first_chunk().expect("chunks divide the mask");
+            digits(words, p.ks_base_log, levels);
+        }
+        let factors = digit_rows.as_flattened();
+        for (at, tile) in columns.clone().map(|block| &tiles[block * tile..][..tile]).enumerate() {
+            for row in (0..rows).step_by(TOGETHER) {
+                let factors = &factors[row * depth..];
+                let sums = &mut sums[row * width + at * COLUMNS..];
+                match rows - row {
+                    1 => multiply::<W, 1>(tile, factors, depth, sums, width),
+                    2 => multiply::<W, 2>(tile, factors, depth, sums, width),
+                    3 => multiply::<W, 3>(tile, factors, depth, sums, width),
+                    _ => multiply::<W, TOGETHER>(tile, factors, depth, sums, width),
                 }
             }
         }
     }
 }
 
-/// `sum_d words[d][column ..] * factors[d][row ..]` for four rows and [`COLUMNS`] columns, all sums in registers.
+/// Adds `sum_d tile[d] * factors[row][d]` to the sums of R rows.
 #[inline(always)]
-fn multiply(
-    words: &[u32],
-    small: usize,
-    column: usize,
+fn multiply<const W: usize, const R: usize>(
+    tile: &[u32],
     factors: &[u32],
-    padded: usize,
-    row: usize,
-) -> [[u32; COLUMNS]; 4] {
-    let mut a = [0_u32; COLUMNS];
-    let mut b = [0_u32; COLUMNS];
-    let mut c = [0_u32; COLUMNS];
-    let mut d = [0_u32; COLUMNS];
-    for (words, factors) in words.chunks_exact(small).zip(factors.chunks_exact(padded)) {
-        let words: &[u32; COLUMNS] = words[column..][..COLUMNS].try_into().expect("exactly as long");
-        let factors: &[u32; 4] = factors[row..][..4].try_into().expect("rows are padded to fours");
-        for j in 0..COLUMNS {
-            a[j] = a[j].wrapping_add(words[j].wrapping_mul(factors[0]));
-            b[j] = b[j].wrapping_add(words[j].wrapping_mul(factors[1]));
-            c[j] = c[j].wrapping_add(words[j].wrapping_mul(factors[2]));
-            d[j] = d[j].wrapping_add(words[j].wrapping_mul(factors[3]));
-        }
-    }
-    [a, b, c, d]
-}
-
-/// As [`multiply`] for the last, narrower columns.
-#[inline(always)]
-fn multiply_edge(
-    words: &[u32],
-    small: usize,
-    column: usize,
+    depth: usize,
+    sums: &mut [u32],
     width: usize,
-    factors: &[u32],
-    padded: usize,
-    row: usize,
-) -> [[u32; COLUMNS]; 4] {
-    let mut sums = [[0_u32; COLUMNS]; 4];
-    for (words, factors) in words.chunks_exact(small).zip(factors.chunks_exact(padded)) {
-        for (sum, &factor) in sums.iter_mut().zip(&factors[row..][..4]) {
-            for (s, &w) in sum.iter_mut().zip(&words[column..][..width]) {
-                *s = s.wrapping_add(w.wrapping_mul(factor));
+) {
+    let factors: [&[u32]; R] = std::array::from_fn(|row| &factors[row * depth..][..depth]);
+    for column in (0..COLUMNS).step_by(W) {
+        let mut own = [[0_u32; W]; R];
+        for (at, words) in tile.as_chunks::<COLUMNS>().0.iter().enumerate().take(depth) {
+            let words: &[u32; W] = words[column..].first_chunk().expect("parts divide the columns");
+            for (own, factors) in own.iter_mut().zip(&factors) {
+                let factor = factors[at];
+                for (sum, word) in own.iter_mut().zip(words) {
+                    *sum = sum.wrapping_add(word.wrapping_mul(factor));
+                }
+            }
+        }
+        for (row, own) in own.iter().enumerate() {
+            for (sum, own) in sums[row * width + column..].iter_mut().zip(own) {
+                *sum = sum.wrapping_add(*own);
             }
         }
     }
-    sums
 }

@@ -1,14 +1,16 @@
 //! The steps of TFHE on the host.
 
 mod bootstrap;
+mod bootstrap_key;
 mod exact;
+mod fourier;
 mod keyswitch;
 mod linear;
 mod product;
 pub mod reference;
 mod rotation;
 
-pub use bootstrap::CpuBootstrapKey;
+pub use bootstrap_key::CpuBootstrapKey;
 pub use exact::{ExactBackend, ExactBootstrapKey};
 pub use keyswitch::CpuKeyswitchKey;
 
