@@ -76,6 +76,10 @@ batch-cost FOLDER MODEL="demo/digits.onnx" CALIBRATION="demo/calibration.npz" *F
     cargo build --release
     python3 benches/batch_cost.py target/release/heman {{MODEL}} {{CALIBRATION}} {{FOLDER}} {{FLAGS}}
 
+# All entries of the public FHE benchmark, sizes 0 to 3, three runs each, in HARNESS, a clone of its harness; results go to target/fhe-benchmark.
+fhe-benchmark HARNESS *FLAGS:
+    python3 benches/fhe_benchmark/run.py {{HARNESS}} {{FLAGS}}
+
 # Trains the demo model again and prints its accuracy.
 train:
     test -d demo/.venv || python3 -m venv demo/.venv

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates, and whether their texts may name command-line flags.
-const CRATES: [(&str, bool); 12] = [
+const CRATES: [(&str, bool); 13] = [
     ("kernels", false),
     ("core", false),
     ("import", false),
@@ -16,6 +16,7 @@ const CRATES: [(&str, bool); 12] = [
     ("testing", true),
     ("hostile", true),
     ("benches", true),
+    ("benches/fhe_benchmark", true),
     ("cli", true),
 ];
 
