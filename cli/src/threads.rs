@@ -1,5 +1,5 @@
-//! What the environment says of threads and instruction sets. There are never more threads than cores, whatever is asked
-//! for.
+//! What the environment says of threads and instruction sets. There are never more threads than cores, whatever is
+//! asked for.
 
 use std::num::NonZeroUsize;
 
