@@ -2,11 +2,13 @@
 
 mod bench;
 
+use heman_core::deadline::Deadline;
 use heman_core::files::scheme::Scheme;
 use heman_engine::{DeviceChoice, TargetChoice};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use bench::{Axis, Bench};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -121,6 +123,24 @@ pub struct Planning {
     /// Failure probability of one bootstrap in exact mode: a number, or 2^-40
     #[arg(long, default_value = "2^-40", requires = "exact")]
     pub p_fail: Probability,
+    /// How long it may take
+    #[command(flatten)]
+    pub time: Time,
+}
+
+/// How long a model may take.
+#[derive(ClapArgs)]
+pub struct Time {
+    /// Seconds that reading a model and planning may take
+    #[arg(long, value_name = "N", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_seconds: u32,
+}
+
+impl Time {
+    /// So long from now on.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(Duration::from_secs(self.max_seconds.into()))
+    }
 }
 
 /// Where an inference runs.
@@ -325,6 +345,9 @@ pub struct Inspect {
     /// Inputs of the job that a timeline is for
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub inputs: u32,
+    /// How long it may take
+    #[command(flatten)]
+    pub time: Time,
 }
 
 /// `heman evaluate`

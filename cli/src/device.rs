@@ -15,7 +15,7 @@ pub fn open_devices(
     inputs: usize,
     progress: &dyn Progress,
 ) -> Result<Devices, CliError> {
-    let profiles = profile::read_for(&running.device, progress);
+    let profiles = profile::read_for(&running.device, progress)?;
     let wanted =
         Wanted { choice: &running.device, threads: threads::number(running.threads), inputs, profiles: &profiles };
     Ok(Devices::open(&wanted, plan, progress)?)

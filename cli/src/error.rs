@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use heman_arrays::ArrayError;
 use heman_client::ClientError;
 use heman_core::ckks::error::CkksError;
 use heman_core::device::error::BackendError;
@@ -134,7 +135,7 @@ macro_rules! about_files {
     };
 }
 
-about_files!(String, &str, std::io::Error, FormatError, ProfileError);
+about_files!(String, &str, std::io::Error, ArrayError, FormatError, ProfileError);
 
 impl Cause for ParamsError {
     fn failure(&self) -> Failure {
@@ -169,6 +170,7 @@ impl Cause for ImportError {
             | Self::Interface(_)
             | Self::Unsupported(_)
             | Self::TooComplex(_)
+            | Self::Late(_)
             | Self::Plain(_) => Failure::Refusal,
         }
     }
@@ -195,6 +197,7 @@ impl Cause for PlanError {
             | Self::Rings
             | Self::Depth(_)
             | Self::Refused { .. }
+            | Self::Late(_)
             | Self::Exact(_) => Failure::Refusal,
         }
     }
@@ -245,7 +248,17 @@ macro_rules! from_causes {
     };
 }
 
-from_causes!(ClientError, BackendError, CkksError, EngineError, FormatError, ImportError, ParamsError, ProfileError);
+from_causes!(
+    ArrayError,
+    BackendError,
+    CkksError,
+    ClientError,
+    EngineError,
+    FormatError,
+    ImportError,
+    ParamsError,
+    ProfileError,
+);
 
 #[cfg(test)]
 mod tests {

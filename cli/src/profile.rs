@@ -26,16 +26,35 @@ pub fn read() -> Result<Profiles, ProfileError> {
     path().map_or_else(|| Ok(Profiles::default()), |path| Profiles::read(&path))
 }
 
+/// Checks that the file is there if the environment names one; elsewhere it need not be.
+///
+/// # Errors
+/// A sentence with the file's name.
+pub fn check_named() -> Result<(), CliError> {
+    let named = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    match named {
+        Some(path) if !path.exists() => Err(CliError::bad_file(format!(
+            "{VARIABLE} names {}, which is not there; heman devices --measure makes it",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What a choice of devices needs of them: nothing where the user has chosen. A file that is broken is left aside with
 /// a note.
-pub fn read_for(choice: &DeviceChoice, progress: &dyn Progress) -> Profiles {
+///
+/// # Errors
+/// As [`check_named`].
+pub fn read_for(choice: &DeviceChoice, progress: &dyn Progress) -> Result<Profiles, CliError> {
     if *choice != DeviceChoice::Auto {
-        return Profiles::default();
+        return Ok(Profiles::default());
     }
-    read().unwrap_or_else(|error| {
+    check_named()?;
+    Ok(read().unwrap_or_else(|error| {
         progress.note(&printable(&format!("{error}; devices are chosen by shipped predictions")));
         Profiles::default()
-    })
+    }))
 }
 
 /// Checks that the file can be written, before what it holds is measured; what is there stays as it is.

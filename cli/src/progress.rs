@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use heman_core::deadline::Deadline;
 use heman_core::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,6 +14,7 @@ use crate::say::say;
 pub struct Bar {
     visible: bool,
     verbose: bool,
+    deadline: Deadline,
 }
 
 /// The bar that is drawn now: there is one terminal.
@@ -30,7 +32,12 @@ pub fn beside_bar<R>(write: impl FnOnce() -> R) -> R {
 impl Bar {
     /// A bar for one verb; `verbose` prints each step's name even without a terminal.
     pub fn new(verbose: bool) -> Self {
-        Self { visible: std::io::stderr().is_terminal(), verbose }
+        Self { visible: std::io::stderr().is_terminal(), verbose, deadline: Deadline::NEVER }
+    }
+
+    /// The same for work that has to be done by then.
+    pub fn until(self, deadline: Deadline) -> Self {
+        Self { deadline, ..self }
     }
 
     fn with(act: impl FnOnce(&mut Option<ProgressBar>)) {
@@ -60,6 +67,10 @@ impl Progress for Bar {
 
     fn note(&self, text: &str) {
         beside_bar(|| say(text));
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     fn finish(&self) {

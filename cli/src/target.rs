@@ -15,7 +15,7 @@ pub fn find(choice: &TargetChoice, progress: &dyn Progress) -> Result<Targets, C
     let profiles = match choice {
         // Times of the host are only told, and nothing is chosen by them.
         TargetChoice::Here(DeviceChoice::Cpu) => profile::read().unwrap_or_default(),
-        TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress),
+        TargetChoice::Here(_) => profile::read_for(&DeviceChoice::Auto, progress)?,
         TargetChoice::Card(_) | TargetChoice::File(_) => Profiles::default(),
     };
     choice.targets(0, &profiles).map_err(|error| {

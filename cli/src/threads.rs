@@ -1,6 +1,9 @@
-//! How many threads there are: never more than cores, whatever is asked for.
+//! What the environment says of threads and instruction sets. There are never more threads than cores, whatever is
+//! asked for.
 
 use std::num::NonZeroUsize;
+
+use heman_core::device::cpu::forced_simd;
 
 use crate::error::CliError;
 use crate::say::say;
@@ -13,13 +16,14 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Checks the environment's number of threads, and lowers it to that of the cores.
+/// Checks the environment's instruction set and number of threads, and lowers the number to that of the cores.
 ///
 /// This must be called before any other thread starts.
 ///
 /// # Errors
-/// A sentence for what is no number of threads.
+/// A sentence for what is no instruction set or no number of threads.
 pub fn check_environment() -> Result<(), CliError> {
+    forced_simd().map_err(CliError::usage)?;
     for variable in VARIABLES {
         let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else { continue };
         let text = value.to_string_lossy();

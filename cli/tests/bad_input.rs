@@ -252,7 +252,8 @@ fn a_full_disk_leaves_what_was_there() {
             let run = std::process::Command::new("sh")
                 .args(["-c", script, env!("CARGO_BIN_EXE_heman")])
                 .args(args)
-                .env("HEMAN_DEVICES", work.path("devices.json"))
+                .env_remove("HEMAN_DEVICES")
+                .env("XDG_CONFIG_HOME", work.path("config"))
                 .current_dir(work.path(""))
                 .output()
                 .expect("a shell");

@@ -50,7 +50,10 @@ fn start(clients: &Clients, python: &Path) -> Child {
     command.arg(example).current_dir(clients.work.path(""));
     command.args(["--model", "params.plan", "--keys", "keys", "--inputs", "inputs", "--outputs", "outputs"]);
     command.args(["--heman", env!("CARGO_BIN_EXE_heman"), "--workers", "2", "--block", "4", "--", "--device", "cpu"]);
-    command.env("RAY_USAGE_STATS_ENABLED", "0").env("HEMAN_DEVICES", clients.work.path("devices.json"));
+    command
+        .env("RAY_USAGE_STATS_ENABLED", "0")
+        .env_remove("HEMAN_DEVICES")
+        .env("XDG_CONFIG_HOME", clients.work.path("config"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("Python starts")
 }
 

@@ -39,6 +39,7 @@ fn has_adapter(work: &Work) -> bool {
 #[test]
 fn every_device_says_what_it_can_do_and_how_fast() {
     let work = Work::new();
+    work.write("devices.json", b"{\"version\": 1, \"devices\": []}");
     let devices = listed(&work, &[]);
     assert_eq!((&devices["profile_error"], &devices["measured"]), (&Value::Null, &Value::Null));
     assert_eq!(devices["profile"], profile(&work));
@@ -85,6 +86,27 @@ fn devices_that_are_not_there_are_not_measured() {
     assert_eq!(run.status.code(), Some(5), "{stderr}");
     assert!(stderr.contains("there is no wgpu adapter 99") || stderr.contains("no graphics adapter"), "{stderr}");
     assert!(!work.path("devices.json").exists());
+}
+
+#[test]
+fn a_profile_that_is_named_must_be_there() {
+    let work = Work::with_keys("ckks");
+    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+    work.ok(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "in.enc"]);
+    let named = [("HEMAN_DEVICES", "nowhere.json")];
+    for (device, status) in [("auto", Some(4)), ("cpu", Some(0))] {
+        let run = work.run_with(&[&INFERENCE[..], &["out.enc", "--device", device]].concat(), &named);
+        let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), status, "{device}: {stderr}");
+        assert_eq!(
+            stderr.contains("HEMAN_DEVICES names nowhere.json, which is not there"),
+            device == "auto",
+            "{stderr}"
+        );
+    }
+    let run = work.run_with(&["devices", "--json"], &named);
+    let listed: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    assert!(listed["profile_error"].as_str().is_some_and(|error| error.contains("nowhere.json")), "{listed}");
 }
 
 const INFERENCE: [&str; 8] = ["inference", "-m", "params.plan", "-k", "key.pub", "-i", "in.enc", "-o"];

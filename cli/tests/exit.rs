@@ -67,7 +67,7 @@ fn a_report_that_cannot_be_written_is_4_and_a_reader_that_went_away_is_0() {
     let run = |args: &[&str], out: std::process::Stdio| {
         let work = Work::new();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_heman"));
-        command.env("HEMAN_DEVICES", work.path("devices.json")).current_dir(work.path(""));
+        command.env_remove("HEMAN_DEVICES").env("XDG_CONFIG_HOME", work.path("config")).current_dir(work.path(""));
         command.args(args).stdout(out).stderr(std::process::Stdio::null()).status().expect("the binary starts").code()
     };
     if let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") {
@@ -117,6 +117,52 @@ fn a_full_stdout_is_an_error_and_a_full_stderr_is_none() {
     assert_eq!(run_into(&work, &["inspect"], Stdio::null(), full()), Some(2));
     let many = [&KEYPARAMS[..], &["-o", "p.json", "-v"]].concat();
     assert_eq!(run_into(&work, &many, Stdio::null(), full()), Some(0), "what is told on the way is not the work");
+}
+
+/// A result that nobody gets is lost, whatever became of who should have.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_standard_output_does_not_take_is_an_error() {
+    use std::process::{Command, Stdio};
+    let work = Work::with_keys("ckks");
+    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+    let encrypt = ["encrypt", "-k", "key", "-i", "one.npy", "-o", "-"];
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run_into(&work, &encrypt, writer.into(), Stdio::null()), Some(4), "a reader that went away");
+    assert_eq!(run_into(&work, &encrypt, Stdio::null(), Stdio::null()), Some(0), "the null device takes everything");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_heman")]).args(encrypt);
+    let run = shell.current_dir(work.path("")).output().expect("a shell");
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(4) && stderr.contains("cannot write -: standard output is closed"), "{stderr}");
+}
+
+/// Nobody knows the names that files have until they are whole.
+#[test]
+#[cfg(target_os = "linux")]
+fn errors_name_the_file_that_was_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let work = Work::with_keys("ckks");
+    work.write("one.npy", &npy("(1, 8, 8)", &[0.5; 64]));
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_heman"), "encrypt", "-k", "key", "-i", "one.npy", "-o", "in.enc"]);
+    let run = shell.current_dir(work.path("")).output().expect("a shell");
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(stderr.starts_with("error: cannot write in.enc: ") && !stderr.contains(".heman-"), "{stderr}");
+    let closed = |mode| std::fs::set_permissions(work.path("closed"), std::fs::Permissions::from_mode(mode));
+    std::fs::create_dir(work.path("closed")).expect("a folder");
+    closed(0o500).expect("the test's own folder");
+    // Whoever may write everywhere is told nothing here.
+    if std::fs::write(work.path("closed/x"), b"").is_err() {
+        let message = work.fails(&["encrypt", "-k", "key", "-i", "one.npy", "-o", "closed/in.enc"]);
+        assert!(
+            message.starts_with("error: cannot write closed/in.enc: ") && !message.contains(".heman-"),
+            "{message}"
+        );
+    }
+    closed(0o700).expect("the test's own folder");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Mutated files through the binary: each ends in a result or in a sentence, soon, and in little memory.
 //!
-//! `HEMAN_FILES` says how many, by default a few hundred.
+//! `HEMAN_FILES` says how many, by default a few hundred. What children took is asked of the system as Unix tells it.
+
+#![cfg(unix)]
 
 mod common;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,11 +34,7 @@ fn sound_files(folder: &Path, scheme: Scheme) {
 
 /// Takes a file's rights away from everybody but its owner: it holds a key, or may.
 fn private(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("our own file");
-    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).expect("our own file");
 }
 
 /// What is done with a file, most often something quick.
@@ -54,6 +53,7 @@ fn verb(kind: Kind, run: u64) -> Vec<String> {
                 .map(String::from)
                 .to_vec()
         }
+        Kind::Arrays => ["encrypt", "-k", "key-TFHE", "-i", "file", "-o", "made"].map(String::from).to_vec(),
         Kind::Devices => ["inspect", "plan-TFHE", "--target", "auto"].map(String::from).to_vec(),
         _ => ["inspect", "file"].map(String::from).to_vec(),
     }
@@ -64,7 +64,7 @@ fn run(folder: &Path, args: &[String]) -> (Option<ExitStatus>, String) {
     let said = folder.join("said");
     let mut child = Command::new(env!("CARGO_BIN_EXE_heman"))
         .args(args)
-        .env("HEMAN_DEVICES", folder.join(if args.contains(&"auto".to_string()) { "file" } else { "none" }))
+        .env("HEMAN_DEVICES", folder.join("file"))
         .env("RUST_BACKTRACE", "0")
         .current_dir(folder)
         .stdout(Stdio::null())
@@ -92,7 +92,8 @@ fn most_resident_bytes() -> u64 {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()
     };
-    usage.ru_maxrss as u64 * 1024
+    // Linux tells kibibytes, macOS bytes.
+    usage.ru_maxrss as u64 * if cfg!(target_os = "macos") { 1 } else { 1024 }
 }
 
 #[test]

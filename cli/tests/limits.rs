@@ -53,6 +53,20 @@ fn what_is_no_number_of_threads_is_refused() {
     assert!(work.run_with(&INFERENCE, &[("RAYON_NUM_THREADS", "")]).status.success(), "empty is not set");
 }
 
+#[test]
+fn an_instruction_set_that_nobody_knows_is_refused() {
+    let work = with_input("ckks");
+    for (forced, status) in
+        [("avx1024", Some(2)), ("AVX2", Some(2)), ("scalar", Some(0)), ("avx2", Some(0)), ("", Some(0))]
+    {
+        let run = work.run_with(&INFERENCE, &[("HEMAN_CPU_SIMD", forced)]);
+        let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), status, "{forced:?}: {stderr}");
+        let is_named = stderr.contains("HEMAN_CPU_SIMD is ") && stderr.contains("one of scalar, avx2, avx512");
+        assert_eq!(is_named, status == Some(2), "{stderr}");
+    }
+}
+
 /// Keys of several gibibytes are made for nobody who did not ask for them.
 #[test]
 fn parameters_cannot_ask_a_client_for_gigabytes() {

@@ -6,7 +6,7 @@
 //! are authenticated with it. The key is scrypt's with r = 8 and p = 1. Sources: RFC 7914 (scrypt); RFC 8439 and
 //! draft-irtf-cfrg-xchacha (XChaCha20-Poly1305); age (C2SP), whose work this is.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -71,13 +71,17 @@ impl KeyFile {
     }
 
     fn read(path: &Path, are_rights_checked: bool) -> Result<Self, ClientError> {
-        let file = Reader::open(path)?;
+        let fail = |source| FormatError::Read { path: path.display().to_string(), source };
+        let file = File::open(path).map_err(fail)?;
+        // Of the file that is read, whatever becomes of its name.
+        let metadata = file.metadata().map_err(fail)?;
+        let file = Reader::of_file(file, path)?;
         let header = *file.header();
         if header.kind != Kind::ProtectedKey {
             header.expect(Kind::SecretKey, header.scheme)?;
         }
-        if are_rights_checked {
-            check_permissions(path)?;
+        if are_rights_checked && let Some(mode) = mode_with_others(&metadata) {
+            return Err(ClientError::Permissions { path: path.display().to_string(), mode });
         }
         match header.kind {
             Kind::ProtectedKey => ProtectedKey::read(file).map(Self::Protected),
@@ -200,16 +204,6 @@ fn cipher(passphrase: &[u8], lead: &[u8; LEAD_BYTES]) -> XChaCha20Poly1305 {
     let mut key = Zeroizing::new([0; 32]);
     scrypt::scrypt(passphrase, &lead[..SALT_BYTES], &params, &mut *key).expect("32 bytes are a length it has");
     XChaCha20Poly1305::new((&*key).into())
-}
-
-/// Refuses files that others than their owner have rights to; streams have no such rights.
-fn check_permissions(path: &Path) -> Result<(), ClientError> {
-    // What cannot be looked at cannot be read either, which says why.
-    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
-    match mode_with_others(&metadata) {
-        Some(mode) => Err(ClientError::Permissions { path: path.display().to_string(), mode }),
-        None => Ok(()),
-    }
 }
 
 /// The mode of a regular file that others than its owner have rights to; none of other files.

@@ -12,53 +12,22 @@ use heman_core::files::chunks::{Reader, Writer};
 use heman_core::files::container::{Fingerprint, FormatError, Header, Kind};
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
-use heman_core::model::client_op::ClientOps;
-use heman_core::model::columns::Columns;
-use heman_core::model::network::TensorInfo;
 use heman_core::progress::{NoProgress, Progress};
 use heman_core::tfhe::cpu::{CpuBootstrapKey, CpuKeyswitchKey};
 use heman_core::tfhe::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::noise;
 use heman_core::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
-use heman_core::tfhe::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use heman_core::tfhe::params::public::Params;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan::Plan;
 use heman_core::tfhe::plan::affine::{AffineBlock, AffineMap};
 use heman_core::tfhe::session::Session;
 use heman_core::tfhe::table_set::TableSet;
 use heman_core::tfhe::torus::{to_turns, to_word};
+use heman_testing::tfhe::params::identity;
 
 const VALUES: usize = 64;
-
-/// Output encoding equal to the input's: what was encrypted can be decrypted as it is.
-fn identity() -> Params {
-    let tfhe = ParameterSet::with_least_noise(640, 5, 256, (20, 1), (2, 5));
-    let tensor = TensorInfo { name: "x".into(), shape: vec![1, VALUES] };
-    Params {
-        format: heman_core::files::params::FORMAT.into(),
-        version: heman_core::files::params::VERSION,
-        scheme: Scheme::Tfhe,
-        tfhe,
-        input: InputEncoding {
-            tensor: tensor.clone(),
-            parts: vec![tensor.clone()],
-            turns_per_unit: 0.25,
-            low: -1.5,
-            high: 1.5,
-            columns: Columns::default(),
-        },
-        output: OutputEncoding {
-            tensor,
-            turns_per_unit: vec![0.25; VALUES],
-            offset: vec![0.0; VALUES],
-            steps: None,
-            client_ops: ClientOps::default(),
-        },
-        plan_digest: String::new(),
-        prediction: Prediction { security_bits: 128.0, ..Prediction::default() },
-    }
-}
 
 fn values(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37) % 97) as f32 / 48.0 - 1.0).collect()
@@ -71,7 +40,7 @@ fn as_output(input: &EncryptedInput, params: &Params) -> EncryptedOutput {
 
 #[test]
 fn what_was_encrypted_is_decrypted() {
-    let params = identity();
+    let params = identity(VALUES);
     let key = SecretKey::generate(&params).expect("secure parameters");
     let inputs = values(3 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
@@ -86,7 +55,7 @@ fn what_was_encrypted_is_decrypted() {
 
 #[test]
 fn ciphertexts_that_lie_about_their_batch_are_refused() {
-    let params = identity();
+    let params = identity(VALUES);
     // A sound container around any body: whoever wants to harm can compute checksums.
     let opened = |kind: Kind, body: &[u8]| {
         let (binding, fingerprint) = (params.binding(), Fingerprint::NONE);
@@ -113,7 +82,7 @@ fn ciphertexts_that_lie_about_their_batch_are_refused() {
 
 #[test]
 fn fresh_noise_is_as_predicted_and_never_the_same() {
-    let params = identity();
+    let params = identity(VALUES);
     let key = SecretKey::generate(&params).expect("secure parameters");
     let inputs = values(64 * VALUES);
     let encrypted = key.encrypt(&inputs, true).expect("in range");
@@ -132,7 +101,7 @@ fn fresh_noise_is_as_predicted_and_never_the_same() {
 
 #[test]
 fn a_key_survives_its_file_and_makes_the_same_ciphertexts_readable() {
-    let params = identity();
+    let params = identity(VALUES);
     let key = SecretKey::generate(&params).expect("secure parameters");
     let path = std::env::temp_dir().join(format!("heman-client-{}", std::process::id()));
     std::fs::write(&path, key.seal(&())).expect("a temporary file");
@@ -146,7 +115,7 @@ fn a_key_survives_its_file_and_makes_the_same_ciphertexts_readable() {
 
 #[test]
 fn an_expanded_evaluation_key_switches_right() {
-    let params = identity();
+    let params = identity(VALUES);
     let p = params.tfhe;
     let key = SecretKey::generate(&params).expect("secure parameters");
     let seeded = key.evaluation_key(&NoProgress);
@@ -167,7 +136,7 @@ fn an_expanded_evaluation_key_switches_right() {
 
 #[test]
 fn inputs_and_parameters_that_do_not_fit_are_refused() {
-    let params = identity();
+    let params = identity(VALUES);
     let key = SecretKey::generate(&params).expect("secure parameters");
     assert!(matches!(key.encrypt(&values(VALUES - 1), false), Err(ClientError::InputLength { .. })));
     assert!(matches!(key.encrypt(&[], false), Err(ClientError::InputLength { .. })));
@@ -287,7 +256,7 @@ impl Progress for Notes {
 
 #[test]
 fn a_batch_that_does_not_fit_the_device_is_split_and_the_user_told() {
-    let params = identity();
+    let params = identity(VALUES);
     let rows = VALUES as u32;
     let block = AffineBlock {
         terms: 1,

@@ -12,16 +12,10 @@ use heman_core::ckks::planner as ckks;
 use heman_core::either::params::Params;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::HEADER_BYTES;
-use heman_core::files::params as files;
-use heman_core::files::scheme::Scheme;
-use heman_core::model::client_op::ClientOps;
-use heman_core::model::columns::Columns;
-use heman_core::model::network::TensorInfo;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
-use heman_core::tfhe::params::public as tfhe;
-use heman_core::tfhe::params::set::ParameterSet;
 use heman_testing::networks::{network, row};
+use heman_testing::tfhe::params::identity;
 
 /// Bytes of a key that are looked for: a chance hit among digits is out of the question.
 const PATTERN: usize = 192;
@@ -88,30 +82,7 @@ fn ckks() -> Params {
 }
 
 fn tfhe() -> Params {
-    let tensor = TensorInfo { name: "x".into(), shape: vec![1, 4] };
-    Params::Tfhe(tfhe::Params {
-        format: files::FORMAT.into(),
-        version: files::VERSION,
-        scheme: Scheme::Tfhe,
-        tfhe: ParameterSet::with_least_noise(640, 5, 256, (20, 1), (2, 5)),
-        input: tfhe::InputEncoding {
-            tensor: tensor.clone(),
-            parts: vec![tensor.clone()],
-            turns_per_unit: 0.25,
-            low: -1.5,
-            high: 1.5,
-            columns: Columns::default(),
-        },
-        output: tfhe::OutputEncoding {
-            tensor,
-            turns_per_unit: vec![0.25; 4],
-            offset: vec![0.0; 4],
-            steps: None,
-            client_ops: ClientOps::default(),
-        },
-        plan_digest: String::new(),
-        prediction: tfhe::Prediction { security_bits: 128.0, ..tfhe::Prediction::default() },
-    })
+    Params::Tfhe(identity(4))
 }
 
 #[test]

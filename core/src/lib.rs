@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod ckks;
+pub mod deadline;
 pub mod device;
 pub mod either;
 pub mod files;

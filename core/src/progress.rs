@@ -1,5 +1,7 @@
 //! How long work tells its caller where it stands.
 
+use crate::deadline::Deadline;
+
 /// Receives the progress of one long step after the other.
 pub trait Progress: Sync {
     /// A step of `total` units begins.
@@ -10,6 +12,10 @@ pub trait Progress: Sync {
     fn finish(&self);
     /// Something that the user should know happened.
     fn note(&self, text: &str);
+    /// When the work has to be done.
+    fn deadline(&self) -> Deadline {
+        Deadline::NEVER
+    }
 }
 
 /// Tells nobody.

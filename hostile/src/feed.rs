@@ -1,5 +1,7 @@
 //! What becomes of bytes: the parser, and whatever is cheap of what the next verb would do.
 
+use heman_arrays::labels::labels_of_bytes;
+use heman_arrays::{Arrays, Entry};
 use heman_client::{check_inputs, ckks, tfhe};
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::schedule::latency::LatencySchedule;
@@ -53,6 +55,7 @@ pub fn feed(kind: Kind, bytes: &[u8]) -> bool {
             );
         }),
         Kind::Onnx => heman_import::import_bytes(bytes).ok().map(drop),
+        Kind::Arrays => arrays(bytes),
     };
     taken.is_some()
 }
@@ -133,4 +136,21 @@ fn output(bytes: &[u8], scheme: Scheme) -> Option<()> {
     let mut reader = OutputReader::open(Reader::of_bytes(bytes).ok()?, &owner(scheme).params, None).ok()?;
     while reader.next(2).ok()?.is_some() {}
     Some(())
+}
+
+/// Everything in the file, as a verb reads it that takes all arrays and labels.
+fn arrays(bytes: &[u8]) -> Option<()> {
+    let labels = labels_of_bytes("a file in memory", bytes);
+    let mut arrays = Arrays::of_bytes("a file in memory", bytes.to_vec()).ok()?;
+    let entries: Vec<Entry> = arrays.entries().to_vec();
+    arrays.check_size(&entries).ok()?;
+    for entry in &entries {
+        let numbers = arrays.read(entry).ok()?;
+        let shape = &entry.header.shape;
+        assert_eq!(numbers.len(), shape.iter().product::<usize>(), "as many numbers as the shape {shape:?} has");
+        assert!(numbers.held_bytes() as u64 <= entry.header.data_bytes(), "no more memory than the file takes");
+        let (_, few) = (arrays.full_name(entry), numbers.len().min(FEW));
+        let _ = numbers.part(numbers.len() - few..numbers.len());
+    }
+    labels.ok().map(drop)
 }

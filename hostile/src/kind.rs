@@ -22,10 +22,12 @@ pub enum Kind {
     Devices,
     /// A model.
     Onnx,
+    /// Plaintext arrays, alone or in an archive.
+    Arrays,
 }
 
-/// All kinds that are ours.
-pub const OWN: [Kind; 13] = [
+/// All kinds whose parsers are ours.
+pub const OWN: [Kind; 14] = [
     Kind::Params(Scheme::Tfhe),
     Kind::Params(Scheme::Ckks),
     Kind::Plan(Scheme::Tfhe),
@@ -39,6 +41,7 @@ pub const OWN: [Kind; 13] = [
     Kind::Output(Scheme::Tfhe),
     Kind::Output(Scheme::Ckks),
     Kind::Devices,
+    Kind::Arrays,
 ];
 
 impl Kind {
@@ -55,6 +58,7 @@ impl Kind {
             Self::Output(scheme) => of("output", scheme),
             Self::Devices => "devices".into(),
             Self::Onnx => "onnx".into(),
+            Self::Arrays => "arrays".into(),
         }
     }
 
@@ -67,7 +71,7 @@ impl Kind {
             Self::EvaluationKey(scheme) => Some((container::Kind::EvaluationKey, scheme)),
             Self::Input(scheme) => Some((container::Kind::Input, scheme)),
             Self::Output(scheme) => Some((container::Kind::Output, scheme)),
-            Self::Params(_) | Self::Devices | Self::Onnx => None,
+            Self::Params(_) | Self::Devices | Self::Onnx | Self::Arrays => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! [`drive::MOST_BYTES`], or in more time than [`drive::MOST_SECONDS`]. The stable tests and the fuzzers share all of
 //! this.
 
+pub mod arrays;
 pub mod bytes;
 pub mod drive;
 pub mod feed;

@@ -6,7 +6,7 @@ use crate::bytes;
 use crate::kind::Kind;
 use crate::random::Random;
 use crate::seeds::{opened, sealed};
-use crate::{json, plans};
+use crate::{arrays, json, plans};
 
 /// A mutated file, made from ones of its kind, best sound ones.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn mutated(kind: Kind, seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     if kind.sealed().is_none() {
         match kind {
             Kind::Onnx => bytes::mutate(&mut file, random),
+            Kind::Arrays => arrays::mutate(&mut file, random),
             _ => json::mutate(&mut file, random),
         }
         return file;

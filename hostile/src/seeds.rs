@@ -23,6 +23,7 @@ use heman_core::tfhe::files::ciphertexts as tfhe_files;
 use heman_core::tfhe::planner::options::Options as TfheOptions;
 use heman_engine::{CkksRates, DeviceProfile, KindRates, Profiles, RingRate, Speed};
 
+use crate::arrays;
 use crate::kind::Kind;
 
 /// Bytes of an evaluation key that a seed keeps: its head, and the beginning of what follows.
@@ -221,6 +222,7 @@ pub fn seeds(kind: Kind) -> Vec<Vec<u8>> {
             let file = |inputs| written(|out| assert!(seal(inputs, out) > 0));
             vec![file(1), file(3)]
         }
+        Kind::Arrays => arrays::seeds(),
         Kind::Devices => vec![profile().to_json().into_bytes()],
         Kind::Onnx => vec![include_bytes!("../../demo/digits.onnx").to_vec()],
     }

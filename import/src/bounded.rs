@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use heman_core::deadline::Deadline;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceNode, InferenceOp};
@@ -27,18 +28,19 @@ struct Bounded {
     /// An axis that the operator takes unchecked, and whether it may lie behind the last one.
     axis: Option<(i64, bool)>,
     left: Arc<AtomicU64>,
+    deadline: Deadline,
 }
 
 /// Puts every operator of a graph under the budget; `axis_of` tells the axis of a node by its name where the graph
-/// library does not check it.
-pub(crate) fn bound(model: &mut InferenceModel, axis_of: impl Fn(&str) -> Option<(i64, bool)>) {
+/// library does not check it. Behind the deadline no shape is found.
+pub(crate) fn bound(model: &mut InferenceModel, axis_of: impl Fn(&str) -> Option<(i64, bool)>, deadline: Deadline) {
     let left = Arc::new(AtomicU64::new(MAX_WORK));
     for node in &mut model.nodes {
         if InferenceModel::is_source(&node.op) {
             continue;
         }
         let op = std::mem::replace(&mut node.op, Box::new(tract_onnx::tract_core::ops::dummy::Dummy::new()));
-        node.op = Box::new(Bounded { op, axis: axis_of(&node.name), left: left.clone() });
+        node.op = Box::new(Bounded { op, axis: axis_of(&node.name), left: left.clone(), deadline });
     }
 }
 
@@ -121,6 +123,7 @@ impl InferenceOp for Bounded {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
+        self.deadline.check()?;
         let rank = inputs.first().and_then(|fact| fact.shape.rank().concretize());
         if let (Some((axis, is_behind)), Some(rank)) = (self.axis, rank) {
             ensure!((-rank..rank + i64::from(is_behind)).contains(&axis), "axis {axis} is not one of {rank}");
@@ -170,6 +173,7 @@ impl InferenceOp for Bounded {
         target: &mut TypedModel,
         mapping: &HashMap<OutletId, OutletId>,
     ) -> TractResult<TVec<OutletId>> {
+        self.deadline.check()?;
         self.op.to_typed(source, node, target, mapping)
     }
 }

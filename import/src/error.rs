@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use heman_core::deadline::Late;
+
 /// A node that cannot be evaluated on encrypted data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedNode {
@@ -55,6 +57,9 @@ pub enum ImportError {
     /// The lowered network would not fit into memory.
     #[error("the model is too large: {0}")]
     TooComplex(String),
+    /// The caller's time is over.
+    #[error("reading the model: {0}")]
+    Late(#[from] Late),
     /// The plaintext model failed to run.
     #[error("the plaintext model failed: {0}")]
     Plain(String),

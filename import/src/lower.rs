@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use heman_core::deadline::Deadline;
 use tract_onnx::prelude::*;
 
 use super::element::{Element, SymbolicTensor};
@@ -74,12 +75,13 @@ pub(super) struct Lowering<'a> {
     taps: usize,
     pub sum: RowSum,
     work_left: u64,
+    deadline: Deadline,
     refused: Vec<UnsupportedNode>,
     operator_of_node: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(model: &'a TypedModel, operator_of_node: &'a [(String, String)]) -> Self {
+    pub fn new(model: &'a TypedModel, operator_of_node: &'a [(String, String)], deadline: Deadline) -> Self {
         Self {
             model,
             values: HashMap::new(),
@@ -91,6 +93,7 @@ impl<'a> Lowering<'a> {
             taps: 0,
             sum: RowSum::bounded(MAX_WORK),
             work_left: MAX_WORK,
+            deadline,
             refused: Vec::new(),
             operator_of_node: operator_of_node
                 .iter()
@@ -112,6 +115,7 @@ impl<'a> Lowering<'a> {
         self.input_len = self.value_count;
         self.tail = Tail::of(self.model).map_err(not_onnx)?;
         for node in self.model.eval_order().map_err(not_onnx)? {
+            self.deadline.check()?;
             let node = &self.model.nodes[node];
             if !node.op_is::<tract_onnx::tract_core::ops::source::TypedSource>() {
                 self.node(node)?;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use heman_core::deadline::Deadline;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::optim::Optimizer;
@@ -20,6 +22,8 @@ use crate::rewrite;
 /// Largest ONNX file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
+/// Stack of a thread that reads a model: what the main thread has on most systems.
+const STACK_BYTES: usize = 8 << 20;
 /// Most nodes that are visited while a graph is simplified.
 const MOST_VISITS: usize = 1 << 24;
 
@@ -59,9 +63,37 @@ pub(crate) struct Typed {
     pub operators: Vec<(String, String)>,
 }
 
+/// As [`guarded`], on a thread of its own where there is a deadline. The graph library cannot be stopped from outside:
+/// behind the deadline the thread is left to itself, and ends where it next looks at the time.
+pub(crate) fn guarded_until<T: Send + 'static>(
+    deadline: Deadline,
+    work: impl FnOnce() -> Result<T, ImportError> + Send + 'static,
+) -> Result<T, ImportError> {
+    let Some((left, late)) = deadline.left() else { return guarded(work) };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("import".into()).stack_size(STACK_BYTES);
+    let started = thread.spawn(move || {
+        let result = guarded(work);
+        // Behind the deadline nobody waits for it.
+        let _ = sender.send(result);
+    });
+    started.map_err(|source| ImportError::Read { path: "a thread for the model".into(), source })?;
+    let waited = receiver.recv_timeout(left).unwrap_or(Err(ImportError::Late(late)));
+    // Operators that look at the time themselves say so in the graph library's words.
+    if waited.is_err() {
+        deadline.check()?
+    }
+    waited
+}
+
 /// Reads, types and simplifies a model; `folder` is where its weights in other files lie, `hints` are names and shapes
 /// of sample inputs, for axes that the file leaves free.
-pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Typed, ImportError> {
+pub(crate) fn typed_model(
+    bytes: &[u8],
+    folder: Option<&Path>,
+    hints: &[Hint],
+    deadline: Deadline,
+) -> Result<Typed, ImportError> {
     let not_onnx = |error: TractError| ImportError::NotOnnx(format!("{error:#}"));
     let mut onnx = tract_onnx::onnx();
     expand::register(&mut onnx.op_register);
@@ -113,9 +145,10 @@ pub(crate) fn typed_model(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -
         model = model.with_input_fact(at, fact).map_err(not_onnx)?;
     }
     let axes: HashMap<String, (i64, bool)> = graph.node.iter().filter_map(unchecked_axis).collect();
-    bound(&mut model, |name| axes.get(name).copied());
+    bound(&mut model, |name| axes.get(name).copied(), deadline);
     model.analyse(false).map_err(|error| untyped(graph, &operators, &error))?;
     check_elements(&model).map_err(ImportError::TooComplex)?;
+    deadline.check()?;
     let typed = model.into_typed().and_then(simplified);
     let model = typed.map_err(|error| untyped(graph, &operators, &error))?;
     Ok(Typed { model, interface: Interface { inputs, outputs }, operators })

@@ -8,6 +8,7 @@ use tract_onnx::prelude::*;
 use crate::error::ImportError;
 use crate::interface::Hint;
 use crate::onnx::{guarded, read, typed_model};
+use heman_core::deadline::Deadline;
 use heman_core::model::network::TensorInfo;
 
 /// A runnable plaintext model.
@@ -44,7 +45,7 @@ impl PlainModel {
     fn new(bytes: &[u8], folder: Option<&Path>, hints: &[Hint]) -> Result<Self, ImportError> {
         guarded(|| {
             let failed = |e: TractError| ImportError::Plain(format!("{e:#}"));
-            let typed = typed_model(bytes, folder, hints)?;
+            let typed = typed_model(bytes, folder, hints, Deadline::NEVER)?;
             let kinds: TractResult<Vec<DatumType>> =
                 (0..typed.interface.inputs.len()).map(|at| Ok(typed.model.input_fact(at)?.datum_type)).collect();
             let inputs = typed.interface.inputs.into_iter().zip(kinds.map_err(failed)?).collect();

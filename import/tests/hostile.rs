@@ -5,7 +5,8 @@ mod onnx;
 
 use std::time::{Duration, Instant};
 
-use heman_import::{ImportError, PlainModel, import_bytes};
+use heman_core::deadline::Deadline;
+use heman_import::{ImportError, PlainModel, import_bytes, import_file_with};
 use onnx::Attr::{Int, Ints};
 use onnx::Onnx;
 use prost::Message;
@@ -92,6 +93,27 @@ fn long_chains_are_read_or_refused_at_once() {
         assert!(start.elapsed() < MOST, "{length} nodes took {:?}", start.elapsed());
         assert_eq!(result.is_ok(), is_read, "{length} nodes");
     }
+}
+
+#[test]
+fn a_model_that_takes_longer_than_it_may_is_refused_at_once() {
+    let mut model = Onnx::new(&[1, 4]);
+    for _ in 0..4000 {
+        model.then("Neg", &[]);
+    }
+    let file = std::env::temp_dir().join(format!("heman-late-{}.onnx", std::process::id()));
+    std::fs::write(&file, model.build()).expect("a temporary file");
+    let read = |allowed: Duration| {
+        let start = Instant::now();
+        (import_file_with(&file, &[], Deadline::after(allowed)), start.elapsed())
+    };
+    let (in_time, _) = read(MOST);
+    assert!(in_time.is_ok(), "{:?}", in_time.err());
+    let (late, took) = read(Duration::from_millis(1));
+    assert!(matches!(late, Err(ImportError::Late(_))), "{:?}", late.err());
+    // Nobody waits for the thread that is at it.
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    std::fs::remove_file(&file).expect("our own file");
 }
 
 /// A small xorshift generator: the files are the same in every run.

@@ -9,6 +9,7 @@ const CRATES: [(&str, bool); 13] = [
     ("core", false),
     ("import", false),
     ("client", false),
+    ("arrays", false),
     ("cuda", false),
     ("wgpu", false),
     ("engine", false),
@@ -24,8 +25,9 @@ const CRATES: [(&str, bool); 13] = [
 const COMPILER_FLAGS: [&str; 1] = ["cuda/src/modules.rs"];
 
 /// Ranks of the folders of core/src: a file names lower ranks, and its own folder.
-const CORE_RANKS: [&[&str]; 5] = [
-    &["word_bytes", "progress", "device"],
+const CORE_RANKS: [&[&str]; 6] = [
+    &["word_bytes", "deadline"],
+    &["progress", "device"],
     &["batch", "model", "residues"],
     &["files", "planning"],
     &["tfhe", "ckks"],
@@ -278,7 +280,7 @@ fn dependencies(name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn crates_of_the_server_depend_neither_on_the_client_nor_on_the_command_line() {
-    for name in ["kernels", "core", "import", "cuda", "wgpu", "engine", "load"] {
+    for name in ["kernels", "core", "import", "arrays", "cuda", "wgpu", "engine", "load"] {
         let (ours, direct) = dependencies(name);
         assert!(!ours.contains("client"), "{name} depends on client");
         let shell = ["clap", "indicatif", "ctrlc"].iter().find(|&&shell| direct.contains(shell));

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use heman_arrays::{Arrays, Entry};
 use heman_core::model::network::TensorInfo;
 use heman_import::Hint;
 
-use super::arrays::{Arrays, Entry};
 use super::place::input_name;
 use super::samples::{Array, Samples, batch_of, read_arrays, read_samples};
 use super::spans::reading;
@@ -70,7 +70,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
     {
         return read_inputs(input_name(only), inputs);
     }
-    let mut arrays: Vec<(String, Array<f32>)> = Vec::with_capacity(inputs.len());
+    let mut arrays: Vec<(String, Array)> = Vec::with_capacity(inputs.len());
     for input in inputs {
         let mut files = given.iter().filter_map(|given| file_for(given, &input.name));
         let (Some(file), None) = (files.next(), files.next()) else {
@@ -80,7 +80,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
                 input.name
             )));
         };
-        let [one]: [(String, Array<f32>); 1] = read_arrays(&file, |_| true)?
+        let [one]: [(String, Array); 1] = read_arrays(&file, |_| true)?
             .try_into()
             .map_err(|_| CliError::file(&file, "one array is needed for the input"))?;
         arrays.push(one);
@@ -88,7 +88,7 @@ pub fn read_named_inputs(given: &[PathBuf], inputs: &[TensorInfo]) -> Result<Sam
     if given.len() > inputs.len() {
         return Err(CliError::usage(format!("more files are given than inputs; the model takes {}", listed(inputs))));
     }
-    let arrays: Vec<(&str, &Array<f32>)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
     interleave(&arrays, inputs)
 }
 
@@ -115,7 +115,7 @@ fn has_name(entry: &str, name: &str) -> bool {
 }
 
 /// The values of all inputs of one sample after another.
-fn interleave(arrays: &[(&str, &Array<f32>)], inputs: &[TensorInfo]) -> Result<Samples, CliError> {
+fn interleave(arrays: &[(&str, &Array)], inputs: &[TensorInfo]) -> Result<Samples, CliError> {
     let mut counts = Vec::with_capacity(inputs.len());
     for ((name, array), input) in arrays.iter().zip(inputs) {
         counts.push(batch_of(&array.shape, &input.shape).ok_or_else(|| {
@@ -138,10 +138,10 @@ fn interleave(arrays: &[(&str, &Array<f32>)], inputs: &[TensorInfo]) -> Result<S
     let mut values = Vec::with_capacity(count * inputs.iter().map(TensorInfo::len).sum::<usize>());
     for sample in 0..count {
         for ((_, array), input) in arrays.iter().zip(inputs) {
-            values.extend_from_slice(&array.values[sample * input.len()..][..input.len()]);
+            values.extend_from_slice(&array.values.part(sample * input.len()..(sample + 1) * input.len()));
         }
     }
-    Ok(Samples { values, count, batched: counts.iter().any(|&(_, batched)| batched) })
+    Ok(Samples { values: values.into(), count, batched: counts.iter().any(|&(_, batched)| batched) })
 }
 
 #[cfg(test)]
@@ -152,8 +152,8 @@ mod tests {
         TensorInfo { name: name.into(), shape: shape.to_vec() }
     }
 
-    fn array(shape: &[usize], values: &[f32]) -> Array<f32> {
-        Array { shape: shape.to_vec(), values: values.to_vec() }
+    fn array(shape: &[usize], values: &[f32]) -> Array {
+        Array { shape: shape.to_vec(), values: values.to_vec().into() }
     }
 
     #[test]
@@ -161,7 +161,10 @@ mod tests {
         let inputs = [input("a", &[1, 2]), input("b", &[1, 1])];
         let (a, b) = (array(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), array(&[2, 1], &[5.0, 6.0]));
         let samples = interleave(&[("a", &a), ("b", &b)], &inputs).expect("they fit");
-        assert_eq!((samples.values, samples.count, samples.batched), (vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0], 2, true));
+        assert_eq!(
+            (samples.values, samples.count, samples.batched),
+            (vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0].into(), 2, true)
+        );
         let short = array(&[1, 1], &[5.0]);
         assert!(interleave(&[("a", &a), ("b", &short)], &inputs).is_err(), "one of two samples");
         assert!(interleave(&[("a", &b), ("b", &b)], &inputs).is_err(), "another shape");

@@ -12,6 +12,7 @@ use super::leftovers;
 use super::names::{place_new, place_over, sync_folder};
 use super::place::{Found, Place};
 use super::spans::writing;
+use super::standard_output::check_open;
 use super::temporaries::{self, Undisturbed};
 use crate::error::CliError;
 
@@ -95,7 +96,8 @@ impl Target {
                 leftovers::settle(folder(path));
                 drop(temporaries::create(folder(path), file_name(path)).map_err(|error| target.failed(error))?);
             }
-            Place::Stream(_) | Place::Stdout => {}
+            Place::Stdout => check_open().map_err(|error| target.failed(error))?,
+            Place::Stream(_) => {}
         }
         Ok(target)
     }
@@ -226,11 +228,12 @@ impl Writing {
 
 impl Write for Writing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        // Of the file itself: an error of its name beside the place is nobody's concern.
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
 }
 

@@ -1,15 +1,24 @@
-//! Plaintext tensors: inputs of a model and labels, from arrays in files ([`super::arrays`]).
+//! Plaintext tensors: inputs of a model and labels, from arrays in files.
 
+use std::borrow::Cow;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
+use heman_arrays::labels::labels_of_bytes;
+use heman_arrays::order::is_series;
+use heman_arrays::{Arrays, Entry, Labels, Numbers};
+use heman_client::{ClientError, check_inputs};
+use heman_core::either::params::Params;
 use npyz::WriterBuilder;
 
-use super::arrays::{Arrays, Entry};
-use super::order::is_series;
-use crate::error::CliError;
+use crate::error::{CliError, one_line};
 use crate::say::say;
 
+/// What data that are compiled in are called.
+const EMBEDDED: &str = "embedded data";
+/// Inputs that are checked at a time.
+const CHECKED: usize = 256;
 /// Most names that a sentence lists.
 const MOST_NAMES: usize = 6;
 
@@ -17,7 +26,7 @@ const MOST_NAMES: usize = 6;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Samples {
     /// All values.
-    pub values: Vec<f32>,
+    pub values: Numbers,
     /// Number of inputs.
     pub count: usize,
     /// Whether the data had a batch axis (or came from several files).
@@ -25,30 +34,73 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// Values of one input.
+    fn each(&self) -> usize {
+        self.values.len() / self.count.max(1)
+    }
+
+    /// Some inputs, one after the other.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn inputs(&self, range: Range<usize>) -> Cow<'_, [f32]> {
+        self.values.part(range.start * self.each()..range.end * self.each())
+    }
+
+    /// One input.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn input(&self, at: usize) -> Cow<'_, [f32]> {
+        self.inputs(at..at + 1)
+    }
+
+    /// Checks all inputs as encryption does.
+    ///
+    /// # Errors
+    /// As [`check_inputs`].
+    pub fn check(&self, params: &Params) -> Result<(), ClientError> {
+        let shifted = |error, first: usize| match error {
+            ClientError::InputRange { input, index, low, high } => {
+                ClientError::InputRange { input: first + input, index, low, high }
+            }
+            other => other,
+        };
+        let mut parts = self.parts(CHECKED);
+        parts.try_for_each(|(first, values)| check_inputs(params, &values).map_err(|error| shifted(error, first)))
+    }
+
     /// The inputs one by one.
-    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.values.len() / self.count.max(1))
+    pub fn iter(&self) -> impl Iterator<Item = Cow<'_, [f32]>> {
+        (0..self.count).map(|at| self.input(at))
+    }
+
+    /// The inputs in parts of at most so many, one after the other, each with the number of its first one.
+    pub fn parts(&self, most: usize) -> impl Iterator<Item = (usize, Cow<'_, [f32]>)> {
+        let most = most.max(1);
+        let part = move |first: usize| (first, self.inputs(first..first.saturating_add(most).min(self.count)));
+        (0..self.count).step_by(most).map(part)
     }
 
     /// These inputs.
     pub fn of(&self, inputs: &[usize]) -> Self {
-        let each = self.values.len() / self.count.max(1);
-        let values = inputs.iter().flat_map(|&at| &self.values[at * each..(at + 1) * each]).copied().collect();
+        let each = self.each();
+        let values = self.values.parts(inputs.iter().map(|&at| at * each..(at + 1) * each));
         Self { values, count: inputs.len(), batched: self.batched }
     }
 
     /// The first `count` inputs.
     pub fn truncate(&mut self, count: usize) {
-        let each = self.values.len() / self.count.max(1);
+        let each = self.each();
         self.count = self.count.min(count);
         self.values.truncate(self.count * each);
     }
 }
 
 /// A tensor from a file.
-pub(super) struct Array<T> {
+pub(super) struct Array {
     pub shape: Vec<usize>,
-    pub values: Vec<T>,
+    pub values: Numbers,
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -74,53 +126,39 @@ pub fn read_samples(path: &Path, shape: &[usize]) -> Result<Samples, CliError> {
 
 /// Reads inputs that are compiled in.
 pub fn samples_from_npz(bytes: &'static [u8], shape: &[usize]) -> Result<Samples, CliError> {
-    collect(Arrays::of_bytes(bytes)?, shape, false)
+    collect(Arrays::of_bytes(EMBEDDED, bytes.to_vec())?, shape, false)
 }
 
 /// Reads labels that are compiled in.
 pub fn labels_from_npz(bytes: &'static [u8]) -> Result<Option<Vec<i64>>, CliError> {
-    labels(read_selected(Arrays::of_bytes(bytes)?, |name| name == "labels", |value| value)?)
-}
-
-fn labels(arrays: Vec<(String, Array<f64>)>) -> Result<Option<Vec<i64>>, CliError> {
-    let Some((name, array)) = arrays.into_iter().next() else { return Ok(None) };
-    if array.shape.iter().filter(|&&length| length > 1).count() > 1 {
-        let shape = &array.shape;
-        return Err(CliError::bad_file(format!(
-            "{name}: labels must be one number an input; their shape is {shape:?}"
-        )));
+    match labels_of_bytes(EMBEDDED, bytes)? {
+        Some(Labels::Numbers(values)) if values.iter().all(|value| value.fract() == 0.0) => {
+            Ok(Some(values.into_iter().map(|value| value as i64).collect()))
+        }
+        Some(_) => Err(CliError::bad_file(format!("{EMBEDDED}: labels must be whole numbers"))),
+        None => Ok(None),
     }
-    if array.values.iter().any(|v| v.fract() != 0.0) {
-        return Err(CliError::bad_file(format!("{name}: labels must be whole numbers")));
-    }
-    Ok(Some(array.values.into_iter().map(|v| v as i64).collect()))
 }
 
 /// Reads arrays of numbers whose names, without folder and extension, are selected; each with its full name, in order.
-pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array<f32>)>, CliError> {
-    read_selected(Arrays::open(path)?, select, |value| value as f32)
-}
-
-fn read_selected<T: Copy>(
-    mut arrays: Arrays,
-    select: impl Fn(&str) -> bool,
-    convert: impl Fn(f64) -> T,
-) -> Result<Vec<(String, Array<T>)>, CliError> {
+pub(super) fn read_arrays(path: &Path, select: impl Fn(&str) -> bool) -> Result<Vec<(String, Array)>, CliError> {
+    let mut arrays = Arrays::open(path)?;
     let entries: Vec<Entry> = arrays.entries().iter().filter(|entry| select(entry.stem())).cloned().collect();
     arrays.check_size(&entries)?;
     let mut read = |entry: &Entry| {
-        let values = arrays.read(entry, &convert)?;
-        Ok((arrays.full_name(entry), Array { shape: entry.header.shape.clone(), values }))
+        let values = arrays.read(entry)?;
+        Ok((one_line(&arrays.full_name(entry)), Array { shape: entry.header.shape.clone(), values }))
     };
     entries.iter().map(&mut read).collect()
 }
 
 fn collect(mut arrays: Arrays, shape: &[usize], is_zip: bool) -> Result<Samples, CliError> {
     let entries = choose(&arrays, shape, is_zip)?;
-    let mut samples = Samples { values: Vec::new(), count: 0, batched: arrays.is_folder() || entries.len() > 1 };
+    let mut samples =
+        Samples { values: Numbers::default(), count: 0, batched: arrays.is_folder() || entries.len() > 1 };
     for entry in &entries {
         let (count, has_batch) = batch_of(&entry.header.shape, shape).ok_or_else(|| {
-            let (name, found) = (arrays.full_name(entry), &entry.header.shape);
+            let (name, found) = (one_line(&arrays.full_name(entry)), &entry.header.shape);
             CliError::bad_file(format!("{name}: shape {found:?} does not fit the model's input {shape:?}"))
         })?;
         samples.count = samples.count.saturating_add(count);
@@ -131,7 +169,7 @@ fn collect(mut arrays: Arrays, shape: &[usize], is_zip: bool) -> Result<Samples,
     }
     arrays.check_size(&entries)?;
     for entry in &entries {
-        samples.values.append(&mut arrays.read(entry, |value| value as f32)?);
+        samples.values.append(arrays.read(entry)?);
     }
     Ok(samples)
 }

@@ -49,13 +49,21 @@ pub fn create(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     suffix.push(SUFFIX);
     for _ in 0..ATTEMPTS {
         let mut new = tempfile::Builder::new();
-        let file = new.prefix(PREFIX).rand_bytes(RANDOM).suffix(&suffix).tempfile_in(folder)?;
+        // Our own way to open it: errors are the system's alone, and name no file that nobody knows.
+        let file = new.prefix(PREFIX).rand_bytes(RANDOM).suffix(&suffix).make_in(folder, open_new)?;
         if is_held(file.as_file(), file.path()) {
             all.0.push(file.path().to_path_buf());
             return Ok(file);
         }
     }
     Err(io::Error::other("new files vanish while they are made"))
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.read(true).write(true).create_new(true).open(path)
 }
 
 /// Locks a new file. Between its making and its locking somebody may have taken it for a leftover.

@@ -1,5 +1,6 @@
 //! `heman demo`: handwritten digits, classified under encryption.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use heman_client::SecretKey;
@@ -61,7 +62,7 @@ pub fn run(out: &Output, args: &Demo) -> Result<(), CliError> {
 pub(super) fn planned(scheme: Option<Scheme>, progress: &dyn Progress) -> Result<(Network, Derived), CliError> {
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
-    let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
+    let inputs: Vec<Vec<f32>> = calibration.iter().map(Cow::into_owned).collect();
     let tfhe = tfhe::Options::default();
     let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
     let options = Options { ckks: ckks::Options { max_loss, confident: false, task, batch: 1, cost }, tfhe };
@@ -106,7 +107,7 @@ fn classify(
     let mut rows = Vec::with_capacity(samples.count);
     let (mut right, mut agree, mut seconds) = (0, 0, 0.0);
     for (image, &label) in samples.iter().zip(&labels) {
-        let Answer { values, seconds: took, input_bytes } = answer(image)?;
+        let Answer { values, seconds: took, input_bytes } = answer(&image)?;
         let shape = &network.output.shape;
         let axis = shape.len() - 1;
         let encrypted = argmax(&values, shape, axis)[0];
@@ -122,7 +123,7 @@ fn classify(
             format!("encrypted  {encrypted}   (logit {:.2})", values[encrypted]),
             format!("{took:.2} s, input {}", report::bytes(input_bytes)),
         ];
-        say(&picture(image, &captions))?;
+        say(&picture(&image, &captions))?;
         rows.push(json!({ "label": label, "plaintext": plain, "encrypted": encrypted, "seconds": took }));
     }
     let (idle_object, idle_text) = out.idle_share();

@@ -33,10 +33,9 @@ struct Row {
 /// Runs the verb.
 pub fn run(out: &Output, args: &args::Devices) -> Result<(), CliError> {
     let measured = if args.measure { Some(measure(out, args)?) } else { None };
-    let (profiles, error) = match profile::read() {
-        Ok(profiles) => (profiles, None),
-        Err(error) => (Profiles::default(), Some(error.to_string())),
-    };
+    let found = profile::check_named().map_err(|error| error.to_string());
+    let found = found.and_then(|()| profile::read().map_err(|error| error.to_string()));
+    let (profiles, error) = found.map_or_else(|error| (Profiles::default(), Some(error)), |found| (found, None));
     let rows = rows(args, &profiles)?;
     let mut text = String::new();
     for row in &rows {

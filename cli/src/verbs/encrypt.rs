@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use heman_client::check_inputs;
 use heman_core::either::streams::{InputWriter, input_file_bytes};
 use heman_core::files::sealed::Batch;
 use serde_json::json;
@@ -26,7 +25,7 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let key = read_secret_key(key_name, &args.unlocking)?;
     let samples = read_named_inputs(&args.input, key.inputs())?;
     let params = key.params();
-    check_inputs(&params, &samples.values).map_err(|error| match args.input.as_slice() {
+    samples.check(&params).map_err(|error| match args.input.as_slice() {
         [only] => CliError::file(only, error),
         _ => error.into(),
     })?;
@@ -34,9 +33,9 @@ pub fn run(out: &Output, args: &Encrypt) -> Result<(), CliError> {
     let is_stdout = target.is_stdout();
     let bytes = target.write_with(|out| {
         let mut writer = InputWriter::new(out, &params, batch, key.fingerprint())?;
-        for values in samples.values.chunks(inputs_at_a_time(&params, input_file_bytes) * key.input().len()) {
+        for (_, values) in samples.parts(inputs_at_a_time(&params, input_file_bytes)) {
             let encrypting = info_span!("encrypt", inputs = values.len() / key.input().len()).entered();
-            let part = key.encrypt(values, samples.batched).map_err(io::Error::other)?;
+            let part = key.encrypt(&values, samples.batched).map_err(io::Error::other)?;
             drop(encrypting);
             writer.put(&part)?;
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use heman_client::KeyFile;
 use heman_core::ckks::params::key_request::KeyRequest;
 use heman_core::ckks::params::public::MOST_ROTATIONS;
+use heman_core::deadline::Deadline;
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
 use heman_core::files::chunks::Reader;
@@ -15,10 +16,11 @@ use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Batch;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::schedule::Schedule;
-use heman_import::import_file;
+use heman_import::import_file_with;
 use serde_json::{Value, json};
 
 use super::Output;
+use super::keyparams::import_failed;
 use crate::args::{Inspect, InspectStage};
 use crate::error::CliError;
 use crate::io::sealed::{read_key_file, read_plan};
@@ -47,7 +49,7 @@ fn describe(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
         let params = crate::io::sealed::read_params(path)?;
         return Ok(parameters("parameters", &params));
     }
-    model(path)
+    model(path, args.time.deadline())
 }
 
 fn parameters(kind: &str, params: &Params) -> (Value, String) {
@@ -151,8 +153,8 @@ fn belonging(kind: &str, header: &Header, mut object: Value, text: &str) -> (Val
     (object, format!("{text}\nbelongs to parameters {binding} and key {key}"))
 }
 
-fn model(path: &Path) -> Result<(Value, String), CliError> {
-    let network = import_file(path).map_err(|error| CliError::file(path, error))?;
+fn model(path: &Path, deadline: Deadline) -> Result<(Value, String), CliError> {
+    let network = import_file_with(path, &[], deadline).map_err(|error| import_failed(path, error))?;
     let terms = |rows: &[heman_core::model::network::Row]| rows.iter().map(|row| row.taps.len()).sum();
     let mut layers: Vec<Layer> = network
         .stages

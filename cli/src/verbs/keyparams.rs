@@ -1,9 +1,11 @@
 //! `heman keyparams`: model and calibration data to parameters and plan.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use heman_core::deadline::Deadline;
 use heman_core::either::planner;
 use heman_core::either::planner::Options;
 use heman_core::files::scheme::Scheme;
@@ -11,7 +13,7 @@ use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
 use heman_core::progress::Progress;
 use heman_engine::ForTarget;
-use heman_import::import_file_with;
+use heman_import::{ImportError, import_file_with};
 use serde_json::json;
 use tracing::info_span;
 
@@ -26,12 +28,16 @@ use crate::progress::Bar;
 use crate::say::say;
 use crate::{report, target};
 
+/// What helps where time is over.
+const MORE_TIME: &str = "; allow more with --max-seconds";
+
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
 pub fn derive(planning: &Planning, verbose: bool) -> Result<ForTarget, CliError> {
     let options = options(planning)?;
-    let network = import(planning)?;
+    let deadline = planning.time.deadline();
+    let network = import(planning, deadline)?;
     let calibration = read_inputs(&planning.calibration, &network.inputs)?;
-    derive_for(&network, &calibration, planning, &options, verbose)
+    derive_for(&network, &calibration, planning, &options, (verbose, deadline))
 }
 
 /// As [`derive()`], for a network that is imported and calibration data that are read already.
@@ -40,11 +46,11 @@ pub fn derive_for(
     calibration: &Samples,
     planning: &Planning,
     options: &Options,
-    verbose: bool,
+    (verbose, deadline): (bool, Deadline),
 ) -> Result<ForTarget, CliError> {
-    let inputs: Vec<Vec<f32>> = calibration.iter().map(<[f32]>::to_vec).collect();
+    let inputs: Vec<Vec<f32>> = calibration.iter().map(Cow::into_owned).collect();
     let only = planning.exact.then_some(Scheme::Tfhe);
-    let bar = Bar::new(verbose);
+    let bar = Bar::new(verbose).until(deadline);
     let plan = |target: &heman_engine::Target| {
         let asked: Option<Scheme> = Option::from(planning.scheme).or(only);
         let able = target.only_scheme();
@@ -69,10 +75,18 @@ pub fn derive_for(
 }
 
 /// Imports the model for inputs of the calibration data's shape.
-pub fn import(planning: &Planning) -> Result<Network, CliError> {
+pub fn import(planning: &Planning, deadline: Deadline) -> Result<Network, CliError> {
     let _importing = info_span!("import", file = report::path(&planning.model)).entered();
     let hints = array_shapes(&planning.calibration);
-    import_file_with(&planning.model, &hints).map_err(|error| CliError::file(&planning.model, error))
+    import_file_with(&planning.model, &hints, deadline).map_err(|error| import_failed(&planning.model, error))
+}
+
+/// The importer's reason, with the flag that helps.
+pub fn import_failed(model: &Path, error: ImportError) -> CliError {
+    match error {
+        ImportError::Late(_) => CliError::refusal(format!("{error}{MORE_TIME}")),
+        other => CliError::file(model, other),
+    }
 }
 
 /// The planner's reason, with the flag that helps.
@@ -85,6 +99,7 @@ pub fn planning_failed(error: PlanError) -> CliError {
         PlanError::Depth(_) => "; --scheme tfhe has no bound on depth",
         PlanError::Refused { scheme: "CKKS", .. } => "; --scheme tfhe may hold them",
         PlanError::Exact(_) => " (--exact)",
+        PlanError::Late(_) => MORE_TIME,
         _ => "",
     };
     CliError::of(error.failure(), format!("{error}{hint}"))

@@ -151,7 +151,10 @@ impl Clients {
     /// Starts `heman batch` on the folder of inputs.
     pub fn start(&self, more: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
-        command.env("HEMAN_DEVICES", self.work.path("devices.json")).current_dir(self.work.path(""));
+        command
+            .env_remove("HEMAN_DEVICES")
+            .env("XDG_CONFIG_HOME", self.work.path("config"))
+            .current_dir(self.work.path(""));
         command.args(arguments("inputs", "outputs")).args(more);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
     }

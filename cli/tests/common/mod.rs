@@ -48,7 +48,7 @@ impl Work {
     pub fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
         // Devices that whoever runs the tests has measured are not the tests'.
-        command.env("HEMAN_DEVICES", self.path("devices.json"));
+        command.env_remove("HEMAN_DEVICES").env("XDG_CONFIG_HOME", self.path("config"));
         command.args(args).envs(variables.iter().copied()).current_dir(self.folder.path());
         command.output().expect("the binary starts")
     }

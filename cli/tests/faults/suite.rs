@@ -171,7 +171,7 @@ impl<'a> Suite<'a> {
 
     fn command(&self, work: &Work, verb: &Verb) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heman"));
-        command.env("HEMAN_DEVICES", work.path("devices.json")).env("LD_PRELOAD", self.shim);
+        command.env_remove("HEMAN_DEVICES").env("XDG_CONFIG_HOME", work.path("config")).env("LD_PRELOAD", self.shim);
         command.args(&verb.args).current_dir(work.path("")).stdin(Stdio::null());
         command
     }

@@ -7,6 +7,27 @@ use pulp::Arch;
 use crate::device::Device;
 use crate::device::error::{BackendError, require};
 
+/// The environment variable that forces an instruction set, for tests.
+pub const SIMD_VARIABLE: &str = "HEMAN_CPU_SIMD";
+
+/// What it may say.
+const SIMD_NAMES: [&str; 3] = ["scalar", "avx2", "avx512"];
+
+/// What the environment forces; none where it says nothing. What the processor lacks is not used.
+///
+/// # Errors
+/// A sentence with the names, if it is none of them.
+pub fn forced_simd() -> Result<Option<&'static str>, String> {
+    let Some(value) = std::env::var_os(SIMD_VARIABLE).filter(|value| !value.is_empty()) else { return Ok(None) };
+    match SIMD_NAMES.into_iter().find(|&name| value == name) {
+        Some(name) => Ok(Some(name)),
+        None => {
+            let (text, names) = (value.to_string_lossy(), SIMD_NAMES.join(", "));
+            Err(format!("{SIMD_VARIABLE} is {text:?}; it must be one of {names}, or not be set"))
+        }
+    }
+}
+
 /// Runs every step on the host's cores.
 pub struct CpuBackend {
     pub(crate) pool: Arc<rayon::ThreadPool>,
@@ -20,9 +41,14 @@ impl CpuBackend {
     /// the processor lacks is not used.
     ///
     /// # Errors
-    /// [`BackendError::Device`] if the threads cannot be started.
+    /// [`BackendError::Device`] if the threads cannot be started, or the variable says something else.
     pub fn new(threads: usize) -> Result<Self, BackendError> {
-        Self::with_simd(threads, std::env::var("HEMAN_CPU_SIMD").ok().as_deref())
+        let forced = forced_simd().map_err(|message| BackendError::Device {
+            step: "choosing an instruction set",
+            device: "CPU".into(),
+            message,
+        })?;
+        Self::with_simd(threads, forced)
     }
 
     /// As [`CpuBackend::new`] with the instruction set named in the code instead of the environment.

@@ -192,7 +192,14 @@ impl Given<'_> {
             None if is_compared => Ok(of_tfhe(tfhe()?, Some(Choice::OnlyTfhe(PlanError::Comparisons)))),
             Some(Scheme::Tfhe) => Ok(of_tfhe(tfhe()?, None)),
             Some(Scheme::Ckks) => Ok(of_ckks(ckks()?, None)),
-            None => choose(ckks(), tfhe(), options.ckks.batch, pace),
+            None => {
+                let ckks = ckks();
+                // A scheme is not left out because there was no time for it.
+                if let Err(PlanError::Late(late)) = ckks {
+                    return Err(late.into());
+                }
+                choose(ckks, tfhe(), options.ckks.batch, pace)
+            }
         }
     }
 }
@@ -213,7 +220,7 @@ fn choose(
     pace: Option<&dyn Pace>,
 ) -> Result<Derived, PlanError> {
     let (ckks, tfhe) = match (ckks, tfhe) {
-        (Err(_), Err(error)) => return Err(error),
+        (_, Err(error @ PlanError::Late(_))) | (Err(_), Err(error)) => return Err(error),
         (Err(error), Ok(tfhe)) => return Ok(of_tfhe(tfhe, Some(Choice::OnlyTfhe(error)))),
         (Ok(ckks), Err(error)) => return Ok(of_ckks(ckks, Some(Choice::OnlyCkks(error)))),
         (Ok(ckks), Ok(tfhe)) => (ckks, tfhe),

@@ -169,10 +169,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Header::decode`], and for files that cannot be read or are not as long as their header says.
     pub fn open(path: &Path) -> Result<Reader<'static>, FormatError> {
+        let fail = |source| FormatError::Read { path: path.display().to_string(), source };
+        Reader::of_file(File::open(path).map_err(fail)?, path)
+    }
+
+    /// The same for a file that is open, at its start; the path only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn of_file(file: File, path: &Path) -> Result<Reader<'static>, FormatError> {
         let name = path.display().to_string();
-        let fail = |source| FormatError::Read { path: name.clone(), source };
-        let file = File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
+        let metadata = file.metadata().map_err(|source| FormatError::Read { path: name.clone(), source })?;
         let reader = Reader::new(Box::new(file), name)?;
         if metadata.is_file() && metadata.len() != reader.header.file_bytes() {
             return Err(reader.wrong_length());

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::deadline::{Deadline, Late};
 use crate::model::network::Network;
 
 /// The calibration inputs with the plaintext network's outputs.
@@ -27,9 +28,11 @@ pub struct Ranges {
 
 impl Calibration {
     /// Evaluates the network on every input; each must have its length, and there must be at least one.
-    #[must_use]
-    pub fn collect(network: &Network, inputs: &[Vec<f32>]) -> Self {
-        Self::trace(network, inputs, |_| (), |(), _, _, _| ()).0
+    ///
+    /// # Errors
+    /// [`Late`] behind the deadline.
+    pub fn collect(network: &Network, inputs: &[Vec<f32>], deadline: Deadline) -> Result<Self, Late> {
+        Self::trace(network, inputs, deadline, |_| (), |(), _, _, _| ()).map(|(calibration, _)| calibration)
     }
 
     /// How far some of the inputs, and their outputs, reach.
@@ -41,21 +44,27 @@ impl Calibration {
     /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it
     /// is called with what `start` gave for the input's number, and with stage, row and argument in the order of
     /// evaluation.
+    ///
+    /// # Errors
+    /// As [`Calibration::collect`].
     pub fn trace<T: Send>(
         network: &Network,
         inputs: &[Vec<f32>],
+        deadline: Deadline,
         start: impl Fn(usize) -> T + Sync,
         see: impl Fn(&mut T, usize, usize, f64) + Sync,
-    ) -> (Self, Vec<T>) {
+    ) -> Result<(Self, Vec<T>), Late> {
         let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
         let evaluate = |(at, input): (usize, &Vec<f64>)| {
+            deadline.check()?;
             let mut trace = start(at);
             let (_, output) = network.evaluate_with(input, |stage, row, z| see(&mut trace, stage, row, z));
-            (output, trace)
+            Ok((output, trace))
         };
-        let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = inputs.par_iter().enumerate().map(evaluate).unzip();
+        let evaluated: Result<Vec<(Vec<f64>, T)>, Late> = inputs.par_iter().enumerate().map(evaluate).collect();
+        let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = evaluated?.into_iter().unzip();
         let ranges = Ranges::of(inputs.iter().zip(&outputs), network.output.len());
-        (Self { inputs, outputs, ranges }, traces)
+        Ok((Self { inputs, outputs, ranges }, traces))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why there is no plan.
 
+use crate::deadline::Late;
 use crate::model::network::Network;
 
 /// Why there is no plan.
@@ -73,6 +74,9 @@ pub enum PlanError {
         /// What a reader says.
         reason: String,
     },
+    /// The caller's time is over.
+    #[error("planning: {0}")]
+    Late(#[from] Late),
     /// Exact mode needs a model on an integer grid.
     #[error("exact mode: {0}")]
     Exact(String),

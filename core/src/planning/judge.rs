@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use crate::deadline::Deadline;
 use crate::model::client_op::{ClientOps, argmax};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
@@ -69,6 +70,8 @@ pub(crate) struct Judge<'a> {
     is_confident: bool,
     /// See [`expected_share`].
     caution: f64,
+    /// Nothing is simulated behind it.
+    deadline: Deadline,
 }
 
 /// What one run gave.
@@ -86,6 +89,7 @@ impl<'a> Judge<'a> {
         task: Task,
         is_confident: bool,
         caution: f64,
+        deadline: Deadline,
     ) -> Self {
         let (shape, ops) = (&network.output.shape, &network.client_ops);
         let kind = kind_of(&OutputFacts::of(network), &calibration.outputs, task);
@@ -106,7 +110,7 @@ impl<'a> Judge<'a> {
         let is_constant = kind == OutputKind::Constant;
         let folds = Folds::new(&calibration.inputs);
         let jumps = reads_steps(network);
-        Self { calibration, folds, decision, weights, is_constant, jumps, shape, is_confident, caution }
+        Self { calibration, folds, decision, weights, is_constant, jumps, shape, is_confident, caution, deadline }
     }
 
     /// Whether decisions are judged, not errors.
@@ -123,7 +127,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Runs whatever gives an output for an input and a seed, with so many terms, on the inputs that the fold holds
-    /// out, for decisions at most `repeats` times an input.
+    /// out, for decisions at most `repeats` times an input. Behind the deadline nothing runs.
     pub(crate) fn observe(
         &self,
         fold: usize,
@@ -141,11 +145,12 @@ impl<'a> Judge<'a> {
         let index_of = |at: usize| (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
         let own: Vec<usize> = (0..runs).filter(|&at| self.folds.of(index_of(at)) == fold).collect();
         let observe = |at: usize| {
+            self.deadline.check().ok()?;
             let index = index_of(at);
             let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
-            self.compare(index, &run(&input, at as u64 ^ 0x5eed))
+            Some(self.compare(index, &run(&input, at as u64 ^ 0x5eed)))
         };
-        own.into_par_iter().map(observe).collect()
+        own.into_par_iter().filter_map(observe).collect()
     }
 
     fn compare(&self, input: usize, got: &[f64]) -> Observation {
@@ -192,7 +197,15 @@ impl<'a> Judge<'a> {
     }
 
     /// What the observations of all folds say.
-    pub(crate) fn conclude(&self, observations: &[Observation]) -> Verdict {
+    ///
+    /// # Errors
+    /// [`PlanError::Late`] behind the deadline.
+    pub(crate) fn conclude(&self, observations: &[Observation]) -> Result<Verdict, PlanError> {
+        self.deadline.check()?;
+        Ok(self.verdict(observations))
+    }
+
+    fn verdict(&self, observations: &[Observation]) -> Verdict {
         let mut seen: Vec<usize> = observations.iter().map(|observation| observation.input).collect();
         seen.sort_unstable();
         seen.dedup();
@@ -319,14 +332,14 @@ mod tests {
     /// The verdict on outputs that are off by Gaussian errors of that deviation.
     fn judged(inputs: &[Vec<f32>], task: Task, deviation: f64, is_confident: bool) -> Verdict {
         let network = identity(inputs[0].len());
-        let calibration = Calibration::collect(&network, inputs);
-        let judge = Judge::new(&network, &calibration, task, is_confident, 2.0);
+        let calibration = Calibration::collect(&network, inputs, Deadline::NEVER).expect("there is time");
+        let judge = Judge::new(&network, &calibration, task, is_confident, 2.0, Deadline::NEVER);
         let run = |input: &[f32], seed: u64| {
             let mut noise = Gaussian::new(seed);
             input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
         };
         let observe = |fold| judge.observe(fold, 1, 1, run);
-        judge.conclude(&judge.folds.numbers().flat_map(observe).collect::<Vec<_>>())
+        judge.verdict(&judge.folds.numbers().flat_map(observe).collect::<Vec<_>>())
     }
 
     fn gaussian(count: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {

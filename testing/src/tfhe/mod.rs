@@ -3,4 +3,5 @@
 pub mod keys;
 pub mod mirror;
 pub mod noise;
+pub mod params;
 pub mod suite;

@@ -61,7 +61,7 @@ pub fn run(out: &Output, args: &Batch) -> Result<(), CliError> {
         memory_bytes: memory::budget(args.memory),
         key_bytes: args.key_memory.map_or_else(|| key_memory(&args.device), |size| size.bytes),
     };
-    let profiles = profile::read_for(&DeviceChoice::Auto, &watch);
+    let profiles = profile::read_for(&DeviceChoice::Auto, &watch)?;
     let expected = total.unwrap_or(UNKNOWN_INPUTS).max(1) as usize;
     let fleet = Fleet::open(&args.device, limits, expected, &profiles, &plan, &watch)?.timed(out.trace.is_some());
     memory::check_job(fleet.needed_bytes(keyring.len()), args.memory)?;

@@ -134,7 +134,7 @@ impl Store {
         };
         let mut file = temporaries::create(&self.hidden, "".as_ref()).map_err(fail)?;
         let written = || {
-            let mut buffer = BufWriter::with_capacity(1 << 16, &mut file);
+            let mut buffer = BufWriter::with_capacity(1 << 16, file.as_file_mut());
             write(&mut buffer)?;
             buffer.flush()?;
             drop(buffer);

@@ -1,5 +1,6 @@
 //! What is measured: a model with a plan for each number of inputs at a time, or a plan, and inputs.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use heman_client::check_inputs;
@@ -60,7 +61,7 @@ impl<'a> Subject<'a> {
             )
         })?;
         let options = Box::new(options(planning)?);
-        let network = Box::new(keyparams::import(planning)?);
+        let network = Box::new(keyparams::import(planning, planning.time.deadline())?);
         let calibration = read_inputs(&planning.calibration, &network.inputs)?;
         let samples = match &args.data {
             Some(data) => read_inputs(data, &network.inputs)?,
@@ -80,7 +81,13 @@ impl<'a> Subject<'a> {
                 let mut options = options.clone();
                 options.ckks.batch = batch.unwrap_or(options.ckks.batch);
                 let start = Instant::now();
-                let planned = keyparams::derive_for(network, calibration, planning, &options, verbose)?;
+                let planned = keyparams::derive_for(
+                    network,
+                    calibration,
+                    planning,
+                    &options,
+                    (verbose, planning.time.deadline()),
+                )?;
                 let seconds = Some(start.elapsed().as_secs_f64());
                 self.plans.push(Planned::new(planned.derived.plan, seconds, batch, &self.samples)?);
                 self.plans.len() - 1
@@ -94,7 +101,7 @@ impl Planned {
     fn new(plan: Plan, seconds: Option<f64>, batch: Option<usize>, samples: &Samples) -> Result<Self, CliError> {
         let params = plan.params();
         let inputs: Vec<Vec<f32>> =
-            samples.iter().filter(|input| check_inputs(&params, input).is_ok()).map(<[f32]>::to_vec).collect();
+            samples.iter().filter(|input| check_inputs(&params, input).is_ok()).map(Cow::into_owned).collect();
         if inputs.is_empty() {
             return Err(CliError::refusal("all inputs are outside of the parameters' range"));
         }

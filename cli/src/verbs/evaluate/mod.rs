@@ -5,6 +5,7 @@ mod run;
 mod text;
 mod truth;
 
+use heman_arrays::labels::read_labels;
 use heman_client::check_inputs;
 use heman_core::model::network::Network;
 use heman_core::planning::measures::Spread;
@@ -16,7 +17,6 @@ use super::{Output, keyparams, options, task};
 use crate::args::Evaluate;
 use crate::error::CliError;
 use crate::io::inputs::read_inputs;
-use crate::io::labels::read_labels;
 use crate::io::samples::Samples;
 use crate::progress::Bar;
 use crate::{report, target};
@@ -24,7 +24,8 @@ use crate::{report, target};
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     let options = options(&args.planning)?;
-    let network = keyparams::import(&args.planning)?;
+    let deadline = args.planning.time.deadline();
+    let network = keyparams::import(&args.planning, deadline)?;
     let mut samples = read_inputs(&args.data, &network.inputs)?;
     let mut labels = read_labels(&args.data)?;
     if let Some(labels) = &mut labels {
@@ -55,7 +56,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         reading = Some(read);
     }
     let bar = Bar::new(out.verbose);
-    let planned = keyparams::derive_for(&network, &calibration, &args.planning, &options, out.verbose)?;
+    let planned = keyparams::derive_for(&network, &calibration, &args.planning, &options, (out.verbose, deadline))?;
     let (target_text, target_object) = target::of_planned(&planned);
     let derived = planned.derived;
     let all = samples.count;
@@ -126,7 +127,6 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
 
 /// The outputs of all inputs in plaintext, before the client's operators.
 fn evaluate_plain(network: &Network, samples: &Samples) -> Vec<Vec<f64>> {
-    let inputs: Vec<&[f32]> = samples.iter().collect();
-    let evaluate = |x: &&[f32]| network.evaluate(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()).1;
-    inputs.par_iter().map(evaluate).collect()
+    let exact = |at: usize| samples.input(at).iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    (0..samples.count).into_par_iter().map(|at| network.evaluate(&exact(at)).1).collect()
 }

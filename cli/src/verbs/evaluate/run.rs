@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use heman_client::{ClientError, SecretKey, check_inputs};
+use heman_client::{ClientError, SecretKey};
 use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
@@ -37,11 +37,10 @@ pub struct Run {
 
 /// In the clear, with the noise that encryption would add; what encryption would refuse is refused.
 pub fn simulated(plan: &Plan, samples: &Samples) -> Result<Run, ClientError> {
-    check_inputs(&plan.params(), &samples.values)?;
+    samples.check(&plan.params())?;
     let start = Instant::now();
     let simulator = plan.simulator();
-    let inputs: Vec<&[f32]> = samples.iter().collect();
-    let outputs = inputs.par_iter().enumerate().map(|(at, x)| simulator(x, at as u64)).collect();
+    let outputs = (0..samples.count).into_par_iter().map(|at| simulator(&samples.input(at), at as u64)).collect();
     let seconds = start.elapsed().as_secs_f64();
     Ok(Run { outputs, seconds, device: "noise model".into(), details: json!({}) })
 }
@@ -69,10 +68,9 @@ pub fn encrypted(
     let is_timed = out.trace.is_some() || matches!(plan, Plan::Tfhe(_));
     let session = devices.session(plan, &evaluation, memory_budget(running), is_timed, progress)?;
     let loading = start.elapsed().as_secs_f64();
-    let inputs: Vec<&[f32]> = samples.iter().collect();
     let together = session.inputs_per_pass().min(most_at_a_time(&devices, plan));
     let mut encrypting =
-        Encrypting { key: &key, params: &params, left: &inputs, together, seconds: 0.0, bytes: 0, batches: 0 };
+        Encrypting { key: &key, params: &params, samples, next: 0, together, seconds: 0.0, bytes: 0, batches: 0 };
     let mut decrypting = Decrypting { key: &key, outputs: Vec::with_capacity(samples.count) };
     let timings = session.run(&mut encrypting, &mut decrypting, progress)?;
     let outputs = decrypting.outputs;
@@ -90,7 +88,8 @@ pub fn encrypted(
         "measured_input_bytes": encrypting.bytes / encrypting.batches.max(1),
     });
     report::merge(&mut details, report::steps_json(&timings));
-    let exact: Option<Vec<Vec<f64>>> = inputs.par_iter().map(|x| plan.without_noise(x)).collect();
+    let exact = (0..samples.count).into_par_iter().map(|at| plan.without_noise(&samples.input(at)));
+    let exact: Option<Vec<Vec<f64>>> = exact.collect();
     if let Some(exact) = exact {
         let errors: Vec<f64> =
             outputs.iter().zip(&exact).flat_map(|(got, want)| got.iter().zip(want).map(|(g, w)| g - w)).collect();
@@ -121,7 +120,9 @@ fn needed_bytes(devices: &Devices, plan: &Plan, inputs: usize) -> Option<u64> {
 struct Encrypting<'a> {
     key: &'a SecretKey,
     params: &'a Params,
-    left: &'a [&'a [f32]],
+    samples: &'a Samples,
+    /// The first one that was not encrypted.
+    next: usize,
     together: usize,
     seconds: f64,
     bytes: u64,
@@ -130,14 +131,15 @@ struct Encrypting<'a> {
 
 impl Inputs for Encrypting<'_> {
     fn next(&mut self, most: usize) -> Result<Option<EncryptedInput>, EngineError> {
-        let (batch, left) = self.left.split_at(self.left.len().min(most).min(self.together));
-        self.left = left;
-        if batch.is_empty() {
+        let count = (self.samples.count - self.next).min(most).min(self.together);
+        if count == 0 {
             return Ok(None);
         }
-        let _encrypting = info_span!("encrypt", inputs = batch.len()).entered();
+        let values = self.samples.inputs(self.next..self.next + count);
+        self.next += count;
+        let _encrypting = info_span!("encrypt", inputs = count).entered();
         let start = Instant::now();
-        let input = self.key.encrypt(&batch.concat(), true).map_err(|error| EngineError::Outside(Box::new(error)))?;
+        let input = self.key.encrypt(&values, true).map_err(|error| EngineError::Outside(Box::new(error)))?;
         self.seconds += start.elapsed().as_secs_f64();
         self.batches += 1;
         self.bytes += input.sealed_bytes(self.params);

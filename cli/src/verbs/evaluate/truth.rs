@@ -3,7 +3,7 @@
 use heman_core::planning::output_kind::OutputKind;
 use heman_core::planning::task::Task;
 
-use crate::io::labels::Labels;
+use heman_arrays::Labels;
 
 /// Most values or names that a sentence lists.
 const MOST_LISTED: usize = 4;

@@ -24,6 +24,7 @@ use crate::ckks::plan::width::Width;
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
+use crate::deadline::Deadline;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::OfBatch;
@@ -86,17 +87,17 @@ pub fn plan(
     check_calibration(network, calibration)?;
     let network = &*pooled(network, calibration);
     progress.start("fitting polynomials", DEGREES.len() as u64);
-    let statistics = Calibration::collect(network, calibration);
+    let statistics = Calibration::collect(network, calibration, progress.deadline())?;
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let judge = Judge::new(network, &statistics, options.task, options.confident, CAUTION);
+    let judge = Judge::new(network, &statistics, options.task, options.confident, CAUTION, progress.deadline());
     judge.check_confidence(options.max_loss)?;
     let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
-    let chosen = choose(&polynomials, calibration, options)?;
+    let chosen = choose(&polynomials, calibration, options, progress.deadline())?;
     let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
-    let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed));
+    let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed))?;
     let (low, high) = statistics.ranges.input;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     finish(polynomials, chosen, &loss.loss, (low - margin, high + margin))
@@ -113,7 +114,7 @@ fn judge_folds(
     judge: &Judge<'_>,
     held_out: &[PolynomialNetwork],
     run: impl Fn(&PolynomialNetwork, &[f32], u64) -> Vec<f64> + Sync,
-) -> Verdict {
+) -> Result<Verdict, PlanError> {
     let observe = |(fold, polynomials): (usize, &PolynomialNetwork)| {
         judge.observe(fold, polynomials.term_count(), 1, |input, seed| run(polynomials, input, seed))
     };
@@ -137,10 +138,13 @@ fn fit(
         let tried = widenings(degree).iter().map(|&widening| {
             let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit(network, kept, degree, widening);
             let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
-            let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input));
-            (verdict.decisive, widening, held_out)
+            let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input))?;
+            Ok((verdict.decisive, widening, held_out))
         });
-        let chosen = tried.reduce(|narrow, wide| if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow });
+        let tried: Vec<(f64, f64, Vec<PolynomialNetwork>)> = tried.collect::<Result<_, PlanError>>()?;
+        let better =
+            |narrow: (f64, _, _), wide: (f64, _, _)| if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow };
+        let chosen = tried.into_iter().reduce(better);
         progress.advance(1);
         let Some((decisive, widening, held_out)) = chosen else { continue };
         if decisive <= max_loss {
@@ -161,13 +165,19 @@ struct Chosen {
 }
 
 /// The cheapest secure parameters and packing for the batch.
-fn choose(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], options: &Options) -> Result<Chosen, PlanError> {
+fn choose(
+    polynomials: &PolynomialNetwork,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    deadline: Deadline,
+) -> Result<Chosen, PlanError> {
     let mut last = "no parameters are precise enough".to_string();
     let mut best: Option<(Chosen, f64)> = None;
     let mut found = [false; 2];
     for (log2_degree, _) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
         for params in candidates(log2_degree, polynomials.levels()) {
             for rotates in [false, true] {
+                deadline.check()?;
                 let noise =
                     noise_of(polynomials, calibration, &SlotNoise::new(&params, rotates, polynomials.output_bound));
                 let largest = MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE);

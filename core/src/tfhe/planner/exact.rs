@@ -7,6 +7,7 @@
 //! their weights multiplied by an integer that fills the half turn, so that a message is `m u` turns there; a bootstrap
 //! fails when noise exceeds half of that.
 
+use crate::deadline::Deadline;
 use crate::model::network::{Network, Row};
 use crate::planning::calibration::Calibration;
 use crate::planning::error::PlanError;
@@ -49,6 +50,7 @@ pub fn plan(
     calibration: &Calibration,
     statistics: &Statistics,
     options: &Options,
+    deadline: Deadline,
 ) -> Result<Planned, PlanError> {
     let grids = Grids::find(network, calibration, statistics).map_err(PlanError::Exact)?;
     let folded = vec![false; network.stages.len()];
@@ -70,8 +72,9 @@ pub fn plan(
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
-    let judge = Judge::new(network, calibration, options.task, options.confident, CAUTION);
-    let loss = judge.conclude(&judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect::<Vec<_>>());
+    let judge = Judge::new(network, calibration, options.task, options.confident, CAUTION, deadline);
+    let observed: Vec<_> = judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect();
+    let loss = judge.conclude(&observed)?;
     let seconds = options.cost.of_a_thread().plan_seconds(&plan);
     plan.params.prediction = Prediction {
         loss: loss.loss,

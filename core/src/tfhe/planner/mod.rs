@@ -55,7 +55,7 @@ pub fn plan(
     let network = if options.exact { Cow::Borrowed(network) } else { pooled(network, calibration) };
     let network = &products_as_squares(&network);
     let (folded_network, folded) = fold_kinks(network);
-    let (calibration, traces) = Traces::collect(network, &folded_network, calibration);
+    let (calibration, traces) = Traces::collect(network, &folded_network, calibration, progress.deadline())?;
     if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
@@ -63,9 +63,9 @@ pub fn plan(
     let statistics = traces.statistics(network, &all);
     progress.finish();
     if options.exact {
-        return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options);
+        return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options, progress.deadline());
     }
-    let judge = Judge::new(network, &calibration, options.task, options.confident, CAUTION);
+    let judge = Judge::new(network, &calibration, options.task, options.confident, CAUTION, progress.deadline());
     judge.check_confidence(options.max_loss)?;
     let without = |fold: usize| {
         let kept = judge.folds.kept(fold);
@@ -183,7 +183,7 @@ impl Search<'_> {
             let (mut low, mut high) = (0, most_precise + 1);
             while low < high {
                 let middle = (low + high) / 2;
-                let loss = self.attempt(&candidates[middle], &self.settings(weight_bits, wider));
+                let loss = self.attempt(&candidates[middle], &self.settings(weight_bits, wider))?;
                 trials.push((candidates[middle], loss.decisive));
                 best_loss = best_loss.min(loss.decisive);
                 self.progress.advance(1);
@@ -252,7 +252,7 @@ impl Search<'_> {
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
-    fn attempt(&self, candidate: &Candidate, settings: &Settings) -> Verdict {
+    fn attempt(&self, candidate: &Candidate, settings: &Settings) -> Result<Verdict, PlanError> {
         let observe = |(fold, subject): (usize, &Subject<'_>)| {
             self.judge.measure(fold, &subject.quantise(&candidate.params, settings).plan)
         };

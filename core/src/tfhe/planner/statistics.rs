@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::deadline::{Deadline, Late};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::pooling::are_one_quantity;
@@ -34,8 +35,15 @@ impl Traces {
     /// `folded` is the network as it will be encoded: it has the same stages and arguments of functions, and its
     /// functions give the values whose mean and variance are taken. Inputs must have the network's length, and there
     /// must be at least one.
-    #[must_use]
-    pub fn collect(network: &Network, folded: &Network, inputs: &[Vec<f32>]) -> (Calibration, Self) {
+    ///
+    /// # Errors
+    /// [`Late`] behind the deadline.
+    pub fn collect(
+        network: &Network,
+        folded: &Network,
+        inputs: &[Vec<f32>],
+        deadline: Deadline,
+    ) -> Result<(Calibration, Self), Late> {
         let activations = network.activation_count().max(1);
         let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
         let start = |at: usize| Trace {
@@ -50,8 +58,8 @@ impl Traces {
                 trace.table_inputs.push(z as f32);
             }
         };
-        let (calibration, traces) = Calibration::trace(network, inputs, start, see);
-        (calibration, Self { traces })
+        let (calibration, traces) = Calibration::trace(network, inputs, deadline, start, see)?;
+        Ok((calibration, Self { traces }))
     }
 
     /// Counts table inputs of the given calibration inputs, and those that lie outside of their channel's range.

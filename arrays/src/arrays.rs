@@ -1,7 +1,7 @@
 //! Arrays in files: one `.npy`, an archive of them (`.npz`, `.zip`), or a folder. Names and headers are read first,
 //! data when they are asked for, all in bounded memory.
 //!
-//! Order: names that carry numbers are in the order of these numbers ([`super::order`]); those of an archive without
+//! Order: names that carry numbers are in the order of these numbers ([`crate::order`]); those of an archive without
 //! numbers stay as they are in the archive, those of a folder are in the order of their bytes.
 
 use std::fs::File;
@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
-use super::npy::Header;
-use super::order::{is_hidden, is_npy, natural, sort_numbered};
-use crate::error::{CliError, one_line};
+use crate::error::ArrayError;
+use crate::labels::is_labels;
+use crate::npy::Header;
+use crate::numbers::Numbers;
+use crate::order::{is_hidden, is_npy, natural, sort_numbered};
 
 /// Most bytes of array data that one argument may hold or unpack to.
 pub const MAX_BYTES: u64 = 2 << 30;
@@ -63,15 +65,11 @@ enum Held {
 
 impl Entry {
     /// The last component of the name, without `.npy`.
+    #[must_use]
     pub fn stem(&self) -> &str {
         let file = self.name.rsplit('/').next().unwrap_or(&self.name);
         if is_npy(file) { &file[..file.len() - ".npy".len()] } else { file }
     }
-}
-
-/// Whether an array holds labels, which may be strings: they are read elsewhere ([`super::labels`]).
-fn is_labels(name: &str) -> bool {
-    name.rsplit('/').next() == Some("labels.npy")
 }
 
 impl Arrays {
@@ -79,54 +77,57 @@ impl Arrays {
     ///
     /// # Errors
     /// A sentence with the file's name for everything that is no such file.
-    pub fn open(path: &Path) -> Result<Self, CliError> {
+    pub fn open(path: &Path) -> Result<Self, ArrayError> {
         if path.is_dir() {
             return Self::of_folder(path);
         }
-        let fail = |error: std::io::Error| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
-        let mut file = File::open(path).map_err(fail)?;
+        let fail = ArrayError::read(path);
+        let mut file = File::open(path).map_err(&fail)?;
         let mut start = Vec::new();
-        file.by_ref().take(2).read_to_end(&mut start).map_err(fail)?;
+        file.by_ref().take(2).read_to_end(&mut start).map_err(&fail)?;
         if start != b"PK" {
-            return Self::of_one(path, Box::new(Cursor::new(start).chain(file)));
+            return Self::of_one(path.display().to_string(), Box::new(Cursor::new(start).chain(file)));
         }
-        let metadata = file.metadata().map_err(fail)?;
+        let metadata = file.metadata().map_err(&fail)?;
         if metadata.is_file() {
-            return Self::of_archive(path, Box::new(file), metadata.len());
+            return Self::of_archive(path.display().to_string(), Box::new(file), metadata.len());
         }
         // A stream cannot be sought in.
         let mut bytes = start;
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fail)?;
-        let length = bytes.len() as u64;
-        Self::of_archive(path, Box::new(Cursor::new(bytes)), length)
+        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(&fail)?;
+        Self::of_bytes(&path.display().to_string(), bytes)
     }
 
-    /// An archive that is compiled in.
+    /// The same for a file in memory.
     ///
     /// # Errors
     /// As [`Arrays::open`].
-    pub fn of_bytes(bytes: &'static [u8]) -> Result<Self, CliError> {
-        Self::of_archive(Path::new("embedded data"), Box::new(Cursor::new(bytes)), bytes.len() as u64)
+    pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, ArrayError> {
+        let length = bytes.len() as u64;
+        if bytes.starts_with(b"PK") {
+            Self::of_archive(name.into(), Box::new(Cursor::new(bytes)), length)
+        } else {
+            Self::of_one(name.into(), Box::new(Cursor::new(bytes)))
+        }
     }
 
-    fn of_one(path: &Path, mut file: Box<dyn Read>) -> Result<Self, CliError> {
-        let header = Header::read(&mut file).map_err(|error| CliError::file(path, error))?;
-        let name = path.display().to_string();
+    fn of_one(name: String, mut file: Box<dyn Read>) -> Result<Self, ArrayError> {
+        let header = Header::read(&mut file).map_err(|reason| ArrayError::content(name.clone(), reason))?;
         let entries = vec![Entry { name: name.clone(), header, at: At::Here }];
         Ok(Self { name, entries, held: Held::One(file), archive_bytes: None })
     }
 
-    fn of_folder(path: &Path) -> Result<Self, CliError> {
-        let fail = |error: std::io::Error| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
+    fn of_folder(path: &Path) -> Result<Self, ArrayError> {
+        let (fail, folder) = (ArrayError::read(path), path.display().to_string());
         let mut files: Vec<(String, PathBuf)> = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+        for entry in std::fs::read_dir(path).map_err(&fail)? {
+            let entry = entry.map_err(&fail)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_npy(&name) && !is_hidden(&name) {
                 files.push((name, entry.path()));
             }
             if files.len() > MAX_FILES {
-                return Err(CliError::file(path, format!("it holds more than {MAX_FILES} files")));
+                return Err(ArrayError::content(folder, format!("it holds more than {MAX_FILES} files")));
             }
         }
         files.sort_by(|(one, _), (other, _)| natural(one, other));
@@ -136,14 +137,15 @@ impl Arrays {
             if header.is_err() && is_labels(&name) {
                 continue;
             }
-            let header = header.map_err(|error| CliError::file(&file, error))?;
+            let header = header.map_err(|reason| ArrayError::content(file.display().to_string(), reason))?;
             entries.push(Entry { name, header, at: At::Path(file) });
         }
-        Ok(Self { name: path.display().to_string(), entries, held: Held::Folder, archive_bytes: None })
+        Ok(Self { name: folder, entries, held: Held::Folder, archive_bytes: None })
     }
 
-    fn of_archive(path: &Path, source: Box<dyn Source>, length: u64) -> Result<Self, CliError> {
-        let fail = |error: String| CliError::file(path, format!("not a sound archive: {error}"));
+    fn of_archive(own: String, source: Box<dyn Source>, length: u64) -> Result<Self, ArrayError> {
+        let wrong = |reason: String| ArrayError::content(own.clone(), reason);
+        let fail = |error: String| wrong(format!("not a sound archive: {error}"));
         let mut archive = ZipArchive::new(source).map_err(|error| fail(error.to_string()))?;
         if archive.len() > MAX_FILES {
             return Err(fail(format!("more than {MAX_FILES} files")));
@@ -161,49 +163,50 @@ impl Arrays {
             if header.is_err() && is_labels(&name) {
                 continue;
             }
-            let header = header.map_err(|error| CliError::file(path, format!("{name}: {error}")))?;
+            let header = header.map_err(|error| wrong(format!("{name}: {error}")))?;
             if file.size() < header.data_bytes() {
                 let (promised, declared) = (header.data_bytes(), file.size());
-                return Err(CliError::file(
-                    path,
-                    format!(
-                        "{name}: its header promises {promised} bytes, and the archive says that it has {declared}"
-                    ),
-                ));
+                return Err(wrong(format!(
+                    "{name}: its header promises {promised} bytes, and the archive says that it has {declared}"
+                )));
             }
             entries.push(Entry { name, header, at: At::Index(index) });
         }
         sort_numbered(&mut entries, |entry| &entry.name);
-        let name = path.display().to_string();
-        Ok(Self { name, entries, held: Held::Archive(archive), archive_bytes: Some(length) })
+        Ok(Self { name: own, entries, held: Held::Archive(archive), archive_bytes: Some(length) })
     }
 
     /// The arrays, in order.
+    #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// The file's or folder's name.
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether there are several files, so that each may be one input.
+    #[must_use]
     pub fn is_folder(&self) -> bool {
         matches!(self.held, Held::Folder)
     }
 
     /// Whether it is an archive.
+    #[must_use]
     pub fn is_archive(&self) -> bool {
         matches!(self.held, Held::Archive(_))
     }
 
     /// The name of an array, with the archive's or folder's.
+    #[must_use]
     pub fn full_name(&self, entry: &Entry) -> String {
         match &entry.at {
             At::Here => self.name.clone(),
-            At::Index(_) => format!("{}: {}", self.name, one_line(&entry.name)),
-            At::Path(path) => one_line(&path.display().to_string()),
+            At::Index(_) => format!("{}: {}", self.name, entry.name),
+            At::Path(path) => path.display().to_string(),
         }
     }
 
@@ -212,25 +215,19 @@ impl Arrays {
     ///
     /// # Errors
     /// A sentence with both sizes.
-    pub fn check_size(&self, entries: &[Entry]) -> Result<(), CliError> {
+    pub fn check_size(&self, entries: &[Entry]) -> Result<(), ArrayError> {
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.header.data_bytes()));
-        // Values are held as 32-bit numbers, whatever they are in the file.
-        let held = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(4 * entry.header.len as u64));
-        if bytes.max(held) > MAX_BYTES {
-            return Err(CliError::bad_file(format!(
-                "{}: what it promises takes {} bytes; at most {MAX_BYTES} are read",
-                self.name,
-                bytes.max(held)
-            )));
+        if bytes > MAX_BYTES {
+            return Err(ArrayError::content(
+                self.name.clone(),
+                format!("what it promises takes {bytes} bytes; at most {MAX_BYTES} are read"),
+            ));
         }
-        let unpacked = bytes.max(held);
         match self.archive_bytes {
-            Some(own) if unpacked > UNSUSPICIOUS_BYTES && unpacked / MOST_EXPANSION > own => {
-                Err(CliError::bad_file(format!(
-                    "{}: an archive of {own} bytes that unpacks to {unpacked} is not read; give the arrays unpacked",
-                    self.name
-                )))
-            }
+            Some(own) if bytes > UNSUSPICIOUS_BYTES && bytes / MOST_EXPANSION > own => Err(ArrayError::content(
+                self.name.clone(),
+                format!("an archive of {own} bytes that unpacks to {bytes} is not read; give the arrays unpacked"),
+            )),
             _ => Ok(()),
         }
     }
@@ -239,18 +236,19 @@ impl Arrays {
     ///
     /// # Errors
     /// A sentence with the array's name for data that are not what its header says.
-    pub fn read<T: Copy>(&mut self, entry: &Entry, convert: impl Fn(f64) -> T) -> Result<Vec<T>, CliError> {
+    pub fn read(&mut self, entry: &Entry) -> Result<Numbers, ArrayError> {
         let values = match (&mut self.held, &entry.at) {
-            (Held::One(file), _) => entry.header.read_data(file, convert),
+            (Held::One(file), _) => entry.header.read_numbers(file),
             (Held::Archive(archive), At::Index(index)) => archive
                 .by_index(*index)
                 .map_err(|error| error.to_string())
-                .and_then(|mut file| same_header(&mut file, &entry.header)?.read_data(&mut file, convert)),
-            (_, At::Path(path)) => open_regular(path)
-                .and_then(|mut file| same_header(&mut file, &entry.header)?.read_data(&mut file, convert)),
+                .and_then(|mut file| same_header(&mut file, &entry.header)?.read_numbers(&mut file)),
+            (_, At::Path(path)) => {
+                open_regular(path).and_then(|mut file| same_header(&mut file, &entry.header)?.read_numbers(&mut file))
+            }
             _ => Err("there is no such array".into()),
         };
-        values.map_err(|error| CliError::bad_file(format!("{}: {error}", self.full_name(entry))))
+        values.map_err(|reason| ArrayError::content(self.full_name(entry), reason))
     }
 }
 

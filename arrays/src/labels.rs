@@ -1,12 +1,11 @@
 //! Labels beside inputs: `labels` in an archive, `labels.npy` in a folder; numbers or strings.
 
-use std::io::{Cursor, Read};
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use npyz::{NpyFile, NpyHeader, Order};
-
-use super::samples::read_bounded;
-use crate::error::CliError;
+use crate::error::ArrayError;
+use crate::npy::{Header, Start};
 
 /// Most bytes of labels.
 const MOST_BYTES: u64 = 1 << 28;
@@ -24,11 +23,18 @@ pub enum Labels {
 
 impl Labels {
     /// How many there are.
+    #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Numbers(values) => values.len(),
             Self::Texts(values) => values.len(),
         }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The first `count`.
@@ -40,47 +46,73 @@ impl Labels {
     }
 }
 
+/// Whether an array holds labels, which may be strings.
+pub(crate) fn is_labels(name: &str) -> bool {
+    name.rsplit('/').next() == Some("labels.npy")
+}
+
 /// Reads the labels beside inputs, if there are any.
-pub fn read_labels(path: &Path) -> Result<Option<Labels>, CliError> {
-    let fail = |error: &dyn std::fmt::Display| CliError::bad_file(format!("cannot read {}: {error}", path.display()));
+///
+/// # Errors
+/// [`ArrayError`] for files that cannot be read, and for labels that are neither numbers nor strings.
+pub fn read_labels(path: &Path) -> Result<Option<Labels>, ArrayError> {
     if path.is_dir() {
         let file = path.join("labels.npy");
         if !file.is_file() {
             return Ok(None);
         }
-        let labels = parse(&read_bounded(&file, MOST_BYTES)?);
-        return labels.map(Some).map_err(|error| CliError::file(&file, error));
+        let mut bytes = Vec::new();
+        let read = File::open(&file).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(ArrayError::read(&file))?;
+        let labels = bounded(&bytes).and_then(parse);
+        return labels.map(Some).map_err(|reason| ArrayError::content(file.display().to_string(), reason));
     }
-    let mut file = std::fs::File::open(path).map_err(|error| fail(&error))?;
+    let fail = ArrayError::read(path);
+    let mut file = File::open(path).map_err(&fail)?;
     let mut start = Vec::new();
-    (&mut file).take(4).read_to_end(&mut start).map_err(|error| fail(&error))?;
+    (&mut file).take(4).read_to_end(&mut start).map_err(&fail)?;
     if !start.starts_with(b"PK") {
         return Ok(None);
     }
-    let mut archive = zip::ZipArchive::new(file).map_err(|error| fail(&error))?;
-    let is_labels = |name: &&str| name.rsplit('/').next() == Some("labels.npy") && !name.starts_with("__MACOSX/");
-    let Some(name) = archive.file_names().find(is_labels).map(str::to_string) else { return Ok(None) };
-    let mut bytes = Vec::new();
-    let entry = archive.by_name(&name).map_err(|error| fail(&error))?;
-    entry.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(CliError::file(path, format!("{name} has more than {MOST_BYTES} bytes")));
+    of_archive(file).map_err(|reason| ArrayError::content(path.display().to_string(), reason))
+}
+
+/// Reads the labels of an archive in memory, if there are any.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn labels_of_bytes(name: &str, bytes: &[u8]) -> Result<Option<Labels>, ArrayError> {
+    if !bytes.starts_with(b"PK") {
+        return Ok(None);
     }
-    parse(&bytes).map(Some).map_err(|error| CliError::file(path, format!("{name}: {error}")))
+    of_archive(Cursor::new(bytes)).map_err(|reason| ArrayError::content(name, reason))
+}
+
+fn of_archive(source: impl Read + Seek) -> Result<Option<Labels>, String> {
+    let mut archive = zip::ZipArchive::new(source).map_err(|error| format!("not a sound archive: {error}"))?;
+    let wanted = |name: &&str| is_labels(name) && !name.starts_with("__MACOSX/");
+    let Some(name) = archive.file_names().find(wanted).map(str::to_string) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let entry = archive.by_name(&name).map_err(|error| error.to_string())?;
+    entry.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    bounded(&bytes).and_then(parse).map(Some).map_err(|reason| format!("{name}: {reason}"))
+}
+
+fn bounded(bytes: &[u8]) -> Result<&[u8], String> {
+    if bytes.len() as u64 > MOST_BYTES { Err(format!("it has more than {MOST_BYTES} bytes")) } else { Ok(bytes) }
 }
 
 fn parse(bytes: &[u8]) -> Result<Labels, String> {
-    let mut rest = Cursor::new(bytes);
-    let header = NpyHeader::from_reader(&mut rest).map_err(|error| format!("not a .npy file: {error}"))?;
-    let count = header.shape().iter().try_fold(1_usize, |product, &d| product.checked_mul(usize::try_from(d).ok()?));
+    let mut data = bytes;
+    let Start { descr, shape, len: count, is_fortran } = Start::read(&mut data)?;
     // One byte an element at the least: a header cannot promise more than the file holds.
-    let count = count.filter(|&count| count <= bytes.len()).ok_or("its header promises more than the file holds")?;
-    if header.order() == Order::Fortran && header.shape().iter().filter(|&&d| d > 1).count() > 1 {
+    if count > bytes.len() {
+        return Err("its header promises more than the file holds".into());
+    }
+    if is_fortran && shape.iter().filter(|&&length| length > 1).count() > 1 {
         return Err("labels with several axes must be in C order".into());
     }
-    let kind = header.dtype().descr();
-    let name = kind.trim_matches(|c| c == '\'' || c == '"');
-    let data = &bytes[(rest.position() as usize).min(bytes.len())..];
+    let name = descr.ok_or("labels are records; save them as numbers or strings")?;
     let width = |letter: char| -> Option<usize> { name.split_once(letter)?.1.parse().ok() };
     match name.trim_start_matches(['<', '>', '=', '|']).chars().next() {
         Some('U') => texts(data, count, width('U'), 4, |unit| {
@@ -92,7 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Labels, String> {
         Some('O') => {
             Err("labels are Python objects; save them as numbers or strings, as with labels.astype(str)".into())
         }
-        _ => numbers(bytes).map_err(|error| error.unwrap_or_else(|| format!("labels of type {kind} are not known"))),
+        _ => numbers(bytes),
     }
 }
 
@@ -116,28 +148,14 @@ fn texts(
     Ok(Labels::Texts(data.chunks_exact(each).take(count).map(text).collect()))
 }
 
-/// Numbers of any width; no sentence where the type is not one of numbers.
-fn numbers(bytes: &[u8]) -> Result<Labels, Option<String>> {
-    let file = NpyFile::new(bytes).map_err(|error| Some(format!("not a .npy file: {error}")))?;
-    macro_rules! read_as {
-        ($file:ident, $($kind:ty: $convert:expr),*) => {
-            $(let $file = match $file.try_data::<$kind>() {
-                Ok(data) => {
-                    let values: std::io::Result<Vec<f64>> = data.map(|item| item.map($convert)).collect();
-                    let values = values.map_err(|error| Some(format!("truncated: {error}")))?;
-                    if values.iter().any(|value| !value.is_finite()) {
-                        return Err(Some("a label is not finite".into()));
-                    }
-                    return Ok(Labels::Numbers(values));
-                }
-                Err(file) => file,
-            };)*
-        };
+fn numbers(bytes: &[u8]) -> Result<Labels, String> {
+    let mut rest = bytes;
+    let values = Header::read(&mut rest).and_then(|header| header.read_doubles(&mut rest))?;
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(Labels::Numbers(values))
+    } else {
+        Err("a label is not finite".into())
     }
-    read_as!(file, f32: f64::from, f64: |v| v, i64: |v| v as f64, i32: f64::from, u8: f64::from, i8: f64::from,
-        u16: f64::from, i16: f64::from, u32: f64::from, u64: |v| v as f64, bool: |v| f64::from(u8::from(v)));
-    drop(file);
-    Err(None)
 }
 
 #[cfg(test)]

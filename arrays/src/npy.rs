@@ -5,6 +5,9 @@
 
 use std::io::Read;
 
+use crate::element::Element;
+use crate::numbers::Numbers;
+
 /// Largest header, in bytes; NumPy refuses headers above 10,000 by default.
 const MOST_HEADER_BYTES: usize = 1 << 16;
 /// Most axes, as in NumPy 2.
@@ -12,7 +15,17 @@ const MOST_AXES: usize = 64;
 /// Bytes that are decoded at a time.
 const BLOCK_BYTES: usize = 1 << 16;
 
-/// What a file says before its data.
+/// What stands in a header, whatever its elements are.
+pub(crate) struct Start {
+    /// Type of the elements as NumPy writes it; none of records.
+    pub descr: Option<String>,
+    pub shape: Vec<usize>,
+    /// Number of elements.
+    pub len: usize,
+    pub is_fortran: bool,
+}
+
+/// What a file of numbers says before its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Length of each axis.
@@ -23,26 +36,11 @@ pub struct Header {
     is_fortran: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Element {
-    kind: Kind,
-    bytes: usize,
-    is_big_endian: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Bool,
-    Signed,
-    Unsigned,
-    Float,
-}
-
-impl Header {
+impl Start {
     /// Reads what stands before the data.
     ///
     /// # Errors
-    /// A sentence for what is no `.npy` file, and for elements that are no real numbers.
+    /// A sentence for what is no `.npy` file.
     pub fn read(source: &mut dyn Read) -> Result<Self, String> {
         let mut start = [0; 8];
         read_exact(source, &mut start)?;
@@ -72,13 +70,9 @@ impl Header {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let element = match value_of(text, "descr")?.trim_start().chars().next() {
-            Some(quote @ ('\'' | '"')) => {
-                let name = value_of(text, "descr")?.trim_start()[1..].split(quote).next().unwrap_or_default();
-                Element::parse(name)?
-            }
-            _ => return Err("its elements are records; real numbers are needed".into()),
-        };
+        let descr = value_of(text, "descr")?.trim_start();
+        let quote = descr.chars().next().filter(|quote| ['\'', '"'].contains(quote));
+        let descr = quote.map(|quote| descr[1..].split(quote).next().unwrap_or_default().to_string());
         let order = value_of(text, "fortran_order")?.trim_start();
         let is_fortran = order.starts_with("True");
         if !is_fortran && !order.starts_with("False") {
@@ -99,93 +93,88 @@ impl Header {
             return Err(format!("its header promises more than {MOST_AXES} axes"));
         }
         let len = shape.iter().try_fold(1_usize, |product, &axis| product.checked_mul(axis));
-        let len = len.filter(|&len| len.checked_mul(element.bytes).is_some());
-        let len = len.ok_or_else(|| format!("its header promises {shape:?}, more than there can be"))?;
+        let len = len.ok_or_else(|| too_many(&shape))?;
+        Ok(Self { descr, shape, len, is_fortran })
+    }
+}
+
+fn too_many(shape: &[usize]) -> String {
+    format!("its header promises {shape:?}, more than there can be")
+}
+
+impl Header {
+    /// Reads what stands before the data.
+    ///
+    /// # Errors
+    /// A sentence for what is no `.npy` file, and for elements that are no real numbers.
+    pub fn read(source: &mut dyn Read) -> Result<Self, String> {
+        let Start { descr, shape, len, is_fortran } = Start::read(source)?;
+        let descr = descr.ok_or("its elements are records; real numbers are needed")?;
+        let element = Element::parse(&descr)?;
+        if len.checked_mul(element.bytes()).is_none() {
+            return Err(too_many(&shape));
+        }
         Ok(Self { shape, len, element, is_fortran })
     }
 
     /// Bytes of the data.
     pub fn data_bytes(&self) -> u64 {
-        self.len as u64 * self.element.bytes as u64
+        self.len as u64 * self.element.bytes() as u64
     }
 
     /// Reads the data behind the header, in C order, each number as the nearest `f64`.
+    ///
+    /// # Errors
+    /// As [`Header::read_numbers`].
+    pub fn read_doubles(&self, source: &mut dyn Read) -> Result<Vec<f64>, String> {
+        let mut values = Vec::new();
+        self.read_blocks(source, |bytes| {
+            values.extend(bytes.chunks_exact(self.element.bytes()).map(|bytes| self.element.number(bytes)));
+        })?;
+        Ok(if self.is_fortran { to_c_order(&values, &self.shape, 1) } else { values })
+    }
+
+    /// Reads the data behind the header, in C order: narrow types as they are, wide ones as the nearest `f32`.
     ///
     /// Memory is taken as the data come, so that a header cannot ask for more than there is.
     ///
     /// # Errors
     /// A sentence for data that are shorter or longer than the header promises.
-    pub fn read_data<T: Copy>(&self, source: &mut dyn Read, convert: impl Fn(f64) -> T) -> Result<Vec<T>, String> {
-        let width = self.element.bytes;
+    pub fn read_numbers(&self, source: &mut dyn Read) -> Result<Numbers, String> {
+        let width = self.element.bytes();
+        if width < size_of::<f32>() {
+            let mut all = Vec::new();
+            self.read_blocks(source, |bytes| all.extend_from_slice(bytes))?;
+            let all = if self.is_fortran { to_c_order(&all, &self.shape, width) } else { all };
+            return Ok(Numbers::narrow(self.element, all));
+        }
         let mut values = Vec::new();
+        self.read_blocks(source, |bytes| {
+            values.extend(bytes.chunks_exact(width).map(|bytes| self.element.number(bytes) as f32));
+        })?;
+        Ok(if self.is_fortran { to_c_order(&values, &self.shape, 1) } else { values }.into())
+    }
+
+    /// Gives out the data as they are in the file, whole elements at a time.
+    fn read_blocks(&self, source: &mut dyn Read, mut take: impl FnMut(&[u8])) -> Result<(), String> {
+        let width = self.element.bytes();
         let mut block = vec![0; BLOCK_BYTES / width * width];
-        while values.len() < self.len {
-            let count = (self.len - values.len()).min(block.len() / width);
+        let mut left = self.len;
+        while left > 0 {
+            let count = left.min(block.len() / width);
             let bytes = &mut block[..count * width];
             source.read_exact(bytes).map_err(|_| {
                 format!("its header promises {:?}, more than the file holds; it may be truncated", self.shape)
             })?;
-            values.extend(bytes.chunks_exact(width).map(|bytes| convert(self.element.number(bytes))));
+            take(bytes);
+            left -= count;
         }
         match source.read(&mut [0]) {
-            Ok(0) => {}
-            Ok(_) => return Err(format!("its header promises {:?}, less than the file holds", self.shape)),
-            Err(error) => return Err(error.to_string()),
-        }
-        Ok(if self.is_fortran { to_c_order(&values, &self.shape) } else { values })
-    }
-}
-
-impl Element {
-    fn parse(name: &str) -> Result<Self, String> {
-        let unknown = || format!("its elements are of type {name:?}; real numbers are needed");
-        let (order, rest) = match name.as_bytes().first() {
-            Some(b'<' | b'>' | b'=' | b'|') => name.split_at(1),
-            _ => ("=", name),
-        };
-        let is_big_endian = order == ">" || (order == "=" && cfg!(target_endian = "big"));
-        let (kind, widths): (_, &[&str]) = match rest.as_bytes().first() {
-            Some(b'b' | b'?') => (Kind::Bool, &["", "1"]),
-            Some(b'i') => (Kind::Signed, &["1", "2", "4", "8"]),
-            Some(b'u') => (Kind::Unsigned, &["1", "2", "4", "8"]),
-            Some(b'f') => (Kind::Float, &["2", "4", "8"]),
-            _ => return Err(unknown()),
-        };
-        let width = widths.iter().find(|&&width| width == &rest[1..]).ok_or_else(unknown)?;
-        Ok(Self { kind, bytes: width.parse().unwrap_or(1), is_big_endian })
-    }
-
-    /// The number that one element's bytes write.
-    fn number(self, bytes: &[u8]) -> f64 {
-        let mut word = [0; 8];
-        for (at, &byte) in bytes.iter().enumerate() {
-            word[if self.is_big_endian { bytes.len() - 1 - at } else { at }] = byte;
-        }
-        let bits = u64::from_le_bytes(word);
-        match (self.kind, self.bytes) {
-            (Kind::Bool, _) => f64::from(u8::from(bits != 0)),
-            (Kind::Unsigned, _) => bits as f64,
-            (Kind::Signed, width) => {
-                let unused = 64 - 8 * width as u32;
-                ((bits << unused) as i64 >> unused) as f64
-            }
-            (Kind::Float, 2) => half(bits as u16),
-            (Kind::Float, 4) => f64::from(f32::from_bits(bits as u32)),
-            (Kind::Float, _) => f64::from_bits(bits),
+            Ok(0) => Ok(()),
+            Ok(_) => Err(format!("its header promises {:?}, less than the file holds", self.shape)),
+            Err(error) => Err(error.to_string()),
         }
     }
-}
-
-/// The value of an IEEE 754 number of 16 bits.
-fn half(bits: u16) -> f64 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * 2_f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
-    };
-    if bits >> 15 == 1 { -size } else { size }
 }
 
 /// What stands behind a key of the header, which is the text of a Python dictionary.
@@ -205,18 +194,19 @@ fn read_exact(source: &mut dyn Read, bytes: &mut [u8]) -> Result<(), String> {
     })
 }
 
-fn to_c_order<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
-    (0..values.len())
-        .map(|index| {
-            let (mut rest, mut at, mut stride) = (index, 0, values.len());
-            for &length in shape.iter().rev() {
-                stride /= length;
-                at += (rest % length) * stride;
-                rest /= length;
-            }
-            values[at]
-        })
-        .collect()
+/// Elements of `width` words each, brought from Fortran's order to C's.
+fn to_c_order<T: Copy>(words: &[T], shape: &[usize], width: usize) -> Vec<T> {
+    let len = words.len() / width;
+    let source = |index: usize| {
+        let (mut rest, mut at, mut stride) = (index, 0, len);
+        for &length in shape.iter().rev() {
+            stride /= length;
+            at += (rest % length) * stride;
+            rest /= length;
+        }
+        &words[at * width..(at + 1) * width]
+    };
+    (0..len).flat_map(source).copied().collect()
 }
 
 #[cfg(test)]
@@ -235,7 +225,7 @@ mod tests {
     fn values(bytes: &[u8]) -> Result<Vec<f64>, String> {
         let mut source = bytes;
         let header = Header::read(&mut source)?;
-        header.read_data(&mut source, |value| value)
+        header.read_doubles(&mut source)
     }
 
     #[test]
@@ -253,14 +243,6 @@ mod tests {
         assert_eq!(both("\"<f2\"", &[0x00, 0x3e, 0x00, 0xc0]), [1.5, -2.0]);
         assert_eq!(both("'>f4'", &[0x3f, 0xc0, 0, 0, 0xbf, 0, 0, 0]), [1.5, -0.5]);
         assert_eq!(both("'<f8'", &[0.1_f64.to_le_bytes(), (-3.0_f64).to_le_bytes()].concat()), [0.1, -3.0]);
-    }
-
-    #[test]
-    fn halves_have_the_values_of_the_standard() {
-        // Largest, smallest normal and smallest subnormal number of IEEE 754 binary16.
-        assert_eq!(half(0x7bff), 65504.0);
-        assert_eq!((half(0x0400), half(0x0001)), (2_f64.powi(-14), 2_f64.powi(-24)));
-        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan() && half(0x8000).is_sign_negative());
     }
 
     #[test]
@@ -300,5 +282,9 @@ mod tests {
             values(&file("'|u1'", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])),
             Ok(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
         );
+        let bytes = file("'<i2'", "True", "(2, 2)", &[1, 0, 3, 0, 2, 0, 4, 0]);
+        let mut source = bytes.as_slice();
+        let header = Header::read(&mut source).expect("an array");
+        assert_eq!(header.read_numbers(&mut source), Ok(vec![1.0, 2.0, 3.0, 4.0].into()));
     }
 }

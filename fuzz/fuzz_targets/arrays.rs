@@ -1,0 +1,5 @@
+#![no_main]
+
+include!("target.rs");
+
+const KIND: Kind = Kind::Arrays;
