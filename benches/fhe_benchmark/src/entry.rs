@@ -26,6 +26,9 @@ pub struct Entry {
     pub model_of_harness: Option<String>,
     /// What the client does before encryption.
     pub preparation: Preparation,
+    /// How many of the calibration images planning takes; all of them where it is not said.
+    #[serde(default)]
+    pub calibration_images: Option<usize>,
     /// How each size is planned.
     sizes: BTreeMap<Size, Planned>,
 }
@@ -39,7 +42,7 @@ pub struct Planned {
     pub scheme: Option<Scheme>,
     /// Inputs that the plan is made for.
     pub batch: usize,
-    /// Share of decisions on new inputs that may change.
+    /// Share of decisions on new inputs that may change, as far as polynomials can keep to it.
     pub max_loss: f64,
 }
 

@@ -65,13 +65,17 @@ impl Preparation {
     /// [`StageError::File`] with the line that does not hold one number a pixel.
     pub fn read(&self, path: &Path) -> Result<Vectors, StageError> {
         let text = std::fs::read(path).map_err(|error| StageError::file(path, error))?;
+        self.parse(&text).map_err(|reason| StageError::file(path, reason))
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Vectors, String> {
         let lines: Vec<&[u8]> =
             text.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
         let wrong = |line: usize| {
             let expected = self.pixels();
-            StageError::file(path, format!("line {} does not hold {expected} numbers", line + 1))
+            format!("line {} does not hold {expected} numbers", line + 1)
         };
-        let parsed: Result<Vec<Vec<f32>>, StageError> = lines
+        let parsed: Result<Vec<Vec<f32>>, String> = lines
             .par_iter()
             .enumerate()
             .map(|(at, line)| {
@@ -83,7 +87,7 @@ impl Preparation {
             .collect();
         let values = parsed?.concat();
         if values.is_empty() {
-            return Err(StageError::file(path, "there are no images"));
+            return Err("there are no images".into());
         }
         Ok(Vectors { length: self.inputs(), values })
     }
@@ -142,16 +146,11 @@ mod tests {
 
     #[test]
     fn lines_with_another_number_of_pixels_are_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("pixels");
         let preparation = Preparation { channels: 1, side: 2, crop: 0, pool: 2 };
-        std::fs::write(&path, "0.0 1.0 0.5 0.5\n1.0 1.0 1.0 1.0\n").expect("a file");
-        let read = preparation.read(&path).expect("two images");
-        assert_eq!(read, Vectors { length: 1, values: vec![0.5, 1.0] });
-        std::fs::write(&path, "0.0 1.0 0.5 0.5\n1.0 1.0 1.0\n").expect("a file");
-        let error = preparation.read(&path).expect_err("too few").to_string();
-        assert!(error.ends_with("line 2 does not hold 4 numbers"), "{error}");
-        std::fs::write(&path, "\n").expect("a file");
-        assert!(preparation.read(&path).is_err());
+        let read = preparation.parse(b"0.0 1.0 0.5 0.5\n1.0 1.0 1.0 1.0\n");
+        assert_eq!(read, Ok(Vectors { length: 1, values: vec![0.5, 1.0] }));
+        let wrong = preparation.parse(b"0.0 1.0 0.5 0.5\n1.0 1.0 1.0\n");
+        assert_eq!(wrong, Err("line 2 does not hold 4 numbers".into()));
+        assert!(preparation.parse(b"\n").is_err());
     }
 }

@@ -7,14 +7,13 @@ use std::process::Command;
 
 use heman_import::PlainModel;
 use npyz::NpyFile;
-use tempfile::TempDir;
 use zip::ZipArchive;
 
 const NAMES: [&str; 4] = ["single", "small", "medium", "large"];
 
 /// A folder that looks like a clone of the harness, with an entry installed.
 struct Harness {
-    root: TempDir,
+    root: PathBuf,
     entry: &'static str,
     side: usize,
 }
@@ -33,23 +32,27 @@ fn check(command: &mut Command) {
 
 impl Harness {
     /// Installs an entry as `install` does; only the given sizes stay in it.
-    fn with(entry: &'static str, sizes: &[usize]) -> Self {
-        let root = TempDir::new().expect("a folder");
-        fs::create_dir(root.path().join("harness")).expect("a folder");
-        fs::write(root.path().join("harness/run_submission.py"), "").expect("a file");
-        check(Command::new(submitted("install")).arg(root.path()).arg(entry));
-        let path = root.path().join(format!("submissions/mnist/entries/{entry}.json"));
+    fn with(entry: &'static str, sizes: &[usize], test: &str) -> Self {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(&root).expect("a folder");
+        fs::create_dir(root.join("harness")).expect("a folder");
+        fs::write(root.join("harness/run_submission.py"), "").expect("a file");
+        check(Command::new(submitted("install")).arg(&root).arg(entry));
+        let path = root.join(format!("submissions/mnist/entries/{entry}.json"));
         let text = fs::read_to_string(&path).expect("an entry");
         let mut entry_file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let side = entry_file["preparation"]["side"].as_u64().expect("a number") as usize;
         let kept = entry_file["sizes"].as_object_mut().expect("an object");
         kept.retain(|name, _| sizes.iter().any(|&size| NAMES[size] == name));
+        // Planning with few images is quick.
+        entry_file["calibration_images"] = 300.into();
         fs::write(&path, entry_file.to_string()).expect("a file");
         Self { root, entry, side }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
+        self.root.join(name)
     }
 
     /// A stage as the harness starts it; a missing one would be skipped without a word, and is an error here.
@@ -57,15 +60,15 @@ impl Harness {
         let program = self.path("submissions/mnist/build").join(name);
         assert!(program.exists(), "{name} is missing");
         let argument = argument.map(|size| size.to_string());
-        check(Command::new(program).args(argument).current_dir(self.root.path()));
+        check(Command::new(program).args(argument).current_dir(&self.root));
     }
 
     /// All stages of a size; returns the labels.
     fn run(&self, size: usize, images: &[Vec<f32>]) -> Vec<usize> {
         let name = NAMES[size];
-        check(Command::new(self.path("scripts/get_openfhe.sh")).current_dir(self.root.path()));
+        check(Command::new(self.path("scripts/get_openfhe.sh")).current_dir(&self.root));
         let mut build = Command::new(self.path("scripts/build_task.sh"));
-        check(build.arg("./submissions/mnist").current_dir(self.root.path()));
+        check(build.arg("./submissions/mnist").current_dir(&self.root));
         let io = self.path(&format!("io/{name}"));
         let _ = fs::remove_dir_all(&io);
         fs::create_dir_all(&io).expect("a folder");
@@ -141,7 +144,7 @@ fn compare(harness: &Harness, size: usize, images: &[Vec<f32>], most_different: 
 
 #[test]
 fn the_squared_network_answers_as_in_plaintext() {
-    let harness = Harness::with("squared", &[0, 1]);
+    let harness = Harness::with("squared", &[0, 1], "squared");
     let images = moved(100);
     compare(&harness, 0, &images[..1], 0);
     compare(&harness, 1, &images, 1);
@@ -149,7 +152,7 @@ fn the_squared_network_answers_as_in_plaintext() {
 
 #[test]
 fn the_relu_network_answers_as_in_plaintext() {
-    let harness = Harness::with("relu", &[0, 2]);
+    let harness = Harness::with("relu", &[0, 2], "relu");
     let images = moved(100);
     compare(&harness, 0, &images[..1], 0);
     // Fewer images than the size has take the plan of the size all the same.
@@ -158,7 +161,7 @@ fn the_relu_network_answers_as_in_plaintext() {
 
 #[test]
 fn a_single_image_of_tfhe_is_a_small_upload() {
-    let harness = Harness::with("tfhe", &[0]);
+    let harness = Harness::with("tfhe", &[0], "tfhe");
     let images = moved(1);
     compare(&harness, 0, &images, 0);
     let upload = fs::metadata(harness.path("io/single/ciphertexts_upload/input")).expect("a file").len();
@@ -167,10 +170,10 @@ fn a_single_image_of_tfhe_is_a_small_upload() {
 
 #[test]
 fn plans_are_made_once_and_again_when_the_entry_changes() {
-    let harness = Harness::with("squared", &[0]);
+    let harness = Harness::with("squared", &[0], "plans");
     let build = || {
         let mut command = Command::new(harness.path("scripts/build_task.sh"));
-        check(command.arg("./submissions/mnist").current_dir(harness.root.path()));
+        check(command.arg("./submissions/mnist").current_dir(&harness.root));
         let path = harness.path("submissions/mnist/build/plans/squared/single.plan");
         fs::metadata(path).and_then(|data| data.modified()).expect("a plan")
     };

@@ -36,7 +36,7 @@ AVERAGING = 2e-3
 # Distortions: how strong, how many an epoch, and images of a batch that share one.
 STRENGTH = 0.4
 WARPS, SHARED = 48, 16
-CALIBRATION_IMAGES = 300
+CALIBRATION_IMAGES = 3000
 
 
 def idx(folder, name, offset):
