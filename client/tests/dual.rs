@@ -3,7 +3,9 @@
 use heman_client::ckks::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
-use heman_core::ckks::planner::{Options, plan};
+use heman_core::ckks::params::set::RingKind;
+use heman_core::ckks::plan::Plan;
+use heman_core::ckks::planner::{Options, plan, plan_in};
 use heman_core::ckks::session::Session;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::device::reference::ReferenceBackend;
@@ -12,6 +14,7 @@ use heman_core::model::function::{Binary, Function};
 use heman_core::model::network::Network;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
+use heman_testing::ckks::real_slots::latency_in_real_slots;
 use heman_testing::dual::Dual;
 use heman_testing::networks::{self, network, row, stage};
 
@@ -40,27 +43,39 @@ fn no_word_differs_in_either_packing() {
             Options { max_loss: 0.05, confident: false, task: Task::Regress, batch, cost: CkksCost::default() };
         let plan = plan(&squares_and_products(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.params.packing.describe(), packing);
-        let key = SecretKey::generate(&plan.params).expect("sound parameters");
-        let keys = key.evaluation_key(&NoProgress);
-        let inputs = samples(plan.params.inputs_per_run().min(3));
-        let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
-
-        let host = || CpuBackend::new(2).expect("threads");
-        let occupancy = plan.params.packing.occupancy();
-        let dual = Dual::new(host(), ReferenceBackend).ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session = Session::new(std::slice::from_ref(&dual), &plan, &keys, u64::MAX).expect("a plan and its keys");
-        let (output, _) = session.run(&encrypted, &NoProgress).expect("no difference");
-        let alone = host().ring(&plan.params.ckks, occupancy).expect("sound parameters");
-        let session = Session::new(std::slice::from_ref(&alone), &plan, &keys, u64::MAX).expect("a plan and its keys");
-        let (of_host, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
-        assert!(output.seal(&plan.params) == of_host.seal(&plan.params), "the host's words are handed out");
-
-        let results = key.decrypt_values(&output).expect("sound ciphertexts");
-        assert_eq!(results.len(), inputs.len());
-        for (got, input) in results.iter().zip(&inputs) {
-            for (got, want) in got.iter().zip(plan.network.evaluate(input)) {
-                assert!((got - want).abs() < 1e-3, "{packing}: {got} for {want}");
+        let in_real_slots = match packing {
+            "latency" => latency_in_real_slots(&plan, &samples(24)),
+            _ => {
+                plan_in(RingKind::Real, &squares_and_products(), &samples(200), &options, &NoProgress).expect("a plan")
             }
+        };
+        assert_eq!(in_real_slots.params.packing.describe(), packing);
+        no_word_differs(&plan);
+        no_word_differs(&in_real_slots);
+    }
+}
+
+fn no_word_differs(plan: &Plan) {
+    let key = SecretKey::generate(&plan.params).expect("sound parameters");
+    let keys = key.evaluation_key(&NoProgress);
+    let inputs = samples(plan.params.inputs_per_run().min(3));
+    let encrypted = key.encrypt(&inputs.concat(), true).expect("values in range");
+
+    let host = || CpuBackend::new(2).expect("threads");
+    let occupancy = plan.params.packing.occupancy();
+    let dual = Dual::new(host(), ReferenceBackend).ring(&plan.params.ckks, occupancy).expect("sound parameters");
+    let session = Session::new(std::slice::from_ref(&dual), plan, &keys, u64::MAX).expect("a plan and its keys");
+    let (output, _) = session.run(&encrypted, &NoProgress).expect("no difference");
+    let alone = host().ring(&plan.params.ckks, occupancy).expect("sound parameters");
+    let session = Session::new(std::slice::from_ref(&alone), plan, &keys, u64::MAX).expect("a plan and its keys");
+    let (of_host, _) = session.run(&encrypted, &NoProgress).expect("fresh ciphertexts");
+    assert!(output.seal(&plan.params) == of_host.seal(&plan.params), "the host's words are handed out");
+
+    let results = key.decrypt_values(&output).expect("sound ciphertexts");
+    assert_eq!(results.len(), inputs.len());
+    for (got, input) in results.iter().zip(&inputs) {
+        for (got, want) in got.iter().zip(plan.network.evaluate(input)) {
+            assert!((got - want).abs() < 1e-3, "{got} for {want}");
         }
     }
 }

@@ -15,6 +15,7 @@ use heman_core::model::network::{Network, Row};
 use heman_core::planning::error::PlanError;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
+use heman_testing::ckks::real_slots::latency_in_real_slots;
 use heman_testing::networks::{network, products, row, stage};
 
 fn weight(seed: usize) -> f32 {
@@ -155,9 +156,12 @@ fn networks_of_all_shapes_agree_with_plaintext() {
         for batch in [1, 5] {
             let plan = planned(&network, batch, Task::Regress);
             assert!(matches!(plan.params.packing, Packing::Latency { .. }));
-            let error = largest_error(&plan, &samples(batch, network.input.len()));
-            println!("{} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
-            assert!(error < 1e-3, "{error}");
+            let inputs = samples(batch, network.input.len());
+            for plan in [&plan, &latency_in_real_slots(&plan, &samples(24, network.input.len()))] {
+                let (error, ring) = (largest_error(plan, &inputs), plan.params.ckks.ring);
+                println!("{ring:?}, {} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
+                assert!(error < 1e-3, "{error}");
+            }
             let bytes = plan.seal(&());
             let read = Plan::open(Reader::of_bytes(&bytes).expect("just written"), &(), None);
             assert_eq!(read.expect("just written").network, plan.network);
@@ -174,9 +178,12 @@ fn inputs_and_outputs_of_several_ciphertexts() {
         let plan = planned(&network, 1, Task::Regress);
         let (ins, outs) = plan.params.ciphertexts_per_run();
         assert!(ins.max(outs) > 1, "{ins} and {outs} ciphertexts");
-        let error = largest_error(&plan, &samples(1, network.input.len()));
-        println!("{ins} to {outs} ciphertexts: {error:.1e}");
-        assert!(error < 1e-3, "{error}");
+        for plan in [&plan, &latency_in_real_slots(&plan, &samples(24, network.input.len()))] {
+            let error = largest_error(plan, &samples(1, network.input.len()));
+            let (ins, outs) = plan.params.ciphertexts_per_run();
+            println!("{ins} to {outs} ciphertexts: {error:.1e}");
+            assert!(error < 1e-3, "{error}");
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::plan::polynomials::PolynomialNetwork;
-use heman_core::ckks::ring::encode::Encoder;
+use heman_core::ckks::ring::slots::SlotEncoder;
 use heman_core::ckks::session::throughput::ThroughputSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
@@ -68,8 +68,8 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let input = |at: usize| -> Vec<f32> { (0..64).map(|i| ((at * 64 + i) as f32 * 0.7).sin()).collect() };
     let samples: Vec<Vec<f32>> = (0..16).map(input).collect();
     let polynomials = PolynomialNetwork::fit(&network, &samples, 4, 1.15);
-    let params = ParameterSet::new(14, polynomials.levels(), 28, 1).expect("a secure set");
-    let (scale, encoder) = (f64::from(params.scale_log2).exp2(), Encoder::new(params.log2_degree));
+    let params = ParameterSet::of(RingKind::Real, 14, polynomials.levels(), 28, 1).expect("a secure set");
+    let (scale, encoder) = (f64::from(params.scale_log2).exp2(), SlotEncoder::new(&params));
     let ring = CpuBackend::new(0).expect("threads").ring(&params, Occupancy::Many).expect("a secure set");
     let host = ring.host();
     let key = SecretPolynomial::generate(host);
@@ -77,7 +77,7 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     let session = |bytes: u64| ThroughputSession::new(&ring, &polynomials, Some(&relinearise), bytes);
 
     let encrypt = |element: usize| {
-        let values: Vec<c64> = samples.iter().map(|input| c64::new(f64::from(input[element]), 0.0)).collect();
+        let values: Vec<f64> = samples.iter().map(|input| f64::from(input[element])).collect();
         key.encrypt(host, &encoder.coefficients(&values, scale))
     };
     let inputs: Vec<SeededCiphertext> = (0..64).map(encrypt).collect();

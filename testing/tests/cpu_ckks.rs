@@ -75,3 +75,10 @@ fn every_instruction_set_passes_the_suite() {
         suite::all(&backend);
     }
 }
+
+#[test]
+fn real_slots_are_part_of_the_suite() {
+    use heman_core::ckks::ops::RnsDevice;
+    use heman_core::ckks::params::packing::Occupancy;
+    assert!(backend().ring(&heman_testing::ckks::keys::real(), Occupancy::Few).is_ok());
+}

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use heman_benches::{exit_code, median};
 use heman_client::ckks::secret::SecretPolynomial;
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::ring::context::Ring;
 
 /// Repetitions within a round.
@@ -51,7 +51,7 @@ fn run() -> Result<(), String> {
     println!("milliseconds, medians of {rounds} alternating rounds, one thread");
     println!("{:36} {:>14} {:>14} {:>14} {:>14}", "set", "multiply", "SEAL, ratio", "rotate", "SEAL, ratio");
     for (log2_degree, levels, special, bits) in SETS {
-        let params = ParameterSet::new(log2_degree, levels, 28, special)?;
+        let params = ParameterSet::of(RingKind::Complex, log2_degree, levels, 28, special)?;
         let name = format!("2^{log2_degree}, log QP {:.0}, {special} special", params.modulus_bits());
         let ring = Ring::new(params)?;
         let key = SecretPolynomial::generate(&ring);

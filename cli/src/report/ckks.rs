@@ -19,6 +19,7 @@ pub fn params_json(params: &Params) -> Value {
     let (ckks, promised) = (&params.ckks, &params.prediction);
     let mut object = json!({
         "scheme": "ckks",
+        "ring": ckks.ring,
         "log2_degree": ckks.log2_degree,
         "polynomial_size": 1_u64 << ckks.log2_degree,
         "primes": ckks.primes,
@@ -57,7 +58,7 @@ pub fn params_text(params: &Params) -> String {
     let loss = loss::text(&promised.loss);
     let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
-        "scheme        CKKS, N = 2^{}, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
+        "scheme        CKKS, N = 2^{}, {} slots, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, {}\n\
@@ -66,6 +67,7 @@ pub fn params_text(params: &Params) -> String {
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,
+        ckks.slots(),
         ckks.modulus_bits(),
         ckks.primes.len() - 1,
         ckks.scale_log2,

@@ -8,7 +8,8 @@ use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
 use heman_core::ckks::ring::context::Ring;
-use heman_core::ckks::ring::encode::{Complex, Encoder};
+use heman_core::ckks::ring::encode::Complex;
+use heman_core::ckks::ring::slots::SlotEncoder;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::{Binding, Fingerprint, FormatError, Kind};
 use heman_core::files::params::ParamsError;
@@ -31,7 +32,7 @@ pub struct SecretKey {
     params: Params,
     fingerprint: Fingerprint,
     ring: Ring,
-    encoder: Encoder,
+    encoder: SlotEncoder,
     secret: SecretPolynomial,
 }
 
@@ -48,7 +49,7 @@ impl SecretKey {
     }
 
     fn with(params: Params, fingerprint: Fingerprint, ring: Ring, secret: SecretPolynomial) -> Self {
-        let encoder = Encoder::new(params.ckks.log2_degree);
+        let encoder = SlotEncoder::new(&params.ckks);
         Self { params, fingerprint, ring, encoder, secret }
     }
 
@@ -96,21 +97,21 @@ impl SecretKey {
         Ok(EncryptedInput { fingerprint, inputs, batched, ciphertexts })
     }
 
-    fn encrypt_slots(&self, slots: &[Complex]) -> SeededCiphertext {
+    fn encrypt_slots(&self, slots: &[f64]) -> SeededCiphertext {
         let scale = f64::from(self.params.ckks.scale_log2).exp2();
         let coefficients = Zeroizing::new(self.encoder.coefficients(slots, scale));
         self.secret.encrypt(&self.ring, &coefficients)
     }
 
     /// Slots of ciphertext `at` of a run.
-    fn input_slots(&self, run: &[&[f64]], at: usize) -> Vec<Complex> {
+    fn input_slots(&self, run: &[&[f64]], at: usize) -> Vec<f64> {
         match &self.params.packing {
-            Packing::Throughput => run.iter().map(|input| Complex::new(input[at], 0.0)).collect(),
+            Packing::Throughput => run.iter().map(|input| input[at]).collect(),
             Packing::Latency { lanes, input, .. } => {
-                let mut slots = vec![Complex::new(0.0, 0.0); self.params.ckks.slots()];
+                let mut slots = vec![0.0; self.params.ckks.slots()];
                 for (lane, values) in run.iter().enumerate() {
                     let own = input.spread(at, |value| values[value]);
-                    slots[lane..].iter_mut().step_by(*lanes).zip(own).for_each(|(slot, x)| slot.re = x);
+                    slots[lane..].iter_mut().step_by(*lanes).zip(own).for_each(|(slot, x)| *slot = x);
                 }
                 slots
             }

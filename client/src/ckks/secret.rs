@@ -108,7 +108,7 @@ impl SecretPolynomial {
         switch_key(ring, &square, &self.values, limbs)
     }
 
-    /// The key of the automorphism X -> X^element, for an odd element below 2N: from s to s(X^(1 / element)).
+    /// The key of the automorphism X -> X^element, for an odd element below its order: from s to s(X^(1 / element)).
     ///
     /// # Panics
     /// If there are not so many limbs.
@@ -118,9 +118,8 @@ impl SecretPolynomial {
         let mut rotated = Zeroizing::new(vec![0_i8; degree]);
         for (i, rotated) in rotated.iter_mut().enumerate() {
             // Coefficient i of s(X^(1 / element)) is the one that X -> X^element brings from there.
-            let place = i * element % (2 * degree);
-            let s = self.coefficients[place % degree];
-            *rotated = if place < degree { s } else { -s };
+            let (place, turns) = ring.moved_coefficient(i, element);
+            *rotated = if turns { -self.coefficients[place] } else { self.coefficients[place] };
         }
         switch_key(ring, &self.values, &ternary_values(ring, &rotated), limbs)
     }

@@ -1,7 +1,7 @@
 //! Terms on which results of CKKS leave the client's hands.
 #![doc = include_str!("share.md")]
 
-use heman_core::ckks::noise::{FRESH_DEVIATION, key_switch, rescale};
+use heman_core::ckks::noise::{FRESH_DEVIATION, key_switch, of_slot, rescale};
 use heman_core::ckks::params::public::Params;
 
 use crate::error::ClientError;
@@ -54,7 +54,8 @@ impl Flood {
         Err(ClientError::Flooded { deviation, largest })
     }
 
-    /// Adds the noise. Each value comes with the imaginary part of its slot, which is nothing but error.
+    /// Adds the noise. Each value comes with the imaginary part of its slot, which is nothing but error; in
+    /// the ring whose slots are real it is 0.
     ///
     /// # Errors
     /// [`ClientError::Outside`] for values and errors that no honest evaluation gives; it does not tell them.
@@ -81,5 +82,5 @@ fn least_error(params: &Params) -> f64 {
     let set = &params.ckks;
     let level = |limbs: usize| rescale(set).powi(2) + key_switch(set, limbs).powi(2);
     let levels: f64 = (1..set.primes.len()).map(level).sum();
-    (set.degree() as f64 * (FRESH_DEVIATION.powi(2) + levels)).sqrt() / f64::from(set.scale_log2).exp2()
+    of_slot(set) * (FRESH_DEVIATION.powi(2) + levels).sqrt() / f64::from(set.scale_log2).exp2()
 }

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_testing::required::is_required;
 use machines::{Heman, Inputs, Machine, Plain, run};
 use tfhe_fft::c64;
@@ -161,7 +161,9 @@ fn complex(numbers: &[f64]) -> Vec<c64> {
 }
 
 fn heman(setting: &Setting) -> Heman {
-    let params = ParameterSet::new(setting.log2_degree, setting.levels, SCALE_LOG2, setting.special);
+    // SEAL has no other.
+    let ring = RingKind::Complex;
+    let params = ParameterSet::of(ring, setting.log2_degree, setting.levels, SCALE_LOG2, setting.special);
     Heman::new(params.expect("a secure set"))
 }
 

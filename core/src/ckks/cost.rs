@@ -74,7 +74,9 @@ impl Default for CkksCost {
 
 impl CkksCost {
     fn transform(&self, params: &ParameterSet) -> f64 {
-        self.transform_ns * f64::from(params.log2_degree) * f64::from(params.log2_degree).exp2()
+        // Elements of the conjugate-invariant ring are folded before their first depth.
+        let depths = params.ring.log2_half_order(params.log2_degree);
+        self.transform_ns * f64::from(depths) * Self::words(params)
     }
 
     fn words(params: &ParameterSet) -> f64 {

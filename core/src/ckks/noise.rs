@@ -1,8 +1,11 @@
 //! Noise of every operation, as the standard deviation of one coefficient's error, in units of 1 / scale.
 //!
 //! Errors are treated as independent and Gaussian, secrets as uniform ternary (2N/3 non-zero coefficients on average).
-//! A slot's error has sqrt(N) times a coefficient's deviation. Source: Cheon et al., ASIACRYPT 2017; Kim,
-//! Papadimitriou, Polyakov, CT-RSA 2022 (section 3, RNS variant).
+//! A slot's variance is E times a coefficient's, where E is N, or 2N - 1 in the conjugate-invariant ring
+//! ([`RingKind::expansion`](crate::ckks::params::set::RingKind::expansion)). Slots multiply, so that a coefficient of a
+//! product of two elements has E times the product of their coefficients' variances; in the conjugate-invariant ring
+//! that is the variance of all but the constant one, which has twice as much. Source: Cheon et al., ASIACRYPT 2017;
+//! Kim, Papadimitriou, Polyakov, CT-RSA 2022 (section 3, RNS variant).
 
 use crate::ckks::params::set::ParameterSet;
 
@@ -12,21 +15,28 @@ pub const FRESH_DEVIATION: f64 = 3.2;
 /// Standard deviation of a coefficient's rounding: `1 / sqrt 12`.
 pub const ENCODING_DEVIATION: f64 = 0.288_675_134_594_812_9;
 
-fn degree(params: &ParameterSet) -> f64 {
-    f64::from(params.log2_degree).exp2()
+/// E.
+fn expansion(params: &ParameterSet) -> f64 {
+    params.ring.expansion(params.degree())
+}
+
+/// A slot's deviation for one of coefficients of 1: sqrt(E).
+#[must_use]
+pub fn of_slot(params: &ParameterSet) -> f64 {
+    expansion(params).sqrt()
 }
 
 /// A ciphertext made with a public key: the key's own error and the second error meet ternary polynomials,
-/// `3.2 sqrt(1 + 4N/3)`.
+/// `3.2 sqrt(1 + 4E/3)`.
 #[must_use]
 pub fn public_encryption(params: &ParameterSet) -> f64 {
-    FRESH_DEVIATION * (1.0 + 4.0 * degree(params) / 3.0).sqrt()
+    FRESH_DEVIATION * (1.0 + 4.0 * expansion(params) / 3.0).sqrt()
 }
 
-/// A rescale's rounding of body and mask: `sqrt((1 + 2N/3) / 12)`.
+/// A rescale's rounding of body and mask: `sqrt((1 + 2E/3) / 12)`.
 #[must_use]
 pub fn rescale(params: &ParameterSet) -> f64 {
-    ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
+    ((1.0 + 2.0 * expansion(params) / 3.0) / 12.0).sqrt()
 }
 
 /// A product, at the product of both scales: each factor's error times the other's root mean square slot. A factor is
@@ -53,8 +63,8 @@ pub fn key_switch(params: &ParameterSet, limbs: usize) -> f64 {
         digit * digit * primes.len() as f64 / 12.0
     };
     let digits: f64 = params.primes[..limbs].chunks(alpha).map(digit_variance).sum();
-    let products = degree(params) * digits * FRESH_DEVIATION * FRESH_DEVIATION / (special * special);
+    let products = expansion(params) * digits * FRESH_DEVIATION * FRESH_DEVIATION / (special * special);
     // The division's remainder likewise, with the special primes.
-    let rounding = (1.0 + 2.0 * degree(params) / 3.0) * alpha as f64 / 12.0;
+    let rounding = (1.0 + 2.0 * expansion(params) / 3.0) * alpha as f64 / 12.0;
     (products + rounding).sqrt()
 }

@@ -6,8 +6,12 @@
 //! `256 t + 16 i + j` of the result is the polynomial at the root of leaf `256 t + 16 j + i` of the tree, `exp` meaning
 //! powers of the 2N-th root psi: leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is
 //! `b^((p - 1) / 2N)` for the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
+//!
+//! The conjugate-invariant ring of dimension N is folded first ([`super::fold`]), and its tree is the left half of the
+//! one of 2N words, from the child of the root on: leaf `l` is the point `psi^(4 rev(l) + 1)`, psi a 4N-th root.
 
 use crate::device::simd::for_each_arch;
+use crate::residues::fold::{self, Fold};
 use crate::residues::modulus::{Factor, Modulus, times};
 #[cfg(target_arch = "x86_64")]
 use crate::residues::ntt_wide;
@@ -22,6 +26,8 @@ pub struct Ntt {
     up: Roots,
     /// N^-1.
     scale: Factor,
+    /// Of the conjugate-invariant ring.
+    fold: Option<Fold>,
 }
 
 fn reversed(index: usize, bits: u32) -> usize {
@@ -49,6 +55,24 @@ pub fn tree(modulus: Modulus, log2_degree: u32) -> [Vec<Factor>; 2] {
     })
 }
 
+/// As [`tree`], of the conjugate-invariant ring of dimension N. Its first butterflies are those of words j and N - j
+/// ([`super::fold`]), whose root stands in the place of a node 0: a square root of -1, and its inverse.
+///
+/// # Panics
+/// If the prime is not 1 mod 4N.
+#[must_use]
+pub fn tree_of_invariants(modulus: Modulus, log2_degree: u32) -> [Vec<Factor>; 2] {
+    let degree = 1_usize << log2_degree;
+    tree(modulus, log2_degree + 1).map(|whole| {
+        // Node i at depth d stands below the left child of the whole tree's root, at depth d + 1.
+        let node = |at: usize| whole[at + (1 << at.ilog2())];
+        let fold = Factor::new(modulus.sub(0, whole[1].value), modulus);
+        // Folding leaves its root out of the upper half.
+        let first = Factor::new(modulus.mul(fold.value, whole[2].value), modulus);
+        [fold, first].into_iter().chain((2..degree).map(node)).collect()
+    })
+}
+
 impl Ntt {
     /// Roots for `2^log2_degree` words, 256 at least.
     ///
@@ -56,9 +80,24 @@ impl Ntt {
     /// If the prime is not 1 mod 2N, or N is below 256.
     #[must_use]
     pub fn new(modulus: Modulus, log2_degree: u32) -> Self {
+        Self::of_trees(modulus, log2_degree, &tree(modulus, log2_degree), None)
+    }
+
+    /// As [`Ntt::new`], for the conjugate-invariant ring of dimension `2^log2_degree`: coefficients are those of
+    /// `1, X + X^-1, X^2 + X^-2, …`, and no value but its real one stands at a point and at its inverse.
+    ///
+    /// # Panics
+    /// If the prime is not 1 mod 4N, or N is below 256.
+    #[must_use]
+    pub fn of_invariants(modulus: Modulus, log2_degree: u32) -> Self {
+        let trees = tree_of_invariants(modulus, log2_degree);
+        let fold = Fold::new(modulus, trees[0][0], 1 << log2_degree);
+        Self::of_trees(modulus, log2_degree, &trees, Some(fold))
+    }
+
+    fn of_trees(modulus: Modulus, log2_degree: u32, [down, up]: &[Vec<Factor>; 2], fold: Option<Fold>) -> Self {
         let degree = 1_usize << log2_degree;
         assert!(degree >= TILE && modulus.p as usize % (2 * degree) == 1, "a prime that is 1 mod 2N, N at least 256");
-        let [down, up] = tree(modulus, log2_degree);
         let split = |all: &[Factor]| {
             let blocks = degree / LANES;
             let mut tiles = Vec::with_capacity(2 * degree);
@@ -74,7 +113,7 @@ impl Ntt {
             Roots { heads: all[..blocks].to_vec(), tiles }
         };
         let scale = Factor::new(modulus.inverse(degree as u32), modulus);
-        Self { modulus, degree, down: split(&down), up: split(&up), scale }
+        Self { modulus, degree, down: split(down), up: split(up), scale, fold }
     }
 
     /// The prime.
@@ -89,6 +128,9 @@ impl Ntt {
     /// If there are not N words.
     pub fn forward(&self, arch: pulp::Arch, words: &mut [u32]) {
         assert_eq!(words.len(), self.degree, "one polynomial");
+        if let Some(fold) = &self.fold {
+            fold_down(arch, fold, words);
+        }
         match arch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: pulp hands out `V4` only after it found these features on this processor.
@@ -106,9 +148,35 @@ impl Ntt {
         match arch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            pulp::Arch::V4(_) => unsafe { ntt_wide::inverse(self.modulus.p, &self.up, &self.scale, words) },
+            pulp::Arch::V4(_) => unsafe { ntt_wide::inverse(self.modulus.p, &self.up, self.whole_scale(), words) },
             _ => inverse(arch, self, words),
         }
+        if let Some(fold) = &self.fold {
+            fold_up(arch, fold, words);
+        }
+    }
+
+    /// N^-1 where the transform ends with the division; folding up divides otherwise.
+    fn whole_scale(&self) -> Option<&Factor> {
+        self.fold.is_none().then_some(&self.scale)
+    }
+}
+
+fn fold_down(arch: pulp::Arch, fold: &Fold, words: &mut [u32]) {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `Ntt::forward`.
+        pulp::Arch::V4(_) => unsafe { ntt_wide::fold(fold, words) },
+        _ => fold::down(arch, fold, words),
+    }
+}
+
+fn fold_up(arch: pulp::Arch, fold: &Fold, words: &mut [u32]) {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `Ntt::forward`.
+        pulp::Arch::V4(_) => unsafe { ntt_wide::unfold(fold, words) },
+        _ => fold::up(arch, fold, words),
     }
 }
 
@@ -258,8 +326,9 @@ fn inverse_words(ntt: &Ntt, words: &mut [u32]) {
         }
         half *= 2;
     }
+    let Some(scale) = ntt.whole_scale() else { return };
     for word in words {
-        let x = times(*word, ntt.scale.value, ntt.scale.quotient, p);
+        let x = times(*word, scale.value, scale.quotient, p);
         *word = x.min(x.wrapping_sub(p));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::residues::fold::{self, Fold};
 use crate::residues::modulus::Factor;
 use crate::residues::roots::{LANES, Roots, TILE};
 
@@ -154,9 +155,10 @@ pub(super) fn forward(p: u32, roots: &Roots, words: &mut [u32]) {
     }
 }
 
-/// Values in `[0, 2p)` to coefficients in `[0, p)`; `scale` is N^-1.
+/// Values in `[0, 2p)` to coefficients in `[0, p)`, times `scale`, which is N^-1; without it below 2p, N times too
+/// large.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) fn inverse(p: u32, roots: &Roots, scale: &Factor, words: &mut [u32]) {
+pub(super) fn inverse(p: u32, roots: &Roots, scale: Option<&Factor>, words: &mut [u32]) {
     let (prime, degree) = (Prime::new(p), words.len());
     for (tile, roots) in words.chunks_exact_mut(TILE).zip(roots.tiles.chunks_exact(TILE_ROOTS)) {
         let rows = tile.as_chunks_mut::<LANES>().0;
@@ -197,10 +199,55 @@ pub(super) fn inverse(p: u32, roots: &Roots, scale: &Factor, words: &mut [u32]) 
             store(b, y);
         }
     }
+    let Some(scale) = scale else { return };
     let scale = Root::everywhere(scale);
     for chunk in words.as_chunks_mut().0 {
         store(chunk, prime.reduce(prime.times(load(chunk), scale)));
     }
+}
+
+/// [`fold::down`].
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn fold(fold: &Fold, words: &mut [u32]) {
+    let (prime, root) = (Prime::new(fold.p), Root::everywhere(&fold.root));
+    fold.middle_down(words);
+    for_partners(words, |x, y| prime.down(x, y, root));
+}
+
+/// [`fold::up`].
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn unfold(fold: &Fold, words: &mut [u32]) {
+    let prime = Prime::new(fold.p);
+    let (of_sum, of_difference) = (Root::everywhere(&fold.sum_scale), Root::everywhere(&fold.difference_scale));
+    fold.alone_up(words);
+    for_partners(words, |x, y| {
+        let difference = _mm512_sub_epi32(_mm512_add_epi32(x, prime.twice), y);
+        let sum = prime.times(_mm512_add_epi32(x, y), of_sum);
+        (prime.reduce(sum), prime.reduce(prime.times(difference, of_difference)))
+    });
+}
+
+/// Replaces words j and N - j by what `act` makes of them, for all j from 1 to N/2 - 1: vectors of 16 words meet from
+/// both ends, and 15 pairs are left.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn for_partners(words: &mut [u32], act: impl Fn(__m512i, __m512i) -> (__m512i, __m512i)) {
+    let order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let (low, high) = fold::partners(words);
+    let (low, rest) = low.as_chunks_mut::<LANES>();
+    let (other_rest, high) = high.as_rchunks_mut::<LANES>();
+    let meet = |a: &mut [u32; LANES], b: &mut [u32; LANES]| {
+        let (x, y) = act(load(a), _mm512_permutexvar_epi32(order, load(b)));
+        store(a, x);
+        store(b, _mm512_permutexvar_epi32(order, y));
+    };
+    low.iter_mut().zip(high.iter_mut().rev()).for_each(|(a, b)| meet(a, b));
+    let (mut a, mut b) = ([0; LANES], [0; LANES]);
+    a[..LANES - 1].copy_from_slice(rest);
+    b[1..].copy_from_slice(other_rest);
+    meet(&mut a, &mut b);
+    rest.copy_from_slice(&a[..LANES - 1]);
+    other_rest.copy_from_slice(&b[1..]);
 }
 
 /// Calls `act` for the vectors at one place of the four quarters of a block, and stores what it gives.

@@ -9,7 +9,7 @@ use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
 use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
@@ -113,6 +113,12 @@ impl RnsDevice for CudaBackend {
     type Ring = CudaRing;
 
     fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<CudaRing, CkksError> {
+        if params.ring != RING_OF_PLANS {
+            return Err(CkksError::Plan(format!(
+                "{} takes no ring of real slots; the CPU takes every ring",
+                self.name()
+            )));
+        }
         let [least, most] = LOG2_DEGREES;
         if !(least..=most).contains(&params.log2_degree) {
             return Err(CkksError::Plan(format!(

@@ -1,7 +1,7 @@
 //! Parameters, and ciphertexts and keys of reproducible residues: equality of words needs no secret behind them.
 
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
 
 use crate::tfhe::keys::words;
@@ -13,6 +13,15 @@ use crate::tfhe::keys::words;
 #[must_use]
 pub fn smallest() -> ParameterSet {
     ParameterSet::new(12, 2, 22, 1).expect("a secure set")
+}
+
+/// A set in the ring of real slots, with digits of two limbs of which the last is short.
+///
+/// # Panics
+/// Never: the set is secure.
+#[must_use]
+pub fn real() -> ParameterSet {
+    ParameterSet::of(RingKind::Real, 13, 4, 28, 2).expect("a secure set")
 }
 
 /// Sets with one, two and three special primes: digits of one limb, of two of which the last is short, and one of three

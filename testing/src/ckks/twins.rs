@@ -9,7 +9,7 @@ use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::device::reference::ReferenceBackend;
 
-use crate::ckks::keys::sets;
+use crate::ckks::keys::{real, sets};
 use crate::difference;
 
 /// Elements of the largest batch.
@@ -42,12 +42,15 @@ impl<R: RnsOps> Twins<R> {
     }
 }
 
-/// Rings of all of [`sets`], for few ciphertexts and for many.
+/// Rings of all of [`sets`], for few ciphertexts and for many, and of [`real`] where the device takes it.
 #[must_use]
 pub fn of_all_sets<D: RnsDevice>(device: &D) -> Vec<Twins<D::Ring>> {
-    let [one, two, three] = sets();
-    let occupancies =
-        [(&one, Occupancy::Few), (&one, Occupancy::Many), (&two, Occupancy::Few), (&three, Occupancy::Many)];
+    let ([one, two, three], real) = (sets(), real());
+    let mut occupancies =
+        vec![(&one, Occupancy::Few), (&one, Occupancy::Many), (&two, Occupancy::Few), (&three, Occupancy::Many)];
+    if device.ring(&real, Occupancy::Many).is_ok() {
+        occupancies.push((&real, Occupancy::Many));
+    }
     occupancies.into_iter().map(|(params, occupancy)| Twins::new(device, params, occupancy)).collect()
 }
 

@@ -207,8 +207,8 @@ impl Ring {
         self.decompose(&ciphertext.parts[1][..limbs * self.degree()])
     }
 
-    /// Applies the automorphism X -> X^element of the key. Element `5^r` rotates slots by r to the left, 2N - 1
-    /// conjugates.
+    /// Applies the automorphism X -> X^element of the key. Element `5^r` rotates slots by r to the left; in
+    /// the ring of complex slots 2N - 1 conjugates.
     ///
     /// Noise: adds [`crate::ckks::noise::key_switch`].
     #[must_use]

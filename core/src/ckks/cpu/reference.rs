@@ -43,7 +43,10 @@ impl RnsDevice for ReferenceBackend {
     fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<ReferenceRing, CkksError> {
         let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
         let primes = params.primes.iter().chain(&params.special_primes);
-        Ok(ReferenceRing { primes: primes.map(|&p| Prime::new(p, 1 << params.log2_degree)).collect(), ring })
+        Ok(ReferenceRing {
+            primes: primes.map(|&p| Prime::new(p, params.ring, 1 << params.log2_degree)).collect(),
+            ring,
+        })
     }
 }
 
@@ -147,17 +150,11 @@ impl ReferenceRing {
         }))
     }
 
-    /// `x(X^element)`: coefficient i goes to place `i element` mod 2N, and to the place N below with its sign turned.
+    /// `x(X^element)`.
     fn automorphism(&self, x: &[u32], element: usize) -> Vec<u32> {
         let degree = self.degree();
-        let limb = |(prime, words): (&Prime, &[u32])| {
-            let mut moved = vec![0; degree];
-            for (i, c) in prime.coefficients(words).into_iter().enumerate() {
-                let place = i * element % (2 * degree);
-                moved[place % degree] = if place < degree { c } else { (prime.p - c) % prime.p };
-            }
-            prime.values(&moved)
-        };
+        let limb =
+            |(prime, words): (&Prime, &[u32])| prime.values(&prime.automorphism(&prime.coefficients(words), element));
         self.primes.iter().zip(x.chunks_exact(degree)).flat_map(limb).collect()
     }
 
@@ -253,7 +250,7 @@ impl RnsOps for ReferenceRing {
 
     /// The automorphism is X -> X^(5^steps).
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<ReferenceGaloisKey, CkksError> {
-        let element = (0..steps % self.params().slots()).fold(1, |element, _| 5 * element % (2 * self.degree()));
+        let element = (0..steps % self.params().slots()).fold(1, |element, _| 5 * element % self.params().root_order());
         Ok(ReferenceGaloisKey { element, key: self.load_switch_key(key)? })
     }
 

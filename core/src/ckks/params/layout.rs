@@ -1,6 +1,6 @@
 //! Where the values of a tensor lie in the slots of its ciphertexts, one input over many slots.
 //!
-//! Slots are those of one *lane*: a ciphertext of N/2 slots has `lanes` interleaved rings of N/2 / lanes slots, each
+//! Slots are those of one *lane*: a ciphertext has `lanes` interleaved rings, which share its slots equally, each
 //! with an input of its own; rotating the ciphertext by `lanes r` rotates every ring by r.
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,9 @@ use crate::residues::modulus::{Modulus, PRIME_BITS, primes_below};
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
 /// Source: Bossuat et al., Security Guidelines for Implementing Homomorphic Encryption, ePrint 2024/463, table for 128
-/// bits.
+/// bits. The table is one of LWE in dimension N: it knows no attack that uses the ring. For [`RingKind::Real`] the
+/// dimension is that of the real subfield, N as well, with secrets and errors drawn by the coefficient as the table
+/// takes them; see SECURITY.md.
 pub const MOST_MODULUS_BITS: [(u32, f64); 6] =
     [(12, 106.0), (13, 214.0), (14, 430.0), (15, 868.0), (16, 1747.0), (17, 3523.0)];
 
@@ -19,10 +21,59 @@ const OUTPUT_SHARE: f64 = 0.2;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
 const OUTPUT_WEIGHT_LOG2: i32 = 26;
 
+/// The ring of ciphertexts and keys, of dimension N either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RingKind {
+    /// Polynomials modulo X^N + 1: N/2 complex slots.
+    Complex,
+    /// Sums of `X^j + X^-j`, j below N, with X^2N = -1: the conjugate-invariant ring, whose N slots are real.
+    ///
+    /// Source: Kim and Song, ICISC 2018, ePrint 2018/952.
+    Real,
+}
+
+/// The ring of plans: every device takes it.
+pub const RING_OF_PLANS: RingKind = RingKind::Complex;
+
+impl RingKind {
+    /// Numbers that a ciphertext holds at dimension `2^log2_degree`.
+    #[must_use]
+    pub fn slots(self, log2_degree: u32) -> usize {
+        match self {
+            Self::Complex => 1 << (log2_degree - 1),
+            Self::Real => 1 << log2_degree,
+        }
+    }
+
+    /// log2 of half of the order of the roots of unity that its transforms take, N for one and 2N for the other.
+    #[must_use]
+    pub fn log2_half_order(self, log2_degree: u32) -> u32 {
+        match self {
+            Self::Complex => log2_degree,
+            Self::Real => log2_degree + 1,
+        }
+    }
+
+    /// Sum of the squares of what a slot multiplies an element's coefficients with: a slot's variance over that of a
+    /// coefficient.
+    ///
+    /// A power of X is 1 in magnitude; `X^j + X^-j` is `2 cos`, whose square is 2 on average over j.
+    #[must_use]
+    pub fn expansion(self, degree: usize) -> f64 {
+        match self {
+            Self::Complex => degree as f64,
+            Self::Real => (2 * degree - 1) as f64,
+        }
+    }
+}
+
 /// Parameters of one key set: everything else follows from them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParameterSet {
+    /// The ring.
+    pub ring: RingKind,
     /// log2 N.
     pub log2_degree: u32,
     /// Primes of the ciphertext modulus Q, the one that stays longest first.
@@ -34,21 +85,37 @@ pub struct ParameterSet {
 }
 
 impl ParameterSet {
+    /// As [`ParameterSet::of`], in the ring of plans.
+    ///
+    /// # Errors
+    /// As [`ParameterSet::of`].
+    pub fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Result<Self, String> {
+        Self::of(RING_OF_PLANS, log2_degree, levels, scale_log2, special)
+    }
+
     /// `levels` primes next to `2^scale_log2` above one base prime of 30 bits, and `special` special primes of 30 bits.
     ///
     /// # Errors
     /// A sentence if there are not so many primes, or the set is not secure.
-    pub fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Result<Self, String> {
+    pub fn of(
+        ring: RingKind,
+        log2_degree: u32,
+        levels: usize,
+        scale_log2: u32,
+        special: usize,
+    ) -> Result<Self, String> {
         if !(20..PRIME_BITS).contains(&scale_log2) {
             return Err(format!("a scale of 2^{scale_log2} is not in 2^20..2^{PRIME_BITS}"));
         }
-        let mut large = primes_below(1 << PRIME_BITS, log2_degree);
+        let log2_half_order = ring.log2_half_order(log2_degree);
+        let mut large = primes_below(1 << PRIME_BITS, log2_half_order);
         let mut take = |count: usize| -> Vec<u32> { large.by_ref().take(count).collect() };
         let (base, special_primes) = (take(1), take(special));
         // Nearest to the scale from both sides, so that rescaling keeps it.
         let target = 1_u32 << scale_log2;
         let span = target / 4;
-        let mut near: Vec<u32> = primes_below(target + span, log2_degree).take_while(|&p| p > target - span).collect();
+        let mut near: Vec<u32> =
+            primes_below(target + span, log2_half_order).take_while(|&p| p > target - span).collect();
         near.retain(|p| !base.contains(p) && !special_primes.contains(p));
         near.sort_by_key(|p| p.abs_diff(target));
         near.truncate(levels);
@@ -57,13 +124,14 @@ impl ParameterSet {
             return Err(format!("there are not {levels} primes near 2^{scale_log2} for N = 2^{log2_degree}"));
         }
         let primes = [base, near].concat();
-        let params = Self { log2_degree, primes, special_primes, scale_log2 };
+        let params = Self { ring, log2_degree, primes, special_primes, scale_log2 };
         params.check()?;
         Ok(params)
     }
 
     /// Scale of outputs up to `bound`, which are not rescaled: the last two primes hold values times weights.
-    pub(in crate::ckks) fn output_scale(&self, bound: f64) -> f64 {
+    #[must_use]
+    pub fn output_scale(&self, bound: f64) -> f64 {
         let modulus: f64 = self.primes[..2].iter().map(|&p| f64::from(p)).product();
         let widest = f64::from(self.scale_log2 as i32 + OUTPUT_WEIGHT_LOG2).exp2();
         widest.min(OUTPUT_SHARE * modulus / bound.max(f64::MIN_POSITIVE))
@@ -90,7 +158,13 @@ impl ParameterSet {
     /// Values that one ciphertext holds.
     #[must_use]
     pub fn slots(&self) -> usize {
-        1 << (self.log2_degree - 1)
+        self.ring.slots(self.log2_degree)
+    }
+
+    /// The order of the roots of unity: X^order is 1.
+    #[must_use]
+    pub fn root_order(&self) -> usize {
+        2 << self.ring.log2_half_order(self.log2_degree)
     }
 
     /// Checks primes and security.
@@ -114,12 +188,14 @@ impl ParameterSet {
         let all: Vec<u32> = self.primes.iter().chain(&self.special_primes).copied().collect();
         let mut sorted = all.clone();
         sorted.sort_unstable();
-        let sound = |&p: &u32| p < 1 << PRIME_BITS && primes_below(p + 1, self.log2_degree).next() == Some(p);
+        let log2_half_order = self.ring.log2_half_order(self.log2_degree);
+        let sound = |&p: &u32| p < 1 << PRIME_BITS && primes_below(p + 1, log2_half_order).next() == Some(p);
         if self.primes.is_empty() || self.special_primes.is_empty() || sorted.windows(2).any(|w| w[0] == w[1]) {
             return Err("the primes are missing or not distinct".into());
         }
         if let Some(p) = all.iter().find(|p| !sound(p)) {
-            return Err(format!("{p} is not a prime that is 1 mod 2N below 2^{PRIME_BITS}"));
+            let order = self.root_order();
+            return Err(format!("{p} is not a prime that is 1 mod {order} below 2^{PRIME_BITS}"));
         }
         if self.special_primes.len() > 8 {
             return Err("more than 8 special primes overflow the sums of a base conversion".into());

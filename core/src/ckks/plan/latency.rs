@@ -123,7 +123,7 @@ impl LatencyPlan {
         let limbs = limbs_of_stages(network, params.primes.len());
         let (mut masks, mut most) = (0, 0);
         for (map, limbs) in self.maps.iter().zip(limbs) {
-            let polynomial = |count: usize| (4 * count * limbs) as u64 * (2 * params.slots()) as u64;
+            let polynomial = |count: usize| (4 * count * limbs * params.degree()) as u64;
             let outputs = map.ciphertexts();
             let inputs = |operand: &Operand| {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);

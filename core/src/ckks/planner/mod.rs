@@ -13,7 +13,7 @@ use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
-use crate::ckks::params::set::{MOST_MODULUS_BITS, ParameterSet};
+use crate::ckks::params::set::{MOST_MODULUS_BITS, ParameterSet, RING_OF_PLANS, RingKind};
 use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEGREES;
 use crate::ckks::plan::latency::LatencyPlan;
@@ -74,11 +74,25 @@ const NOISE_INPUTS: usize = 24;
 /// Inputs may leave their calibrated range by this share of it, as fits reach further too.
 const INPUT_MARGIN: f64 = 0.05;
 
-/// Derives polynomials, parameters and plan.
+/// Derives polynomials, parameters and plan, in the ring that every device takes.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn plan(
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Plan, PlanError> {
+    plan_in(RING_OF_PLANS, network, calibration, options, progress)
+}
+
+/// As [`plan`], in a ring that the caller chooses: devices may not take it.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan_in(
+    ring: RingKind,
     network: &Network,
     calibration: &[Vec<f32>],
     options: &Options,
@@ -95,7 +109,7 @@ pub fn plan(
     judge.check_confidence(options.max_loss)?;
     let Fitted { polynomials, held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
-    let chosen = choose(&polynomials, calibration, options, progress.deadline())?;
+    let chosen = choose(ring, &polynomials, calibration, options, progress.deadline())?;
     let noise = SlotNoise::new(&chosen.params, chosen.latency.is_some(), polynomials.output_bound);
     let loss = judge_folds(&judge, &held_out, |polynomials, input, seed| polynomials.simulate(input, &noise, seed))?;
     let (low, high) = statistics.ranges.input;
@@ -166,6 +180,7 @@ struct Chosen {
 
 /// The cheapest secure parameters and packing for the batch.
 fn choose(
+    ring: RingKind,
     polynomials: &PolynomialNetwork,
     calibration: &[Vec<f32>],
     options: &Options,
@@ -175,7 +190,7 @@ fn choose(
     let mut best: Option<(Chosen, f64)> = None;
     let mut found = [false; 2];
     for (log2_degree, _) in MOST_MODULUS_BITS.into_iter().filter(|(log2, _)| (13..=16).contains(log2)) {
-        for params in candidates(log2_degree, polynomials.levels()) {
+        for params in candidates(ring, log2_degree, polynomials.levels()) {
             for rotates in [false, true] {
                 deadline.check()?;
                 let noise =
@@ -214,7 +229,7 @@ fn choose(
             }
         }
         // A larger ring makes a run no faster; it only takes more inputs at a time.
-        if found == [true; 2] && options.batch <= 1 << (log2_degree - 1) {
+        if found == [true; 2] && options.batch <= ring.slots(log2_degree) {
             break;
         }
     }
@@ -226,13 +241,14 @@ fn choose(
 
 /// The secure sets with so many levels, at the widest scale for each number of special primes.
 #[must_use]
-pub fn candidates(log2_degree: u32, levels: usize) -> Vec<ParameterSet> {
+pub fn candidates(ring: RingKind, log2_degree: u32, levels: usize) -> Vec<ParameterSet> {
     let Some(&(_, most)) = MOST_MODULUS_BITS.iter().find(|(log2, _)| *log2 == log2_degree) else { return Vec::new() };
     let with_special = |special: usize| {
         let left = most - f64::from(PRIME_BITS) * (1.0 + special as f64);
         // Primes lie on both sides of the scale: their product is that of the scales to within a bit.
         let scale = ((left - 1.0) / levels as f64).min(f64::from(MOST_SCALE)).floor();
-        (scale >= f64::from(LEAST_SCALE)).then(|| ParameterSet::new(log2_degree, levels, scale as u32, special).ok())?
+        (scale >= f64::from(LEAST_SCALE))
+            .then(|| ParameterSet::of(ring, log2_degree, levels, scale as u32, special).ok())?
     };
     (1..=MOST_SPECIAL).filter_map(with_special).collect()
 }
@@ -370,10 +386,17 @@ mod tests {
 
     #[test]
     fn every_set_that_can_be_emitted_is_secure() {
+        for ring in [RingKind::Complex, RingKind::Real] {
+            every_set_is_secure(ring);
+            assert!(candidates(ring, 13, 20).is_empty());
+        }
+    }
+
+    fn every_set_is_secure(ring: RingKind) {
         let mut count = 0;
         for (log2_degree, most) in MOST_MODULUS_BITS {
             for levels in 1..=60 {
-                for params in candidates(log2_degree, levels) {
+                for params in candidates(ring, log2_degree, levels) {
                     assert_eq!(params.check(), Ok(()));
                     assert_eq!(params.primes.len(), levels + 1);
                     assert!(params.modulus_bits() <= most, "{levels} levels");
@@ -382,6 +405,5 @@ mod tests {
             }
         }
         assert!(count > 300, "{count}");
-        assert!(candidates(13, 20).is_empty());
     }
 }

@@ -26,7 +26,7 @@ impl SlotNoise {
     /// rotations weights are masks, polynomials with rounded coefficients; else they are rounded numbers.
     #[must_use]
     pub fn new(params: &ParameterSet, rotates: bool, output_bound: f64) -> Self {
-        let (root, scale) = (f64::from(params.log2_degree).exp2().sqrt(), f64::from(params.scale_log2).exp2());
+        let (root, scale) = (noise::of_slot(params), f64::from(params.scale_log2).exp2());
         let weight = noise::ENCODING_DEVIATION * if rotates { root } else { 1.0 };
         let of_slot = root / scale;
         Self {

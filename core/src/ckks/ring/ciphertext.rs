@@ -1,6 +1,6 @@
 //! Ciphertexts and plaintexts as words.
 
-/// An encryption of N/2 numbers times `scale`.
+/// An encryption of a number a slot times `scale`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ciphertext {
     /// Body and mask: body + mask s is the message. `u32[limb][N]`, values in Montgomery form.
@@ -9,7 +9,7 @@ pub struct Ciphertext {
     pub scale: f64,
 }
 
-/// A polynomial of N/2 numbers times `scale`, ready for products.
+/// A polynomial of a number a slot times `scale`, ready for products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plaintext {
     /// `u32[limb][N]`, values in Montgomery form.

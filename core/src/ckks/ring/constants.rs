@@ -3,15 +3,18 @@
 //! An entry is a pair of words: a modulus with its `-p^-1 mod 2^32`, a factor with its quotient, a number of 64 bits
 //! with its low word first, or a word with a zero.
 
+use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
 use crate::residues::modulus::{Factor, Modulus};
 use crate::residues::ntt;
 
 /// Places of constants; the moduli of Q, then P, come first.
 pub struct Places {
-    /// Roots on the way down, N a prime.
+    /// Roots on the way down, N a prime, by the node. There is no node 0: in its place stands the root of the
+    /// butterflies that elements of the conjugate-invariant ring are folded with ([`crate::residues::ntt`]), and 0 in
+    /// the other ring.
     pub down: u32,
-    /// Roots on the way up.
+    /// Roots on the way up, with such a root before them, too.
     pub up: u32,
     /// `digit[j][c - 1]`: the factors of digit j's parts where it has c, and its conversions.
     pub digits: Vec<Vec<DigitPlaces>>,
@@ -47,7 +50,8 @@ pub struct RescalePlaces {
 
 struct Builder {
     table: Vec<[u32; 2]>,
-    degree: u32,
+    /// What coefficients come out of a transform too large by.
+    multiple: u32,
 }
 
 impl Builder {
@@ -59,9 +63,9 @@ impl Builder {
         self.table.push([factor.value, factor.quotient]);
     }
 
-    /// A factor of coefficients that come out of a transform without its 1 / N.
+    /// A factor of coefficients that come out of a transform without its 1 / N, and out of unfolding twice as large.
     fn scaled(&mut self, factor: u32, modulus: Modulus) {
-        let scale = modulus.inverse(self.degree % modulus.p);
+        let scale = modulus.inverse(self.multiple % modulus.p);
         self.factor(Factor::new(modulus.mul(factor, scale), modulus));
     }
 
@@ -78,7 +82,11 @@ impl Builder {
 pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
     let all: Vec<Modulus> = (0..ring.key_limbs()).map(|limb| ring.modulus(limb)).collect();
     let (log2_degree, limbs) = (ring.params.log2_degree, ring.limbs());
-    let mut builder = Builder { table: Vec::new(), degree: ring.degree() as u32 };
+    let unfolding = match ring.params.ring {
+        RingKind::Complex => 1,
+        RingKind::Real => 2,
+    };
+    let mut builder = Builder { table: Vec::new(), multiple: unfolding * ring.degree() as u32 };
     builder.table.extend(all.iter().map(|modulus| [modulus.p, modulus.negative_inverse()]));
     let digits = ring.digits.iter().map(|counts| {
         let place = |digit: &Digit| {
@@ -116,7 +124,15 @@ pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
             RescalePlaces { leave, conversions, quotients }
         })
         .collect();
-    let trees: Vec<_> = all.iter().map(|&modulus| ntt::tree(modulus, log2_degree)).collect();
+    let tree = |&modulus: &Modulus| {
+        if ring.params.ring == RingKind::Real {
+            return ntt::tree_of_invariants(modulus, log2_degree);
+        }
+        let mut trees = ntt::tree(modulus, log2_degree);
+        trees.iter_mut().for_each(|nodes| nodes[0] = Factor::default());
+        trees
+    };
+    let trees: Vec<_> = all.iter().map(tree).collect();
     let down = builder.here();
     trees.iter().for_each(|[down, _]| down.iter().for_each(|&factor| builder.factor(factor)));
     let up = builder.here();

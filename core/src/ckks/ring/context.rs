@@ -1,6 +1,6 @@
 //! Parameters of RNS-CKKS, and the constants that follow from them.
 
-use crate::ckks::params::set::ParameterSet;
+use crate::ckks::params::set::{ParameterSet, RingKind};
 use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Plaintext;
@@ -97,6 +97,10 @@ impl Ring {
                 conversions: all.iter().map(|&modulus| conversion(own, modulus)).collect(),
             }
         };
+        let transform = |modulus: Modulus| match params.ring {
+            RingKind::Complex => Ntt::new(modulus, params.log2_degree),
+            RingKind::Real => Ntt::of_invariants(modulus, params.log2_degree),
+        };
         let digits = (0..limbs.div_ceil(alpha))
             .map(|j| (1..=alpha.min(limbs - j * alpha)).map(|count| digit(j * alpha, count)).collect())
             .collect();
@@ -105,7 +109,7 @@ impl Ring {
             spread: false,
             arch: pulp::Arch::new(),
             pool: Pool::default(),
-            rings: all.iter().map(|&modulus| Ntt::new(modulus, params.log2_degree)).collect(),
+            rings: all.iter().map(|&modulus| transform(modulus)).collect(),
             digits,
             special_inverse: (0..alpha).map(|at| inverse_of(special, at)).collect(),
             special_conversions: all[..limbs].iter().map(|&modulus| conversion(special, modulus)).collect(),
@@ -215,14 +219,23 @@ mod tests {
 
     #[test]
     fn sets_beyond_the_table_are_refused() {
-        assert!(ParameterSet::new(13, 5, 28, 1).is_ok());
-        assert!(ParameterSet::new(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
-        assert!(ParameterSet::new(14, 14, 26, 1).is_ok());
-        assert!(ParameterSet::new(11, 1, 26, 1).is_err());
-        let mut broken = ParameterSet::new(13, 3, 28, 1).expect("secure");
+        let set = |log2_degree: u32, levels: usize, scale_log2: u32, special: usize| {
+            let real = ParameterSet::of(RingKind::Real, log2_degree, levels, scale_log2, special);
+            let complex = ParameterSet::of(RingKind::Complex, log2_degree, levels, scale_log2, special);
+            assert_eq!(real.is_ok(), complex.is_ok(), "the table is one");
+            real
+        };
+        assert!(set(13, 5, 28, 1).is_ok());
+        assert!(set(13, 6, 28, 1).is_err(), "30 + 6 * 28 + 30 = 228 bits");
+        assert!(set(14, 14, 26, 1).is_ok());
+        assert!(set(11, 1, 26, 1).is_err());
+        let mut broken = set(13, 3, 28, 1).expect("secure");
         broken.primes[1] += 2;
         assert!(broken.check().is_err(), "not a prime of the right form");
         broken.primes[1] = broken.primes[2];
         assert!(broken.check().is_err(), "one prime twice");
+        let complex = ParameterSet::of(RingKind::Complex, 13, 3, 28, 1).expect("secure");
+        let real = ParameterSet { ring: RingKind::Real, ..complex };
+        assert!(real.check().is_err(), "not all primes that are 1 mod 2N are 1 mod 4N");
     }
 }

@@ -1,5 +1,6 @@
 //! Keys of key switches and automorphisms.
 
+use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::Ring;
 
 /// Encryptions of `P (Q/D_j) [(Q/D_j)^-1] s'` under s, one pair of polynomials mod QP a digit.
@@ -34,25 +35,39 @@ impl GaloisKey {
 }
 
 impl Ring {
-    /// The automorphism that rotates slots by `steps` to the left: `5^steps` mod 2N.
+    /// The automorphism that rotates slots by `steps` to the left: X -> X^(5^steps).
     #[must_use]
     pub fn rotation_element(&self, steps: usize) -> usize {
-        let mask = 2 * self.degree() - 1;
-        (0..steps % (self.degree() / 2)).fold(1, |element, _| (element * 5) & mask)
+        let mask = self.params.root_order() - 1;
+        (0..steps % self.params.slots()).fold(1, |element, _| (element * 5) & mask)
     }
 
     /// For each place of the transform's order the place whose value X -> X^element brings there.
     #[must_use]
     pub fn automorphism_order(&self, element: usize) -> Vec<u32> {
-        let (degree, bits) = (self.degree(), self.params.log2_degree);
-        // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i, the point psi^(2 rev(leaf) + 1); the map is its own inverse.
+        let (degree, bits, order) = (self.degree(), self.params.log2_degree, self.params.root_order());
+        // Place 256 t + 16 i + j holds leaf 256 t + 16 j + i; the map is its own inverse. The leaf is the point
+        // psi^(step rev(leaf) + 1), by steps of 2, or of 4 where points and their inverses are one.
+        let step = order / degree;
         let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;
         let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
-        (0..degree)
-            .map(|place| {
-                let exponent = (2 * reverse(swap(place)) + 1) * element % (2 * degree);
-                swap(reverse((exponent - 1) / 2)) as u32
-            })
-            .collect()
+        let leaf = |exponent: usize| reverse(if exponent % step == 1 { exponent } else { order - exponent } / step);
+        (0..degree).map(|place| swap(leaf((step * reverse(swap(place)) + 1) * element % order)) as u32).collect()
+    }
+
+    /// Where X -> X^element brings the basis element of coefficient `place`, and whether its sign turns: X^place, or
+    /// `X^place + X^-place` in the conjugate-invariant ring.
+    #[must_use]
+    pub fn moved_coefficient(&self, place: usize, element: usize) -> (usize, bool) {
+        let (degree, order) = (self.degree(), self.params.root_order());
+        let exponent = place * element % order;
+        match self.params.ring {
+            RingKind::Complex => (exponent % degree, exponent >= degree),
+            RingKind::Real => {
+                // X^2N is -1, so that N stands for 0, and is not reached by an odd element.
+                let exponent = exponent.min(order - exponent);
+                if exponent < degree { (exponent, false) } else { (order / 2 - exponent, true) }
+            }
+        }
     }
 }

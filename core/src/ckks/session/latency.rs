@@ -26,8 +26,8 @@ use crate::ckks::plan::steps::{baby_amounts, baby_order, giant_order};
 use crate::ckks::plan::uses::uses;
 use crate::ckks::plan::wiring::Tensor;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::encode::{Complex, Encoder};
 use crate::ckks::ring::number::State;
+use crate::ckks::ring::slots::SlotEncoder;
 use crate::progress::Progress;
 
 /// A network with polynomials, encoded.
@@ -70,14 +70,13 @@ struct PreparedMap<B: RnsOps> {
 /// Encodes numbers a slot of one ring for all lanes.
 struct Writer<'a, B> {
     ring: &'a B,
-    encoder: Encoder,
+    encoder: SlotEncoder,
     lanes: usize,
 }
 
 impl<B: RnsOps> Writer<'_, B> {
     fn plaintext(&self, slots: &[f64], at: State) -> Result<B::Plaintext, CkksError> {
-        let all: Vec<Complex> =
-            slots.iter().flat_map(|&x| std::iter::repeat_n(Complex::new(x, 0.0), self.lanes)).collect();
+        let all: Vec<f64> = slots.iter().flat_map(|&x| std::iter::repeat_n(x, self.lanes)).collect();
         let coefficients = self.encoder.coefficients(&all, at.scale);
         self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
     }
@@ -347,7 +346,7 @@ fn prepare<B: RnsOps>(
     schedule: &LatencySchedule,
 ) -> Result<Vec<PreparedMap<B>>, CkksError> {
     let params = ring.params();
-    let writer = Writer { ring, encoder: Encoder::new(params.log2_degree), lanes: plan.lanes };
+    let writer = Writer { ring, encoder: SlotEncoder::new(params), lanes: plan.lanes };
     let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
     let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
     let mut gains = vec![1.0; network.input.len()];

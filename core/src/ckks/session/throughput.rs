@@ -18,7 +18,7 @@ use crate::ckks::schedule::blocks::Weights;
 use crate::ckks::schedule::throughput::{ThroughputSchedule, Work};
 use crate::progress::Progress;
 
-/// A network with polynomials on a device, ready to run on batches of N/2 inputs: walks a [`ThroughputSchedule`].
+/// A network with polynomials on a device, ready to run on batches of an input a slot: walks a [`ThroughputSchedule`].
 pub struct ThroughputSession<'a, B: RnsOps> {
     ring: &'a B,
     network: &'a PolynomialNetwork,

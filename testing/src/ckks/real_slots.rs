@@ -1,0 +1,43 @@
+//! Plans in the ring of real slots.
+
+use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::params::key_request::KeyRequest;
+use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::set::RingKind;
+use heman_core::ckks::plan::Plan;
+use heman_core::ckks::plan::latency::LatencyPlan;
+use heman_core::ckks::planner::candidates;
+use heman_core::ckks::planner::simulate::SlotNoise;
+
+/// log2 of the smallest dimension at which the noise of real slots is as small as networks here ask for.
+const LOG2_DEGREE: u32 = 14;
+
+/// A plan for single inputs with the same polynomials and lanes in the ring of real slots; its noise is predicted on
+/// the inputs.
+///
+/// # Panics
+/// If no set is deep enough, or the input does not fit.
+#[must_use]
+pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
+    let network = &plan.network;
+    let ckks = candidates(RingKind::Real, LOG2_DEGREE, network.levels()).swap_remove(0);
+    let (lanes, limbs) = (plan.params.inputs_per_run(), ckks.primes.len());
+    let (latency, _) = LatencyPlan::new(network, &ckks, &CkksCost::default(), lanes).expect("the input fits");
+    let noise = SlotNoise::new(&ckks, true, network.output_bound);
+    let squares = |(at, input): (usize, &Vec<f32>)| -> Vec<f64> {
+        let noisy = network.simulate(input, &noise, at as u64);
+        network.evaluate(input).iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).powi(2)).collect()
+    };
+    let squares: Vec<f64> = inputs.iter().enumerate().flat_map(squares).collect();
+    let mut params = plan.params.clone();
+    params.output.noise = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+    params.output.scale = ckks.output_scale(network.output_bound);
+    params.keys = KeyRequest {
+        relinearisation_limbs: if plan.params.keys.relinearisation_limbs == 0 { 0 } else { limbs - 1 },
+        rotation_limbs: latency.rotations(network, limbs),
+    };
+    params.packing = Packing::Latency { lanes, input: latency.input.clone(), output: latency.output().clone() };
+    params.plan_digest = Plan::digest(network, Some(&latency));
+    params.ckks = ckks;
+    Plan { params, network: network.clone(), latency: Some(latency) }
+}
