@@ -1,5 +1,7 @@
 //! Keys of key switches and automorphisms.
 
+use std::sync::Arc;
+
 use crate::ckks::ring::context::Ring;
 
 /// Encryptions of `P (Q/D_j) [(Q/D_j)^-1] s'` under s, one pair of polynomials mod QP a digit.
@@ -7,8 +9,9 @@ use crate::ckks::ring::context::Ring;
 pub struct SwitchKey {
     /// Largest number of limbs that it switches.
     pub limbs: usize,
-    /// For each digit body and mask, `u32[limbs + special][N]`, values in Montgomery form.
-    pub digits: Vec<[Vec<u32>; 2]>,
+    /// Bodies and masks, `u32[digit][limbs + special][N]`, values in Montgomery form; shared with what they were read
+    /// from.
+    pub parts: [Arc<Vec<u32>>; 2],
 }
 
 /// What an automorphism X -> X^element needs.
@@ -50,7 +53,7 @@ impl Ring {
         let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
         (0..degree)
             .map(|place| {
-                let exponent = (2 * reverse(swap(place)) + 1) * element % (2 * degree);
+                let exponent = (2 * reverse(swap(place)) + 1) * element & (2 * degree - 1);
                 swap(reverse((exponent - 1) / 2)) as u32
             })
             .collect()

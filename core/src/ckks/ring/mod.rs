@@ -4,8 +4,12 @@ pub mod ciphertext;
 pub mod constants;
 pub mod context;
 pub mod encode;
+mod fourier;
 pub mod keys;
 pub mod matrix;
 pub mod number;
+pub mod plaintext;
 pub(in crate::ckks) mod pool;
 pub mod words;
+#[cfg(target_arch = "x86_64")]
+mod words_wide;
