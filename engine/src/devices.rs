@@ -190,6 +190,12 @@ impl Devices {
         self.current().names.join(" and ")
     }
 
+    /// Whether the host's processors evaluate.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.current().threads.is_some()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

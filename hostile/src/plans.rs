@@ -136,13 +136,14 @@ fn rows(of: &mut Vec<Row>, random: &mut Random) {
 }
 
 fn layout(of: &mut Layout, random: &mut Random) {
-    match random.below(7) {
+    match random.below(8) {
         0 => size(&mut of.shape[random.below(3)], random),
         1 => size(&mut of.gap, random),
         2 => size(&mut of.pitch, random),
         3 => size(&mut of.block, random),
         4 => size(&mut of.blocks_per_ciphertext, random),
         5 => of.period = 1 << random.below(64),
+        6 => size(&mut of.skew, random),
         _ => of.ring = 1 << random.below(64),
     }
 }

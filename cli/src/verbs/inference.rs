@@ -101,7 +101,14 @@ pub fn run(out: &Output, args: &Inference) -> Result<(), CliError> {
         args.output.display(),
         report::bytes(bytes),
     );
-    report::print_beside(is_stdout, out.json, &object, &text)
+    report::print_beside(is_stdout, out.json, &object, &text)?;
+    if devices.is_host() {
+        // The output is in its place, and nothing of this is secret. The process ends, and its memory goes as a whole.
+        std::mem::forget(session);
+        std::mem::forget(devices);
+        std::mem::forget(plan);
+    }
+    Ok(())
 }
 
 /// Writes as [`Target::write_with`] does, without a span around all of it: each part has its own.

@@ -1,5 +1,7 @@
 //! CKKS: keys, encryption, decryption of polynomials.
 
+use std::sync::Arc;
+
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::context::Ring;
@@ -199,5 +201,5 @@ fn switch_key(ring: &Ring, source: &[u32], target: &[u32], limbs: usize) -> Seed
             }
         }
     }
-    SeededSwitchKey { seed, limbs: limbs as u32, bodies }
+    SeededSwitchKey { seed, limbs: limbs as u32, bodies: Arc::new(bodies) }
 }

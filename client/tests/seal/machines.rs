@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::encode::Encoder;
 use heman_core::ckks::ring::keys::{GaloisKey, SwitchKey};
 use heman_core::ckks::ring::number::{Number, State};
+use heman_core::ckks::ring::plaintext::Plaintext;
 use tfhe_fft::c64;
 
 /// Operations on vectors of slots.

@@ -140,7 +140,9 @@ impl Factor {
     /// The factor `value`, a residue.
     #[must_use]
     pub fn new(value: u32, modulus: Modulus) -> Self {
-        Self { value, quotient: ((u64::from(value) << 32) / u64::from(modulus.p)) as u32 }
+        // `value 2^32` less its residue is the quotient times p, and 0 mod 2^32 but for the residue.
+        let remainder = modulus.montgomery_of_word(value);
+        Self { value, quotient: remainder.wrapping_mul(modulus.negative_inverse) }
     }
 }
 

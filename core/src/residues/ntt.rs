@@ -47,9 +47,10 @@ pub fn tree(modulus: Modulus, log2_degree: u32) -> [Vec<Factor>; 2] {
         .find(|&root| modulus.pow(root, order / 2) == modulus.p - 1)
         .expect("a prime that is 1 mod 2N has a primitive 2N-th root");
     [psi, modulus.inverse(psi)].map(|psi| {
-        let mut powers = vec![1; degree];
+        let (mut powers, step) = (vec![1; degree], Factor::new(psi, modulus));
         for i in 1..degree {
-            powers[i] = modulus.mul(powers[i - 1], psi);
+            let power = times(powers[i - 1], step.value, step.quotient, modulus.p);
+            powers[i] = power.min(power.wrapping_sub(modulus.p));
         }
         (0..degree).map(|i| Factor::new(powers[reversed(i, log2_degree)], modulus)).collect()
     })

@@ -12,11 +12,12 @@ use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
-use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
+use heman_core::ckks::ring::plaintext::Plaintext;
 use heman_core::device::Device;
 use heman_core::device::error::BackendError;
 use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RNS_WORDS};
@@ -281,8 +282,9 @@ impl RnsOps for CudaRing {
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<CudaPlaintext, CkksError> {
-        let block = self.load("loading a plaintext", &plaintext.words)?;
-        Ok(CudaPlaintext::new(self, block, plaintext.scale))
+        let scale = plaintext.scale;
+        let block = self.load("loading a plaintext", &plaintext.into_words())?;
+        Ok(CudaPlaintext::new(self, block, scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<CudaMap, CkksError> {

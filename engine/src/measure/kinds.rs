@@ -9,7 +9,7 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::ring::ciphertext::Plaintext;
+use heman_core::ckks::ring::plaintext::Plaintext;
 
 use super::primitives::sample;
 use super::uniform::{ciphertext, matrix, residues, uniform_key};
@@ -93,7 +93,7 @@ fn few<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
     let rotated: Vec<R::Ciphertext> =
         ring.rotate_hoisted(&[&own[0]], limbs, &turns[..ROTATIONS])?.into_iter().flatten().collect();
     let scale = ciphertext(params, 0).scale;
-    let mask = |at: u64| ring.load_plaintext(Plaintext { words: residues(params, &params.primes, 1000 + at), scale });
+    let mask = |at: u64| ring.load_plaintext(Plaintext::new(residues(params, &params.primes, 1000 + at), scale));
     let masks = (0..(SETS * SUMS * ROTATIONS) as u64).map(mask).collect::<Result<Vec<_>, _>>()?;
     let terms: Vec<Vec<(usize, &R::Plaintext)>> =
         masks.chunks(ROTATIONS).map(|masks| masks.iter().enumerate().collect()).collect();

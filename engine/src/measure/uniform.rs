@@ -1,5 +1,7 @@
 //! Keys, ciphertexts and matrices of CKKS, of uniform residues.
 
+use std::sync::Arc;
+
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededSwitchKey;
 use heman_core::ckks::params::set::ParameterSet;
@@ -24,7 +26,7 @@ pub(super) fn uniform_key(params: &ParameterSet) -> SeededSwitchKey {
     let primes = [&params.primes[..], &params.special_primes].concat();
     let digits = limbs.div_ceil(params.special_primes.len()) as u64;
     let bodies = (0..digits).flat_map(|digit| residues(params, &primes, 100 + digit)).collect();
-    SeededSwitchKey { seed: [3; 32], limbs: limbs as u32, bodies }
+    SeededSwitchKey { seed: [3; 32], limbs: limbs as u32, bodies: Arc::new(bodies) }
 }
 
 pub(super) fn ciphertext(params: &ParameterSet, seed: u64) -> Ciphertext {

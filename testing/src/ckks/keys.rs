@@ -1,8 +1,11 @@
 //! Parameters, and ciphertexts and keys of reproducible residues: equality of words needs no secret behind them.
 
+use std::sync::Arc;
+
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::params::set::{ParameterSet, RingKind};
-use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::tfhe::keys::words;
 
@@ -78,7 +81,7 @@ pub fn ciphertexts(params: &ParameterSet, count: usize, limbs: usize, scale: f64
 /// A plaintext of arbitrary residues.
 #[must_use]
 pub fn plaintext(params: &ParameterSet, limbs: usize, scale: f64, seed: u32) -> Plaintext {
-    Plaintext { words: residues(&params.primes[..limbs], params.log2_degree, seed), scale }
+    Plaintext::new(residues(&params.primes[..limbs], params.log2_degree, seed), scale)
 }
 
 /// A fresh ciphertext of so many limbs, its body of arbitrary residues.
@@ -93,5 +96,5 @@ pub fn switch_key(params: &ParameterSet, limbs: usize, number: u32) -> SeededSwi
     let primes = [&params.primes[..limbs], &params.special_primes].concat();
     let digits = limbs.div_ceil(params.special_primes.len()) as u32;
     let bodies = (0..digits).flat_map(|digit| residues(&primes, params.log2_degree, number * 32 + digit)).collect();
-    SeededSwitchKey { seed: seed(number), limbs: limbs as u32, bodies }
+    SeededSwitchKey { seed: seed(number), limbs: limbs as u32, bodies: Arc::new(bodies) }
 }

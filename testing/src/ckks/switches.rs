@@ -1,5 +1,7 @@
 //! The suite's steps that switch keys: products of ciphertexts, rotations, and polynomials made of them.
 
+use std::sync::Arc;
+
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededSwitchKey;
 use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps, activate_in_steps};
@@ -209,12 +211,12 @@ pub fn keys<D: RnsDevice>(device: &D) {
             let sound = switch_key(params, limbs, 90);
             let with_word = |place: usize, word: u32| {
                 let mut key = sound.clone();
-                key.bodies[place] = word;
+                Arc::make_mut(&mut key.bodies)[place] = word;
                 key
             };
             let with_length = |words: usize| {
                 let mut key = sound.clone();
-                key.bodies.resize(words, 0);
+                Arc::make_mut(&mut key.bodies).resize(words, 0);
                 key
             };
             let last_special = (limbs + special) * degree - 1;
@@ -226,7 +228,7 @@ pub fn keys<D: RnsDevice>(device: &D) {
                 with_length(sound.bodies.len() - 1),
                 with_length(sound.bodies.len() + degree),
                 with_length(0),
-                SeededSwitchKey { limbs: 0, bodies: Vec::new(), ..sound.clone() },
+                SeededSwitchKey { limbs: 0, bodies: Arc::default(), ..sound.clone() },
                 SeededSwitchKey { limbs: most as u32 + 1, ..sound.clone() },
                 SeededSwitchKey { limbs: u32::MAX, ..sound.clone() },
             ];

@@ -10,11 +10,12 @@ use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
-use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
+use heman_core::ckks::ring::plaintext::Plaintext;
 use heman_kernels::wgsl::{
     RNS_INNER_PRODUCT, RNS_LOG2_BLOCK, RNS_MASKS, RNS_MATRIX, RNS_PERMUTE, RNS_TENSOR, RNS_TRANSFORM, RNS_WORDS,
     rns_constants,
@@ -157,8 +158,9 @@ impl RnsOps for WgpuRing {
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<WgpuPlaintext, CkksError> {
-        let block = self.context.load("loading a plaintext", &plaintext.words)?;
-        Ok(WgpuPlaintext::new(self, block, plaintext.scale))
+        let scale = plaintext.scale;
+        let block = self.context.load("loading a plaintext", &plaintext.into_words())?;
+        Ok(WgpuPlaintext::new(self, block, scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {

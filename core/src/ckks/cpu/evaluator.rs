@@ -1,10 +1,12 @@
 //! Ciphertexts and what can be computed on them, with exact bookkeeping of scale and level.
 
+use std::borrow::Cow;
+
 use crate::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
 use crate::ckks::ops::Constant;
 use crate::ckks::ring::ciphertext::Ciphertext;
-use crate::ckks::ring::ciphertext::Plaintext;
 use crate::ckks::ring::number::Number;
+use crate::ckks::ring::plaintext::Plaintext;
 use rayon::prelude::*;
 
 use crate::ckks::ring::context::Ring;
@@ -89,12 +91,16 @@ impl Ring {
     /// # Errors
     /// A plaintext of fewer limbs or another scale.
     pub fn add_plain(&self, ciphertext: &mut Ciphertext, plaintext: &Plaintext) -> Result<(), CkksError> {
-        let (left, right) = (ciphertext.parts[0].len(), plaintext.words.len());
+        let (left, right) = (ciphertext.parts[0].len(), plaintext.len());
         if right < left {
             return Err(CkksError::Level { left: left / self.degree(), right: right / self.degree() });
         }
         same_scale(ciphertext.scale, plaintext.scale)?;
-        self.add_words(&mut ciphertext.parts[0], &plaintext.words[..left]);
+        let mut room = Vec::new();
+        for (limb, words) in ciphertext.parts[0].chunks_exact_mut(self.degree()).enumerate() {
+            let own = plaintext.limb(limb, self.degree(), &mut room);
+            words::add(self.arch, self.modulus(limb), words, own);
+        }
         Ok(())
     }
 
@@ -145,11 +151,12 @@ impl Ring {
         let (degree, left) = (self.degree(), self.limbs_of(sum));
         let (right, scale) = match factor {
             Constant::Number(number) => (number.residues.len(), number.scale),
-            Constant::Slots(plaintext) => (plaintext.words.len() / degree, plaintext.scale),
+            Constant::Slots(plaintext) => (plaintext.len() / degree, plaintext.scale),
         };
         let right = right.min(self.limbs_of(a));
         enough_limbs(left, right)?;
         same_scale(sum.scale, a.scale * scale)?;
+        let mut room = Vec::new();
         for (sum, a) in sum.parts.iter_mut().zip(&a.parts) {
             for (limb, (sum, a)) in sum.chunks_exact_mut(degree).zip(a.chunks_exact(degree)).enumerate() {
                 let modulus = self.modulus(limb);
@@ -158,7 +165,8 @@ impl Ring {
                         words::add_scaled(self.arch, modulus, sum, a, number.residues[limb]);
                     }
                     Constant::Slots(plaintext) => {
-                        words::multiply_add(self.arch, modulus, sum, a, &plaintext.words[limb * degree..][..degree]);
+                        let own = plaintext.limb(limb, degree, &mut room);
+                        words::multiply_add(self.arch, modulus, sum, a, own);
                     }
                 }
             }
@@ -208,14 +216,15 @@ impl Ring {
     /// # Errors
     /// A plaintext of fewer limbs.
     pub fn multiply_plain(&self, a: &Ciphertext, plaintext: &Plaintext) -> Result<Ciphertext, CkksError> {
-        let (left, right) = (self.limbs_of(a), plaintext.words.len() / self.degree());
+        let (left, right) = (self.limbs_of(a), plaintext.len() / self.degree());
         enough_limbs(left, right)?;
-        let degree = self.degree();
+        let (degree, mut room) = (self.degree(), Vec::new());
         let parts = std::array::from_fn(|part| {
             let mut out = self.pool.take(a.parts[part].len());
-            let operands = a.parts[part].chunks_exact(degree).zip(plaintext.words.chunks_exact(degree));
-            for (limb, (out, (a, p))) in out.chunks_exact_mut(degree).zip(operands).enumerate() {
-                words::multiply(self.arch, self.modulus(limb), out, a, p);
+            let operands = out.chunks_exact_mut(degree).zip(a.parts[part].chunks_exact(degree));
+            for (limb, (out, a)) in operands.enumerate() {
+                let own = plaintext.limb(limb, degree, &mut room);
+                words::multiply(self.arch, self.modulus(limb), out, a, own);
             }
             out
         });
@@ -227,10 +236,10 @@ impl Ring {
     ///
     /// # Errors
     /// [`CkksError::Depth`] for a sum without terms, different levels or scales, a plaintext of fewer limbs.
-    pub fn inner_products_plain(
+    pub fn inner_products_plain<'p>(
         &self,
         inputs: &[Ciphertext],
-        sums: &[Vec<(usize, &Plaintext)>],
+        sums: &[Vec<(usize, &'p Plaintext)>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
         let first = inputs.first().ok_or(CkksError::Depth)?;
         let (degree, words) = (self.degree(), first.parts[0].len());
@@ -241,13 +250,19 @@ impl Ring {
             let scale = terms.first().map(scale_of).ok_or(CkksError::Depth)?;
             for term in terms {
                 same_scale(scale, scale_of(term))?;
-                let right = term.1.words.len();
+                let right = term.1.len();
                 if right < words {
                     return Err(CkksError::Level { left: words / degree, right: right / degree });
                 }
             }
             results.push(Ciphertext { parts: [self.pool.take(words), self.pool.take(words)], scale });
         }
+        // The rows of one sum's plaintexts, each standing for as many.
+        let rows_of = |terms: &Vec<(usize, &'p Plaintext)>| {
+            let repeats = terms.iter().map(|(_, plaintext)| plaintext.repeats).min().unwrap_or(1);
+            (repeats, terms.iter().map(|(_, plaintext)| plaintext.rows(repeats)).collect())
+        };
+        let factors: Vec<(usize, Vec<Cow<'p, [u32]>>)> = sums.iter().map(rows_of).collect();
         // By limb and then by tile, so that the inputs' tiles are read from the cache for all sums.
         let mut limbs: Vec<Vec<[&mut [u32]; 2]>> = (0..words / degree).map(|_| Vec::new()).collect();
         for result in &mut results {
@@ -260,17 +275,17 @@ impl Ring {
             let (mut masks, mut bodies, mut plains) = (Vec::new(), Vec::new(), Vec::new());
             for start in (0..degree).step_by(tile) {
                 let range = limb * degree + start..limb * degree + start + tile;
-                for ([body, mask], terms) in outs.iter_mut().zip(sums) {
+                for (([body, mask], terms), (repeats, factors)) in outs.iter_mut().zip(sums).zip(&factors) {
                     bodies.clear();
                     masks.clear();
                     plains.clear();
-                    for &(input, plaintext) in terms {
+                    for (&(input, _), factor) in terms.iter().zip(factors) {
                         bodies.push(&inputs[input].parts[0][range.clone()]);
                         masks.push(&inputs[input].parts[1][range.clone()]);
-                        plains.push(&plaintext.words[range.clone()]);
+                        plains.push(&factor[range.start / repeats..range.end / repeats]);
                     }
                     let out = [&mut body[start..start + tile], &mut mask[start..start + tile]];
-                    words::inner_products(self.arch, self.modulus(limb), out, [&bodies, &masks], &plains);
+                    words::inner_products(self.arch, self.modulus(limb), out, [&bodies, &masks], &plains, *repeats);
                 }
             }
         });

@@ -141,11 +141,12 @@ impl Ring {
         self.for_each(pairs, |(at, (body, mask))| {
             let place = if at < limbs { at } else { key.limbs + at - limbs };
             digits(at, &mut |ours: &[&[u32]]| {
+                let words = (key.limbs + self.params.special_primes.len()) * degree;
                 let of_key = |part: usize| -> Vec<&[u32]> {
-                    key.digits[..ours.len()].iter().map(|key| &key[part][place * degree..][..degree]).collect()
+                    (0..ours.len()).map(|digit| &key.parts[part][digit * words + place * degree..][..degree]).collect()
                 };
                 let modulus = self.modulus(self.extended_limb(limbs, at));
-                words::inner_products(self.arch, modulus, [&mut *body, &mut *mask], [&of_key(0), &of_key(1)], ours);
+                words::inner_products(self.arch, modulus, [&mut *body, &mut *mask], [&of_key(0), &of_key(1)], ours, 1);
             });
         });
         products
@@ -224,23 +225,23 @@ impl Ring {
         self.turn(ciphertext, self.inner_product(decomposed, &key.key), key)
     }
 
-    /// The automorphism of a ciphertext whose mask was switched.
+    /// The automorphism of a ciphertext whose mask was switched: values in another order, every limb alike.
     fn turn(&self, ciphertext: &Ciphertext, [mut body, mask]: [Vec<u32>; 2], key: &GaloisKey) -> Ciphertext {
-        self.add_words(&mut body, &ciphertext.parts[0]);
-        let parts = [self.permute(&body, &key.order), self.permute(&mask, &key.order)];
+        let degree = self.degree();
+        let mut parts = [self.pool.take(body.len()), self.pool.take(mask.len())];
+        let [out_body, out_mask] = &mut parts;
+        let outs = out_body.chunks_exact_mut(degree).zip(out_mask.chunks_exact_mut(degree));
+        let switched = body.chunks_exact_mut(degree).zip(mask.chunks_exact(degree));
+        let limbs = outs.zip(switched).zip(ciphertext.parts[0].chunks_exact(degree)).enumerate().collect();
+        self.for_each(limbs, |(limb, (((out_body, out_mask), (body, mask)), own))| {
+            words::add(self.arch, self.modulus(limb), body, own);
+            for ((out_body, out_mask), &from) in out_body.iter_mut().zip(out_mask).zip(&key.order) {
+                *out_body = body[from as usize];
+                *out_mask = mask[from as usize];
+            }
+        });
         [body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
         Ciphertext { parts, scale: ciphertext.scale }
-    }
-
-    /// Values in another order, every limb alike.
-    fn permute(&self, values: &[u32], order: &[u32]) -> Vec<u32> {
-        let mut out = self.pool.take(values.len());
-        for (out, limb) in out.chunks_exact_mut(order.len()).zip(values.chunks_exact(order.len())) {
-            for (out, &from) in out.iter_mut().zip(order) {
-                *out = limb[from as usize];
-            }
-        }
-        out
     }
 
     /// Gives a decomposition's memory back for later operations.

@@ -18,11 +18,12 @@ use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::width::Width;
-use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
+use crate::ckks::ring::plaintext::Plaintext;
 use crate::device::cpu::CpuBackend;
 
 /// A ring on the threads of a [`CpuBackend`].

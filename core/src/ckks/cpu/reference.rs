@@ -10,10 +10,11 @@ use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::width::Width;
-use crate::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
+use crate::ckks::ring::plaintext::Plaintext;
 use crate::device::reference::ReferenceBackend;
 
 /// A ring on one thread, one word at a time.
@@ -218,7 +219,8 @@ impl RnsOps for ReferenceRing {
     }
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Plaintext, CkksError> {
-        Ok(plaintext)
+        let scale = plaintext.scale;
+        Ok(Plaintext::new(plaintext.into_words(), scale))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<Matrix, CkksError> {

@@ -1,10 +1,13 @@
 //! Files of CKKS: what [`crate::ckks::files::ciphertexts`] and [`crate::ckks::plan`] hold, in bytes.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::SeededEvaluationKey;
-use crate::ckks::files::packed::{packed_bytes, read_residues, write_residues};
+use crate::ckks::files::packed::{LOAD, packed_bytes, read_residues, unpack_residues, write_residues};
 use crate::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::public::Params;
@@ -14,6 +17,9 @@ use crate::files::container as format;
 use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Batch, OfBatch, Sealed};
+
+/// Bytes of keys that are read and unpacked together, so that all threads have some.
+const STRETCH_BYTES: usize = 32 << 20;
 
 const SEED_BYTES: u64 = size_of::<Seed>() as u64;
 
@@ -26,6 +32,12 @@ fn polynomial_bytes(params: &ParameterSet, primes: &[u32]) -> u64 {
 fn key_shape(params: &ParameterSet, limbs: usize) -> (Vec<u32>, usize) {
     let special = &params.special_primes;
     ([&params.primes[..limbs], special].concat(), limbs.div_ceil(special.len()))
+}
+
+/// Bytes of a key for ciphertexts of so many limbs.
+fn key_bytes(params: &ParameterSet, limbs: usize) -> u64 {
+    let (primes, digits) = key_shape(params, limbs);
+    SEED_BYTES + digits as u64 * polynomial_bytes(params, &primes)
 }
 
 /// Primes of an output's ciphertexts.
@@ -44,11 +56,7 @@ impl KeyRequest {
     }
 
     fn rest_bytes(&self, params: &ParameterSet) -> u64 {
-        let key = |limbs: usize| {
-            let (primes, digits) = key_shape(params, limbs);
-            SEED_BYTES + digits as u64 * polynomial_bytes(params, &primes)
-        };
-        self.all_limbs().map(key).sum()
+        self.all_limbs().map(|limbs| key_bytes(params, limbs)).sum()
     }
 
     /// Limbs of each key, in the order of the file.
@@ -78,12 +86,19 @@ fn write_key(params: &ParameterSet, key: &SeededSwitchKey, out: &mut dyn Write) 
     digits.into_iter().try_for_each(|digit| write_residues(&primes, digit, params.degree(), out))
 }
 
-fn read_key(params: &ParameterSet, limbs: usize, body: &mut Reader<'_>) -> Result<SeededSwitchKey, FormatError> {
-    let (primes, digits) = key_shape(params, limbs);
-    let seed = body.array()?;
-    let mut bodies = Vec::new();
-    (0..digits).try_for_each(|_| read_residues(&primes, params.degree(), body, &mut bodies))?;
-    Ok(SeededSwitchKey { seed, limbs: limbs as u32, bodies })
+/// The key that `bytes` begin with; there are [`LOAD`] bytes more than it needs.
+fn read_key(params: &ParameterSet, limbs: usize, bytes: &[u8]) -> Result<SeededSwitchKey, FormatError> {
+    let ((primes, digits), degree) = (key_shape(params, limbs), params.degree());
+    let each = polynomial_bytes(params, &primes) as usize;
+    let (seed, packed) = bytes.split_first_chunk().ok_or_else(other_parts)?;
+    let mut bodies = vec![0; digits * primes.len() * degree];
+    let digit = |(at, words): (usize, &mut [u32])| unpack_residues(&primes, degree, &packed[at * each..], words);
+    bodies.par_chunks_exact_mut(primes.len() * degree).enumerate().try_for_each(digit)?;
+    Ok(SeededSwitchKey { seed: *seed, limbs: limbs as u32, bodies: Arc::new(bodies) })
+}
+
+fn other_parts() -> FormatError {
+    FormatError::Body("the key's parts are not those that its parameters ask for".into())
 }
 
 impl Sealed for SeededEvaluationKey {
@@ -110,15 +125,29 @@ impl Sealed for SeededEvaluationKey {
         let fingerprint = body.header().fingerprint;
         let request: KeyRequest = body.value()?;
         if request != params.keys || body.remaining() != request.rest_bytes(&params.ckks) {
-            return Err(FormatError::Body("the key's parts are not those that its parameters ask for".into()));
+            return Err(other_parts());
         }
-        let mut key = |limbs: usize| read_key(&params.ckks, limbs, body);
-        let relinearise = match request.relinearisation_limbs {
-            0 => None,
-            limbs => Some(key(limbs)?),
-        };
-        let rotations = request.rotation_limbs.iter().map(|(&steps, &limbs)| Ok((steps as u32, key(limbs)?)));
-        Ok(Self { fingerprint, relinearise, rotations: rotations.collect::<Result<_, FormatError>>()? })
+        let mut left: Vec<usize> = request.all_limbs().collect();
+        left.reverse();
+        let (mut keys, mut bytes) = (Vec::with_capacity(left.len()), Vec::new());
+        // A stretch of the file at a time: memory grows with what the file really holds, not with what it promises.
+        while !left.is_empty() {
+            let (mut stretch, mut length) = (Vec::new(), 0);
+            while length < STRETCH_BYTES
+                && let Some(limbs) = left.pop()
+            {
+                stretch.push((limbs, length));
+                length += key_bytes(&params.ckks, limbs) as usize;
+            }
+            bytes.resize(length + LOAD, 0);
+            body.fill(&mut bytes[..length])?;
+            let key = |(limbs, at): (usize, usize)| read_key(&params.ckks, limbs, &bytes[at..]);
+            keys.extend(stretch.into_par_iter().map(key).collect::<Result<Vec<_>, FormatError>>()?);
+        }
+        let mut keys = keys.into_iter();
+        let relinearise = if request.relinearisation_limbs > 0 { keys.next() } else { None };
+        let rotations = request.rotation_limbs.keys().map(|&steps| steps as u32).zip(keys).collect();
+        Ok(Self { fingerprint, relinearise, rotations })
     }
 }
 

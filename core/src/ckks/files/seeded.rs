@@ -13,6 +13,8 @@
 //! Source: Bai, Langlois, Lepoint, Stehle, Steinfeld, ASIACRYPT 2015, for arguments by Renyi divergence in place of
 //! statistical distance.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Ciphertext;
@@ -44,7 +46,7 @@ pub struct SeededSwitchKey {
     /// Largest number of limbs that it switches.
     pub limbs: u32,
     /// `u32[digit][limbs + special][N]`, values in Montgomery form.
-    pub bodies: Vec<u32>,
+    pub bodies: Arc<Vec<u32>>,
 }
 
 /// The key that masks' streams are derived with, for devices that make them: the chaining value with which BLAKE3's
@@ -126,15 +128,12 @@ impl Ring {
     pub fn expand_key(&self, seeded: &SeededSwitchKey) -> Option<SwitchKey> {
         let (degree, limbs) = (self.degree(), seeded.limbs as usize);
         let shape = self.sound_key(seeded)?;
-        let digit = |(at, bodies): (usize, &[u32])| {
-            let mut masks = vec![0; bodies.len()];
-            masks.par_chunks_exact_mut(degree).enumerate().for_each(|(place, mask)| {
-                self.uniform(&seeded.seed, at, self.extended_limb(limbs, place), mask);
-            });
-            [bodies.to_vec(), masks]
-        };
-        let digits = seeded.bodies.par_chunks_exact(shape.limbs * degree).enumerate().map(digit).collect();
-        Some(SwitchKey { limbs, digits })
+        let mut masks = vec![0; seeded.bodies.len()];
+        masks.par_chunks_exact_mut(degree).enumerate().for_each(|(at, mask)| {
+            let limb = self.extended_limb(limbs, at % shape.limbs);
+            self.uniform(&seeded.seed, at / shape.limbs, limb, mask);
+        });
+        Some(SwitchKey { limbs, parts: [seeded.bodies.clone(), Arc::new(masks)] })
     }
 
     /// As [`Ring::expand_key`], for a rotation by `steps` to the left.

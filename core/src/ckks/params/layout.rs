@@ -25,6 +25,9 @@ pub struct Layout {
     pub blocks_per_ciphertext: usize,
     /// The content repeats after so many slots.
     pub period: usize,
+    /// By how many slots each repetition is rotated to the left against the one before it, so that one rotation of the
+    /// ciphertext brings other diagonals to each of them.
+    pub skew: usize,
     /// Slots of the ring.
     pub ring: usize,
 }
@@ -58,6 +61,7 @@ impl Layout {
             block,
             blocks_per_ciphertext: fitting,
             period,
+            skew: 0,
             ring,
         }
     }
@@ -66,7 +70,7 @@ impl Layout {
     #[must_use]
     pub fn vector(length: usize, ring: usize) -> Self {
         let period = length.next_power_of_two().min(ring);
-        Self { shape: [length, 1, 1], gap: 1, pitch: 1, block: 1, blocks_per_ciphertext: period, period, ring }
+        Self { shape: [length, 1, 1], gap: 1, pitch: 1, block: 1, blocks_per_ciphertext: period, period, skew: 0, ring }
     }
 
     /// Largest ring: half of the largest degree.
@@ -93,6 +97,7 @@ impl Layout {
         let blocks = self.blocks_per_ciphertext.checked_mul(self.block);
         if !fits
             || self.period > self.ring
+            || self.skew >= self.period
             || extent.is_none_or(|e| e > self.block)
             || blocks.is_none_or(|b| b > self.period)
         {
@@ -119,7 +124,8 @@ impl Layout {
         self.shape[0].div_ceil(self.gap * self.gap).div_ceil(self.blocks_per_ciphertext)
     }
 
-    /// Ciphertext and first slot of a value; it is repeated every [`Layout::period`] slots.
+    /// Ciphertext and first slot of a value; it is repeated every [`Layout::period`] slots, [`Layout::skew`] slots
+    /// earlier each time.
     #[must_use]
     pub fn place(&self, value: usize) -> (usize, usize) {
         let [_, height, width] = self.shape;
@@ -133,11 +139,34 @@ impl Layout {
     /// All slots of one ring from one number a value; slots without a value are 0.
     #[must_use]
     pub fn spread(&self, ciphertext: usize, value: impl Fn(usize) -> f64) -> Vec<f64> {
-        let mut slots = vec![0.0; self.ring];
+        let once = self.spread_once(ciphertext, value);
+        let repetition = |at: usize| {
+            let (end, start) = once.split_at(at * self.skew % self.period);
+            start.iter().chain(end).copied()
+        };
+        (0..self.repetitions()).flat_map(repetition).collect()
+    }
+
+    /// How often the content is repeated.
+    #[must_use]
+    pub fn repetitions(&self) -> usize {
+        self.ring / self.period
+    }
+
+    /// Slots after which all slots repeat.
+    #[must_use]
+    pub fn whole_period(&self) -> usize {
+        if self.skew == 0 { self.period } else { self.ring }
+    }
+
+    /// As [`Layout::spread`], the slots of one period.
+    #[must_use]
+    pub fn spread_once(&self, ciphertext: usize, value: impl Fn(usize) -> f64) -> Vec<f64> {
+        let mut slots = vec![0.0; self.period];
         for at in 0..self.len() {
             let (own, slot) = self.place(at);
             if own == ciphertext {
-                slots[slot..].iter_mut().step_by(self.period).for_each(|s| *s = value(at));
+                slots[slot] = value(at);
             }
         }
         slots
@@ -172,6 +201,7 @@ mod tests {
             block: 1024,
             blocks_per_ciphertext: 4,
             period: 4096,
+            skew: 0,
             ring: 8192,
         };
         sound(&multiplexed);
@@ -185,5 +215,10 @@ mod tests {
     fn content_repeats() {
         let slots = Layout::vector(3, 16).spread(0, |i| i as f64 + 1.0);
         assert_eq!(slots, [1.0, 2.0, 3.0, 0.0].repeat(4));
+        let slots = Layout { skew: 1, ..Layout::vector(3, 16) }.spread(0, |i| i as f64 + 1.0);
+        assert_eq!(
+            slots,
+            [[1.0, 2.0, 3.0, 0.0], [2.0, 3.0, 0.0, 1.0], [3.0, 0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0]].concat()
+        );
     }
 }

@@ -53,8 +53,33 @@ impl LatencyPlan {
         if lanes == 0 || ring < 2 || !lanes.is_power_of_two() {
             return Err(format!("{lanes} inputs cannot share {} slots", params.slots()));
         }
-        let limbs = limbs_of_stages(network, params.primes.len());
         let input = Layout::row_major(&network.input.shape, ring);
+        let plain = Self::with_input(network, params, cost, lanes, input.clone());
+        // As many diagonals of the first map meet one rotation as there are repetitions.
+        let results = network.stages.first().map_or(network.output_rows.len(), |stage| stage.rows.len());
+        let period = Layout::vector(results, ring).period;
+        if input.repetitions() == 1 || period >= input.period {
+            return plain;
+        }
+        let skew = (period / input.repetitions()).max(1);
+        let skewed = Self::with_input(network, params, cost, lanes, Layout { skew, ..input });
+        let weight = |(plan, keys): &(Self, f64)| plan.seconds.iter().map(|s| s.total()).sum::<f64>() + keys;
+        match (plain, skewed) {
+            (Ok(plain), Ok(skewed)) => Ok(if weight(&skewed) < weight(&plain) { skewed } else { plain }),
+            (plain, Err(_)) => plain,
+            (Err(_), skewed) => skewed,
+        }
+    }
+
+    fn with_input(
+        network: &PolynomialNetwork,
+        params: &ParameterSet,
+        cost: &CkksCost,
+        lanes: usize,
+        input: Layout,
+    ) -> Result<(Self, f64), String> {
+        let ring = input.ring;
+        let limbs = limbs_of_stages(network, params.primes.len());
         let mut tensors = vec![Tensor { first: 0, layout: input.clone(), limbs: limbs[0] }];
         let mut maps = Vec::new();
         let (mut seconds, mut keys) = (Vec::new(), 0.0);
@@ -69,7 +94,8 @@ impl LatencyPlan {
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
             for output in candidates(shape, values, &tensors, ring) {
                 for with_windows in [false, true] {
-                    let (map, price) = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
+                    let planned = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
+                    let Some((map, price)) = planned else { continue };
                     if best.as_ref().is_none_or(|(_, least)| price.weight() < least.weight()) {
                         best = Some((map, price));
                     }
@@ -182,7 +208,8 @@ fn candidates(shape: &[usize], values: usize, tensors: &[Tensor], ring: usize) -
                 let blocks_per_ciphertext = fitting.min(blocks);
                 let period = (blocks_per_ciphertext * block).next_power_of_two().max(most_period);
                 let shape = [channels, height, width];
-                let layout = Layout { shape, gap, pitch: from.pitch, block, blocks_per_ciphertext, period, ring };
+                let pitch = from.pitch;
+                let layout = Layout { shape, gap, pitch, block, blocks_per_ciphertext, period, skew: 0, ring };
                 if layout.check().is_ok() && !layouts.contains(&layout) {
                     layouts.push(layout);
                 }

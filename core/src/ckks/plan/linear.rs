@@ -59,12 +59,21 @@ pub struct Mask {
     pub input: usize,
     /// Baby steps, one a place of an axis.
     pub babies: Vec<usize>,
-    /// The entries, `ring` slots.
+    /// The entries of one period.
     pub slots: Vec<f64>,
 }
 
+/// One diagonal between two ciphertexts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Diagonal {
+    output: usize,
+    amount: usize,
+    input: usize,
+}
+
 impl LinearMap {
-    /// Divides the map to `output` into steps, and says what they cost.
+    /// Divides the map to `output` into steps, and says what they cost; `None` where what it reads lies so that it cannot
+    /// be.
     #[must_use]
     pub(in crate::ckks) fn plan(
         rows: &SharedRows,
@@ -72,8 +81,13 @@ impl LinearMap {
         output: Layout,
         with_windows: bool,
         pricing: &Pricing<'_>,
-    ) -> (Self, Price) {
+    ) -> Option<(Self, Price)> {
         let wiring = Wiring::new(rows, tensors, &output, with_windows);
+        let is_skewed =
+            |(window, tensor): (&Option<BTreeSet<usize>>, &Tensor)| window.is_some() && tensor.layout.skew > 0;
+        if !wiring.fits_skews() || wiring.windows.iter().zip(tensors).any(is_skewed) {
+            return None;
+        }
         let mut amounts: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let mut masks: BTreeMap<(usize, usize, usize), Vec<bool>> = BTreeMap::new();
         wiring.for_each(|entry, _, _, _| {
@@ -136,7 +150,7 @@ impl LinearMap {
         }
         let map = Self { operands, period: wiring.period, output, sets };
         price.work.switching += (outputs * map.folds().len()) as f64 * pricing.rotate();
-        (map, price)
+        Some((map, price))
     }
 
     /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first
@@ -162,7 +176,8 @@ impl LinearMap {
         let operand =
             |operand: &Operand| operand.tensor <= tensors && operand.window.iter().chain([&operand.steps]).all(steps);
         let period = self.period.is_power_of_two() && self.period <= ring && self.period >= self.output.period;
-        let same = self.output.len() == values && self.sets == sets && self.output.ring == ring;
+        let same =
+            self.output.len() == values && self.sets == sets && self.output.ring == ring && self.output.skew == 0;
         let few_operands = (1..=tensors + 1).contains(&self.operands.len());
         if !same || !period || !few_operands {
             return Err("a map of the plan does not fit its network".into());
@@ -217,27 +232,44 @@ impl LinearMap {
     ) -> Result<Vec<Vec<Mask>>, String> {
         let with_windows = self.operands.iter().any(|operand| operand.window.is_some());
         let wiring = Wiring::new(rows, tensors, &self.output, with_windows);
-        let ring = self.output.ring;
         let operand_of = |tensor: usize| self.operands.iter().position(|operand| operand.tensor == tensor);
         let same_windows = self
             .operands
             .iter()
             .all(|operand| wiring.windows.get(operand.tensor).is_some_and(|w| w.is_some() == operand.window.is_some()));
-        if wiring.period != self.period || !same_windows {
+        if wiring.period != self.period || !same_windows || !wiring.fits_skews() {
             return Err("the plan's steps are those of another map".into());
         }
-        let mut masks: Vec<BTreeMap<(usize, usize, usize), Vec<f64>>> = vec![BTreeMap::new(); self.operands.len()];
+        let own_operand: Vec<Option<usize>> = (0..tensors.len()).map(operand_of).collect();
+        let mut masks: Vec<Vec<(Diagonal, Vec<f64>)>> = vec![Vec::new(); self.operands.len()];
+        // For each pair of ciphertexts where each diagonal's mask stands, and which pair was the last.
+        let mut found: BTreeMap<(usize, usize, usize), Vec<u32>> = BTreeMap::new();
+        let mut last: Option<((usize, usize, usize), Vec<u32>)> = None;
         let mut sound = true;
         wiring.for_each(|entry, row, value, w| {
-            let Some(operand) = operand_of(entry.tensor) else {
+            let Some(operand) = own_operand[entry.tensor] else {
                 sound = false;
                 return;
             };
-            let key = (entry.output, entry.amount, entry.input);
-            let slots = masks[operand].entry(key).or_insert_with(|| vec![0.0; self.period]);
-            slots[entry.slot] += weight(row, value, w);
+            let pair = (operand, entry.output, entry.input);
+            if last.as_ref().is_none_or(|(before, _)| *before != pair) {
+                if let Some((before, places)) = last.take() {
+                    found.insert(before, places);
+                }
+                let fresh = || vec![u32::MAX; tensors[entry.tensor].layout.period];
+                last = Some((pair, found.remove(&pair).unwrap_or_else(fresh)));
+            }
+            let Some((_, places)) = &mut last else { return };
+            let place = &mut places[entry.amount];
+            if *place == u32::MAX {
+                *place = masks[operand].len() as u32;
+                let diagonal = Diagonal { output: entry.output, amount: entry.amount, input: entry.input };
+                masks[operand].push((diagonal, vec![0.0; self.period]));
+            }
+            masks[operand][*place as usize].1[entry.slot] += weight(row, value, w);
         });
-        let split = |operand: &Operand, ((output, amount, input), slots): ((usize, usize, usize), Vec<f64>)| {
+        masks.iter_mut().for_each(|masks| masks.sort_unstable_by_key(|(diagonal, _)| *diagonal));
+        let split = |operand: &Operand, (Diagonal { output, amount, input }, slots): (Diagonal, Vec<f64>)| {
             let axes = &operand.steps.axes;
             let places = operand.steps.places.get(&amount)?;
             let fits = places.len() == axes.len() && places.iter().zip(axes).all(|(&p, axis)| p < axis.count);
@@ -245,12 +277,8 @@ impl LinearMap {
             let giants: Vec<usize> = places.iter().zip(axes).map(|(place, axis)| place / axis.babies).collect();
             // The giant step comes after the mask: what it brings to slot t stands that much further on before it.
             let giant: usize = giants.iter().zip(axes).map(|(&g, axis)| g * axis.babies * axis.step).sum();
-            let mut moved = vec![0.0; ring];
-            for (slot, weight) in slots.into_iter().enumerate() {
-                if weight != 0.0 {
-                    (0..ring / self.period).for_each(|copy| moved[(slot + copy * self.period + giant) % ring] = weight);
-                }
-            }
+            let mut moved = slots;
+            moved.rotate_right(giant % self.period);
             fits.then_some(Mask { output, giants, input, babies, slots: moved })
         };
         let split: Option<Vec<Vec<Mask>>> = self

@@ -5,8 +5,8 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::steps::{Axis, Steps};
 use crate::ckks::plan::steps::{baby_amounts, rotations_of};
 
-/// What a megabyte of key is worth, in seconds.
-const KEY_SECONDS_PER_MEGABYTE: f64 = 2e-4;
+/// What a megabyte of key is worth, in thread-seconds: to be read, checked, unpacked and expanded.
+const KEY_SECONDS_PER_MEGABYTE: f64 = 8e-4;
 
 /// What something costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! Linear maps with sums that several rows share.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::model::network::{Row, Tap};
@@ -31,21 +31,22 @@ impl SharedRows {
 
     /// Two values of one channel belong together if every row reads both with one weight, or neither.
     pub fn new(rows: &[&Row], first_group: u32, channel_of: impl Fn(u32) -> (u64, usize)) -> Self {
-        let mut signatures: BTreeMap<u32, blake3::Hasher> = BTreeMap::new();
-        for (at, row) in rows.iter().enumerate() {
-            for tap in row.taps.iter() {
-                let signature = signatures.entry(tap.source).or_insert_with(|| {
-                    let (channel, limbs) = channel_of(tap.source);
-                    let mut hasher = blake3::Hasher::new();
-                    hasher.update(&channel.to_le_bytes()).update(&(limbs as u64).to_le_bytes());
-                    hasher
-                });
-                signature.update(&(at as u64).to_le_bytes()).update(&tap.weight.to_bits().to_le_bytes());
-            }
+        // Columns: for each source the rows that read it, with its weight there.
+        let taps = || rows.iter().enumerate().flat_map(|(at, row)| row.taps.iter().map(move |tap| (at, tap)));
+        let sources = taps().map(|(_, tap)| tap.source as usize + 1).max().unwrap_or(0);
+        let mut ends = vec![0_usize; sources + 1];
+        taps().for_each(|(_, tap)| ends[tap.source as usize + 1] += 1);
+        (0..sources).for_each(|source| ends[source + 1] += ends[source]);
+        let mut columns = vec![(0_u32, 0_u32); ends[sources]];
+        let mut filled = ends.clone();
+        for (at, tap) in taps() {
+            columns[filled[tap.source as usize]] = (at as u32, tap.weight.to_bits());
+            filled[tap.source as usize] += 1;
         }
-        let mut members: HashMap<blake3::Hash, Vec<u32>> = HashMap::new();
-        for (&source, signature) in &signatures {
-            members.entry(signature.finalize()).or_default().push(source);
+        let mut members: HashMap<((u64, usize), &[(u32, u32)]), Vec<u32>> = HashMap::new();
+        for (source, range) in ends.windows(2).enumerate().filter(|(_, range)| range[0] < range[1]) {
+            let source = source as u32;
+            members.entry((channel_of(source), &columns[range[0]..range[1]])).or_default().push(source);
         }
         let mut groups: Vec<Vec<u32>> = members.into_values().filter(|members| members.len() > 1).collect();
         groups.sort_unstable();

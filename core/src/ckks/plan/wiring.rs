@@ -25,6 +25,8 @@ pub(in crate::ckks) struct Wiring<'a> {
     pub(in crate::ckks) period: usize,
     /// For each tensor its windows, if it is read through them.
     pub(in crate::ckks) windows: Vec<Option<BTreeSet<usize>>>,
+    /// For each value its tensor, and ciphertext and slot there.
+    places: Vec<(u32, u32, u32)>,
 }
 
 /// An entry: from a slot of a tensor's ciphertext to a slot of an output ciphertext.
@@ -44,9 +46,14 @@ impl<'a> Wiring<'a> {
         with_windows: bool,
     ) -> Self {
         let read: BTreeSet<usize> = tensors_read(rows, tensors);
-        let period = read.iter().map(|&at| tensors[at].layout.period).chain([output.period]).max().unwrap_or(1);
+        let period = read.iter().map(|&at| tensors[at].layout.whole_period()).chain([output.period]).max().unwrap_or(1);
         let windows = windows_of(rows, tensors, with_windows);
-        Self { rows, tensors, output, period, windows }
+        let of_tensor = |(at, tensor): (usize, &'a Tensor)| {
+            let place = move |value| tensor.layout.place(value);
+            (0..tensor.layout.len()).map(place).map(move |(input, slot)| (at as u32, input as u32, slot as u32))
+        };
+        let places = tensors.iter().enumerate().flat_map(of_tensor).collect();
+        Self { rows, tensors, output, period, windows, places }
     }
 
     /// Calls `act` for every entry with its row, the value read, and its weight.
@@ -55,17 +62,20 @@ impl<'a> Wiring<'a> {
             let (own, place) = self.output.place(row % self.output.len());
             let output = row / self.output.len() * self.output.ciphertexts() + own;
             let mut entry = |value: u32, weight: f64| {
-                let tensor = tensor_of(self.tensors, value);
+                let (tensor, input, from) = self.places[value as usize];
+                let [tensor, input, from] = [tensor, input, from].map(|x| x as usize);
                 let layout = &self.tensors[tensor].layout;
-                let (input, from) = layout.place(value as usize - self.tensors[tensor].first);
-                let (slot, amount) = if self.output.period < self.period {
-                    let amount = (from + self.period - place) % self.output.period;
-                    ((from + self.period - amount) % self.period, amount)
+                // Periods and rings are powers of two.
+                let (slot, amount) = if layout.skew > 0 {
+                    self.skewed(layout, from, place)
+                } else if self.output.period < self.period {
+                    let amount = (from + self.period - place) & (self.output.period - 1);
+                    ((from + self.period - amount) & (self.period - 1), amount)
                 } else {
                     (place, from + self.output.ring - place)
                 };
                 // Content that repeats may be rotated by whole periods more or less.
-                let amount = amount % layout.period;
+                let amount = amount & (layout.period - 1);
                 act(Entry { tensor, input, output, slot, amount }, row, value as usize, weight);
             };
             for &(source, weight) in taps.iter().filter(|(_, weight)| *weight != 0.0) {
@@ -79,6 +89,31 @@ impl<'a> Wiring<'a> {
                 }
             }
         }
+    }
+}
+
+impl Wiring<'_> {
+    /// Whether every diagonal to the output comes to a repetition of what it reads by less than its skew: what
+    /// [`Wiring::for_each`] needs.
+    pub(in crate::ckks) fn fits_skews(&self) -> bool {
+        let read = tensors_read(self.rows, self.tensors);
+        let mut layouts = read.iter().map(|&at| &self.tensors[at].layout);
+        layouts.all(|layout| {
+            layout.skew == 0
+                || self.output.period < layout.period && self.output.period <= layout.skew * layout.repetitions()
+        })
+    }
+
+    /// Slot and amount by which a value meets an output: the repetition that is rotated by most of the diagonal, and what
+    /// is left of it.
+    fn skewed(&self, layout: &Layout, from: usize, place: usize) -> (usize, usize) {
+        let (period, repetitions) = (layout.period, layout.repetitions());
+        let diagonal = (from + period - place) & (self.output.period - 1);
+        let (repetition, amount) = (diagonal / layout.skew, diagonal % layout.skew);
+        let slot = (from + period - diagonal) & (period - 1);
+        // A slot at the end of a repetition is rotated into the next one.
+        let repetition = if slot + amount < period { repetition } else { repetition + repetitions - 1 };
+        (repetition % repetitions * period + slot, amount)
     }
 }
 
@@ -133,4 +168,32 @@ fn windows_of(rows: &SharedRows, tensors: &[Tensor], wanted: bool) -> Vec<Option
         }
     }
     windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotations_bring_every_value_of_skewed_content_to_every_output() {
+        for (values, results, ring) in [(1024, 128, 8192), (256, 16, 4096), (64, 2, 512), (32, 16, 64)] {
+            let output = Layout::vector(results, ring);
+            let skew = (output.period * values / ring).max(1);
+            let layout = Layout { skew, ..Layout::vector(values, ring) };
+            let taps = |_| (0.0, (0..values as u32).map(|value| (value, 1.0)).collect());
+            let rows = SharedRows { groups: Vec::new(), rows: (0..results).map(taps).collect(), first_group: u32::MAX };
+            let content = layout.spread(0, |value| value as f64);
+            let tensors = [Tensor { first: 0, layout, limbs: 1 }];
+            let wiring = Wiring::new(&rows, &tensors, &output, false);
+            assert!(wiring.fits_skews());
+            assert_eq!(wiring.period, ring);
+            let mut seen = BTreeSet::new();
+            wiring.for_each(|entry, row, value, _| {
+                assert!(entry.amount < skew && entry.slot % output.period == row);
+                assert_eq!(content[(entry.slot + entry.amount) % ring], value as f64);
+                assert!(seen.insert((entry.slot, entry.amount)), "one entry for each slot of a diagonal");
+            });
+            assert_eq!(seen.len(), values * results);
+        }
+    }
 }

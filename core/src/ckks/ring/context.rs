@@ -1,9 +1,10 @@
 //! Parameters of RNS-CKKS, and the constants that follow from them.
 
+use std::sync::OnceLock;
+
 use crate::ckks::params::set::{ParameterSet, RingKind};
 use rayon::prelude::*;
 
-use crate::ckks::ring::ciphertext::Plaintext;
 use crate::ckks::ring::pool::Pool;
 use crate::residues::modulus::{Factor, Modulus};
 use crate::residues::ntt::Ntt;
@@ -52,6 +53,8 @@ pub struct Ring {
     pub(in crate::ckks) pool: Pool,
     /// Transforms of the primes of Q, then of P.
     pub(in crate::ckks) rings: Vec<Ntt>,
+    /// For each prime those of a half, a quarter, an eighth and a sixteenth of the words, where plaintexts ask for them.
+    pub(in crate::ckks) smaller: Vec<[OnceLock<Ntt>; 4]>,
     /// `digits[j][c - 1]`: digit j with c limbs.
     pub digits: Vec<Vec<Digit>>,
     /// For each special prime `(P / p_i)^-1 2^-32 mod p_i`.
@@ -62,6 +65,13 @@ pub struct Ring {
     pub special_quotient: Vec<Factor>,
     /// `rescale[l][t]`: `q_l^-1 mod q_t`, t < l.
     pub rescale: Vec<Vec<Factor>>,
+}
+
+fn transform(ring: RingKind, modulus: Modulus, log2_degree: u32) -> Ntt {
+    match ring {
+        RingKind::Complex => Ntt::new(modulus, log2_degree),
+        RingKind::Real => Ntt::of_invariants(modulus, log2_degree),
+    }
 }
 
 impl Ring {
@@ -97,10 +107,6 @@ impl Ring {
                 conversions: all.iter().map(|&modulus| conversion(own, modulus)).collect(),
             }
         };
-        let transform = |modulus: Modulus| match params.ring {
-            RingKind::Complex => Ntt::new(modulus, params.log2_degree),
-            RingKind::Real => Ntt::of_invariants(modulus, params.log2_degree),
-        };
         let digits = (0..limbs.div_ceil(alpha))
             .map(|j| (1..=alpha.min(limbs - j * alpha)).map(|count| digit(j * alpha, count)).collect())
             .collect();
@@ -109,7 +115,8 @@ impl Ring {
             spread: false,
             arch: pulp::Arch::new(),
             pool: Pool::default(),
-            rings: all.iter().map(|&modulus| transform(modulus)).collect(),
+            rings: all.par_iter().map(|&modulus| transform(params.ring, modulus, params.log2_degree)).collect(),
+            smaller: all.iter().map(|_| Default::default()).collect(),
             digits,
             special_inverse: (0..alpha).map(|at| inverse_of(special, at)).collect(),
             special_conversions: all[..limbs].iter().map(|&modulus| conversion(special, modulus)).collect(),
@@ -191,11 +198,13 @@ impl Ring {
         words
     }
 
-    /// Coefficients (already times `scale`, below 2^62) as a factor for products at up to `limbs` limbs.
-    #[must_use]
-    pub fn plaintext(&self, coefficients: &[f64], scale: f64, limbs: usize) -> Plaintext {
-        let rounded: Vec<i64> = coefficients.iter().map(|c| c.round() as i64).collect();
-        Plaintext { words: self.lift(0..limbs, &rounded), scale }
+    /// The transform of `N / repeats` words modulo prime `limb`, `repeats` a power of two up to 16.
+    pub(in crate::ckks) fn smaller(&self, limb: usize, repeats: usize) -> &Ntt {
+        match repeats.trailing_zeros() {
+            0 => &self.rings[limb],
+            log2 => self.smaller[limb][log2 as usize - 1]
+                .get_or_init(|| transform(self.params.ring, self.modulus(limb), self.params.log2_degree - log2)),
+        }
     }
 
     /// Coefficients, one word a limb below 4p, to values; `first` is the first limb's number.

@@ -3,6 +3,13 @@
 //! Slot j is the polynomial's value at `zeta^(5^j)`, zeta = exp(i pi / N); the conjugates hold no information, so that
 //! the coefficients are real. Rotating slots is the automorphism X -> X^5. Source: Cheon et al., ASIACRYPT 2017,
 //! section 3.2.
+//!
+//! Every exponent `5^j` mod 2N is 1 mod 4. With `e = 4 t + 1` and `c_k = m_k + i m_(k + N/2)` the value at `zeta^e` is
+//! `sum_k (c_k zeta^k) exp(2 pi i k t / (N/2))`: a Fourier transform of N/2 points, turned by `zeta^k`, whose results
+//! stand in the order of t.
+//!
+//! **Content that repeats.** Slots that repeat after P of them are those of a polynomial in `X^(N / 2P)`: its
+//! coefficients are those of the P slots in a ring of degree 2P.
 
 use std::f64::consts::PI;
 
@@ -11,87 +18,82 @@ pub use tfhe_fft::c64 as Complex;
 
 use Complex as c64;
 
+use crate::ckks::ring::fourier::Fourier;
+
 /// Tables for one degree.
 pub struct Encoder {
-    degree: usize,
-    /// `5^j mod 2N`.
-    powers_of_five: Vec<usize>,
-    /// `exp(i pi k / N)`.
-    roots: Vec<c64>,
+    /// For each t the slot at `zeta^(4 t + 1)`.
+    slots: Vec<u32>,
+    /// `zeta^k`, k below N/2: real and imaginary parts.
+    turns: [Vec<f64>; 2],
+    fourier: Fourier,
 }
 
 impl Encoder {
     /// Tables for `2^log2_degree` coefficients.
+    ///
+    /// # Panics
+    /// If there is less than one slot, or more than 2^31.
     #[must_use]
     pub fn new(log2_degree: u32) -> Self {
-        let degree = 1_usize << log2_degree;
-        let powers_of_five = std::iter::successors(Some(1), |x| Some(x * 5 % (2 * degree))).take(degree / 2).collect();
-        let roots = (0..2 * degree)
-            .map(|k| {
-                let (sin, cos) = (PI * k as f64 / degree as f64).sin_cos();
-                c64::new(cos, sin)
-            })
-            .collect();
-        Self { degree, powers_of_five, roots }
+        assert!((1..=32).contains(&log2_degree), "one slot at least");
+        let (degree, size) = (1_usize << log2_degree, 1_usize << (log2_degree - 1));
+        let mut slots = vec![0; size];
+        let mut power = 1;
+        for slot in 0..size {
+            slots[power / 4] = slot as u32;
+            power = power * 5 % (2 * degree);
+        }
+        let turn = |k: usize| (PI * k as f64 / degree as f64).sin_cos();
+        let turns: (Vec<f64>, Vec<f64>) = (0..size).map(turn).map(|(sin, cos)| (cos, sin)).unzip();
+        Self { slots, turns: turns.into(), fourier: Fourier::new(size) }
     }
 
     /// Coefficients of the polynomial with these slots, times `scale`; missing slots are 0.
     #[must_use]
     pub fn coefficients(&self, slots: &[c64], scale: f64) -> Vec<f64> {
-        let size = self.degree / 2;
-        let mut z: Vec<c64> = slots.iter().copied().chain(std::iter::repeat(c64::new(0.0, 0.0))).take(size).collect();
-        let mut length = size;
-        while length > 1 {
-            let (half, gap) = (length / 2, 2 * self.degree / (4 * length));
-            for block in z.chunks_exact_mut(length) {
-                for j in 0..half {
-                    let index = (4 * length - self.powers_of_five[j] % (4 * length)) * gap;
-                    let (a, b) = (block[j], block[j + half]);
-                    block[j] = a + b;
-                    block[j + half] = (a - b) * self.roots[index % (2 * self.degree)];
-                }
-            }
-            length /= 2;
+        self.transformed(scale, |slot| slots.get(slot).map_or((0.0, 0.0), |z| (z.re, z.im)))
+    }
+
+    /// As [`Encoder::coefficients`], for slots without imaginary parts.
+    #[must_use]
+    pub fn coefficients_of_reals(&self, slots: &[f64], scale: f64) -> Vec<f64> {
+        self.transformed(scale, |slot| (slots.get(slot).copied().unwrap_or(0.0), 0.0))
+    }
+
+    fn transformed(&self, scale: f64, slot: impl Fn(usize) -> (f64, f64)) -> Vec<f64> {
+        let size = self.slots.len();
+        let mut coefficients = vec![0.0; 2 * size];
+        let (re, im) = coefficients.split_at_mut(size);
+        for ((re, im), &at) in re.iter_mut().zip(&mut *im).zip(&self.slots) {
+            (*re, *im) = slot(at as usize);
         }
-        reverse_bits(&mut z);
+        self.fourier.backward(re, im);
         let factor = scale / size as f64;
-        z.iter().map(|z| z.re * factor).chain(z.iter().map(|z| z.im * factor)).collect()
+        let [cos, sin] = &self.turns;
+        for ((re, im), (&cos, &sin)) in re.iter_mut().zip(im).zip(cos.iter().zip(sin)) {
+            (*re, *im) = ((*re * cos + *im * sin) * factor, (*im * cos - *re * sin) * factor);
+        }
+        coefficients
     }
 
     /// Slots of the polynomial with these coefficients, divided by `scale`.
     #[must_use]
     pub fn slots(&self, coefficients: &[f64], scale: f64) -> Vec<c64> {
-        let size = self.degree / 2;
-        let (re, im) = coefficients.split_at(size);
-        let mut z: Vec<c64> = re.iter().zip(im).map(|(&re, &im)| c64::new(re / scale, im / scale)).collect();
-        reverse_bits(&mut z);
-        let mut length = 2;
-        while length <= size {
-            let (half, gap) = (length / 2, 2 * self.degree / (4 * length));
-            for block in z.chunks_exact_mut(length) {
-                for j in 0..half {
-                    let index = self.powers_of_five[j] % (4 * length) * gap;
-                    let (a, b) = (block[j], block[j + half] * self.roots[index]);
-                    block[j] = a + b;
-                    block[j + half] = a - b;
-                }
-            }
-            length *= 2;
+        let size = self.slots.len();
+        let mut turned = coefficients.to_vec();
+        let (re, im) = turned.split_at_mut(size);
+        let [cos, sin] = &self.turns;
+        for ((re, im), (&cos, &sin)) in re.iter_mut().zip(&mut *im).zip(cos.iter().zip(sin)) {
+            let (x, y) = (*re / scale, *im / scale);
+            (*re, *im) = (x * cos - y * sin, y * cos + x * sin);
         }
-        z
-    }
-}
-
-fn reverse_bits(z: &mut [c64]) {
-    let bits = z.len().trailing_zeros();
-    if bits == 0 {
-        return;
-    }
-    for i in 0..z.len() {
-        let j = i.reverse_bits() >> (usize::BITS - bits);
-        if i < j {
-            z.swap(i, j);
+        self.fourier.forward(re, im);
+        let mut slots = vec![c64::new(0.0, 0.0); size];
+        for (&at, (&re, &im)) in self.slots.iter().zip(re.iter().zip(&*im)) {
+            slots[at as usize] = c64::new(re, im);
         }
+        slots
     }
 }
 
@@ -99,20 +101,48 @@ fn reverse_bits(z: &mut [c64]) {
 mod tests {
     use super::*;
 
+    fn slots_of(size: usize) -> Vec<c64> {
+        (0..size).map(|j| c64::new(j as f64 - 7.0, (j * j % 5) as f64)).collect()
+    }
+
     #[test]
     fn slots_are_values_at_the_powers_of_five() {
-        let encoder = Encoder::new(5);
-        let slots: Vec<c64> = (0..16).map(|j| c64::new(f64::from(j) - 7.0, f64::from(j * j % 5))).collect();
-        let coefficients = encoder.coefficients(&slots, 1.0);
-        for (j, slot) in slots.iter().enumerate() {
-            let angle = PI * encoder.powers_of_five[j] as f64 / 32.0;
-            let value = coefficients.iter().enumerate().fold(c64::new(0.0, 0.0), |sum, (k, &c)| {
-                let (sin, cos) = (angle * k as f64).sin_cos();
-                sum + c64::new(cos, sin) * c
-            });
-            assert!((value - slot).norm_sqr().sqrt() < 1e-12, "slot {j}: {value} for {slot}");
+        for log2_degree in 1..=9 {
+            let (encoder, degree) = (Encoder::new(log2_degree), 1_usize << log2_degree);
+            let slots = slots_of(degree / 2);
+            let coefficients = encoder.coefficients(&slots, 1.0);
+            let mut power = 1;
+            for (j, slot) in slots.iter().enumerate() {
+                let angle = PI * power as f64 / degree as f64;
+                power = power * 5 % (2 * degree);
+                let value = coefficients.iter().enumerate().fold(c64::new(0.0, 0.0), |sum, (k, &c)| {
+                    let (sin, cos) = (angle * k as f64).sin_cos();
+                    sum + c64::new(cos, sin) * c
+                });
+                assert!((value - slot).norm_sqr().sqrt() < 1e-9, "N = {degree}, slot {j}: {value} for {slot}");
+            }
+            let back = encoder.slots(&coefficients, 1.0);
+            assert!(back.iter().zip(&slots).all(|(a, b)| (a - b).norm_sqr().sqrt() < 1e-9));
         }
-        let back = encoder.slots(&coefficients, 1.0);
-        assert!(back.iter().zip(&slots).all(|(a, b)| (a - b).norm_sqr().sqrt() < 1e-12));
+    }
+
+    #[test]
+    fn content_that_repeats_is_a_polynomial_in_a_power() {
+        let reals = [0.5, -3.0, 2.0, 1.0];
+        let few = Encoder::new(3).coefficients_of_reals(&reals, 2.0);
+        let all = Encoder::new(7).coefficients_of_reals(&reals.repeat(16), 2.0);
+        for (at, &c) in all.iter().enumerate() {
+            let want = if at % 16 == 0 { few[at / 16] } else { 0.0 };
+            assert!((c - want).abs() < 1e-12, "coefficient {at}: {c}, not {want}");
+        }
+    }
+
+    #[test]
+    fn missing_slots_are_zero() {
+        let encoder = Encoder::new(6);
+        let mut slots = slots_of(10);
+        let short = encoder.coefficients(&slots, 3.0);
+        slots.resize(32, c64::new(0.0, 0.0));
+        assert_eq!(short, encoder.coefficients(&slots, 3.0));
     }
 }

@@ -1,5 +1,7 @@
 //! Keys of key switches and automorphisms.
 
+use std::sync::Arc;
+
 use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::Ring;
 
@@ -8,8 +10,9 @@ use crate::ckks::ring::context::Ring;
 pub struct SwitchKey {
     /// Largest number of limbs that it switches.
     pub limbs: usize,
-    /// For each digit body and mask, `u32[limbs + special][N]`, values in Montgomery form.
-    pub digits: Vec<[Vec<u32>; 2]>,
+    /// Bodies and masks, `u32[digit][limbs + special][N]`, values in Montgomery form; shared with what they were read
+    /// from.
+    pub parts: [Arc<Vec<u32>>; 2],
 }
 
 /// What an automorphism X -> X^element needs.
@@ -51,8 +54,12 @@ impl Ring {
         let step = order / degree;
         let swap = |at: usize| at / 256 * 256 + at % 16 * 16 + at / 16 % 16;
         let reverse = |at: usize| at.reverse_bits() >> (usize::BITS - bits);
-        let leaf = |exponent: usize| reverse(if exponent % step == 1 { exponent } else { order - exponent } / step);
-        (0..degree).map(|place| swap(leaf((step * reverse(swap(place)) + 1) * element % order)) as u32).collect()
+        let leaf = |exponent: usize| {
+            let own = if exponent & (step - 1) == 1 { exponent } else { order - exponent };
+            reverse(own >> step.trailing_zeros())
+        };
+        let point = |place: usize| (step * reverse(swap(place)) + 1) * element & (order - 1);
+        (0..degree).map(|place| swap(leaf(point(place))) as u32).collect()
     }
 
     /// Where X -> X^element brings the basis element of coefficient `place`, and whether its sign turns: X^place, or

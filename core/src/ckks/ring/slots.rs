@@ -13,12 +13,22 @@ pub enum SlotEncoder {
 }
 
 impl SlotEncoder {
-    /// Tables for the ring of a set.
+    /// Fewest slots: what repeats after fewer repeats after these.
+    pub const LEAST: usize = 4;
+
+    /// Tables for all slots of a set's ring.
     #[must_use]
     pub fn new(params: &ParameterSet) -> Self {
-        match params.ring {
-            RingKind::Complex => Self::Complex(Encoder::new(params.log2_degree)),
-            RingKind::Real => Self::Real(RealEncoder::new(params.log2_degree)),
+        Self::of_slots(params.ring, params.slots().trailing_zeros())
+    }
+
+    /// Tables for `2^log2_slots` slots, at least [`SlotEncoder::LEAST`], in the ring that has no more of them; in a
+    /// larger one they repeat.
+    #[must_use]
+    pub fn of_slots(ring: RingKind, log2_slots: u32) -> Self {
+        match ring {
+            RingKind::Complex => Self::Complex(Encoder::new(log2_slots + 1)),
+            RingKind::Real => Self::Real(RealEncoder::new(log2_slots)),
         }
     }
 
@@ -26,10 +36,7 @@ impl SlotEncoder {
     #[must_use]
     pub fn coefficients(&self, slots: &[f64], scale: f64) -> Vec<f64> {
         match self {
-            Self::Complex(encoder) => {
-                let slots: Vec<Complex> = slots.iter().map(|&x| Complex::new(x, 0.0)).collect();
-                encoder.coefficients(&slots, scale)
-            }
+            Self::Complex(encoder) => encoder.coefficients_of_reals(slots, scale),
             Self::Real(encoder) => encoder.coefficients(slots, scale),
         }
     }

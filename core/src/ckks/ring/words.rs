@@ -1,5 +1,7 @@
 //! Loops over the words of one limb; all arguments are of equal length.
 
+#[cfg(target_arch = "x86_64")]
+use crate::ckks::ring::words_wide;
 use crate::device::simd::for_each_arch;
 use crate::residues::modulus::{Factor, Modulus, times};
 
@@ -41,14 +43,12 @@ for_each_arch! {
     (modulus: Modulus, out: [&mut [u32]; 3], a: [&[u32]; 2], b: [&[u32]; 2])
 }
 for_each_arch! {
-    /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where
-    /// it is not 0.
-    pub fn combine = combine_words, (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
+    fn portable_combine = combine_words,
+    (modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64)
 }
 for_each_arch! {
-    /// Two sums of products with the same factors: `out[k] = sum_i a[k][i] * b[i] / 2^32`, residues.
-    pub fn inner_products = inner_products_words,
-    (modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]])
+    fn portable_inner_products = inner_products_words,
+    (modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]], repeats: usize)
 }
 for_each_arch! {
     /// `out = (a - center) 2^32 mod p` for any words; `center` is a residue times 2^32.
@@ -63,9 +63,57 @@ for_each_arch! {
     pub fn lift = lift_words, (modulus: Modulus, out: &mut [u32], values: &[i64])
 }
 for_each_arch! {
+    /// The largest magnitude of some numbers.
+    pub fn largest = largest_number, (largest: &mut f64, numbers: &[f64])
+}
+for_each_arch! {
+    /// Numbers below 2^62 rounded to the nearest integers, halves away from zero.
+    pub fn round = round_numbers, (out: &mut [i64], numbers: &[f64])
+}
+for_each_arch! {
+    /// As [`round`], with 2^31 added, for numbers whose magnitude is below 2^31 - 1.
+    pub fn round_short = round_short_numbers, (out: &mut [u32], numbers: &[f64])
+}
+for_each_arch! {
     /// `out = floor(wide p / 2^64)`: residues from any words.
     pub fn scale_down = scale_down_words, (modulus: Modulus, out: &mut [u32], wide: &[u64])
 }
+
+/// Two sums of products with the same factors: `out[k] = sum_i a[k][i] * b[i] / 2^32`, residues. Each row of 16 words
+/// of a factor stands for `repeats` rows, one after the other.
+pub fn inner_products(
+    arch: pulp::Arch,
+    modulus: Modulus,
+    out: [&mut [u32]; 2],
+    a: [&[&[u32]]; 2],
+    b: &[&[u32]],
+    repeats: usize,
+) {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: pulp hands out `V4` only after it found these features on this processor.
+        pulp::Arch::V4(_) if out[0].len().is_multiple_of(words_wide::ROWS * ROW) => unsafe {
+            words_wide::inner_products(modulus, out, a, b, repeats);
+        },
+        _ => portable_inner_products(arch, modulus, out, a, b, repeats),
+    }
+}
+
+/// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it is
+/// not 0.
+pub fn combine(arch: pulp::Arch, modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64) {
+    match arch {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        pulp::Arch::V4(_) if out.len().is_multiple_of(words_wide::ROWS * ROW) => unsafe {
+            words_wide::combine(modulus, out, terms, weights, offset);
+        },
+        _ => portable_combine(arch, modulus, out, terms, weights, offset),
+    }
+}
+
+/// Words of a row of a tile.
+const ROW: usize = 16;
 /// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
 const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
@@ -162,7 +210,7 @@ fn combine_words(modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &
 }
 
 #[inline(always)]
-fn inner_products_words(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]]) {
+fn inner_products_words(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2], b: &[&[u32]], repeats: usize) {
     const BLOCK: usize = PAIR_BLOCK;
     let [low, high] = out;
     for (at, (low, high)) in low.chunks_mut(BLOCK).zip(high.chunks_mut(BLOCK)).enumerate() {
@@ -173,10 +221,25 @@ fn inner_products_words(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32]]; 2
             let mut sums = [[0_u64; BLOCK]; 2];
             for ((a0, a1), b) in a0.iter().zip(a1).zip(b) {
                 let [low, high] = &mut sums;
-                let words = a0[block.clone()].iter().zip(&a1[block.clone()]).zip(&b[block.clone()]);
-                for ((low, high), ((&x0, &x1), &y)) in low.iter_mut().zip(high).zip(words) {
-                    *low += u64::from(x0) * u64::from(y);
-                    *high += u64::from(x1) * u64::from(y);
+                let mut add = |range: std::ops::Range<usize>, b: &[u32]| {
+                    let words = a0[block.start + range.start..block.start + range.end]
+                        .iter()
+                        .zip(&a1[block.start + range.start..block.start + range.end])
+                        .zip(b);
+                    for ((low, high), ((&x0, &x1), &y)) in
+                        low[range.clone()].iter_mut().zip(&mut high[range]).zip(words)
+                    {
+                        *low += u64::from(x0) * u64::from(y);
+                        *high += u64::from(x1) * u64::from(y);
+                    }
+                };
+                if repeats == 1 {
+                    add(0..block.len(), &b[block.clone()]);
+                } else {
+                    for row in 0..block.len() / ROW {
+                        let own = (block.start / ROW + row) / repeats;
+                        add(row * ROW..(row + 1) * ROW, &b[own * ROW..][..ROW]);
+                    }
                 }
             }
             store_sums(modulus, low, &sums[0], first);
@@ -219,6 +282,31 @@ fn scale_down_words(modulus: Modulus, out: &mut [u32], wide: &[u64]) {
 fn leave_montgomery_words(modulus: Modulus, a: &mut [u32], offset: u32) {
     for a in a {
         *a = modulus.add(modulus.reduce(u64::from(*a)), offset);
+    }
+}
+
+#[inline(always)]
+fn largest_number(largest: &mut f64, numbers: &[f64]) {
+    let (rows, rest) = numbers.as_chunks::<16>();
+    let mut most = [0.0_f64; 16];
+    let larger = |a: f64, b: f64| if b > a { b } else { a };
+    for row in rows {
+        most.iter_mut().zip(row).for_each(|(most, x)| *most = larger(*most, x.abs()));
+    }
+    *largest = most.iter().chain(rest).fold(0.0, |most, x| larger(most, x.abs()));
+}
+
+#[inline(always)]
+fn round_numbers(out: &mut [i64], numbers: &[f64]) {
+    for (out, x) in out.iter_mut().zip(numbers) {
+        *out = x.round() as i64;
+    }
+}
+
+#[inline(always)]
+fn round_short_numbers(out: &mut [u32], numbers: &[f64]) {
+    for (out, x) in out.iter_mut().zip(numbers) {
+        *out = (x.round() as i32).cast_unsigned() ^ 1 << 31;
     }
 }
 

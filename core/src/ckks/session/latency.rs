@@ -7,7 +7,7 @@ use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::LatencySchedule;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use tracing::{debug_span, info_span, trace_span};
@@ -70,20 +70,32 @@ struct PreparedMap<B: RnsOps> {
 /// Encodes numbers a slot of one ring for all lanes.
 struct Writer<'a, B> {
     ring: &'a B,
-    encoder: SlotEncoder,
+    /// By log2 of the slots after which content repeats.
+    encoders: [OnceLock<SlotEncoder>; u32::BITS as usize],
     lanes: usize,
 }
 
 impl<B: RnsOps> Writer<'_, B> {
+    /// Of the slots of one period.
     fn plaintext(&self, slots: &[f64], at: State) -> Result<B::Plaintext, CkksError> {
         let all: Vec<f64> = slots.iter().flat_map(|&x| std::iter::repeat_n(x, self.lanes)).collect();
-        let coefficients = self.encoder.coefficients(&all, at.scale);
+        let kind = self.ring.params().ring;
+        let all = if all.len() < SlotEncoder::LEAST { all.repeat(SlotEncoder::LEAST / all.len()) } else { all };
+        let log2 = all.len().trailing_zeros();
+        let encoder = self.encoders[log2 as usize].get_or_init(|| SlotEncoder::of_slots(kind, log2));
+        let coefficients = encoder.coefficients(&all, at.scale);
         self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
     }
 
     /// One plaintext for each ciphertext of a layout.
-    fn spread(&self, layout: &Layout, at: State, value: impl Fn(usize) -> f64) -> Result<Vec<B::Plaintext>, CkksError> {
-        (0..layout.ciphertexts()).map(|ct| self.plaintext(&layout.spread(ct, &value), at)).collect()
+    fn spread(
+        &self,
+        layout: &Layout,
+        at: State,
+        value: impl Fn(usize) -> f64 + Sync,
+    ) -> Result<Vec<B::Plaintext>, CkksError> {
+        let write = |ciphertext| self.plaintext(&layout.spread_once(ciphertext, &value), at);
+        (0..layout.ciphertexts()).into_par_iter().map(write).collect()
     }
 
     fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<B::Plaintext>>, CkksError> {
@@ -345,49 +357,72 @@ fn prepare<B: RnsOps>(
     plan: &LatencyPlan,
     schedule: &LatencySchedule,
 ) -> Result<Vec<PreparedMap<B>>, CkksError> {
-    let params = ring.params();
-    let writer = Writer { ring, encoder: SlotEncoder::new(params), lanes: plan.lanes };
+    let writer = Writer { ring, encoders: [const { OnceLock::new() }; _], lanes: plan.lanes };
     let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
-    let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
     let mut gains = vec![1.0; network.input.len()];
-    let mut maps = Vec::with_capacity(plan.maps.len());
-    for (at, (map, rows)) in plan.maps.iter().zip(SharedRows::of_network(network)).enumerate() {
-        let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
-        // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
-        let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
-        let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
-        let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
-        let masks = map
-            .masks(&rows, &tensors, |row, value, weight| weight * gains[value] * factor(row))
-            .map_err(CkksError::Plan)?;
-        let State { scale, limbs } = step.linear;
-        let sums: Result<_, CkksError> = map
-            .operands
-            .iter()
-            .zip(masks)
-            .map(|(operand, masks)| {
-                writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
-            })
-            .collect();
-        let values = map.output.len();
-        let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
-        let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
-        let bias = bias?.into_iter().flatten().collect();
-        let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
-        if let (Some(stage), Some(kind)) = (stage, step.kind) {
-            let (uses, _) = uses(kind, params, step.argument);
-            let constants: Vec<Vec<f64>> =
-                (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
-            let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
-            let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
-            prepared.activation = Some((kind, constants?));
-            let first = gains.len();
-            tensors.push(Tensor { first, layout: map.output.clone(), limbs: step.result.limbs });
-            gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
-        }
-        maps.push(prepared);
+    for ((stage, map), step) in network.stages.iter().zip(&plan.maps).zip(&schedule.steps) {
+        tensors.push(Tensor { first: gains.len(), layout: map.output.clone(), limbs: step.result.limbs });
+        gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
     }
-    Ok(maps)
+    let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
+    let values = Values { tensors, gains, scales };
+    let rows = SharedRows::of_network(network);
+    let prepared = plan.maps.par_iter().zip(&rows).enumerate();
+    prepared.map(|(at, (map, rows))| prepare_map(&writer, network, &values, (map, rows), at, schedule)).collect()
+}
+
+/// What maps read.
+struct Values {
+    /// The input, and the results of the stages.
+    tensors: Vec<Tensor>,
+    /// What each value's ciphertext is to be multiplied by.
+    gains: Vec<f64>,
+    /// Scales of the tensors.
+    scales: Vec<f64>,
+}
+
+/// Encodes masks and constants of map `at`.
+fn prepare_map<B: RnsOps>(
+    writer: &Writer<'_, B>,
+    network: &PolynomialNetwork,
+    Values { tensors, gains, scales }: &Values,
+    (map, rows): (&LinearMap, &SharedRows),
+    at: usize,
+    schedule: &LatencySchedule,
+) -> Result<PreparedMap<B>, CkksError> {
+    let (stage, step) = (network.stages.get(at), &schedule.steps[at]);
+    // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
+    let activation = |row: usize| stage.filter(|s| row < s.rows.len()).map(|stage| stage.activation(row));
+    let factor = |row: usize| activation(row).map_or(1.0, |a| 1.0 / a.radius);
+    let constant = |row: usize| (rows.rows[row].0 - activation(row).map_or(0.0, |a| a.centre)) * factor(row);
+    let masks = map
+        .masks(rows, &tensors[..=at.min(network.stages.len())], |row, value, weight| {
+            weight * gains[value] * factor(row)
+        })
+        .map_err(CkksError::Plan)?;
+    let State { scale, limbs } = step.linear;
+    let sums: Result<_, CkksError> = map
+        .operands
+        .iter()
+        .zip(masks)
+        .map(|(operand, masks)| {
+            writer.masks(&operand.steps, masks, State { scale: scale / scales[operand.tensor], limbs })
+        })
+        .collect();
+    let values = map.output.len();
+    let set = |set: usize| writer.spread(&map.output, step.argument, |value| constant(set * values + value));
+    let bias: Result<Vec<_>, CkksError> = (0..map.sets).map(set).collect();
+    let bias = bias?.into_iter().flatten().collect();
+    let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
+    if let (Some(stage), Some(kind)) = (stage, step.kind) {
+        let (uses, _) = uses(kind, writer.ring.params(), step.argument);
+        let constants: Vec<Vec<f64>> =
+            (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
+        let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);
+        let constants: Result<_, CkksError> = uses.into_iter().enumerate().map(write).collect();
+        prepared.activation = Some((kind, constants?));
+    }
+    Ok(prepared)
 }
 
 /// Keys on a device: of relinearisation, and by rotation.
