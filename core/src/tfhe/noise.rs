@@ -100,7 +100,8 @@ fn rotation_variance(params: &ParameterSet, arithmetic: &Products) -> f64 {
 /// Source: the fit in tfhe-rs's noise formulas for a 53-bit mantissa,
 /// `0.00705 * 2^(2 (64 - 53)) (B / 2^64)^2 l^1.01827 k^1.22003 N^2.22003 (k+1)^1.01827`.
 ///
-/// That is for one external product. Where those of all sets of a group of bits are summed before the inverse
+/// That is for one external product. (Ours on the CPU is 0.9 to 1.3 times that, depending on ring and instruction set;
+/// `tfhe::cpu::rounding` measures it.) Where those of all sets of a group of bits are summed before the inverse
 /// transform, the chain of additions has `(2^g - 2) (k+1) l` terms more, each rounding a sum that grows: half a
 /// rounding a term beside the `log2 M + 1` of the transform. (Ours: 1.2 for g = 2 and 1.5 for g = 3 at N = 2048, k = 1,
 /// l = 1, as measured where nearly all noise is the FFT's.)

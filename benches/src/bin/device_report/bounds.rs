@@ -2,6 +2,7 @@
 
 use heman_benches::sets;
 use heman_core::ckks::params::set::ParameterSet;
+use heman_core::tfhe::params::set::ParameterSet as TfheSet;
 use heman_cuda::{ExactOperations, Rates, Transform, operations};
 use heman_kernels::wgsl::WideProducts;
 use heman_wgpu::bounds::{GPUS, Gpu, Operations};
@@ -21,6 +22,25 @@ pub fn rates(gpu: Gpu) -> Rates {
 pub fn share(bound_seconds: f64, seconds: f64) -> (Option<f64>, String) {
     let bound = Some(bound_seconds).filter(|bound| bound.is_finite() && *bound > 0.0);
     (bound, bound.map_or("-".into(), |bound| format!("{:.1} %", 100.0 * bound / seconds)))
+}
+
+/// Operations of doubles that a blind rotation takes at the least on a host, at the rate of fused multiply-adds: three
+/// a point and layer of each transform, four a product of complex numbers; for each coefficient a conversion and two
+/// additions that round it, three operations more for each further digit, and on the way back a conversion and a sum.
+/// With groups of bits also, for each set, its factor (five a point) and the products with it.
+///
+/// Where additions have units of their own, time could be shorter still.
+pub fn host_rotation(params: &TfheSet) -> f64 {
+    let (k, l) = (params.glwe_dimension as f64, params.pbs_level as f64);
+    let size = params.polynomial_size as f64;
+    let points = size / 2.0;
+    let transform = 3.0 * points * points.log2();
+    let there = (k + 1.0) * (l * transform + 3.0 * l * size);
+    let back = (k + 1.0) * (transform + 2.0 * size);
+    let subsets = params.subsets() as f64;
+    let products = subsets * 4.0 * (k + 1.0) * (k + 1.0) * l * points;
+    let factors = if params.grouping_factor == 1 { 0.0 } else { subsets * points * (5.0 + 4.0 * (k + 1.0)) };
+    (params.lwe_dimension / params.grouping_factor) as f64 * (there + back + products + factors)
 }
 
 /// Instructions of a key switch that one of a device's units executes: additions, minima and shifts have units of their
@@ -105,6 +125,15 @@ pub fn print() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operations_of_a_host_are_those_of_its_transforms_and_products() {
+        let set = TfheSet::with_least_noise(800, 4, 512, (23, 1), (2, 7));
+        let (there, back, products) = (5.0 * (6144.0 + 1536.0), 5.0 * (6144.0 + 1024.0), 25_600.0);
+        assert_eq!(host_rotation(&set), 800.0 * (there + back + products));
+        let of_pairs = host_rotation(&TfheSet { grouping_factor: 2, ..set });
+        assert_eq!(of_pairs, 400.0 * (there + back + 3.0 * (products + 256.0 * 25.0)));
+    }
 
     #[test]
     fn a_share_is_that_of_a_bound_that_is_one() {

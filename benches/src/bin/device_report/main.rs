@@ -20,7 +20,7 @@ use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::files::scheme::Scheme;
-use heman_core::tfhe::cost::{blind_rotation_operations, keyswitch_operations};
+use heman_core::tfhe::cost::keyswitch_operations;
 use heman_core::tfhe::noise::{bootstrap_variance, exact_bootstrap_variance};
 use heman_core::tfhe::ops::TfheBackend;
 use heman_core::tfhe::params::set::ParameterSet;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
                 let rates = cpu_rates();
                 let limits = Limits {
                     rates,
-                    rotation: Box::new(move |p| blind_rotation_operations(p) / rates.doubles),
+                    rotation: Box::new(move |p| bounds::host_rotation(p) / rates.doubles),
                     variance: Box::new(bootstrap_variance),
                     mirrored: Box::new(|_| false),
                     batches: &[1, 16, 256],

@@ -1,10 +1,9 @@
-//! Batched bootstrap: each slice of the key comes from memory once for a batch of ciphertexts, and each batch belongs to
-//! one thread.
+//! Batched bootstrap: each slice of the key comes from memory once for a batch of ciphertexts, and each batch belongs
+//! to one thread.
 //!
-//! Within a step, few ciphertexts at a time go all the way: digits and transforms, the external product, transforms back
-//! and sums. Their Fourier values stay in the caches next to the core, the slice of the key in the next one, where the
-//! batch's accumulators are as well; and the next slice is asked for meanwhile. Only where a slice is too large for that,
-//! all ciphertexts of the batch meet each block of it.
+//! Within a step, few ciphertexts at a time go all the way: digits and transforms, the external product, transforms
+//! back and sums. Their Fourier values stay in the caches next to the core, the slice of the key in the next one, where
+//! the batch's accumulators are as well; and the next slice is asked for meanwhile.
 //!
 //! **Bound.** [`crate::tfhe::cost::blind_rotation_operations`] counts operations of doubles.
 
@@ -23,11 +22,9 @@ use crate::tfhe::ops::BootstrapOps;
 use crate::tfhe::table_set::TableSet;
 
 /// Accumulators of one batch: they stay in the second-level cache beside a slice of the key and the next.
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_BYTES: usize = 480 << 10;
 /// Most ciphertexts of a batch.
 const MAX_BATCH: usize = 32;
-/// A slice of the key that stays in the second-level cache.
-const SLICE_BYTES: usize = 384 << 10;
 
 /// Rows `first .. first + count` of a step.
 #[derive(Clone, Copy)]
@@ -52,28 +49,16 @@ struct Batch {
 impl Batch {
     fn new(key: &CpuBootstrapKey, count: usize) -> Self {
         let (p, shape) = (&key.params, key.shape);
-        let together = together(key).min(count);
+        let together = MOST_SHARED.min(count);
         Self {
             accumulators: vec![Line([0; 16]); count * shape.columns * p.polynomial_size / 16],
             exponents: vec![0; count * p.small_row_words()],
             points: vec![Block::ZERO; p.pbs_level * shape.blocks],
             digits: vec![Block::ZERO; together * shape.rows * shape.blocks],
             degrees: vec![0; together * shape.subsets],
-            scratch: vec![Block::ZERO; MOST_SHARED * shape.wide() + together * shape.subsets],
+            scratch: vec![Block::ZERO; shape.scratch(MOST_SHARED)],
             active: Vec::with_capacity(count),
         }
-    }
-}
-
-/// Ciphertexts whose digits are there at a time.
-fn together(key: &CpuBootstrapKey) -> usize {
-    let slice_bytes = key.shape.slice() * size_of::<Block>();
-    if slice_bytes > SLICE_BYTES {
-        MAX_BATCH
-    } else if key.shape.columns == 2 {
-        MOST_SHARED
-    } else {
-        2
     }
 }
 
@@ -132,19 +117,19 @@ impl CpuBackend {
         self.start(key, places, input, batch);
         let bits = key.params.grouping_factor;
         let small = key.params.small_row_words();
-        let together = together(key);
         for (group, slice) in key.slices().enumerate() {
             let own = |c: usize| c * small + group * bits;
             batch.active.clear();
             batch.active.extend((0..count).filter(|&c| batch.exponents[own(c)..][..bits].iter().any(|&e| e != 0)));
-            let mut next = key.next_slice(group).chunks(key.shape.slice().div_ceil(count.div_ceil(together)));
-            for begin in (0..batch.active.len()).step_by(together) {
-                let end = (begin + together).min(batch.active.len());
+            // Little by little: a processor has room for few requests.
+            let mut next = key.next_slice(group).chunks(key.shape.slice().div_ceil(2 * count));
+            for begin in (0..batch.active.len()).step_by(MOST_SHARED) {
+                let end = (begin + MOST_SHARED).min(batch.active.len());
                 for at in begin..end {
                     let c = batch.active[at];
+                    lanes::run(self.arch, Prefetch(next.next().unwrap_or(&[])));
                     self.decompose(key, c, own(c), at - begin, batch);
                 }
-                lanes::run(self.arch, Prefetch(next.next().unwrap_or(&[])));
                 let product = Product {
                     shape: key.shape,
                     count: end - begin,
@@ -155,6 +140,7 @@ impl CpuBackend {
                 };
                 lanes::run(self.arch, product);
                 for at in begin..end {
+                    lanes::run(self.arch, Prefetch(next.next().unwrap_or(&[])));
                     self.accumulate(key, batch.active[at], at - begin, batch);
                 }
             }
@@ -186,40 +172,32 @@ impl CpuBackend {
         for (set, degree) in (1..).zip(&mut batch.degrees[at * subsets..][..subsets]) {
             *degree = rotation::degree_of_set(set, exponents);
         }
-        let digits = &mut batch.digits[at * rows * key.shape.blocks..][..rows * key.shape.blocks];
         let accumulators: &[u32] = bytemuck::cast_slice(&batch.accumulators);
-        for (column, poly) in accumulators[c * columns * size..][..columns * size].chunks_exact(size).enumerate() {
-            let decompose = Decompose {
-                transform: &key.transform,
-                gadget: &key.gadget,
-                poly,
-                degree: (p.grouping_factor == 1).then_some(exponents[0] as usize),
-                points: &mut batch.points,
-                out: &mut digits[column..],
-                strides: (rows, columns),
-            };
-            lanes::run(self.arch, decompose);
-        }
+        let decompose = Decompose {
+            transform: &key.transform,
+            gadget: &key.gadget,
+            polys: &accumulators[c * columns * size..][..columns * size],
+            degree: (p.grouping_factor == 1).then_some(exponents[0] as usize),
+            points: &mut batch.points,
+            out: &mut batch.digits[at * rows * key.shape.blocks..][..rows * key.shape.blocks],
+        };
+        lanes::run(self.arch, decompose);
     }
 
     /// Adds product `at` to accumulator `c`.
     fn accumulate(&self, key: &CpuBootstrapKey, c: usize, at: usize, batch: &mut Batch) {
         let (size, columns, rows, blocks) =
             (key.params.polynomial_size, key.shape.columns, key.shape.rows, key.shape.blocks);
-        let product = &batch.digits[at * rows * blocks..][..rows * blocks];
         let accumulators: &mut [u32] = bytemuck::cast_slice_mut(&mut batch.accumulators);
-        let accumulator = &mut accumulators[c * columns * size..][..columns * size];
-        for (column, poly) in accumulator.chunks_exact_mut(size).enumerate() {
-            let accumulate = Accumulate {
-                transform: &key.transform,
-                small: key.small,
-                from: &product[column..],
-                stride: rows,
-                points: &mut batch.points[..blocks],
-                poly,
-            };
-            lanes::run(self.arch, accumulate);
-        }
+        let accumulate = Accumulate {
+            transform: &key.transform,
+            small: key.small,
+            from: &batch.digits[at * rows * blocks..][..rows * blocks],
+            stride: rows,
+            points: &mut batch.points[..blocks],
+            polys: &mut accumulators[c * columns * size..][..columns * size],
+        };
+        lanes::run(self.arch, accumulate);
     }
 
     /// Writes the constant coefficients to their rows.
@@ -231,8 +209,8 @@ impl CpuBackend {
         for (c, accumulator) in accumulators.chunks_exact(columns * size).take(count).enumerate() {
             let (value, input) = ((first + c) / inputs, (first + c) % inputs);
             let row = tables.row_of_value()[value] as usize * inputs + input;
-            // SAFETY: rows of different values are distinct (`TableSet::new`) and inside the buffer (`check_batch`), tasks own
-            // different values and inputs.
+            // SAFETY: rows of different values are distinct (`TableSet::new`) and inside the buffer (`check_batch`),
+            // tasks own different values and inputs.
             let row = unsafe { out.slice(row * big, big) };
             rotation::extract_constant(accumulator, size, row);
         }

@@ -7,7 +7,7 @@ use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::lanes;
 use crate::tfhe::cpu::fourier::torus::Gadget;
 use crate::tfhe::cpu::fourier::transform::{Forward, Transform};
-use crate::tfhe::cpu::product::{self, Factors, Shape};
+use crate::tfhe::cpu::product::{Factors, Shape};
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::params::set::ParameterSet;
 
@@ -58,33 +58,18 @@ impl CpuBootstrapKey {
         let params = key.params;
         let (size, columns, levels) = (params.polynomial_size, params.glwe_dimension + 1, params.pbs_level);
         let transform = Transform::new(size, lanes::count(arch));
-        let shape = Shape {
-            rows: columns * levels,
-            columns,
-            blocks: transform.blocks(),
-            subsets: params.subsets(),
-            part: product::part(lanes::sums(arch)),
-        };
+        let shape = Shape::new(&params, lanes::sums(arch));
         let words = key.expand_bootstrap().into_container();
         let slice_words = shape.subsets * shape.rows * columns * size;
         let mut slices = vec![Block::ZERO; params.bootstrap_key_length() / shape.subsets * shape.slice()];
-        let stride = columns * shape.wide();
+        let slice_of = |points: &mut Vec<Block>, (slice, ggsws): (&mut [Block], &[u64])| {
+            transform_slice(arch, &params, &transform, shape, ggsws, points, slice);
+        };
         pool.install(|| {
-            slices.par_chunks_exact_mut(shape.slice()).zip(words.par_chunks_exact(slice_words)).for_each_init(
-                || vec![Block::ZERO; transform.blocks()],
-                |points, (slice, ggsws)| {
-                    // The standard key runs over sets, levels, rows, columns.
-                    for (at, poly) in ggsws.chunks_exact(size).enumerate() {
-                        let (row, column) = (at / columns, at % columns);
-                        let (set, row) = (row / shape.rows, row % shape.rows);
-                        let unit = Gadget::unit_log2(params.pbs_base_log, levels, row / columns);
-                        let scale = (-32.0 - unit as f64).exp2() / (size / 2) as f64;
-                        load(poly, scale, points);
-                        let out = &mut slice[shape.key_place(set, row, column)..];
-                        lanes::run(arch, Forward { transform: &transform, points, out, stride });
-                    }
-                },
-            );
+            slices
+                .par_chunks_exact_mut(shape.slice())
+                .zip(words.par_chunks_exact(slice_words))
+                .for_each_init(|| vec![Block::ZERO; transform.blocks()], slice_of);
         });
         let groups = (params.grouping_factor > 1).then(|| Groups::new(&transform));
         let gadget = Gadget::new(params.pbs_base_log, levels);
@@ -111,6 +96,27 @@ impl CpuBootstrapKey {
     pub(super) fn factors<'a>(&'a self, degrees: &'a [u32]) -> Option<Factors<'a>> {
         let Groups { first, steps, turns } = self.groups.as_ref()?;
         Some(Factors { degrees, first, steps, turns })
+    }
+}
+
+/// Transforms the GGSW ciphertexts of a slice of the standard key, which runs over sets, levels, rows, columns.
+pub(super) fn transform_slice(
+    arch: pulp::Arch,
+    params: &ParameterSet,
+    transform: &Transform,
+    shape: Shape,
+    ggsws: &[u64],
+    points: &mut [Block],
+    slice: &mut [Block],
+) {
+    let (size, columns) = (params.polynomial_size, shape.columns);
+    for (at, poly) in ggsws.chunks_exact(size).enumerate() {
+        let (row, column) = (at / columns, at % columns);
+        let (set, row) = (row / shape.rows, row % shape.rows);
+        let unit = Gadget::unit_log2(params.pbs_base_log, params.pbs_level, row / columns);
+        load(poly, (-32.0 - unit as f64).exp2() / (size / 2) as f64, points);
+        let out = &mut slice[shape.key_place(set, row, column)..];
+        lanes::run(arch, Forward { transform, points, out, stride: columns * shape.wide() });
     }
 }
 

@@ -1,19 +1,22 @@
 //! Keyswitch as a matrix product of small digits and key words.
 //!
 //! All rows of a task share one reading of the key: it is many times larger than the caches. The key lies in tiles, of
-//! all digits of [`CHUNK`] input words times [`COLUMNS`] output words, that stay in the second-level cache while all rows
-//! meet them.
+//! all digits of [`CHUNK`] input words times [`COLUMNS`] output words, that stay in the second-level cache while all
+//! rows meet them.
 //!
 //! **Bound.** A multiplication and an addition of 32-bit words for each digit and output word.
 
+#![allow(clippy::needless_range_loop, reason = "registers of several arrays at a place")]
+
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::device::cpu::CpuBackend;
 use crate::device::error::{BackendError, require};
-use crate::device::simd::for_each_arch;
 use crate::tfhe::cpu::SharedMut;
+use crate::tfhe::cpu::fourier::block::Line;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::KeyswitchOps;
 use crate::tfhe::params::set::ParameterSet;
@@ -31,7 +34,7 @@ const TOGETHER: usize = 4;
 /// filled up with zeros.
 pub struct CpuKeyswitchKey {
     params: ParameterSet,
-    words: Vec<u32>,
+    words: Vec<Line>,
 }
 
 /// Blocks of output words.
@@ -49,9 +52,10 @@ impl CpuKeyswitchKey {
         let params = key.params;
         let (small, level, tile) = (params.small_row_words(), params.ks_level, tile(&params));
         let standard = key.expand_keyswitch().into_container();
-        let mut words = vec![0; params.big_dimension() / CHUNK * blocks(&params) * tile];
-        let chunks =
-            words.par_chunks_exact_mut(blocks(&params) * tile).zip(standard.par_chunks_exact(CHUNK * level * small));
+        let mut words = vec![Line([0; 16]); params.big_dimension() / CHUNK * blocks(&params) * tile / 16];
+        let chunks = bytemuck::cast_slice_mut::<Line, u32>(&mut words)
+            .par_chunks_exact_mut(blocks(&params) * tile)
+            .zip(standard.par_chunks_exact(CHUNK * level * small));
         let pack = |(tiles, rows): (&mut [u32], &[u32])| {
             for (at, row) in rows.chunks_exact(small).enumerate() {
                 let (word, level) = (at / level, at % level);
@@ -99,12 +103,7 @@ impl KeyswitchOps for CpuBackend {
                 let columns = share(blocks, column_tasks, task % column_tasks);
                 let input = &input[rows.start * big..rows.end * big];
                 let mut sums = vec![0; rows.len() * columns.len() * COLUMNS];
-                let arguments = (key, input, columns.clone());
-                match self.arch {
-                    #[cfg(target_arch = "x86_64")]
-                    pulp::Arch::V4(_) => switch_wide(self.arch, arguments, &mut sums),
-                    _ => switch_narrow(self.arch, arguments, &mut sums),
-                }
+                self.arch.dispatch(Sums { key, input, columns: columns.clone(), sums: &mut sums });
                 let first = columns.start * COLUMNS;
                 let width = small.min(columns.end * COLUMNS) - first;
                 for ((row, input), sums) in
@@ -150,71 +149,83 @@ fn digits(words: &[u32; CHUNK], base_log: usize, levels: &mut [[u32; CHUNK]]) {
     }
 }
 
-/// A key, rows of mask and body, and the blocks of output words that are asked for.
-type Arguments<'a> = (&'a CpuKeyswitchKey, &'a [u32], Range<usize>);
-
-for_each_arch! {
-    /// [`sum_rows`] where registers hold the sums of all columns.
-    fn switch_wide = sum_rows::<COLUMNS>, (arguments: Arguments<'_>, sums: &mut [u32])
-}
-for_each_arch! {
-    /// [`sum_rows`] where registers hold a quarter.
-    fn switch_narrow = sum_rows::<{ COLUMNS / 4 }>, (arguments: Arguments<'_>, sums: &mut [u32])
+/// Sums of digits times key words for some rows and blocks of output words: `sums[row][output word]`.
+struct Sums<'a> {
+    key: &'a CpuKeyswitchKey,
+    /// Rows of mask and body.
+    input: &'a [u32],
+    columns: Range<usize>,
+    sums: &'a mut [u32],
 }
 
-/// Sums of digits times key words: `sums[row][output word]`, taking W columns of a tile at a time.
-#[inline(always)]
-fn sum_rows<const W: usize>((key, input, columns): Arguments<'_>, sums: &mut [u32]) {
-    let p = &key.params;
-    let (big, tile, width) = (p.big_row_words(), tile(p), columns.len() * COLUMNS);
-    let depth = p.ks_level * CHUNK;
-    let rows = input.len() / big;
-    let mut digit_rows = vec![[0; CHUNK]; rows * p.ks_level];
-    for (chunk, tiles) in key.words.chunks_exact(blocks(p) * tile).enumerate() {
-        for (row, levels) in input.chunks_exact(big).zip(digit_rows.chunks_exact_mut(p.ks_level)) {
-            let words = row[chunk * CHUNK..].first_chunk().expect("chunks divide the mask");
-            digits(words, p.ks_base_log, levels);
-        }
-        let factors = digit_rows.as_flattened();
-        for (at, tile) in columns.clone().map(|block| &tiles[block * tile..][..tile]).enumerate() {
-            for row in (0..rows).step_by(TOGETHER) {
-                let factors = &factors[row * depth..];
-                let sums = &mut sums[row * width + at * COLUMNS..];
-                match rows - row {
-                    1 => multiply::<W, 1>(tile, factors, depth, sums, width),
-                    2 => multiply::<W, 2>(tile, factors, depth, sums, width),
-                    3 => multiply::<W, 3>(tile, factors, depth, sums, width),
-                    _ => multiply::<W, TOGETHER>(tile, factors, depth, sums, width),
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Vectors whose sums, of four rows, fit the registers: 32 of the widest, 16 of others.
+        if size_of::<S::u32s>() == 64 { self.run::<S, 4>(simd) } else { self.run::<S, 2>(simd) }
+    }
+}
+
+impl Sums<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, simd: S) {
+        let Self { key, input, columns, sums } = self;
+        let p = &key.params;
+        let (big, tile, width, depth) = (p.big_row_words(), tile(p), columns.len() * COLUMNS, p.ks_level * CHUNK);
+        let rows = input.len() / big;
+        let mut digit_rows = vec![[0_u32; CHUNK]; rows * p.ks_level];
+        for (chunk, tiles) in bytemuck::cast_slice(&key.words).chunks_exact(blocks(p) * tile).enumerate() {
+            for (row, levels) in input.chunks_exact(big).zip(digit_rows.chunks_exact_mut(p.ks_level)) {
+                let words = row[chunk * CHUNK..].first_chunk().expect("chunks divide the mask");
+                digits(words, p.ks_base_log, levels);
+            }
+            let factors = digit_rows.as_flattened();
+            for (at, tile) in columns.clone().map(|block| &tiles[block * tile..][..tile]).enumerate() {
+                for row in (0..rows).step_by(TOGETHER) {
+                    let factors = &factors[row * depth..];
+                    let sums = &mut sums[row * width + at * COLUMNS..];
+                    match rows - row {
+                        1 => multiply::<S, V, 1>(simd, tile, factors, sums, width),
+                        2 => multiply::<S, V, 2>(simd, tile, factors, sums, width),
+                        3 => multiply::<S, V, 3>(simd, tile, factors, sums, width),
+                        _ => multiply::<S, V, TOGETHER>(simd, tile, factors, sums, width),
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds `sum_d tile[d] * factors[row][d]` to the sums of R rows.
+/// Adds `sum_d tile[d] * factors[row][d]` to the sums of R rows, V vectors of columns at a time.
 #[inline(always)]
-fn multiply<const W: usize, const R: usize>(
+fn multiply<S: Simd, const V: usize, const R: usize>(
+    simd: S,
     tile: &[u32],
     factors: &[u32],
-    depth: usize,
     sums: &mut [u32],
     width: usize,
 ) {
+    let depth = tile.len() / COLUMNS;
     let factors: [&[u32]; R] = std::array::from_fn(|row| &factors[row * depth..][..depth]);
-    for column in (0..COLUMNS).step_by(W) {
-        let mut own = [[0_u32; W]; R];
-        for (at, words) in tile.as_chunks::<COLUMNS>().0.iter().enumerate().take(depth) {
-            let words: &[u32; W] = words[column..].first_chunk().expect("parts divide the columns");
-            for (own, factors) in own.iter_mut().zip(&factors) {
-                let factor = factors[at];
-                for (sum, word) in own.iter_mut().zip(words) {
-                    *sum = sum.wrapping_add(word.wrapping_mul(factor));
+    let vectors = COLUMNS * size_of::<u32>() / size_of::<S::u32s>();
+    let (tile, _) = S::as_simd_u32s(tile);
+    for first in (0..vectors).step_by(V) {
+        let mut own = [[simd.splat_u32s(0); V]; R];
+        for (at, words) in tile.chunks_exact(vectors).enumerate() {
+            let words: &[S::u32s; V] = words[first..].first_chunk().expect("parts divide the columns");
+            for row in 0..R {
+                let factor = simd.splat_u32s(factors[row][at]);
+                for v in 0..V {
+                    own[row][v] = simd.add_u32s(own[row][v], simd.mul_u32s(words[v], factor));
                 }
             }
         }
         for (row, own) in own.iter().enumerate() {
-            for (sum, own) in sums[row * width + column..].iter_mut().zip(own) {
-                *sum = sum.wrapping_add(*own);
+            let (sums, _) = S::as_mut_simd_u32s(&mut sums[row * width..][..COLUMNS]);
+            for (sum, own) in sums[first..].iter_mut().zip(own) {
+                *sum = simd.add_u32s(*sum, *own);
             }
         }
     }

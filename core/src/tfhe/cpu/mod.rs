@@ -9,6 +9,8 @@ mod linear;
 mod product;
 pub mod reference;
 mod rotation;
+#[cfg(test)]
+mod rounding;
 
 pub use bootstrap_key::CpuBootstrapKey;
 pub use exact::{ExactBackend, ExactBootstrapKey};

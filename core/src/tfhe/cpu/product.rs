@@ -1,13 +1,14 @@
 //! The external product in the Fourier domain: digits of several ciphertexts times one slice of the key.
 //!
-//! Where bits of the key are taken in groups, a slice holds a GGSW ciphertext for every set of them, and the digits
-//! meet each after a multiplication by that set's factor, `X^e - 1` at all frequencies:
-//! `sum_j (X^e_j - 1) (digits x GGSW_j)`.
+//! Where bits of the key are taken in groups, a slice holds a GGSW ciphertext for every set of them, and the product
+//! with each is multiplied by that set's factor, `X^e - 1` at all frequencies: `sum_j (X^e_j - 1) (digits x GGSW_j)`.
 //!
 //! Layout: a block holds eight frequencies, and all that they need lies together: `digits[ciphertext][block][row]`,
 //! `key[block][part][set][row][column of the part]`; the result takes the place of the digits, column for row. The
 //! columns are taken in parts whose sums, for a few ciphertexts at a time, fit the registers: then a row takes as many
 //! loads as it has key and digit vectors, and four multiply-adds for every pair of them, the floor of the operation.
+
+#![allow(clippy::needless_range_loop, reason = "registers of several arrays at a place")]
 
 use tfhe_fft::c64;
 
@@ -15,6 +16,7 @@ use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::butterfly::{Complex, mul};
 use crate::tfhe::cpu::fourier::lanes::{Lanes, Task};
 use crate::tfhe::cpu::fourier::transform::{load, store};
+use crate::tfhe::params::set::ParameterSet;
 
 /// Most ciphertexts whose sums are in registers at once.
 pub const MOST_SHARED: usize = 4;
@@ -37,9 +39,26 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Of a set, where the registers hold so many complex sums: those of a part for two ciphertexts.
+    pub fn new(params: &ParameterSet, sums: usize) -> Self {
+        let columns = params.glwe_dimension + 1;
+        Self {
+            rows: columns * params.pbs_level,
+            columns,
+            blocks: params.polynomial_size / (2 * BLOCK),
+            subsets: params.subsets(),
+            part: (sums / 2).min(MOST_COLUMNS),
+        }
+    }
+
     /// Rows of all sets.
     pub fn wide(&self) -> usize {
         self.subsets * self.rows
+    }
+
+    /// Blocks of working memory for a product of so many ciphertexts.
+    pub fn scratch(&self, count: usize) -> usize {
+        MOST_SHARED * (self.rows + self.subsets) + count * self.subsets
     }
 
     /// Blocks of a key slice.
@@ -63,11 +82,6 @@ impl Shape {
         let (first, width) = self.parts().find(within).expect("parts cover all columns");
         first * self.wide() + (set * self.rows + row) * width + column - first
     }
-}
-
-/// Columns of a part, where the registers hold so many complex sums: those of two ciphertexts.
-pub fn part(sums: usize) -> usize {
-    (sums / 2).min(MOST_COLUMNS)
 }
 
 /// `X^e - 1` for the sets of several ciphertexts.
@@ -104,7 +118,7 @@ pub struct Product<'a> {
     pub digits: &'a mut [Block],
     /// None where a slice is one GGSW ciphertext.
     pub factors: Option<Factors<'a>>,
-    /// [`MOST_SHARED`] times the rows of all sets, and as many blocks as there are sets for each ciphertext.
+    /// As many blocks as [`Shape::scratch`] says.
     pub scratch: &'a mut [Block],
 }
 
@@ -113,27 +127,34 @@ impl Task for Product<'_> {
     fn run<S: Lanes>(self, simd: S) {
         let Self { shape, count, key, digits, factors, scratch } = self;
         assert!(key.len() == shape.slice() && digits.len() >= count * shape.blocks * shape.rows);
-        let (wide, within) = scratch.split_at_mut(MOST_SHARED * shape.wide());
+        let (copies, rest) = scratch.split_at_mut(MOST_SHARED * shape.rows);
+        let (block_factors, within) = rest.split_at_mut(MOST_SHARED * shape.subsets);
         if let Some(factors) = factors {
             for (within, &degree) in within.iter_mut().zip(&factors.degrees[..count * shape.subsets]) {
                 *within = factors.within(degree);
             }
         }
-        let mut job = Job { simd, shape, digits: digits.as_mut_ptr(), wide, within, factors };
+        let mut job = Job { simd, shape, digits: digits.as_mut_ptr(), copies, factors, block_factors, within };
+        // Sums of a set stand beside those of all.
+        let sums = shape.columns.min(shape.part) * if job.factors.is_some() { 2 } else { 1 };
+        let fit = |ciphertexts: usize| ciphertexts * sums <= S::SUMS + S::SUMS / 4;
         for (block, key) in key.chunks_exact(shape.columns * shape.wide()).enumerate() {
             let mut c = 0;
-            if 4 * shape.columns.min(shape.part) <= S::SUMS {
+            if fit(4) {
                 while c + 4 <= count {
                     job.multiply::<4>(key, c, block);
                     c += 4;
                 }
             }
-            while c + 2 <= count {
-                job.multiply::<2>(key, c, block);
-                c += 2;
+            if fit(2) {
+                while c + 2 <= count {
+                    job.multiply::<2>(key, c, block);
+                    c += 2;
+                }
             }
-            if c < count {
+            while c < count {
                 job.multiply::<1>(key, c, block);
+                c += 1;
             }
         }
     }
@@ -143,9 +164,10 @@ struct Job<'a, S> {
     simd: S,
     shape: Shape,
     digits: *mut Block,
-    wide: &'a mut [Block],
-    within: &'a [Block],
+    copies: &'a mut [Block],
     factors: Option<Factors<'a>>,
+    block_factors: &'a mut [Block],
+    within: &'a [Block],
 }
 
 impl<S: Lanes> Job<'_, S> {
@@ -158,92 +180,91 @@ impl<S: Lanes> Job<'_, S> {
         let digits: [*mut Block; Q] =
             std::array::from_fn(|q| unsafe { self.digits.add(((c + q) * blocks + block) * rows) });
         let mut from = digits.map(|digits| digits.cast_const());
-        if let Some(factors) = self.factors {
-            for q in 0..Q {
-                for set in 0..subsets {
-                    let degree = factors.degrees[(c + q) * subsets + set];
-                    let base = factors.turn(degree, factors.first[block]);
-                    let within = &self.within[(c + q) * subsets + set];
-                    let own = &mut self.wide[q * wide + set * rows..][..rows];
-                    // SAFETY: the digits are there, see above, and nobody else sees them.
-                    let digits = unsafe { std::slice::from_raw_parts(digits[q], rows) };
-                    scale(self.simd, digits, base, within, own);
-                }
-                from[q] = (&raw const self.wide[q * wide..][..wide]).cast();
-            }
-        } else if columns > part {
+        if columns > part {
             // The first part's results would take the place of digits that the next one reads.
             for q in 0..Q {
-                let own = &mut self.wide[q * wide..][..rows];
-                // SAFETY: as above.
+                let own = &mut self.copies[q * rows..][..rows];
+                // SAFETY: the digits are there, see above, and nobody else sees them.
                 own.copy_from_slice(unsafe { std::slice::from_raw_parts(digits[q], rows) });
                 from[q] = own.as_ptr();
+            }
+        }
+        if let Some(factors) = self.factors {
+            let ciphertexts = c * subsets..(c + Q) * subsets;
+            let degrees = &factors.degrees[ciphertexts.clone()];
+            for ((own, within), &degree) in self.block_factors.iter_mut().zip(&self.within[ciphertexts]).zip(degrees) {
+                less_one(self.simd, factors.turn(degree, factors.first[block]), within, own);
             }
         }
         for (first, width) in self.shape.parts() {
             let key = &key[first * wide..][..width * wide];
             let out = digits.map(|digits| digits.wrapping_add(first));
-            // SAFETY: `from` holds `wide` blocks for each ciphertext, and `out` a block for each column of the part;
+            let factors = self.factors.map(|_| &self.block_factors[..Q * subsets]);
+            // SAFETY: `from` holds `rows` blocks for each ciphertext, and `out` a block for each column of the part;
             // where they are the same memory, this is the only part.
             unsafe {
                 match width {
-                    1 => sums::<S, Q, 1>(self.simd, key, &from, &out),
-                    2 => sums::<S, Q, 2>(self.simd, key, &from, &out),
-                    3 => sums::<S, Q, 3>(self.simd, key, &from, &out),
-                    4 => sums::<S, Q, 4>(self.simd, key, &from, &out),
-                    _ => sums::<S, Q, 5>(self.simd, key, &from, &out),
+                    1 => sums::<S, Q, 1>(self.simd, key, rows, factors, &from, &out),
+                    2 => sums::<S, Q, 2>(self.simd, key, rows, factors, &from, &out),
+                    3 => sums::<S, Q, 3>(self.simd, key, rows, factors, &from, &out),
+                    4 => sums::<S, Q, 4>(self.simd, key, rows, factors, &from, &out),
+                    _ => sums::<S, Q, 5>(self.simd, key, rows, factors, &from, &out),
                 }
             }
         }
     }
 }
 
-/// All rows of a block times `base within - 1`.
+/// `base within - 1`.
 #[inline(always)]
-fn scale<S: Lanes>(simd: S, digits: &[Block], base: c64, within: &Block, out: &mut [Block]) {
+fn less_one<S: Lanes>(simd: S, base: c64, within: &Block, out: &mut Block) {
     let base = Complex { re: simd.splat(base.re), im: simd.splat(base.im) };
     for half in 0..BLOCK / S::COUNT {
-        // SAFETY: the block is there, and `half` below its vectors.
-        let factor = mul(simd, unsafe { load(simd, within, half) }, base);
-        let factor = Complex { re: simd.sub(factor.re, simd.splat(1.0)), im: factor.im };
-        for (digits, out) in digits.iter().zip(out.iter_mut()) {
-            // SAFETY: as above.
-            unsafe { store(simd, out, half, mul(simd, load(simd, digits, half), factor)) };
+        // SAFETY: the blocks are there, and `half` below their vectors.
+        unsafe {
+            let factor = mul(simd, load(simd, within, half), base);
+            store(simd, out, half, Complex { re: simd.sub(factor.re, simd.splat(1.0)), im: factor.im });
         }
     }
 }
 
-/// Sums over the rows for Q ciphertexts and the C columns of a part.
+/// Sums over the rows for Q ciphertexts and the C columns of a part; with factors, those of each set times its factor.
 ///
 /// # Safety
-/// `from` holds a block for each row of the key, `out` C blocks, for each ciphertext. They may be the same memory: a
-/// half of a block is written when it has been read.
+/// `from` holds `rows` blocks, `out` C blocks, for each ciphertext. They may be the same memory: a half of a block is
+/// written when it has been read. The key holds `rows` times C blocks a set, and there is a factor for each ciphertext
+/// and set.
 #[inline(always)]
 unsafe fn sums<S: Lanes, const Q: usize, const C: usize>(
     simd: S,
     key: &[Block],
+    rows: usize,
+    factors: Option<&[Block]>,
     from: &[*const Block; Q],
     out: &[*mut Block; Q],
 ) {
-    let zero = simd.splat(0.0);
-    let rows = key.len() / C;
     for half in 0..BLOCK / S::COUNT {
-        let mut sums = [[Complex { re: zero, im: zero }; C]; Q];
-        for row in 0..rows {
-            // SAFETY: the caller's promise.
-            let digits: [_; Q] = std::array::from_fn(|q| unsafe { load(simd, from[q].add(row), half) });
-            for column in 0..C {
-                // SAFETY: the key has C blocks a row.
-                let key = unsafe { load(simd, key.as_ptr().add(row * C + column), half) };
-                for q in 0..Q {
-                    let (sum, digit) = (&mut sums[q][column], digits[q]);
-                    sum.re = simd.mul_add(key.re, digit.re, sum.re);
-                    sum.im = simd.mul_add(key.re, digit.im, sum.im);
-                    sum.re = simd.neg_mul_add(key.im, digit.im, sum.re);
-                    sum.im = simd.mul_add(key.im, digit.re, sum.im);
+        // SAFETY: the caller's promise.
+        let sums = unsafe {
+            match factors {
+                None => sums_of_set::<S, Q, C>(simd, key, half, from),
+                Some(factors) => {
+                    let subsets = factors.len() / Q;
+                    let zero = simd.splat(0.0);
+                    let mut sums = [[Complex { re: zero, im: zero }; C]; Q];
+                    for (set, key) in key.chunks_exact(rows * C).enumerate() {
+                        let of_set = sums_of_set::<S, Q, C>(simd, key, half, from);
+                        for q in 0..Q {
+                            let factor = load(simd, &raw const factors[q * subsets + set], half);
+                            for column in 0..C {
+                                add_product(simd, &mut sums[q][column], of_set[q][column], factor);
+                            }
+                        }
+                    }
+                    sums
                 }
             }
-        }
+        };
         for q in 0..Q {
             for column in 0..C {
                 // SAFETY: the caller's promise.
@@ -251,4 +272,40 @@ unsafe fn sums<S: Lanes, const Q: usize, const C: usize>(
             }
         }
     }
+}
+
+/// Sums over the rows of one set.
+///
+/// # Safety
+/// `from` holds a block for each row of the key.
+#[inline(always)]
+unsafe fn sums_of_set<S: Lanes, const Q: usize, const C: usize>(
+    simd: S,
+    key: &[Block],
+    half: usize,
+    from: &[*const Block; Q],
+) -> [[Complex<S::F>; C]; Q] {
+    let zero = simd.splat(0.0);
+    let mut sums = [[Complex { re: zero, im: zero }; C]; Q];
+    for row in 0..key.len() / C {
+        // SAFETY: the caller's promise.
+        let digits: [_; Q] = std::array::from_fn(|q| unsafe { load(simd, from[q].add(row), half) });
+        for column in 0..C {
+            // SAFETY: the key has C blocks a row.
+            let key = unsafe { load(simd, key.as_ptr().add(row * C + column), half) };
+            for q in 0..Q {
+                add_product(simd, &mut sums[q][column], digits[q], key);
+            }
+        }
+    }
+    sums
+}
+
+/// `sum + a b`.
+#[inline(always)]
+fn add_product<S: Lanes>(simd: S, sum: &mut Complex<S::F>, a: Complex<S::F>, b: Complex<S::F>) {
+    sum.re = simd.mul_add(b.re, a.re, sum.re);
+    sum.im = simd.mul_add(b.re, a.im, sum.im);
+    sum.re = simd.neg_mul_add(b.im, a.im, sum.re);
+    sum.im = simd.mul_add(b.im, a.re, sum.im);
 }

@@ -6,6 +6,8 @@
 //! Sums `a + w b` take two multiply-adds for each part, and `a - w b = 2 a - (a + w b)` one: as few operations as there
 //! are. Where products stand alone they are sums and differences, which some processors have units of their own for.
 
+#![allow(clippy::needless_range_loop, reason = "registers of several arrays at a place")]
+
 use crate::tfhe::cpu::fourier::lanes::Lanes;
 
 /// A vector of complex numbers.

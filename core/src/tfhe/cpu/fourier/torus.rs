@@ -1,5 +1,5 @@
-//! Between the torus and the Fourier domain: rotation, gadget digits and the transform's first step in one reading of an
-//! accumulator, and its inverse's last step with the rounding in one writing.
+//! Between the torus and the Fourier domain: rotation, gadget digits and the transform's first step in one reading of
+//! an accumulator, and its inverse's last step with the rounding in one writing.
 //!
 //! The step reads 2 R runs of N / (2 R) words, a vector of each at a time: real parts, then imaginary parts. Rotated
 //! words come from the same places moved by the degree, so that only one run meets the end of the polynomial, where
@@ -8,6 +8,8 @@
 //! Digits are taken in doubles: adding and subtracting `1.5 * 2^(52 + e)` rounds to a multiple of 2^e, halves to even,
 //! so that digits have no mean that the key would sum coherently. They keep their places in the word, and the key is
 //! scaled the other way.
+
+#![allow(clippy::needless_range_loop, reason = "registers of several arrays at a place")]
 
 use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::butterfly::{self, Complex};
@@ -41,34 +43,38 @@ impl Gadget {
     }
 }
 
-/// Transforms the digits of `(X^degree - 1) poly`, or without a degree those of the polynomial itself.
+/// Transforms the digits of `(X^degree - 1) poly` for some polynomials, or without a degree those of the polynomials
+/// themselves.
 pub struct Decompose<'a> {
     pub transform: &'a Transform,
     pub gadget: &'a Gadget,
-    pub poly: &'a [u32],
+    /// N words each.
+    pub polys: &'a [u32],
     /// Below 2N.
     pub degree: Option<usize>,
     /// A polynomial a level.
     pub points: &'a mut [Block],
-    /// Where the first block of the first level goes.
+    /// A block of each polynomial's first level side by side, then of the second.
     pub out: &'a mut [Block],
-    /// From block to block, and from level to level.
-    pub strides: (usize, usize),
 }
 
 impl Task for Decompose<'_> {
     #[inline(always)]
     fn run<S: Lanes>(self, simd: S) {
-        let Self { transform, gadget, poly, degree, points, out, strides } = self;
-        let blocks = transform.blocks();
-        assert!(poly.len() == 2 * BLOCK * blocks && points.len() == gadget.levels * blocks);
+        let Self { transform, gadget, polys, degree, points, out } = self;
+        let (blocks, size) = (transform.blocks(), transform.size());
+        let columns = polys.len() / size;
+        assert!(points.len() == gadget.levels * blocks);
         let radix = transform.first().radix;
-        match degree {
-            Some(degree) => of_radix!(radix, rotated_digits, simd, transform, gadget, poly, degree, points),
-            None => of_radix!(radix, digits, simd, transform, gadget, poly, points),
-        }
-        for (level, points) in points.chunks_exact_mut(blocks).enumerate() {
-            transform.forward_rest(simd, points, &mut out[level * strides.1..], strides.0);
+        for (column, poly) in polys.chunks_exact(size).enumerate() {
+            match degree {
+                Some(degree) => of_radix!(radix, rotated_digits, simd, transform, gadget, poly, degree, points),
+                None => of_radix!(radix, digits, simd, transform, gadget, poly, points),
+            }
+            for (level, points) in points.chunks_exact_mut(blocks).enumerate() {
+                let out = &mut out[level * columns + column..];
+                transform.forward_rest(simd, points, out, gadget.levels * columns);
+            }
         }
     }
 }
@@ -109,66 +115,44 @@ fn rotated_digits<S: Lanes, const R: usize>(
     let (shift, flipped) = if degree < size { (degree, 0) } else { (degree - size, u32::MAX) };
     let (split, within) = (shift / run, shift % run);
     let own = poly.as_ptr();
-    // Where each run of the rotated polynomial begins, and whether its words change their signs. (Where the pointer
-    // itself lies outside of the polynomial, nothing is read before it was moved in.)
-    let mut runs = Runs { simd, own, run, sources: [own; MOST_RUNS], signs: [simd.splat_word(0); MOST_RUNS] };
-    for number in 0..2 * R {
-        let wrapped = number <= split;
-        let begin = number * run + if wrapped { size } else { 0 };
-        runs.sources[number] = own.wrapping_add(begin).wrapping_sub(shift);
-        runs.signs[number] = simd.splat_word(if wrapped { !flipped } else { flipped });
-    }
+    // The run that meets the polynomial's end changes its place and its signs on the way; the vector across is made by
+    // hand, with the signs that it must have. (Where a pointer itself lies outside of the polynomial, nothing is read
+    // before it was moved in.)
     let whole = within / S::COUNT * S::COUNT;
-    for at in (0..whole).step_by(S::COUNT) {
-        first.step(at, &runs.differences::<R>(at));
+    let mut across = [0; BLOCK];
+    for (lane, word) in across.iter_mut().enumerate().take(S::COUNT) {
+        let at = whole + lane;
+        let (from, sign) = if at < within { (size + at - within, !flipped) } else { (at - within, flipped) };
+        *word = (poly[from] ^ sign).wrapping_sub(sign);
     }
-    let mut begin = whole;
-    if whole < within {
-        // The vector across the end, signs already as they must be.
-        let mut across = [0; BLOCK];
-        for (lane, word) in across.iter_mut().enumerate().take(S::COUNT) {
-            let at = whole + lane;
-            let (from, sign) = if at < within { (size + at - within, !flipped) } else { (at - within, flipped) };
-            *word = (poly[from] ^ sign).wrapping_sub(sign);
-        }
-        runs.sources[split] = across.as_ptr().wrapping_sub(whole);
-        runs.signs[split] = simd.splat_word(0);
-        first.step(whole, &runs.differences::<R>(whole));
-        begin += S::COUNT;
+    let splits = [
+        (own.wrapping_add(size).wrapping_sub(within), !flipped),
+        (across.as_ptr().wrapping_sub(whole), 0),
+        (own.wrapping_sub(within), flipped),
+    ];
+    let mut sources = [own; MOST_RUNS];
+    let mut signs = [0; MOST_RUNS];
+    for number in 0..2 * R {
+        let wrapped = number < split;
+        let begin = number * run + if wrapped { size } else { 0 };
+        sources[number] = own.wrapping_add(begin).wrapping_sub(shift);
+        signs[number] = if wrapped { !flipped } else { flipped };
     }
-    runs.sources[split] = own.wrapping_sub(within);
-    runs.signs[split] = simd.splat_word(flipped);
-    for at in (begin..run).step_by(S::COUNT) {
-        first.step(at, &runs.differences::<R>(at));
-    }
-}
-
-/// The runs of a polynomial and of the rotated one.
-struct Runs<S: Lanes> {
-    simd: S,
-    own: *const u32,
-    run: usize,
-    sources: [*const u32; MOST_RUNS],
-    signs: [S::W; MOST_RUNS],
-}
-
-impl<S: Lanes> Runs<S> {
-    /// The vectors from coefficient `at` of each run on, of the rotated polynomial less the polynomial.
-    #[inline(always)]
-    fn differences<const R: usize>(&self, at: usize) -> [S::F; MOST_RUNS] {
-        let simd = self.simd;
+    for at in (0..run).step_by(S::COUNT) {
+        // No branch: degrees are random.
+        let place = usize::from(at >= whole) + usize::from(at > whole);
+        (sources[split], signs[split]) = splits[place];
         let mut parts = [simd.splat(0.0); MOST_RUNS];
         for (number, part) in parts.iter_mut().enumerate().take(2 * R) {
-            // SAFETY: both are words of the polynomial: `at` and what lies behind it up to a vector is within one run, and
-            // the one rotated run that meets the polynomial's end is replaced there.
+            // SAFETY: both are words of the polynomial: `at` and what lies behind it up to a vector is within one run,
+            // and the one rotated run that meets the polynomial's end is replaced there.
             let (rotated, own) = unsafe {
-                let own = simd.load_words(self.own.add(number * self.run + at));
-                (simd.load_words(self.sources[number].wrapping_add(at)), own)
+                (simd.load_words(sources[number].wrapping_add(at)), simd.load_words(own.add(number * run + at)))
             };
-            let sign = self.signs[number];
+            let sign = simd.splat_word(signs[number]);
             *part = simd.signed(simd.sub_words(simd.xor_words(rotated, sign), simd.add_words(own, sign)));
         }
-        parts
+        first.step(at, &parts);
     }
 }
 
@@ -233,29 +217,31 @@ fn round<S: Lanes>(simd: S, x: S::F, magic: f64) -> S::F {
     simd.sub(simd.add(x, magic), magic)
 }
 
-/// Adds what values stand for, in words, to a polynomial.
+/// Adds what values stand for, in words, to some polynomials.
 pub struct Accumulate<'a> {
     pub transform: &'a Transform,
     /// Whether magnitudes are below 2^63.
     pub small: bool,
-    /// Blocks `stride` apart; M times what they stand for is not in them.
+    /// The polynomials' blocks side by side, first ones `stride` apart; M times what they stand for is not in them.
     pub from: &'a [Block],
     pub stride: usize,
     pub points: &'a mut [Block],
-    pub poly: &'a mut [u32],
+    /// N words each.
+    pub polys: &'a mut [u32],
 }
 
 impl Task for Accumulate<'_> {
     #[inline(always)]
     fn run<S: Lanes>(self, simd: S) {
-        let Self { transform, small, from, stride, points, poly } = self;
-        assert!(poly.len() == 2 * BLOCK * transform.blocks());
-        transform.inverse_rest(simd, from, stride, points);
+        let Self { transform, small, from, stride, points, polys } = self;
         let radix = transform.first().radix;
-        if small {
-            of_radix!(radix, add_small, simd, transform, points, poly);
-        } else {
-            of_radix!(radix, add_any, simd, transform, points, poly);
+        for (column, poly) in polys.chunks_exact_mut(transform.size()).enumerate() {
+            transform.inverse_rest(simd, &from[column..], stride, points);
+            if small {
+                of_radix!(radix, add_small, simd, transform, points, poly);
+            } else {
+                of_radix!(radix, add_any, simd, transform, points, poly);
+            }
         }
     }
 }
@@ -349,7 +335,7 @@ mod tests {
         let mut state = 1_u32;
         let mut random = move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 8 ^ state << 13
+            (state >> 8) ^ (state << 13)
         };
         for (log2_size, arch) in (8..=15).flat_map(|log2_size| archs().into_iter().map(move |arch| (log2_size, arch))) {
             let size = 1_usize << log2_size;
@@ -366,11 +352,10 @@ mod tests {
                 let decompose = Decompose {
                     transform: &transform,
                     gadget: &gadget,
-                    poly: &poly,
+                    polys: &poly,
                     degree,
                     points: &mut points,
                     out: &mut out,
-                    strides: (levels, 1),
                 };
                 lanes::run(arch, decompose);
                 let mut rest = difference(&poly, degree);
@@ -409,9 +394,9 @@ mod tests {
                     rest = upper;
                 }
                 let mut by_any = got.clone();
-                for (small, poly) in [(true, &mut got), (false, &mut by_any)] {
+                for (small, polys) in [(true, &mut got), (false, &mut by_any)] {
                     let points = &mut points[..blocks];
-                    let accumulate = Accumulate { transform: &transform, small, from: &sums, stride: 1, points, poly };
+                    let accumulate = Accumulate { transform: &transform, small, from: &sums, stride: 1, points, polys };
                     lanes::run(arch, accumulate);
                 }
                 assert!(got == want && by_any == want, "N = {size}, {arch:?}, {degree:?}, {base_log}, {levels}");

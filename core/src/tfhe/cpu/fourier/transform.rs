@@ -5,8 +5,8 @@
 //! splits it into R nodes modulo `X^(S/R) - v exp(2 pi i j / R)` with `v^R = z`, until the moduli are of degree one. So
 //! there is no twist, and values stand in the order of the tree, which keys and ciphertexts share.
 //!
-//! With vectors of L lanes the last two steps, of radix L each, stay in registers: between them a square of L vectors
-//! is transposed, so that no step of the others crosses lanes.
+//! With vectors of L lanes the last two steps are of radix L each, and between them a square of L vectors is transposed
+//! in registers, so that no step crosses lanes.
 //!
 //! Source of the tree: Bernstein, "Multidigit multiplication for mathematicians", 2001.
 
@@ -82,6 +82,11 @@ impl Transform {
             }
         }
         Self { lanes, first, middle, leaves: Leaves { factors, lanes: blocks }, frequencies }
+    }
+
+    /// N, coefficients of a polynomial.
+    pub fn size(&self) -> usize {
+        2 * self.frequencies.len()
     }
 
     /// Blocks of a polynomial.
@@ -232,32 +237,76 @@ fn transpose<S: Lanes, const R: usize>(simd: S, x: &mut [Complex<S::F>; R]) {
     *x = std::array::from_fn(|q| Complex { re: re[q], im: im[q] });
 }
 
+/// Blocks whose squares take one of the last two steps and then the other: values go through the cache between the two,
+/// because processors find more to do at a time where less depends on each other.
+const GROUP: usize = 32;
+
 #[inline(always)]
 fn leaves_forward<S: Lanes, const R: usize>(
     simd: S,
     leaves: &Leaves,
-    points: &[Block],
+    points: &mut [Block],
     out: &mut [Block],
     stride: usize,
 ) {
-    let per_block = BLOCK / R;
-    let (points, out) = (points.as_ptr(), out.as_mut_ptr());
-    for (square, factors) in leaves.factors.chunks_exact(R).enumerate() {
-        let place = |vector: usize| ((square * R + vector) / per_block, vector % per_block);
-        let mut x: [_; R] = std::array::from_fn(|q| {
-            let (block, half) = place(q);
-            // SAFETY: `blocks` holds as many squares as there are factors.
-            unsafe { load(simd, points.add(block), half) }
-        });
-        butterfly::forward(simd, &mut x, &splat(simd, factors));
-        transpose(simd, &mut x);
-        butterfly::forward(simd, &mut x, &lane_factors(simd, leaves, square));
-        for (vector, x) in x.into_iter().enumerate() {
-            let (block, half) = place(vector);
-            // SAFETY: `out` has a place for each block of the points, as `forward_rest` checks.
-            unsafe { store(simd, out.add(block * stride), half, x) };
+    let squares = GROUP * BLOCK / (R * R);
+    let (points, out) = (points.as_mut_ptr(), out.as_mut_ptr());
+    for (group, factors) in leaves.factors.chunks(squares * R).enumerate() {
+        for (at, factors) in factors.chunks_exact(R).enumerate() {
+            // SAFETY: the points hold as many squares as there are factors.
+            let mut x: [_; R] =
+                std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, group * squares + at, q, 1) });
+            butterfly::forward(simd, &mut x, &splat(simd, factors));
+            for (q, x) in x.into_iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { store_of::<S, R>(simd, points, group * squares + at, q, 1, x) };
+            }
+        }
+        for at in 0..factors.len() / R {
+            let square = group * squares + at;
+            // SAFETY: as above.
+            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, square, q, 1) });
+            transpose(simd, &mut x);
+            butterfly::forward(simd, &mut x, &lane_factors(simd, leaves, square));
+            for (q, x) in x.into_iter().enumerate() {
+                // SAFETY: `out` has a place for each block of the points, as `forward_rest` checks.
+                unsafe { store_of::<S, R>(simd, out, square, q, stride, x) };
+            }
         }
     }
+}
+
+/// Vector `q` of a square of R vectors, blocks being `stride` apart.
+///
+/// # Safety
+/// The square is there.
+#[inline(always)]
+unsafe fn load_of<S: Lanes, const R: usize>(
+    simd: S,
+    blocks: *const Block,
+    square: usize,
+    q: usize,
+    stride: usize,
+) -> Complex<S::F> {
+    let vector = square * R + q;
+    // SAFETY: the caller's promise.
+    unsafe { load(simd, blocks.add(vector / (BLOCK / R) * stride), vector % (BLOCK / R)) }
+}
+
+/// # Safety
+/// As [`load_of`], and nobody else sees the square.
+#[inline(always)]
+unsafe fn store_of<S: Lanes, const R: usize>(
+    simd: S,
+    blocks: *mut Block,
+    square: usize,
+    q: usize,
+    stride: usize,
+    x: Complex<S::F>,
+) {
+    let vector = square * R + q;
+    // SAFETY: as above.
+    unsafe { store(simd, blocks.add(vector / (BLOCK / R) * stride), vector % (BLOCK / R), x) };
 }
 
 #[inline(always)]
@@ -268,22 +317,29 @@ fn leaves_inverse<S: Lanes, const R: usize>(
     stride: usize,
     points: &mut [Block],
 ) {
-    let per_block = BLOCK / R;
+    let squares = GROUP * BLOCK / (R * R);
     let (from, points) = (from.as_ptr(), points.as_mut_ptr());
-    for (square, factors) in leaves.factors.chunks_exact(R).enumerate() {
-        let place = |vector: usize| ((square * R + vector) / per_block, vector % per_block);
-        let mut x: [_; R] = std::array::from_fn(|q| {
-            let (block, half) = place(q);
+    for (group, factors) in leaves.factors.chunks(squares * R).enumerate() {
+        for at in 0..factors.len() / R {
+            let square = group * squares + at;
             // SAFETY: `from` has a place for each block of the points, as `inverse_rest` checks.
-            unsafe { load(simd, from.add(block * stride), half) }
-        });
-        butterfly::inverse(simd, &mut x, &lane_factors(simd, leaves, square));
-        transpose(simd, &mut x);
-        butterfly::inverse(simd, &mut x, &splat(simd, factors));
-        for (vector, x) in x.into_iter().enumerate() {
-            let (block, half) = place(vector);
+            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, from, square, q, stride) });
+            butterfly::inverse(simd, &mut x, &lane_factors(simd, leaves, square));
+            transpose(simd, &mut x);
+            for (q, x) in x.into_iter().enumerate() {
+                // SAFETY: the points hold as many squares as there are factors.
+                unsafe { store_of::<S, R>(simd, points, square, q, 1, x) };
+            }
+        }
+        for (at, factors) in factors.chunks_exact(R).enumerate() {
+            let square = group * squares + at;
             // SAFETY: the points hold as many squares as there are factors.
-            unsafe { store(simd, points.add(block), half, x) };
+            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, square, q, 1) });
+            butterfly::inverse(simd, &mut x, &splat(simd, factors));
+            for (q, x) in x.into_iter().enumerate() {
+                // SAFETY: the points hold as many squares as there are factors.
+                unsafe { store_of::<S, R>(simd, points, square, q, 1, x) };
+            }
         }
     }
 }
