@@ -6,10 +6,11 @@
 //! side has to go back in the file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use bytemuck::Pod;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::{Zeroize, Zeroizing};
@@ -38,6 +39,33 @@ impl Digester {
         self.index += 1;
         digest
     }
+}
+
+impl Digester {
+    /// The digest of the chunk that is `ahead` chunks behind the next one.
+    fn of_chunk(&self, chunk: &[u8], ahead: u64) -> [u8; DIGEST_BYTES] {
+        let mut hasher = self.hasher.clone();
+        *hasher.update(chunk).update(&(self.index + ahead).to_le_bytes()).finalize().as_bytes()
+    }
+}
+
+/// Reads bytes from a place of a file, without moving its position.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], place: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, place)
+}
+
+/// Where files have no such call one reader has its turn after the other.
+#[cfg(not(unix))]
+fn read_exact_at(file: &File, bytes: &mut [u8], place: u64) -> io::Result<()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut file = file;
+    let before = file.stream_position()?;
+    file.seek(SeekFrom::Start(place))?;
+    let read = file.read_exact(bytes);
+    file.seek(SeekFrom::Start(before))?;
+    read
 }
 
 impl Drop for Digester {
@@ -161,6 +189,8 @@ pub struct Reader<'a> {
     used: usize,
     /// Bytes of the body behind the chunk.
     left: u64,
+    /// The source again, where it is a file whose parts can be read in any order.
+    file: Option<File>,
 }
 
 impl<'a> Reader<'a> {
@@ -173,7 +203,8 @@ impl<'a> Reader<'a> {
         let fail = |source| FormatError::Read { path: name.clone(), source };
         let file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
-        let reader = Reader::new(Box::new(file), name)?;
+        let again = if metadata.is_file() { file.try_clone().ok() } else { None };
+        let reader = Reader { file: again, ..Reader::new(Box::new(file), name)? };
         if metadata.is_file() && metadata.len() != reader.header.file_bytes() {
             return Err(reader.wrong_length());
         }
@@ -195,7 +226,7 @@ impl<'a> Reader<'a> {
         let header = Header::decode(&start)?;
         let digester = Digester::new(&header.encode());
         let left = header.body_bytes;
-        Ok(Self { source, name, header, digester, chunk: Zeroizing::default(), used: 0, left })
+        Ok(Self { source, name, header, digester, chunk: Zeroizing::default(), used: 0, left, file: None })
     }
 
     /// The header.
@@ -240,6 +271,39 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Reads whole chunks to where they are wanted, on all threads.
+    fn whole_chunks(&mut self, out: &mut [u8]) -> Result<(), FormatError> {
+        let count = out.len() / CHUNK_BYTES;
+        let mut digests = vec![[0; DIGEST_BYTES]; count];
+        let chunks = out.par_chunks_exact_mut(CHUNK_BYTES).zip(&mut digests).enumerate();
+        let stride = (CHUNK_BYTES + DIGEST_BYTES) as u64;
+        let read = match &mut self.file {
+            Some(file) => file.stream_position().and_then(|start| {
+                let at = |file: &File, place: u64, bytes: &mut [u8]| read_exact_at(file, bytes, place);
+                let own = &*file;
+                chunks.try_for_each(|(number, (chunk, digest))| {
+                    let place = start + number as u64 * stride;
+                    at(own, place, chunk)?;
+                    at(own, place + CHUNK_BYTES as u64, digest)
+                })?;
+                file.seek(SeekFrom::Start(start + count as u64 * stride)).map(|_| ())
+            }),
+            None => out.chunks_exact_mut(CHUNK_BYTES).zip(&mut digests).try_for_each(|(chunk, digest)| {
+                self.source.read_exact(chunk)?;
+                self.source.read_exact(digest)
+            }),
+        };
+        read.map_err(|source| self.failed(source))?;
+        let sound = out.par_chunks_exact(CHUNK_BYTES).zip(&digests).enumerate();
+        let digester = &self.digester;
+        if !sound.all(|(number, (chunk, digest))| digester.of_chunk(chunk, number as u64) == *digest) {
+            return Err(FormatError::Checksum);
+        }
+        self.digester.index += count as u64;
+        self.left -= out.len() as u64;
+        Ok(())
+    }
+
     /// Fills a slice with the next bytes.
     ///
     /// # Errors
@@ -247,6 +311,13 @@ impl<'a> Reader<'a> {
     pub fn fill(&mut self, mut out: &mut [u8]) -> Result<(), FormatError> {
         while !out.is_empty() {
             if self.used == self.chunk.len() {
+                let whole = out.len().min(self.left as usize) / CHUNK_BYTES;
+                if whole > 1 {
+                    let (now, later) = out.split_at_mut(whole * CHUNK_BYTES);
+                    self.whole_chunks(now)?;
+                    out = later;
+                    continue;
+                }
                 self.next_chunk()?;
             }
             let count = out.len().min(self.chunk.len() - self.used);
@@ -358,6 +429,31 @@ mod tests {
             assert!(sealed(&header, &body, 12_345) == whole, "{length}");
             assert!(opened(&whole).expect("just sealed") == body, "{length}");
         }
+    }
+
+    #[test]
+    fn chunks_of_a_file_are_read_side_by_side_and_each_is_checked() {
+        let length = 3 * CHUNK_BYTES + 77;
+        let whole = sealed(&header(length as u64), &body(length), usize::MAX);
+        let folder = std::env::temp_dir().join(format!("heman-chunks-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("file");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("a file");
+            let mut reader = Reader::open(&path)?;
+            let mut out = vec![0; length];
+            let (first, rest) = out.split_at_mut(5);
+            reader.fill(first)?;
+            reader.fill(rest)?;
+            reader.finish().map(|()| out)
+        };
+        assert!(read(&whole).expect("just sealed") == body(length));
+        for chunk in 0..4 {
+            let mut bad = whole.clone();
+            bad[HEADER_BYTES + chunk * (CHUNK_BYTES + DIGEST_BYTES) + 9] ^= 1;
+            assert!(matches!(read(&bad), Err(FormatError::Checksum)), "chunk {chunk}");
+        }
+        std::fs::remove_dir_all(&folder).expect("was made above");
     }
 
     #[test]

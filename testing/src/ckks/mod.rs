@@ -2,6 +2,7 @@
 
 pub mod degrees;
 pub mod keys;
+pub mod products;
 pub mod suite;
 pub mod switches;
 pub mod twins;

@@ -11,6 +11,7 @@ use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::{Number, State};
 
 use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphertext, smallest};
+use crate::ckks::products;
 use crate::ckks::switches;
 use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
 use crate::tfhe::keys::words;
@@ -27,6 +28,8 @@ pub fn all<D: RnsDevice>(device: &D) {
     rescales(device);
     memory(device);
     switches::products(device);
+    products::open(device);
+    products::sums(device);
     switches::rotations(device);
     switches::activations(device);
     switches::keys(device);

@@ -7,8 +7,9 @@ use crate::files::container::FormatError;
 
 /// Words that fill whole bytes together, whatever their width.
 const GROUP: usize = 8;
-/// Bytes that are loaded for one residue: of at most 30 bits, from any bit of a byte on.
-const LOAD: usize = size_of::<u64>();
+/// Bytes that are loaded for one residue: of at most 30 bits, from any bit of a byte on. Unpacking reads so many behind
+/// the last one.
+pub const LOAD: usize = size_of::<u64>();
 
 /// Bits of a residue modulo an odd prime.
 fn bits(p: u32) -> usize {
@@ -38,18 +39,36 @@ fn pack(p: u32, words: &[u32], out: &mut Vec<u8>) {
 
 /// The inverse of [`pack`]; `bytes` has [`LOAD`] more than it needs. Whether all words are residues.
 fn unpack(p: u32, bytes: &[u8], words: &mut [u32]) -> bool {
-    let bits = bits(p);
+    macro_rules! of_width {
+        ($($bits:literal)*) => {
+            match bits(p) {
+                $($bits => unpack_bits::<$bits>(p, bytes, words),)*
+                bits => unpack_any(bits, p, bytes, words),
+            }
+        };
+    }
+    of_width!(20 21 22 23 24 25 26 27 28 29 30)
+}
+
+/// With a width that the compiler knows, and shifts that follow from it.
+fn unpack_bits<const BITS: usize>(p: u32, bytes: &[u8], words: &mut [u32]) -> bool {
+    unpack_any(BITS, p, bytes, words)
+}
+
+#[inline(always)]
+fn unpack_any(bits: usize, p: u32, bytes: &[u8], words: &mut [u32]) -> bool {
     let mask = (1_u64 << bits) - 1;
-    let mut sound = true;
-    for (group, words) in words.chunks_exact_mut(GROUP).enumerate() {
+    let mut largest = 0;
+    let groups = words.as_chunks_mut::<GROUP>().0;
+    for (group, words) in groups.iter_mut().enumerate() {
         let bytes = &bytes[group * bits..][..bits + LOAD];
         for (at, word) in words.iter_mut().enumerate() {
             let load = bytes[at * bits / 8..].first_chunk().expect("the bytes reach beyond the group");
             *word = ((u64::from_le_bytes(*load) >> (at * bits % 8)) & mask) as u32;
-            sound &= *word < p;
+            largest = largest.max(*word);
         }
     }
-    sound
+    largest < p
 }
 
 /// Writes a polynomial, `u32[limb][degree]`, the limbs modulo the given primes.
@@ -76,16 +95,25 @@ pub fn read_residues(
     body: &mut Reader<'_>,
     words: &mut Vec<u32>,
 ) -> Result<(), FormatError> {
-    let mut bytes = Vec::new();
-    for &p in primes {
-        let length = packed_bytes(p, degree) as usize;
-        bytes.resize(length + LOAD, 0);
-        body.fill(&mut bytes[..length])?;
-        let start = words.len();
-        words.resize(start + degree, 0);
-        if !unpack(p, &bytes, &mut words[start..]) {
+    let length: u64 = primes.iter().map(|&p| packed_bytes(p, degree)).sum();
+    let mut bytes = vec![0; length as usize + LOAD];
+    body.fill(&mut bytes[..length as usize])?;
+    let start = words.len();
+    words.resize(start + primes.len() * degree, 0);
+    unpack_residues(primes, degree, &bytes, &mut words[start..])
+}
+
+/// Unpacks a polynomial, `u32[limb][degree]`; there are [`LOAD`] bytes more than it needs.
+///
+/// # Errors
+/// [`FormatError::Body`] for words that are no residues.
+pub fn unpack_residues(primes: &[u32], degree: usize, bytes: &[u8], words: &mut [u32]) -> Result<(), FormatError> {
+    let mut first = 0;
+    for (&p, words) in primes.iter().zip(words.chunks_exact_mut(degree)) {
+        if !unpack(p, &bytes[first..], words) {
             return Err(FormatError::Body("a polynomial has words that are no residues".into()));
         }
+        first += packed_bytes(p, degree) as usize;
     }
     Ok(())
 }
