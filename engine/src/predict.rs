@@ -4,7 +4,7 @@ use heman_core::ckks::cost::{CkksCost, WorkSeconds};
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
-use heman_core::ckks::planner::throughput_seconds;
+use heman_core::ckks::planner::choice::throughput_seconds;
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;

@@ -63,12 +63,26 @@ pub struct CkksCost {
     pub matrix_ns: f64,
     /// A word that is moved: permuted, corrected, scaled.
     pub move_ns: f64,
+    /// A uniform residue that is made of its seed.
+    pub uniform_ns: f64,
+    /// A residue that is read from a file, checked and unpacked.
+    pub read_ns: f64,
+    /// A residue of a plaintext that is encoded.
+    pub encode_ns: f64,
 }
 
 impl Default for CkksCost {
     /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the choice of packings.
     fn default() -> Self {
-        Self { transform_ns: 0.08, product_ns: 0.22, matrix_ns: 0.06, move_ns: 0.6 }
+        Self {
+            transform_ns: 0.08,
+            product_ns: 0.22,
+            matrix_ns: 0.06,
+            move_ns: 0.6,
+            uniform_ns: 1.0,
+            read_ns: 1.2,
+            encode_ns: 4.0,
+        }
     }
 }
 
@@ -113,8 +127,40 @@ impl CkksCost {
     /// A product of two ciphertexts with relinearisation and rescaling.
     #[must_use]
     pub fn multiply_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
-        let tensor = 4.0 * limbs as f64 * self.product_ns * Self::words(params);
-        self.rotate_seconds(params, limbs) + 1e-9 * tensor + self.rescale_seconds(params, limbs)
+        let switched = self.rotate_seconds(params, limbs) + self.rescale_seconds(params, limbs);
+        switched + self.tensor_seconds(params, limbs)
+    }
+
+    /// A product of two ciphertexts in three parts.
+    #[must_use]
+    pub fn tensor_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        4e-9 * limbs as f64 * self.product_ns * Self::words(params)
+    }
+
+    /// The mask of a fresh ciphertext.
+    #[must_use]
+    pub fn expand_seconds(&self, params: &ParameterSet) -> f64 {
+        1e-9 * params.primes.len() as f64 * self.uniform_ns * Self::words(params)
+    }
+
+    /// Fresh ciphertexts that are read from a file.
+    #[must_use]
+    pub fn read_seconds(&self, params: &ParameterSet, ciphertexts: usize) -> f64 {
+        1e-9 * (ciphertexts * params.primes.len()) as f64 * self.read_ns * Self::words(params)
+    }
+
+    /// A switching key for so many limbs that is read and expanded.
+    #[must_use]
+    pub fn key_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        let special = params.special_primes.len();
+        let polynomials = limbs.div_ceil(special) * (limbs + special);
+        1e-9 * polynomials as f64 * (self.read_ns + self.uniform_ns) * Self::words(params)
+    }
+
+    /// Words of plaintexts that are encoded.
+    #[must_use]
+    pub fn mask_seconds(&self, words: usize) -> f64 {
+        1e-9 * words as f64 * self.encode_ns
     }
 
     /// Division by the last prime.

@@ -89,7 +89,8 @@ impl Plan {
             }
             Self::Ckks(plan) => {
                 let rotates = plan.latency.is_some();
-                let noise = SlotNoise::new(&plan.params.ckks, rotates, plan.network.output_bound);
+                let noise = SlotNoise::new(&plan.network, &plan.params.ckks, rotates);
+                let noise = noise.expect("a plan that was checked has the levels of its network");
                 let columns = &plan.params.input.columns;
                 Box::new(move |input, seed| plan.network.simulate(&columns.encoded(input), &noise, seed))
             }

@@ -9,8 +9,10 @@ use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::{Number, State};
+use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphertext, smallest};
+use crate::ckks::products;
 use crate::ckks::switches;
 use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
 use crate::tfhe::keys::words;
@@ -27,6 +29,8 @@ pub fn all<D: RnsDevice>(device: &D) {
     rescales(device);
     memory(device);
     switches::products(device);
+    products::open(device);
+    products::sums(device);
     switches::rotations(device);
     switches::activations(device);
     switches::keys(device);
@@ -290,7 +294,7 @@ pub fn inner_products<D: RnsDevice>(device: &D) {
         for limbs in 1..=params.primes.len() {
             let inputs = ciphertexts(&params, MOST, limbs, SCALE, 16);
             let mut plaintexts: Vec<_> = (0..4).map(|i| plaintext(&params, 3, 2.0 * SCALE, 60 + i)).collect();
-            plaintexts[3].words = largest_residues(&params.primes, params.log2_degree);
+            plaintexts[3] = Plaintext::new(largest_residues(&params.primes, params.log2_degree), 2.0 * SCALE);
             macro_rules! run {
                 ($ring:expr) => {{
                     let (ring, own) = ($ring, upload($ring, &inputs));

@@ -169,6 +169,21 @@ impl LatencyPlan {
         masks + most
     }
 
+    /// Words of all masks.
+    #[must_use]
+    pub fn mask_words(&self, network: &PolynomialNetwork, params: &ParameterSet) -> usize {
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let of_map = |(at, (map, &limbs)): (usize, (&LinearMap, &usize))| {
+            let limbs = if at + 1 == self.maps.len() { limbs.min(2) } else { limbs };
+            let of_operand = |operand: &Operand| {
+                let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
+                operand.steps.places.len() * before.ciphertexts()
+            };
+            map.operands.iter().map(of_operand).sum::<usize>() * map.ciphertexts() * limbs
+        };
+        self.maps.iter().zip(&limbs).enumerate().map(of_map).sum::<usize>() << params.log2_degree
+    }
+
     /// Where the output's values lie.
     #[must_use]
     pub fn output(&self) -> &Layout {

@@ -2,7 +2,7 @@
 
 use crate::ckks::plan::activation::{Activation, Form};
 use crate::ckks::plan::polynomials::double;
-use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage, Scaling};
 use crate::ckks::planner::least_squares::Channel;
 use crate::model::network::{Network, Row, Stage, Tap};
 
@@ -39,6 +39,7 @@ fn product(stage: &Stage, values: &mut [Vec<f64>]) -> PolynomialStage {
         factors: stage.factors.iter().zip(&stage.channel).map(scaled).collect(),
         channel: stage.channel.clone(),
         activations: radii[0].iter().zip(&radii[1]).map(activation).collect(),
+        scaling: Scaling::default(),
     }
 }
 
@@ -76,6 +77,7 @@ impl PolynomialNetwork {
                 factors: Vec::new(),
                 channel: stage.channel.clone(),
                 activations,
+                scaling: Scaling::default(),
             });
         }
         let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
