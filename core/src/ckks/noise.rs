@@ -29,10 +29,11 @@ pub fn rescale(params: &ParameterSet) -> f64 {
     ((1.0 + 2.0 * degree(params) / 3.0) / 12.0).sqrt()
 }
 
-/// A rescale's rounding of the three parts of a product that was not relinearised: `sqrt((1 + 2N/3 + N^2 (2/3)^2) / 12)`.
+/// A rescale's rounding of the three parts of a product that was not relinearised:
+/// `sqrt((1 + 2N/3 + N^2 (2/3)^2) / 12)`.
 ///
-/// The square of a ternary secret has N coefficients of variance `N (2/3)^2`, so that the part under it counts by far the
-/// most: such parts are divided only where the scale is much larger than the error.
+/// The square of a ternary secret has N coefficients of variance `N (2/3)^2`, so that the part under it counts by far
+/// the most: such parts are divided only where the scale is much larger than the error.
 #[must_use]
 pub fn rescale_product(params: &ParameterSet) -> f64 {
     let n = degree(params);
