@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::residues::modulus::{Modulus, PRIME_BITS, primes_below};
+use crate::residues::modulus::{Modulus, PRIME_BITS, is_prime, primes_below};
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
@@ -84,8 +84,8 @@ pub struct ParameterSet {
     pub special_primes: Vec<u32>,
     /// log2 of the scale of fresh ciphertexts.
     pub scale_log2: u32,
-    /// Most limbs of Q that a switching key has. Only keys are encryptions modulo P as well, so that primes beyond these
-    /// count for the security of ciphertexts alone.
+    /// Most limbs of Q that a switching key has. Only keys are encryptions modulo P as well, so that primes beyond
+    /// these count for the security of ciphertexts alone.
     pub key_limbs: usize,
 }
 
@@ -156,7 +156,8 @@ impl ParameterSet {
         Ok(params)
     }
 
-    /// Distinct primes of the given sizes, each the nearest to its power of two that is left, those of 30 bits below it.
+    /// Distinct primes of the given sizes, each the nearest to its power of two that is left, those of 30 bits below
+    /// it.
     ///
     /// # Errors
     /// A sentence if there are not so many primes, or the set is not secure.
@@ -164,10 +165,12 @@ impl ParameterSet {
         let log2_half_order = ring.log2_half_order(log2_degree);
         let mut taken: Vec<u32> = Vec::with_capacity(bits.chain.len() + bits.special_count);
         let mut take = |bits: u32| {
-            let target = 1_u32 << bits.min(PRIME_BITS);
-            let most = if bits >= PRIME_BITS { target } else { target + target / 4 };
-            let near = primes_below(most, log2_half_order).take_while(|&p| p > target - target / 4);
-            let nearest = near.filter(|p| !taken.contains(p)).min_by_key(|p| p.abs_diff(target));
+            let (target, step) = (1_u32 << bits.min(PRIME_BITS), 2_u32 << log2_half_order);
+            let span = target / 4 / step;
+            // By their distance from the power of two, of which they lie on both sides.
+            let around = (1..span).flat_map(|at| [target - at * step + 1, target + at * step + 1]);
+            let mut fitting = std::iter::once(target + 1).chain(around).filter(|&p| p < 1 << PRIME_BITS);
+            let nearest = fitting.find(|p| !taken.contains(p) && is_prime(*p));
             let prime = nearest.ok_or_else(|| format!("too few primes near 2^{bits} for N = 2^{log2_degree}"))?;
             taken.push(prime);
             Ok::<u32, String>(prime)

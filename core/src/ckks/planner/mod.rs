@@ -24,7 +24,6 @@ use crate::ckks::planner::choice::{Chosen, choose};
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
-use crate::deadline::Deadline;
 use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::OfBatch;

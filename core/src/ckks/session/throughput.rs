@@ -331,7 +331,8 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
             self.applied(map, rows, |node| product(values, node), apply)
         };
         let mut sums = watch.time(Some(map), "linear", wait, || of_product(values))?;
-        // The output's scale is so large that rounding the part under s^2 costs nothing that is seen, and keys are short.
+        // The output's scale is so large that rounding the part under s^2 costs nothing that is seen, and the key is
+        // short.
         let outputs = self.loaded.schedule.first_node(map);
         watch.time(Some(map), "rescale", wait, || {
             let (before, after) =
