@@ -2,10 +2,11 @@
 //!
 //! Errors are treated as independent and Gaussian, secrets as uniform ternary (2N/3 non-zero coefficients on average).
 //! A slot's variance is E times a coefficient's, where E is N, or 2N - 1 in the conjugate-invariant ring
-//! ([`RingKind::expansion`](crate::ckks::params::set::RingKind::expansion)). Slots multiply, so that a coefficient of a
-//! product of two elements has E times the product of their coefficients' variances; in the conjugate-invariant ring
-//! that is the variance of all but the constant one, which has twice as much. Source: Cheon et al., ASIACRYPT 2017;
-//! Kim, Papadimitriou, Polyakov, CT-RSA 2022 (section 3, RNS variant).
+//! ([`RingKind::expansion`](crate::ckks::params::set::RingKind::expansion)). Of complex slots that is the variance of
+//! both parts together: the real part, which is all that plans read, has half of it. Real slots have no such margin.
+//! Slots multiply, so that a coefficient of a product of two elements has E times the product of their coefficients'
+//! variances; in the conjugate-invariant ring that is the variance of all but the constant one, which has twice as
+//! much. Source: Cheon et al., ASIACRYPT 2017; Kim, Papadimitriou, Polyakov, CT-RSA 2022 (section 3, RNS variant).
 
 use crate::ckks::params::set::ParameterSet;
 

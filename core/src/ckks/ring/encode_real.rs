@@ -49,7 +49,7 @@ impl RealEncoder {
         let mut z = Points::new(half);
         for (&x, &m) in slots.iter().zip(&self.places) {
             let m = m as usize;
-            let part = if m % 2 == 0 { &mut z.re } else { &mut z.im };
+            let part = if m.is_multiple_of(2) { &mut z.re } else { &mut z.im };
             part[m / 2] = x;
         }
         self.transform(&mut z, 1.0);
@@ -85,7 +85,7 @@ impl RealEncoder {
         self.transform(&mut z, -1.0);
         let value = |&m: &u32| {
             let m = m as usize;
-            if m % 2 == 0 { z.re[m / 2] } else { z.im[m / 2] }
+            if m.is_multiple_of(2) { z.re[m / 2] } else { z.im[m / 2] }
         };
         self.places.iter().map(|m| value(m) / scale).collect()
     }
