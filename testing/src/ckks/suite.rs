@@ -9,6 +9,7 @@ use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::{Number, State};
+use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphertext, smallest};
 use crate::ckks::switches;
@@ -290,7 +291,7 @@ pub fn inner_products<D: RnsDevice>(device: &D) {
         for limbs in 1..=params.primes.len() {
             let inputs = ciphertexts(&params, MOST, limbs, SCALE, 16);
             let mut plaintexts: Vec<_> = (0..4).map(|i| plaintext(&params, 3, 2.0 * SCALE, 60 + i)).collect();
-            plaintexts[3].words = largest_residues(&params.primes, params.log2_degree);
+            plaintexts[3] = Plaintext::new(largest_residues(&params.primes, params.log2_degree), plaintexts[3].scale);
             macro_rules! run {
                 ($ring:expr) => {{
                     let (ring, own) = ($ring, upload($ring, &inputs));

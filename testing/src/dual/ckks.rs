@@ -7,10 +7,11 @@ use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
-use heman_core::ckks::ring::ciphertext::{Ciphertext, Plaintext};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
+use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::difference::of_ciphertexts;
 use crate::dual::{Dual, Pair, differ};

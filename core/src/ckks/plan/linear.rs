@@ -72,8 +72,8 @@ struct Diagonal {
 }
 
 impl LinearMap {
-    /// Divides the map to `output` into steps, and says what they cost; `None` where what it reads lies so that it cannot
-    /// be.
+    /// Divides the map to `output` into steps, and says what they cost; `None` where what it reads does not lie so that
+    /// it can be.
     #[must_use]
     pub(in crate::ckks) fn plan(
         rows: &SharedRows,

@@ -104,8 +104,8 @@ impl Wiring<'_> {
         })
     }
 
-    /// Slot and amount by which a value meets an output: the repetition that is rotated by most of the diagonal, and what
-    /// is left of it.
+    /// Slot and amount by which a value meets an output: the repetition that is rotated by most of the diagonal, and
+    /// what is left of it.
     fn skewed(&self, layout: &Layout, from: usize, place: usize) -> (usize, usize) {
         let (period, repetitions) = (layout.period, layout.repetitions());
         let diagonal = (from + period - place) & (self.output.period - 1);

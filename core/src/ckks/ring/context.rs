@@ -53,7 +53,8 @@ pub struct Ring {
     pub(in crate::ckks) pool: Pool,
     /// Transforms of the primes of Q, then of P.
     pub(in crate::ckks) rings: Vec<Ntt>,
-    /// For each prime those of a half, a quarter, an eighth and a sixteenth of the words, where plaintexts ask for them.
+    /// For each prime those of a half, a quarter, an eighth and a sixteenth of the words, where plaintexts ask for
+    /// them.
     pub(in crate::ckks) smaller: Vec<[OnceLock<Ntt>; 4]>,
     /// `digits[j][c - 1]`: digit j with c limbs.
     pub digits: Vec<Vec<Digit>>,

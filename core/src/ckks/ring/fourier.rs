@@ -1,8 +1,8 @@
 //! Fourier transforms of doubles, real and imaginary parts apart.
 //!
-//! Every pass combines four values a quarter of the points apart and writes them where the next one reads them in a row,
-//! so that results come out in order and all loops run over neighbours (Stockham). Sums and products are rounded one by
-//! one: results do not depend on the instruction set.
+//! Every pass combines four values a quarter of the points apart and writes them where the next one reads them in a
+//! row, so that results come out in order and all loops run over neighbours (Stockham). Sums and products are rounded
+//! one by one: results do not depend on the instruction set.
 
 use std::f64::consts::PI;
 

@@ -99,8 +99,8 @@ pub fn inner_products(
     }
 }
 
-/// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it is
-/// not 0.
+/// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it
+/// is not 0.
 pub fn combine(arch: pulp::Arch, modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64) {
     match arch {
         #[cfg(target_arch = "x86_64")]

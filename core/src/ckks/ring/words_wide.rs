@@ -55,7 +55,7 @@ pub(super) fn inner_products(modulus: Modulus, out: [&mut [u32]; 2], a: [&[&[u32
     }
 }
 
-/// `(offset + sum_i terms[i] weights[i]) / 2^32`, as [`super::words::combine`].
+/// `(offset + sum_i terms[i] weights[i]) / 2^32`.
 ///
 /// # Panics
 /// If the sum is not a multiple of [`ROWS`] rows, or its terms have other lengths.
