@@ -123,21 +123,13 @@ pub struct Planning {
     /// Failure probability of one bootstrap in exact mode: a number, or 2^-40
     #[arg(long, default_value = "2^-40", requires = "exact")]
     pub p_fail: Probability,
-    /// How long it may take
-    #[command(flatten)]
-    pub time: Time,
-}
-
-/// How long a model may take.
-#[derive(ClapArgs)]
-pub struct Time {
     /// Seconds that reading a model and planning may take
     #[arg(long, value_name = "N", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_seconds: u32,
 }
 
-impl Time {
-    /// So long from now on.
+impl Planning {
+    /// When it must have ended, from now on.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(Duration::from_secs(self.max_seconds.into()))
     }
@@ -345,9 +337,16 @@ pub struct Inspect {
     /// Inputs of the job that a timeline is for
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub inputs: u32,
-    /// How long it may take
-    #[command(flatten)]
-    pub time: Time,
+    /// Seconds that reading a model may take
+    #[arg(long, value_name = "N", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_seconds: u32,
+}
+
+impl Inspect {
+    /// When it must have ended, from now on.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(Duration::from_secs(self.max_seconds.into()))
+    }
 }
 
 /// `heman evaluate`

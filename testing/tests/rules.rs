@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates, and whether their texts may name command-line flags.
-const CRATES: [(&str, bool); 13] = [
+const CRATES: [(&str, bool); 14] = [
     ("kernels", false),
     ("core", false),
     ("import", false),

@@ -49,7 +49,7 @@ fn describe(path: &Path, args: &Inspect) -> Result<(Value, String), CliError> {
         let params = crate::io::sealed::read_params(path)?;
         return Ok(parameters("parameters", &params));
     }
-    model(path, args.time.deadline())
+    model(path, args.deadline())
 }
 
 fn parameters(kind: &str, params: &Params) -> (Value, String) {

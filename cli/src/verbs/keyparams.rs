@@ -34,7 +34,7 @@ const MORE_TIME: &str = "; allow more with --max-seconds";
 /// Imports, calibrates and plans, for the scheme that is asked for, or the faster one of those that the device can run.
 pub fn derive(planning: &Planning, verbose: bool) -> Result<ForTarget, CliError> {
     let options = options(planning)?;
-    let deadline = planning.time.deadline();
+    let deadline = planning.deadline();
     let network = import(planning, deadline)?;
     let calibration = read_inputs(&planning.calibration, &network.inputs)?;
     derive_for(&network, &calibration, planning, &options, (verbose, deadline))

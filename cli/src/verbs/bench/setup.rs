@@ -61,7 +61,7 @@ impl<'a> Subject<'a> {
             )
         })?;
         let options = Box::new(options(planning)?);
-        let network = Box::new(keyparams::import(planning, planning.time.deadline())?);
+        let network = Box::new(keyparams::import(planning, planning.deadline())?);
         let calibration = read_inputs(&planning.calibration, &network.inputs)?;
         let samples = match &args.data {
             Some(data) => read_inputs(data, &network.inputs)?,
@@ -81,13 +81,8 @@ impl<'a> Subject<'a> {
                 let mut options = options.clone();
                 options.ckks.batch = batch.unwrap_or(options.ckks.batch);
                 let start = Instant::now();
-                let planned = keyparams::derive_for(
-                    network,
-                    calibration,
-                    planning,
-                    &options,
-                    (verbose, planning.time.deadline()),
-                )?;
+                let planned =
+                    keyparams::derive_for(network, calibration, planning, &options, (verbose, planning.deadline()))?;
                 let seconds = Some(start.elapsed().as_secs_f64());
                 self.plans.push(Planned::new(planned.derived.plan, seconds, batch, &self.samples)?);
                 self.plans.len() - 1

@@ -24,7 +24,7 @@ use crate::{report, target};
 /// Runs the verb.
 pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
     let options = options(&args.planning)?;
-    let deadline = args.planning.time.deadline();
+    let deadline = args.planning.deadline();
     let network = keyparams::import(&args.planning, deadline)?;
     let mut samples = read_inputs(&args.data, &network.inputs)?;
     let mut labels = read_labels(&args.data)?;
