@@ -19,6 +19,7 @@ use crate::ckks::plan::activation::DEGREES;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::polynomials::limbs_of_stages;
+use crate::ckks::plan::pricing::input_seconds;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::width::Width;
 use crate::ckks::planner::least_squares::widenings;
@@ -209,7 +210,8 @@ fn choose(
                 } else {
                     let work = throughput_seconds(polynomials, &params, &options.cost);
                     let seconds = work.into_iter().sum::<WorkSeconds>().total();
-                    Ok(Packed { latency: None, seconds, weight: seconds })
+                    let inputs = input_seconds(&params, polynomials.input.len());
+                    Ok(Packed { latency: None, seconds, weight: seconds + inputs })
                 };
                 let Packed { latency, seconds, weight } = match packed {
                     Ok(packed) => packed,
@@ -258,7 +260,7 @@ struct Packed {
     latency: Option<LatencyPlan>,
     /// Thread-seconds.
     seconds: f64,
-    /// The same with what the keys are worth.
+    /// The same with what keys and inputs are worth.
     weight: f64,
 }
 
@@ -271,11 +273,12 @@ fn latency(polynomials: &PolynomialNetwork, params: &ParameterSet, options: &Opt
         match LatencyPlan::new(polynomials, params, &options.cost, lanes) {
             Ok((plan, keys)) => {
                 let seconds = plan.seconds.iter().copied().sum::<WorkSeconds>().total();
-                let total = options.batch.div_ceil(lanes) as f64 * (seconds + keys);
+                let weight = seconds + keys + input_seconds(params, plan.input.ciphertexts());
+                let total = options.batch.div_ceil(lanes) as f64 * weight;
                 if best.as_ref().is_some_and(|(_, least)| total >= *least) {
                     break;
                 }
-                best = Some((Packed { latency: Some(plan), seconds, weight: seconds + keys }, total));
+                best = Some((Packed { latency: Some(plan), seconds, weight }, total));
             }
             Err(error) => last = error,
         }
