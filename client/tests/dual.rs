@@ -18,7 +18,7 @@ use heman_testing::ckks::real_slots::latency_in_real_slots;
 use heman_testing::dual::Dual;
 use heman_testing::networks::{self, network, row, stage};
 
-const INPUTS: usize = 8;
+const INPUTS: usize = 64;
 
 /// Squares of neighbours' differences, their products with inputs, and sums of all.
 fn squares_and_products() -> Network {

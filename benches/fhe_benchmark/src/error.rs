@@ -7,7 +7,7 @@ use heman_client::ClientError;
 use heman_core::planning::error::PlanError;
 use heman_engine::EngineError;
 
-use crate::size::Size;
+use crate::size::{NoSize, Size};
 
 /// Why a stage did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +16,8 @@ pub enum StageError {
     #[error("{0:?} is no stage; start one of the links that scripts/build_task.sh makes")]
     Name(String),
     /// The argument is no size.
-    #[error("{0:?} is no size; sizes are 0, 1, 2 and 3")]
-    Size(String),
+    #[error(transparent)]
+    Size(#[from] NoSize),
     /// The folder of the links is not known.
     #[error("the program must be started by a path, such as submissions/mnist/build/plan_sizes")]
     NoFolder,

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 
 use serde::Deserialize;
 
-use crate::error::StageError;
+/// An argument that is no size.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no size; sizes are 0, 1, 2 and 3")]
+pub struct NoSize(String);
 
 /// A size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -27,12 +30,12 @@ impl Size {
     /// Reads the harness's argument.
     ///
     /// # Errors
-    /// [`StageError::Size`].
-    pub fn parse(argument: Option<OsString>) -> Result<Self, StageError> {
+    /// [`NoSize`].
+    pub fn parse(argument: Option<OsString>) -> Result<Self, NoSize> {
         let text = argument.unwrap_or_default();
         let number: Option<usize> = text.to_str().and_then(|text| text.parse().ok());
         let size = number.and_then(|number| Self::ALL.get(number).copied());
-        size.ok_or_else(|| StageError::Size(text.display().to_string()))
+        size.ok_or_else(|| NoSize(text.display().to_string()))
     }
 
     /// The name of its folders.

@@ -126,7 +126,7 @@ fn moved(count: usize) -> Vec<Vec<f32>> {
     let array = NpyFile::new(archive.by_name("images.npy").expect("images")).expect("an array");
     let bytes: Vec<u8> = array.into_vec().expect("bytes");
     let image = |bytes: &[u8]| {
-        let pixel = |at: usize| if at % 28 == 0 { 0.0 } else { f32::from(bytes[at - 1]) / 255.0 };
+        let pixel = |at: usize| if at.is_multiple_of(28) { 0.0 } else { f32::from(bytes[at - 1]) / 255.0 };
         (0..28 * 28).map(pixel).collect()
     };
     bytes.chunks_exact(28 * 28).take(count).map(image).collect()

@@ -7,5 +7,5 @@ mod invariants;
 pub mod modulus;
 pub mod ntt;
 #[cfg(target_arch = "x86_64")]
-mod ntt_wide;
+pub(crate) mod ntt_wide;
 mod roots;

@@ -7,7 +7,7 @@
 //! powers of the 2N-th root psi: leaf `l` is the point `psi^(2 rev(l) + 1)`, rev reversing log2 N bits; psi is
 //! `b^((p - 1) / 2N)` for the smallest b of at least 2 that makes it a primitive root. Every backend uses this order.
 //!
-//! The conjugate-invariant ring of dimension N is folded first ([`super::fold`]), and its tree is the left half of the
+//! The conjugate-invariant ring of dimension N is folded first (`residues::fold`), and its tree is the left half of the
 //! one of 2N words, from the child of the root on: leaf `l` is the point `psi^(4 rev(l) + 1)`, psi a 4N-th root.
 
 use crate::device::simd::for_each_arch;
@@ -57,7 +57,7 @@ pub fn tree(modulus: Modulus, log2_degree: u32) -> [Vec<Factor>; 2] {
 }
 
 /// As [`tree`], of the conjugate-invariant ring of dimension N. Its first butterflies are those of words j and N - j
-/// ([`super::fold`]), whose root stands in the place of a node 0: a square root of -1, and its inverse.
+/// (`residues::fold`), whose root stands in the place of a node 0: a square root of -1, and its inverse.
 ///
 /// # Panics
 /// If the prime is not 1 mod 4N.

@@ -96,14 +96,14 @@ impl Root {
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn load(words: &[u32; LANES]) -> __m512i {
+pub(crate) fn load(words: &[u32; LANES]) -> __m512i {
     // SAFETY: sixteen words are 64 bytes; the load asks for no alignment.
     unsafe { _mm512_loadu_epi32(words.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn store(words: &mut [u32; LANES], x: __m512i) {
+pub(crate) fn store(words: &mut [u32; LANES], x: __m512i) {
     // SAFETY: sixteen words are 64 bytes; the store asks for no alignment.
     unsafe { _mm512_storeu_epi32(words.as_mut_ptr().cast(), x) }
 }

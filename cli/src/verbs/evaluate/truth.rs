@@ -54,7 +54,7 @@ pub struct Outputs<'a> {
 pub fn read(labels: &Labels, outputs: &Outputs<'_>) -> Result<Reading, String> {
     let inputs = outputs.plain.len();
     let elements: usize = outputs.shape.iter().product();
-    if inputs == 0 || labels.len() == 0 || !labels.len().is_multiple_of(inputs) {
+    if inputs == 0 || labels.is_empty() || !labels.len().is_multiple_of(inputs) {
         return Err(format!("{} labels for {inputs} inputs", labels.len()));
     }
     let each = labels.len() / inputs;

@@ -8,6 +8,13 @@ use crate::ckks::plan::steps::{baby_amounts, rotations_of};
 /// What a megabyte of key is worth, in thread-seconds: to be read, checked, unpacked and expanded.
 const KEY_SECONDS_PER_MEGABYTE: f64 = 8e-4;
 
+/// What ciphertexts of an input are worth, in seconds as well: they are read and their masks made, as keys are.
+#[must_use]
+pub fn input_seconds(params: &ParameterSet, ciphertexts: usize) -> f64 {
+    let words = (ciphertexts * params.primes.len()) << params.log2_degree;
+    4e-6 * words as f64 * KEY_SECONDS_PER_MEGABYTE
+}
+
 /// What something costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {

@@ -15,6 +15,9 @@ pub struct SharedRows {
     pub first_group: u32,
 }
 
+/// What members of a group have in common: the channel, and the rows that read them with their weights' bits.
+type Alike<'a> = ((u64, usize), &'a [(u32, u32)]);
+
 impl SharedRows {
     /// The maps of a network, stage by stage and then the output's, where all values of a stage are at one level.
     pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
@@ -43,7 +46,7 @@ impl SharedRows {
             columns[filled[tap.source as usize]] = (at as u32, tap.weight.to_bits());
             filled[tap.source as usize] += 1;
         }
-        let mut members: HashMap<((u64, usize), &[(u32, u32)]), Vec<u32>> = HashMap::new();
+        let mut members: HashMap<Alike<'_>, Vec<u32>> = HashMap::new();
         for (source, range) in ends.windows(2).enumerate().filter(|(_, range)| range[0] < range[1]) {
             let source = source as u32;
             members.entry((channel_of(source), &columns[range[0]..range[1]])).or_default().push(source);

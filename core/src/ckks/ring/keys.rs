@@ -58,7 +58,7 @@ impl Ring {
             let own = if exponent & (step - 1) == 1 { exponent } else { order - exponent };
             reverse(own >> step.trailing_zeros())
         };
-        let point = |place: usize| (step * reverse(swap(place)) + 1) * element & (order - 1);
+        let point = |place: usize| ((step * reverse(swap(place)) + 1) * element) & (order - 1);
         (0..degree).map(|place| swap(leaf(point(place))) as u32).collect()
     }
 

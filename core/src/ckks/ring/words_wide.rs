@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use crate::residues::modulus::Modulus;
+use crate::residues::ntt_wide::{load, store};
 
 /// Words of a vector.
 const ROW: usize = 16;
@@ -157,18 +158,4 @@ impl Reducer {
         let sum = _mm512_add_epi32(a, b);
         _mm512_min_epu32(sum, _mm512_sub_epi32(sum, self.p))
     }
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn load(words: &[u32; ROW]) -> __m512i {
-    // SAFETY: sixteen words are 64 bytes; the load asks for no alignment.
-    unsafe { _mm512_loadu_epi32(words.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn store(words: &mut [u32; ROW], x: __m512i) {
-    // SAFETY: sixteen words are 64 bytes; the store asks for no alignment.
-    unsafe { _mm512_storeu_epi32(words.as_mut_ptr().cast(), x) }
 }
