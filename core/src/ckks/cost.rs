@@ -67,6 +67,9 @@ pub struct CkksCost {
     pub uniform_ns: f64,
     /// A residue that is read from a file, checked and unpacked.
     pub read_ns: f64,
+    /// A residue of an input that is sent before it is read. The client's time and line are no device's, and the
+    /// answer waits for them.
+    pub send_ns: f64,
     /// A residue of a plaintext that is encoded.
     pub encode_ns: f64,
 }
@@ -81,6 +84,8 @@ impl Default for CkksCost {
             move_ns: 0.6,
             uniform_ns: 1.0,
             read_ns: 1.2,
+            // 30 bits at 10 gigabits a second.
+            send_ns: 3.0,
             encode_ns: 4.0,
         }
     }
@@ -143,10 +148,11 @@ impl CkksCost {
         1e-9 * params.primes.len() as f64 * self.uniform_ns * Self::words(params)
     }
 
-    /// Fresh ciphertexts that are read from a file.
+    /// Fresh ciphertexts that are sent and read from a file.
     #[must_use]
-    pub fn read_seconds(&self, params: &ParameterSet, ciphertexts: usize) -> f64 {
-        1e-9 * (ciphertexts * params.primes.len()) as f64 * self.read_ns * Self::words(params)
+    pub fn input_seconds(&self, params: &ParameterSet, ciphertexts: usize) -> f64 {
+        let residues = (ciphertexts * params.primes.len()) as f64 * Self::words(params);
+        1e-9 * residues * (self.send_ns + self.read_ns)
     }
 
     /// A switching key for so many limbs that is read and expanded.

@@ -25,7 +25,7 @@ pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
     let (network, ckks) = (&network, chain.params);
     let (lanes, limbs) = (plan.params.inputs_per_run(), ckks.primes.len());
     let (latency, _) = LatencyPlan::new(network, &ckks, &CkksCost::default(), lanes).expect("the input fits");
-    let noise = SlotNoise::new(network, &ckks, true).expect("the chain is deep enough");
+    let noise = SlotNoise::packed(network, &ckks, Some(&latency)).expect("the chain is deep enough");
     let squares = |(at, input): (usize, &Vec<f32>)| -> Vec<f64> {
         let noisy = network.simulate(input, &noise, at as u64);
         network.evaluate(input).iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).powi(2)).collect()

@@ -30,7 +30,7 @@ const BARE_WEIGHTS: [u32; 3] = [12, 13, 15];
 /// log2 of the smallest scale of fresh ciphertexts.
 const LEAST_FRESH: u32 = 15;
 /// Bits that the output's weights have beside the output's own size.
-const OUTPUT_BITS: f64 = 12.0;
+const OUTPUT_BITS: [f64; 2] = [12.0, 9.0];
 /// Bits of the last primes that outputs leave to those that were not calibrated.
 const OUTPUT_MARGIN: f64 = 2.4;
 /// What primes of one ring that are near one power of two come to over it, in bits.
@@ -51,6 +51,10 @@ struct Variant {
     /// log2 of the scale of the first map's weights where it is not rescaled.
     bare_weights: Option<u32>,
     closings: Vec<Closing>,
+    /// Bits of the output's weights beside the output's own size.
+    output_bits: f64,
+    /// Whether primes behind maps are as wide as those behind products: masks are less precise than numbers.
+    has_wide_maps: bool,
     /// Limbs of the output's sums beyond the two that hold the output.
     more: usize,
 }
@@ -105,20 +109,29 @@ pub fn closings(network: &PolynomialNetwork) -> Vec<Closing> {
     closings.into_iter().enumerate().map(own).collect()
 }
 
-/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes at several scales, the widest first.
+/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes at several
+/// scales, the widest first.
 #[must_use]
 pub fn chains(network: &PolynomialNetwork, ring: (RingKind, u32), rotates: bool, closings: &[Closing]) -> Vec<Chain> {
     let plain = vec![Closing::Value; network.stages.len()];
-    let mut variants = vec![Variant { bare_weights: None, closings: plain, more: 0 }];
+    let fixed =
+        Variant { bare_weights: None, closings: plain, output_bits: OUTPUT_BITS[0], has_wide_maps: false, more: 0 };
+    let mut variants = vec![Variant { has_wide_maps: true, ..fixed.clone() }, fixed.clone()];
+    if !rotates {
+        variants.remove(0);
+    }
     if !rotates && !network.stages.is_empty() {
         let without_output = |closing: &Closing| if *closing == Closing::Output { Closing::Value } else { *closing };
         let summed: Vec<Closing> = closings.iter().map(without_output).collect();
         variants.clear();
         for bare_weights in [None].into_iter().chain(BARE_WEIGHTS.map(Some)) {
-            variants.push(Variant { bare_weights, closings: summed.clone(), more: 0 });
-            if summed != closings {
-                for more in [0, 1] {
-                    variants.push(Variant { bare_weights, closings: closings.to_vec(), more });
+            for output_bits in OUTPUT_BITS {
+                let own = Variant { bare_weights, output_bits, ..fixed.clone() };
+                variants.push(Variant { closings: summed.clone(), ..own.clone() });
+                if summed != closings {
+                    for more in [0, 1] {
+                        variants.push(Variant { closings: closings.to_vec(), more, ..own.clone() });
+                    }
                 }
             }
         }
@@ -155,19 +168,16 @@ impl Variant {
         let most = most as u32 - SLACK;
         // Smaller primes of the right form are few.
         let narrow = ring.log2_half_order(log2_degree) + 9;
-        let size = network.output_bound.max(1e-3).log2() + OUTPUT_BITS + OUTPUT_MARGIN;
+        let size = network.output_bound.max(1e-3).log2() + self.output_bits + OUTPUT_MARGIN;
         let open = self.closings.last() == Some(&Closing::Output);
         let output = |value_scale: u32| (size + f64::from(value_scale)).ceil().max(0.0) as u32;
         let base = if open {
             let size = if self.more > 0 { scale + 1 } else { PRIME_BITS };
             vec![size; 2 + self.more]
         } else {
-            let left = output(scale).saturating_sub(PRIME_BITS);
+            let left = output(scale).saturating_sub(PRIME_BITS).max(if self.has_wide_maps { scale } else { 0 });
             vec![PRIME_BITS, left.clamp(narrow, PRIME_BITS)]
         };
-        if !open && output(scale) > 2 * PRIME_BITS {
-            return None;
-        }
         // The last factors' scale, so that their product, weights and outputs fit.
         let last = ((f64::from(base.iter().sum::<u32>()) - size) / 2.0).max(0.0) as u32;
         let mut scalings = Vec::with_capacity(network.stages.len());
@@ -199,7 +209,8 @@ impl Variant {
                 }
             }
             if rescales {
-                levels.push(narrow + scale.saturating_sub(argument));
+                let map = if self.has_wide_maps { scale.max(narrow) } else { narrow };
+                levels.push(map + scale.saturating_sub(argument));
             }
             if depth > 1 || (depth == 1 && !ends) {
                 above.get_or_insert(levels.len());

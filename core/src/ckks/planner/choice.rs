@@ -39,7 +39,7 @@ struct Candidate {
 }
 
 /// The network with its scales, and the cheapest secure parameters and packing for the batch whose noise is at most
-/// `most_noise` of the largest output.
+/// `most_noise`.
 pub(in crate::ckks) fn choose(
     ring: RingKind,
     polynomials: &PolynomialNetwork,
@@ -49,38 +49,42 @@ pub(in crate::ckks) fn choose(
     deadline: Deadline,
 ) -> Result<(PolynomialNetwork, Chosen), PlanError> {
     let search = Search { ring, polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
-    let largest = most_noise * polynomials.output_bound.max(f64::MIN_POSITIVE);
     let mut last = "no parameters are precise enough".to_string();
-    let (mut best, mut found) = (None, false);
+    let (mut best, mut found) = (None, [false; 2]);
     let closings = closings(polynomials);
     for log2_degree in RINGS.filter(|log2| MOST_MODULUS_BITS.iter().any(|(own, _)| own == log2)) {
         deadline.check()?;
         let mut candidates = search.throughput(log2_degree, &closings);
-        if !found || batch < ring.slots(log2_degree) {
-            match search.latency(log2_degree, largest) {
+        // Where inputs fill all slots, rotations can only add to the work.
+        let is_full = batch >= ring.slots(log2_degree);
+        found[1] |= found[0] && is_full;
+        if !(found[0] && is_full) {
+            match search.latency(log2_degree, most_noise) {
                 Ok(packed) => candidates.extend(packed),
                 Err(error) => last = error,
             }
         }
         // Noise is simulated for those alone that could be taken.
         candidates.sort_by(|a, b| a.total.total_cmp(&b.total));
-        let mut of_ring = false;
+        let mut of_ring = [false; 2];
         for candidate in candidates {
             let least = best.as_ref().map_or(f64::INFINITY, |(_, least): &(_, f64)| *least);
-            if candidate.total >= least && of_ring {
-                break;
+            let kind = usize::from(candidate.latency.is_some());
+            if candidate.total >= least && of_ring[kind] {
+                continue;
             }
             deadline.check()?;
-            let Some(noise) = search.noise(&candidate).filter(|&noise| noise <= largest) else { continue };
-            (found, of_ring) = (true, true);
+            let Some(noise) = search.noise(&candidate).filter(|&noise| noise <= most_noise) else { continue };
+            of_ring[kind] = true;
             // Less noise is worth a little time.
-            let total = candidate.total * (1.0 + NOISE_PRICE * noise / largest);
+            let total = candidate.total * (1.0 + NOISE_PRICE * noise / most_noise);
             if total < least {
                 best = Some(((candidate, noise), total));
             }
         }
+        found.iter_mut().zip(of_ring).for_each(|(found, own)| *found |= own);
         // A larger ring makes a run no faster; it only takes more inputs at a time.
-        if of_ring && batch <= ring.slots(log2_degree) {
+        if found == [true; 2] && batch <= ring.slots(log2_degree) {
             break;
         }
     }
@@ -111,7 +115,7 @@ impl Search<'_> {
             let cost = self.cost;
             let seconds = seconds_of(&network, &self.counts, &chain.params, cost);
             let seconds = seconds.into_iter().sum::<WorkSeconds>().total();
-            let inputs = cost.read_seconds(&chain.params, network.input.len());
+            let inputs = cost.input_seconds(&chain.params, network.input.len());
             let runs = self.batch.div_ceil(chain.params.slots()) as f64;
             Candidate { total: runs * (seconds + inputs), seconds, latency: None, chain }
         };
@@ -119,14 +123,14 @@ impl Search<'_> {
     }
 
     /// One input over many slots, with the best number of lanes for each chain.
-    fn latency(&self, log2_degree: u32, largest: f64) -> Result<Vec<Candidate>, String> {
+    fn latency(&self, log2_degree: u32, most_noise: f64) -> Result<Vec<Candidate>, String> {
         let mut packed = Vec::new();
         let mut last = String::new();
         for chain in chains(self.polynomials, (self.ring, log2_degree), true, &[]) {
             let mut network = self.polynomials.clone();
             network.keep(&chain);
             let noise = SlotNoise::new(&network, &chain.params, true).map_err(|error| error.to_string())?;
-            if noise_of(&network, self.calibration, &noise) > largest {
+            if noise_of(&network, self.calibration, &noise) > most_noise {
                 continue;
             }
             match self.lanes(&network, chain) {
@@ -149,7 +153,7 @@ impl Search<'_> {
                     let rotations = plan.rotations(network, params.primes.len());
                     let once = rotations.values().map(|&limbs| cost.key_seconds(params, limbs)).sum::<f64>()
                         + cost.mask_seconds(plan.mask_words(network, params));
-                    let inputs = cost.read_seconds(params, plan.input.ciphertexts());
+                    let inputs = cost.input_seconds(params, plan.input.ciphertexts());
                     let total = batch.div_ceil(lanes) as f64 * (seconds + inputs) + once;
                     if best.as_ref().is_some_and(|best| total >= best.total) {
                         break;
@@ -166,7 +170,7 @@ impl Search<'_> {
     fn noise(&self, candidate: &Candidate) -> Option<f64> {
         let mut network = self.polynomials.clone();
         network.keep(&candidate.chain);
-        let noise = SlotNoise::new(&network, &candidate.chain.params, candidate.latency.is_some()).ok()?;
+        let noise = SlotNoise::packed(&network, &candidate.chain.params, candidate.latency.as_ref()).ok()?;
         Some(noise_of(&network, self.calibration, &noise))
     }
 }
@@ -292,7 +296,7 @@ mod tests {
             inputs: vec![tensor("x")],
             stages: depths.iter().enumerate().map(stage).collect(),
             output: tensor("y"),
-            output_rows: vec![Row { bias: 0.0, taps: row(2 * depths.len() as u32).taps }],
+            output_rows: vec![row(2 * depths.len() as u32); 2],
             output_operator: "Gemm".into(),
             client_ops: ClientOps::default(),
             output_bound: 10.0,

@@ -18,7 +18,7 @@ use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Predict
 use crate::ckks::params::set::{ParameterSet, RING_OF_PLANS, RingKind};
 use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEGREES;
-use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage, limbs_of_stages};
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage, double, limbs_of_stages};
 use crate::ckks::plan::width::Width;
 use crate::ckks::planner::choice::{Chosen, choose};
 use crate::ckks::planner::least_squares::widenings;
@@ -52,8 +52,12 @@ pub struct Options {
     pub cost: CkksCost,
 }
 
-/// Noise of the output, over the largest calibrated output, that no set may exceed.
+/// Noise of the output, over the largest calibrated output, that any set may have.
 const MOST_NOISE: f64 = 8e-5;
+/// Noise over the error of the polynomials that any set may have: it adds less than a two hundredth to that error.
+const MOST_NOISE_OF_ERROR: f64 = 0.0625;
+/// Inputs by which the error of the polynomials is told.
+const ERROR_INPUTS: usize = 256;
 /// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
 /// for.
 const CAUTION: f64 = 4.0;
@@ -98,14 +102,29 @@ pub fn plan_in(
     let Fitted { polynomials, mut held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
     progress.finish();
     let batch = (options.batch, &options.cost);
-    let (polynomials, chosen) = choose(ring, &polynomials, calibration, batch, MOST_NOISE, progress.deadline())?;
+    let most = most_noise(network, &polynomials, calibration);
+    let (polynomials, chosen) = choose(ring, &polynomials, calibration, batch, most, progress.deadline())?;
     held_out.iter_mut().for_each(|own| own.keep_as(&polynomials));
-    let noise = SlotNoise::new(&polynomials, &chosen.params, chosen.latency.is_some());
+    let noise = SlotNoise::packed(&polynomials, &chosen.params, chosen.latency.as_ref());
     let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
     let loss = judge_folds(&judge, &held_out, |own, input, seed| own.simulate(input, &noise, seed))?;
     let (low, high) = statistics.ranges.input;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     finish(polynomials, chosen, &loss.loss, (low - margin, high + margin))
+}
+
+/// Root mean square of the output's noise that no set may exceed.
+fn most_noise(network: &Network, polynomials: &PolynomialNetwork, calibration: &[Vec<f32>]) -> f64 {
+    let step = calibration.len().div_ceil(ERROR_INPUTS);
+    let inputs: Vec<&Vec<f32>> = calibration.iter().step_by(step).collect();
+    let square = |input: &&Vec<f32>| -> f64 {
+        let exact = network.evaluate(&double(input)).1;
+        let own = polynomials.evaluate(input);
+        exact.iter().zip(&own).map(|(a, b)| (a - b) * (a - b)).sum()
+    };
+    let total: f64 = inputs.par_iter().map(square).sum();
+    let error = (total / (inputs.len() * polynomials.output.len()) as f64).sqrt();
+    (MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE)).max(MOST_NOISE_OF_ERROR * error)
 }
 
 /// Polynomials fitted to all inputs, and for each fold those fitted without it.

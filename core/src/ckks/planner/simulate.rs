@@ -3,6 +3,7 @@
 use crate::ckks::error::CkksError;
 use crate::ckks::noise;
 use crate::ckks::params::set::ParameterSet;
+use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::{Closing, double, limbs_of_stages};
 use crate::ckks::plan::polynomials::{ErrorSource, PolynomialNetwork};
 use crate::ckks::plan::scales::{map_states, output_state};
@@ -34,7 +35,7 @@ struct MapNoise {
 
 impl SlotNoise {
     /// Errors with and without rotations. Where there are rotations weights are masks, polynomials with rounded
-    /// coefficients; else they are rounded numbers.
+    /// coefficients, of which there are as many as rows have terms; else they are rounded numbers.
     ///
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels.
@@ -82,6 +83,32 @@ impl SlotNoise {
         let weight = rounding * read.scale / output.scale;
         maps.push(MapNoise { switch: switch(read), weight, rescale: 0.0, products: Vec::new() });
         Ok(Self { fresh: noise::FRESH_DEVIATION * root / fresh, maps })
+    }
+
+    /// Errors in either packing: throughput packing where there is no plan of rotations.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if the parameters have too few levels.
+    pub fn packed(
+        network: &PolynomialNetwork,
+        params: &ParameterSet,
+        latency: Option<&LatencyPlan>,
+    ) -> Result<Self, CkksError> {
+        let noise = Self::new(network, params, latency.is_some())?;
+        Ok(latency.map_or_else(|| noise.clone(), |plan| noise.clone().with_masks(network, plan)))
+    }
+
+    /// The same where `plan` says which masks there are: of their rounding every product has a share, not only those
+    /// that a row asks for.
+    fn with_masks(mut self, network: &PolynomialNetwork, plan: &LatencyPlan) -> Self {
+        let maps = network.stages.iter().map(|stage| [&stage.rows[..], &stage.factors[..]]);
+        let maps = maps.chain([[&network.output_rows[..], &[]]]);
+        for ((noise, products), rows) in self.maps.iter_mut().zip(plan.products_of_values()).zip(maps) {
+            let taps: usize = rows.iter().flat_map(|rows| *rows).map(|row| row.taps.len()).sum();
+            let rows: usize = rows.iter().map(|rows| rows.len()).sum();
+            noise.weight *= (products * rows as f64 / taps.max(1) as f64).max(1.0).sqrt();
+        }
+        self
     }
 
     fn of(&self, source: ErrorSource) -> f64 {
