@@ -335,4 +335,21 @@ mod tests {
         let found = chains(&network, (RingKind::Complex, 12), false, &closings(&network));
         assert!(found.iter().any(|chain| chain.params.primes.len() == 3), "{found:?}");
     }
+
+    /// Outputs may fill the last primes with what weights need no precision for.
+    #[test]
+    fn large_outputs_leave_chains() {
+        for depths in [&[][..], &[1], &[2, 2]] {
+            let plain = PolynomialNetwork { output_bound: 1e8, ..network(depths) };
+            for rotates in [false, true] {
+                let found = chains(&plain, (RingKind::Complex, 14), rotates, &closings(&plain));
+                let held = |chain: &Chain| {
+                    let mut network = plain.clone();
+                    network.keep(chain);
+                    SlotNoise::new(&network, &chain.params, rotates).is_ok()
+                };
+                assert!(!found.is_empty() && found.iter().all(held), "{depths:?}, {rotates}");
+            }
+        }
+    }
 }

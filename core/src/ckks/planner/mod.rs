@@ -17,10 +17,10 @@ use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::ckks::params::set::{ParameterSet, RING_OF_PLANS, RingKind};
 use crate::ckks::plan::Plan;
-use crate::ckks::plan::activation::DEGREES;
 use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage, double, limbs_of_stages};
 use crate::ckks::plan::width::Width;
 use crate::ckks::planner::choice::{Chosen, choose};
+use crate::ckks::planner::fit::Degrees;
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
@@ -92,7 +92,7 @@ pub fn plan_in(
 ) -> Result<Plan, PlanError> {
     check_calibration(network, calibration)?;
     let network = &*pooled(network, calibration);
-    progress.start("fitting polynomials", DEGREES.len() as u64);
+    progress.start("fitting polynomials", Degrees::of(network).len() as u64);
     let statistics = Calibration::collect(network, calibration, progress.deadline())?;
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
@@ -145,7 +145,7 @@ fn judge_folds(
     judge.conclude(&held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
 }
 
-/// The polynomials of least degree that keep the loss on new inputs within its budget.
+/// The polynomials of least depth that keep the loss on new inputs within its budget.
 fn fit(
     network: &Network,
     calibration: &[Vec<f32>],
@@ -157,10 +157,10 @@ fn fit(
     let inputs_of =
         |fold: usize| judge.folds.kept(fold).into_iter().map(|input| calibration[input].as_slice()).collect();
     let kept: Vec<Vec<&[f32]>> = judge.folds.numbers().map(inputs_of).collect();
-    for degree in DEGREES {
+    for degrees in Degrees::of(network) {
         // The same cost for each: the one that generalises best is taken, the narrower one where they are alike.
-        let tried = widenings(degree).iter().map(|&widening| {
-            let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit(network, kept, degree, widening);
+        let tried = widenings(degrees.before).iter().map(|&widening| {
+            let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit_each(network, kept, degrees, widening);
             let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
             let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input))?;
             Ok((verdict.decisive, widening, held_out))
@@ -172,7 +172,7 @@ fn fit(
         progress.advance(1);
         let Some((decisive, widening, held_out)) = chosen else { continue };
         if decisive <= max_loss {
-            let polynomials = PolynomialNetwork::fit(network, calibration, degree, widening);
+            let polynomials = PolynomialNetwork::fit_each(network, calibration, degrees, widening);
             return Ok(Fitted { polynomials, held_out });
         }
         best = best.min(decisive);
