@@ -50,15 +50,15 @@ pub(in crate::ckks) fn choose(
 ) -> Result<(PolynomialNetwork, Chosen), PlanError> {
     let search = Search { ring, polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
     let mut last = "no parameters are precise enough".to_string();
-    let (mut best, mut found) = (None, [false; 2]);
+    let (mut best, mut found, mut slots_alone) = (None, [false; 2], false);
     let closings = closings(polynomials);
     for log2_degree in RINGS.filter(|log2| MOST_MODULUS_BITS.iter().any(|(own, _)| own == log2)) {
         deadline.check()?;
         let mut candidates = search.throughput(log2_degree, &closings);
         // Where inputs fill all slots, rotations can only add to the work.
-        let is_full = batch >= ring.slots(log2_degree);
-        found[1] |= found[0] && is_full;
-        if !(found[0] && is_full) {
+        slots_alone |= found[0] && batch >= ring.slots(log2_degree);
+        found[1] |= slots_alone;
+        if !slots_alone {
             match search.latency(log2_degree, most_noise) {
                 Ok(packed) => candidates.extend(packed),
                 Err(error) => last = error,
@@ -127,6 +127,11 @@ impl Search<'_> {
         let mut packed = Vec::new();
         let mut last = String::new();
         for chain in chains(self.polynomials, (self.ring, log2_degree), true, &[]) {
+            // A narrower chain takes the same time.
+            let primes = |params: &ParameterSet| (params.primes.len(), params.special_primes.len());
+            if packed.iter().any(|own: &Candidate| primes(&own.chain.params) == primes(&chain.params)) {
+                continue;
+            }
             let mut network = self.polynomials.clone();
             network.keep(&chain);
             let noise = SlotNoise::new(&network, &chain.params, true).map_err(|error| error.to_string())?;
