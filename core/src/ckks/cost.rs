@@ -61,6 +61,8 @@ pub struct CkksCost {
     pub product_ns: f64,
     /// The same in a matrix product, where what is read serves many rows.
     pub matrix_ns: f64,
+    /// A word that a matrix product reads: from memory, once for all rows.
+    pub source_ns: f64,
     /// A word that is moved: permuted, corrected, scaled.
     pub move_ns: f64,
 }
@@ -68,7 +70,7 @@ pub struct CkksCost {
 impl Default for CkksCost {
     /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the choice of packings.
     fn default() -> Self {
-        Self { transform_ns: 0.08, product_ns: 0.22, matrix_ns: 0.06, move_ns: 0.6 }
+        Self { transform_ns: 0.08, product_ns: 0.22, matrix_ns: 0.06, source_ns: 0.4, move_ns: 0.6 }
     }
 }
 
@@ -127,6 +129,12 @@ impl CkksCost {
     #[must_use]
     pub fn matrix_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * self.matrix_ns * Self::words(params)
+    }
+
+    /// What matrix products read, a ciphertext: few rows take as long to be read for as to be computed.
+    #[must_use]
+    pub fn source_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        2e-9 * limbs as f64 * self.source_ns * Self::words(params)
     }
 
     /// A product with a plaintext or a number that is added to a sum.

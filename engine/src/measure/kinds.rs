@@ -92,16 +92,16 @@ fn small_turn_seconds<R: RnsOps>(ring: &R) -> Result<f64, CkksError> {
     })
 }
 
-/// A row of a matrix over two ciphertexts, rescaled.
+/// A row of a matrix over two ciphertexts.
 fn small_map_seconds<R: RnsOps>(ring: &R) -> Result<f64, CkksError> {
     let (params, shape) = (ring.params(), (1, 2));
     let map = ring.load_map(matrix(params, shape)?)?;
     let own = ring.upload((0..2).map(|seed| ciphertext(params, seed)).collect())?;
     median(|()| {
         let position = Position { terms: own.iter().collect(), kernels: vec![0] };
-        let rescaled = ring.rescale(ring.apply_map(&map, &[position])?)?;
+        let sums = ring.apply_map(&map, &[position])?;
         ring.sync()?;
-        ring.release(rescaled);
+        ring.release(sums);
         Ok(())
     })
 }
@@ -165,7 +165,9 @@ fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> 
         Ok(())
     })?;
     let map = ring.load_map(matrix(params, MAP)?)?;
-    let products = threads((rows * terms) as f64 * cost.matrix_seconds(params, limbs), |()| {
+    let work =
+        (rows * terms) as f64 * cost.matrix_seconds(params, limbs) + terms as f64 * cost.source_seconds(params, limbs);
+    let products = threads(work, |()| {
         let position = Position { terms: own.iter().collect(), kernels: (0..rows as u32).collect() };
         let sums = ring.apply_map(&map, &[position])?;
         ring.sync()?;

@@ -50,6 +50,8 @@ impl DeviceProfile {
         let Speed { threads, rows } = self.ckks?;
         Some(match self.ckks_rates {
             Some(CkksRates { few: Some(few), .. }) if is_few => (few, 1),
+            // The host spreads a single ciphertext over its threads.
+            Some(CkksRates { many, few: Some(_) }) => (many, 1),
             Some(CkksRates { many, .. }) if !is_few => (many, rows),
             _ => (KindRates::even(threads), rows),
         })

@@ -5,6 +5,8 @@ pub mod fit;
 pub mod least_squares;
 pub mod simulate;
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use crate::ckks::cost::{CkksCost, WorkSeconds};
@@ -295,9 +297,12 @@ pub fn throughput_seconds(network: &PolynomialNetwork, params: &ParameterSet, co
         // The output is not rescaled: two limbs hold it.
         let limbs = if at == network.stages.len() { limbs[at].min(2) } else { limbs[at] };
         let terms: usize = rows.rows.iter().map(|(_, taps)| taps.len()).sum();
+        let sources: HashSet<u32> =
+            rows.rows.iter().flat_map(|(_, taps)| taps.iter().map(|&(source, _)| source)).collect();
         let sums: usize = rows.groups.iter().map(Vec::len).sum();
-        let products =
-            terms as f64 * cost.matrix_seconds(params, limbs) + sums as f64 * cost.product_seconds(params, limbs);
+        let products = terms as f64 * cost.matrix_seconds(params, limbs)
+            + sources.len() as f64 * cost.source_seconds(params, limbs)
+            + sums as f64 * cost.product_seconds(params, limbs);
         WorkSeconds { switching: 0.0, products }
     };
     let mut seconds: Vec<WorkSeconds> = maps.iter().enumerate().map(map).collect();
