@@ -61,6 +61,8 @@ pub struct CkksCost {
     pub product_ns: f64,
     /// The same in a matrix product, where what is read serves many rows.
     pub matrix_ns: f64,
+    /// A word that a matrix product reads: from memory, once for all rows.
+    pub source_ns: f64,
     /// A word that is moved: permuted, corrected, scaled.
     pub move_ns: f64,
     /// A uniform residue that is made of its seed.
@@ -81,6 +83,7 @@ impl Default for CkksCost {
             transform_ns: 0.08,
             product_ns: 0.22,
             matrix_ns: 0.06,
+            source_ns: 0.4,
             move_ns: 0.6,
             uniform_ns: 1.0,
             read_ns: 1.2,
@@ -179,6 +182,12 @@ impl CkksCost {
     #[must_use]
     pub fn matrix_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * self.matrix_ns * Self::words(params)
+    }
+
+    /// What matrix products read, a ciphertext: few rows take as long to be read for as to be computed.
+    #[must_use]
+    pub fn source_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        2e-9 * limbs as f64 * self.source_ns * Self::words(params)
     }
 
     /// A product with a plaintext or a number that is added to a sum.

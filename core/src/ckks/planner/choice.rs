@@ -1,5 +1,7 @@
 //! Which chain of primes on which ring, and which packing, answers a batch first.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use crate::ckks::cost::{CkksCost, WorkSeconds};
@@ -196,6 +198,8 @@ fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &S
 struct Counts {
     /// Terms of all rows.
     terms: usize,
+    /// Values that they read.
+    sources: usize,
     /// Shared sums, and their members.
     sums: usize,
     members: usize,
@@ -205,6 +209,13 @@ impl Counts {
     fn of(network: &PolynomialNetwork) -> Vec<Self> {
         let count = |rows: SharedRows| Self {
             terms: rows.rows.iter().map(|(_, taps)| taps.len()).sum(),
+            sources: rows
+                .rows
+                .iter()
+                .flat_map(|(_, taps)| taps)
+                .map(|&(source, _)| source)
+                .collect::<HashSet<_>>()
+                .len(),
             sums: rows.groups.len(),
             members: rows.groups.iter().map(Vec::len).sum(),
         };
@@ -232,7 +243,8 @@ fn seconds_of(
         // The output is not rescaled: two limbs hold it, if it is no sum of products of three parts.
         let own = if at == network.stages.len() && !is_open { limbs[at].min(2) } else { limbs[at] };
         let parts = if is_open { 1.5 } else { 1.0 };
-        let mut products = parts * counts.terms as f64 * cost.matrix_seconds(params, own);
+        let rows = counts.terms as f64 * cost.matrix_seconds(params, own);
+        let mut products = parts * (rows + counts.sources as f64 * cost.source_seconds(params, own));
         let mut switching = 0.0;
         if before == Closing::Sum && counts.sums > 0 {
             let at_sum = limbs[at] + 1;

@@ -140,8 +140,12 @@ impl ThroughputSchedule {
                 Work::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
             }
         }
-        let waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
+        let mut waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
         let Nodes { works, states, arguments, open, .. } = nodes;
+        // Nothing of a wave reads what is made in it, so what is alike may be brought together.
+        for wave in &mut waves {
+            wave.nodes.sort_by_key(|&node| likeness(works[node as usize], arguments[node as usize]));
+        }
         Ok(Self { maps, works, states, arguments, open, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
@@ -194,16 +198,18 @@ impl ThroughputSchedule {
 
     /// Neighbours of a wave that are alike: of one map and one level.
     pub fn groups<'n>(&self, nodes: &'n [u32]) -> impl Iterator<Item = &'n [u32]> {
-        let alike = |&a: &u32, &b: &u32| {
-            let same = match (self.works[a as usize], self.works[b as usize]) {
-                (Work::Input, Work::Input) => true,
-                (Work::Row { map, .. }, Work::Row { map: other, .. }) => map == other,
-                (Work::Sum { map, .. }, Work::Sum { map: other, .. }) => map == other,
-                _ => false,
-            };
-            same && self.arguments[a as usize].limbs == self.arguments[b as usize].limbs
-        };
+        let of = |&node: &u32| likeness(self.works[node as usize], self.arguments[node as usize]);
+        let alike = move |a: &u32, b: &u32| of(a) == of(b);
         nodes.chunk_by(alike)
+    }
+}
+
+/// Works are evaluated together where this is the same: of one kind, map and level.
+fn likeness(work: Work, argument: State) -> (u8, usize, usize) {
+    match work {
+        Work::Input => (0, 0, argument.limbs),
+        Work::Sum { map, .. } => (1, map, argument.limbs),
+        Work::Row { map, .. } => (2, map, argument.limbs),
     }
 }
 
