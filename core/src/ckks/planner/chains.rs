@@ -109,8 +109,8 @@ pub fn closings(network: &PolynomialNetwork) -> Vec<Closing> {
     closings.into_iter().enumerate().map(own).collect()
 }
 
-/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes at several
-/// scales, the widest first.
+/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes at
+/// several scales, the widest first.
 #[must_use]
 pub fn chains(network: &PolynomialNetwork, ring: (RingKind, u32), rotates: bool, closings: &[Closing]) -> Vec<Chain> {
     let plain = vec![Closing::Value; network.stages.len()];
