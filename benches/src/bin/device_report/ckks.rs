@@ -23,7 +23,7 @@ const BATCHES: [usize; 2] = [1, 32];
 /// What failed, and times.
 pub fn report<D: RnsDevice>(device: &D, options: &Options, rates: Rates) -> (Vec<String>, Vec<Value>) {
     let failures = if options.does(Part::Correctness) { correctness(device) } else { vec![] };
-    (failures, if options.does(Part::Times) { times(device, options.quick, rates) } else { vec![] })
+    (failures, if options.does(Part::Times) { times(device, options, rates) } else { vec![] })
 }
 
 /// Runs the suite; returns what failed.
@@ -53,16 +53,20 @@ fn correctness<D: RnsDevice>(device: &D) -> Vec<String> {
 }
 
 /// Times of products and rotations, beside the least that the key switch in each takes.
-fn times<D: RnsDevice>(device: &D, quick: bool, rates: Rates) -> Vec<Value> {
+fn times<D: RnsDevice>(device: &D, options: &Options, rates: Rates) -> Vec<Value> {
+    let quick = options.quick;
     let mut rows = Vec::new();
     println!("{:24} {:20} {:>7} {:>12} {:>14} {:>9}", "step", "ring", "batch", "ms", "ciphertexts/s", "of bound");
     let wait = || device.sync().expect("the device answers");
-    let limit = if quick { 0.0 } else { timing::SECONDS };
+    let limit = if quick { 0.0 } else { options.seconds };
     for (log2_degree, levels, special) in RINGS.into_iter().take(if quick { 1 } else { RINGS.len() }) {
         let params = ParameterSet::new(log2_degree, levels, 28, special).expect("a secure set");
-        let ring = device.ring(&params, Occupancy::Many).expect("a ring");
         let limbs = levels + 1;
         let name = format!("2^{log2_degree}, {limbs} + {special}");
+        if !name.contains(&options.set) {
+            continue;
+        }
+        let ring = device.ring(&params, Occupancy::Many).expect("a ring");
         let key = ring.load_switch_key(&switch_key(&params, limbs, 1)).expect("loads");
         let turn = ring.load_galois_key(&switch_key(&params, limbs, 2), 1).expect("loads");
         let scale = 28.0_f64.exp2();

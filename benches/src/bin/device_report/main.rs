@@ -1,11 +1,12 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
 //! `device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times] [--transform
-//! doubles|exact] [--samples N] [--quick] [--json FILE]`: the suite against the reference, noise against prediction
-//! and against the CPU with the same keys, then times beside their bounds; the same of CKKS where the device has it,
-//! without noise. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters and small batches;
-//! `--samples` are those of a noise measurement; `--transform` takes the kernel of CUDA's bootstraps that the device
-//! would not be given.
+//! doubles|exact] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]`: the suite against the reference,
+//! noise against prediction and against the CPU with the same keys, then times beside their bounds; the same of CKKS
+//! where the device has it, without noise. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters
+//! and small batches; `--set` leaves out sets and rings without this text in their names; `--seconds` is how long each time
+//! is measured, `--samples` are those of a noise measurement; `--transform` takes the kernel of CUDA's bootstraps that
+//! the device would not be given.
 
 mod bounds;
 mod ckks;
@@ -153,8 +154,8 @@ fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<'_, B>
     let does = |part| options.has(Scheme::Tfhe) && options.does(part);
     let mut failures = if does(Part::Correctness) { correctness(backend, limits) } else { vec![] };
     let is_noise_told = does(Part::Noise) && !options.quick;
-    let noise = if is_noise_told { noises(backend, options.samples, &limits.variance, &mut failures) } else { vec![] };
-    let (times, waves) = if does(Part::Times) { times(backend, options.quick, limits) } else { (vec![], vec![]) };
+    let noise = if is_noise_told { noises(backend, options, &limits.variance, &mut failures) } else { vec![] };
+    let (times, waves) = if does(Part::Times) { times(backend, options, limits) } else { (vec![], vec![]) };
     let rates = limits.rates;
     json!({
         "device": backend.name(),
@@ -165,6 +166,11 @@ fn report<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<'_, B>
         "times": times,
         "waves": waves,
     })
+}
+
+/// The sets that were asked for.
+fn chosen_sets(options: &Options) -> Vec<(String, ParameterSet)> {
+    sets().into_iter().filter(|(name, _)| name.contains(&options.set)).collect()
 }
 
 /// Runs the suite; returns what failed.
@@ -198,16 +204,17 @@ fn correctness<B: TfheBackend>(backend: &B, limits: &Limits<'_, B>) -> Vec<Strin
 /// Noise of the sets in use against the prediction and against the CPU.
 fn noises<B: TfheBackend>(
     backend: &B,
-    samples: usize,
+    options: &Options,
     variance: &dyn Fn(&ParameterSet) -> f64,
     failures: &mut Vec<String>,
 ) -> Vec<Value> {
     let cpu = CpuBackend::new(0).expect("threads");
+    let samples = options.samples;
     let chance = DEVIATIONS * 2.0 / (samples as f64).sqrt();
     let (of_cpu, of_predicted) = (NOISE_TOLERANCE.max(chance), PREDICTION_TOLERANCE.max(chance));
     let mut rows = Vec::new();
     println!("{:24} {:>16} {:>12} {:>12} {:>12}", "noise", "", "of predicted", "CPU's", "ratio");
-    for (name, params) in sets().into_iter().take(NOISE_SETS) {
+    for (name, params) in chosen_sets(options).into_iter().take(NOISE_SETS) {
         let keys = TestKeys::new(params, 5);
         let (ours, theirs) = (noise::measure(backend, &keys, samples), noise::measure(&cpu, &keys, samples));
         // Exact transforms have less noise than those of doubles.
@@ -231,8 +238,8 @@ fn noises<B: TfheBackend>(
 }
 
 /// Times of every step, latency and throughput, beside the least that the device's arithmetic allows.
-fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<'_, B>) -> (Vec<Value>, Vec<Value>) {
-    let rates = limits.rates;
+fn times<B: TfheBackend>(backend: &B, options: &Options, limits: &Limits<'_, B>) -> (Vec<Value>, Vec<Value>) {
+    let (rates, quick) = (limits.rates, options.quick);
     let (mut rows, mut waves) = (Vec::new(), Vec::new());
     let mut line = |step: &str, set: &str, batch: usize, seconds: f64, bound: f64| {
         let (bound, share) = bounds::share(bound, seconds);
@@ -248,8 +255,8 @@ fn times<B: TfheBackend>(backend: &B, quick: bool, limits: &Limits<'_, B>) -> (V
     };
     println!("{:20} {:20} {:>7} {:>12} {:>14} {:>9}", "step", "set", "rows", "ms", "rows/s", "of bound");
     let toys = || vec![("toy_n11_k4_N512_l1".to_string(), TOY_INSECURE_RINGS[2])];
-    let measured: Vec<(String, ParameterSet)> = if quick { toys() } else { sets() };
-    let limit = if quick { 0.0 } else { timing::SECONDS };
+    let measured: Vec<(String, ParameterSet)> = if quick { toys() } else { chosen_sets(options) };
+    let limit = if quick { 0.0 } else { options.seconds };
     let wait = || backend.sync().expect("the device answers");
     for (name, p) in measured {
         let evaluation = if quick { TestKeys::new(p, 1).evaluation } else { keys(p) };

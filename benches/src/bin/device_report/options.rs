@@ -3,6 +3,8 @@
 use heman_core::files::scheme::Scheme;
 use heman_cuda::Transform;
 
+use crate::timing;
+
 /// Parts of the report of a scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -15,7 +17,7 @@ pub enum Part {
 }
 
 /// The command line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Options {
     /// The device, as in `cuda:1`.
     pub device: String,
@@ -29,17 +31,23 @@ pub struct Options {
     pub quick: bool,
     /// Of each noise measurement.
     pub samples: usize,
+    /// Sets and rings whose noise and times are measured: those with this in their names.
+    pub set: String,
+    /// Seconds that each time is measured for.
+    pub seconds: f64,
     /// Where the report is written to.
     pub json: Option<String>,
 }
 
 const USAGE: &str = "device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times] \
-                     [--transform doubles|exact] [--samples N] [--quick] [--json FILE]";
+                     [--transform doubles|exact] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]";
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.
 pub const SAMPLES: usize = 16_384;
 /// Fewer samples tell nothing, and more do not fit small devices.
 const SAMPLES_ALLOWED: std::ops::RangeInclusive<usize> = 64..=1 << 20;
+/// Of each time.
+const SECONDS_ALLOWED: std::ops::RangeInclusive<f64> = 0.001..=3600.0;
 
 impl Options {
     /// Reads arguments.
@@ -54,6 +62,8 @@ impl Options {
             transform: None,
             quick: false,
             samples: SAMPLES,
+            set: String::new(),
+            seconds: timing::SECONDS,
             json: None,
         };
         while let Some(arg) = args.next() {
@@ -67,6 +77,13 @@ impl Options {
                     options.samples = samples.ok_or(format!("--samples takes {least} to {most}, not {number}"))?;
                 }
                 "--json" => options.json = Some(value("a file")?),
+                "--set" => options.set = value("a part of a name")?,
+                "--seconds" => {
+                    let text = value("seconds")?;
+                    let seconds = text.parse().ok().filter(|seconds| SECONDS_ALLOWED.contains(seconds));
+                    let [least, most] = [SECONDS_ALLOWED.start(), SECONDS_ALLOWED.end()];
+                    options.seconds = seconds.ok_or(format!("--seconds takes {least} to {most}, not {text}"))?;
+                }
                 "--scheme" => {
                     options.scheme = match value("tfhe, ckks or both")?.as_str() {
                         "tfhe" => Some(Scheme::Tfhe),
@@ -126,10 +143,13 @@ mod tests {
 
     #[test]
     fn one_scheme_and_one_part_leave_the_others_out() {
-        let options = parse("wgpu:1 --scheme ckks --only times --transform exact --json a.json").expect("sound");
+        let options =
+            parse("wgpu:1 --scheme ckks --only times --transform exact --set n800 --seconds 0.1 --json a.json")
+                .expect("sound");
         assert_eq!((options.device.as_str(), options.json.as_deref()), ("wgpu:1", Some("a.json")));
         assert!(!options.has(Scheme::Tfhe) && options.has(Scheme::Ckks));
         assert_eq!(options.transform, Some(Transform::Exact));
+        assert_eq!((options.set.as_str(), options.seconds), ("n800", 0.1));
         assert!(!options.does(Part::Correctness) && options.does(Part::Times));
     }
 
@@ -141,6 +161,7 @@ mod tests {
             ("--transform halves", "halves is no transform"),
             ("--json", "--json takes a file"),
             ("--samples 10", "--samples takes 64 to 1048576, not 10"),
+            ("--seconds 0", "--seconds takes 0.001 to 3600, not 0"),
             ("--fast", "--fast is not known"),
         ] {
             assert!(parse(text).is_err_and(|error| error.contains(why)), "{text}");
