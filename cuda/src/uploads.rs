@@ -3,13 +3,16 @@
 //! Words go by page-locked buffers on a stream of their own, so that a caller that queues work fills the next buffer
 //! and sends it while the device still computes. Kernels that are queued after [`Uploads::join`] find them there.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::sys::CUdeviceptr;
-use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result};
+use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DriverError, PinnedHostSlice, result};
+use rayon::prelude::*;
 
 /// Words of a buffer.
 const BUFFER_WORDS: usize = 1 << 22;
+/// Words that one thread copies at a time.
+const PIECE_WORDS: usize = 1 << 16;
 /// One is filled while others are sent.
 const BUFFERS: usize = 2;
 
@@ -37,41 +40,45 @@ impl Uploads {
         Ok(Self { stream: kernels.context().new_stream()?, buffers: Mutex::default() })
     }
 
-    /// Room for `count` words that is `kernels`' own, the first of which are on their way. It must not be freed before
-    /// [`Uploads::join`].
-    pub fn send(&self, kernels: &Arc<CudaStream>, words: &[u32], count: usize) -> Result<CudaSlice<u32>, DriverError> {
+    /// Room for `count` words that is `kernels`' own, for [`Uploads::send`] to write to. It must not be freed between
+    /// that and [`Uploads::join`].
+    pub fn room(&self, kernels: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<u32>, DriverError> {
         // SAFETY: every user writes what it does not send before it reads.
         let room = unsafe { self.stream.alloc::<u32>(count.max(1)) }?;
         // Freed behind the kernels that read it, not behind the copy.
         // SAFETY: the allocation is as long as that, and nobody else has it.
-        let room = unsafe { kernels.upgrade_device_ptr::<u32>(room.leak(), count.max(1)) };
-        let first = room.device_ptr(kernels).0;
-        let sent = words.chunks(BUFFER_WORDS).enumerate().try_for_each(|(at, part)| {
-            // SAFETY: the room has as many words behind this address.
-            unsafe { self.send_part(part, first + 4 * (at * BUFFER_WORDS) as u64) }
-        });
-        if let Err(error) = sent {
-            self.join(kernels)?;
-            return Err(error);
-        }
-        Ok(room)
+        Ok(unsafe { kernels.upgrade_device_ptr::<u32>(room.leak(), count.max(1)) })
     }
 
+    /// Sends words, each of the parts to an address. All threads fill the buffers: one alone copies a tenth of what the
+    /// bus takes.
+    ///
     /// # Safety
-    /// The target must have room for the words.
-    unsafe fn send_part(&self, words: &[u32], target: CUdeviceptr) -> Result<(), DriverError> {
-        let mut buffers = self.buffers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let buffer = buffers.next(&self.stream)?;
-        if let Some(sent) = buffer.sent.take() {
-            sent.synchronize()?;
+    /// There is room for the words at each address, that of [`Uploads::room`].
+    pub unsafe fn send(&self, parts: &[(&[u32], CUdeviceptr)]) -> Result<(), DriverError> {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = parts.iter().flat_map(|&(words, target)| pieces(words, target)).peekable();
+        while left.peek().is_some() {
+            let buffer = buffers.next(&self.stream)?;
+            if let Some(sent) = buffer.sent.take() {
+                sent.synchronize()?;
+            }
+            let mut free = buffer.words.as_mut_slice()?;
+            let mut filled = Vec::new();
+            while let Some((words, target)) = left.next_if(|(words, _)| words.len() <= free.len()) {
+                let (own, rest) = free.split_at_mut(words.len());
+                free = rest;
+                filled.push((own, words, target));
+            }
+            filled.par_iter_mut().for_each(|(own, words, _)| own.copy_from_slice(words));
+            let sent = filled.iter().try_for_each(|(own, _, target)| {
+                // SAFETY: as the caller says; the buffer is not touched before the event behind the copies.
+                unsafe { result::memcpy_htod_async(*target, own, self.stream.cu_stream()) }
+            });
+            // Without its event a buffer would be filled again under the copies.
+            let event = sent.and_then(|()| self.stream.record_event(None));
+            buffer.sent = Some(event.inspect_err(|_| _ = self.stream.synchronize())?);
         }
-        let own = &mut buffer.words.as_mut_slice()?[..words.len()];
-        own.copy_from_slice(words);
-        // SAFETY: as the caller says; the buffer is not touched before the event behind the copy.
-        unsafe { result::memcpy_htod_async(target, own, self.stream.cu_stream()) }?;
-        // Without its event a buffer would be filled again under the copy.
-        let sent = self.stream.record_event(None).inspect_err(|_| _ = self.stream.synchronize());
-        buffer.sent = Some(sent?);
         Ok(())
     }
 
@@ -80,6 +87,12 @@ impl Uploads {
         // Where that fails, nothing may be freed before the copies are done.
         kernels.join(&self.stream).inspect_err(|_| _ = self.stream.synchronize())
     }
+}
+
+/// Words, and where they go, in parts that one thread copies.
+fn pieces(words: &[u32], target: CUdeviceptr) -> impl Iterator<Item = (&[u32], CUdeviceptr)> {
+    let address = move |at: usize| target + (at * PIECE_WORDS * size_of::<u32>()) as u64;
+    words.chunks(PIECE_WORDS).enumerate().map(move |(at, piece)| (piece, address(at)))
 }
 
 impl Buffers {

@@ -2,7 +2,12 @@
 //
 // A real polynomial a of N = 2M coefficients mod X^N + 1 is z_j = a_j + i a_(j+M) mod X^M - i. The tree of factorisations
 // X^2m - r^2 = (X^m - r)(X^m + r) ends in M roots; its butterflies (x + r y, x - r y) take six fused multiply-adds, and no twist
-// is left over. Node p at depth d has r = exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1)), kept at index 2^d + p of the table of roots.
+// is left over. Node p at depth d has r = exp(2 pi i (1/4 + rev_d(p)) / 2^(d+1)).
+//
+// In every phase but the first a thread has nodes of its own. It reads one root a depth and group, that of the first node below the group's, and
+// multiplies it by what is the same for all threads to find the others: reading them too would keep the first-level cache busy for longer than the
+// four operations take (on an H200 all roots in the order of nodes took 40 % of that cache's time). The table is in the order in which threads read
+// it, that of cuda/src/roots_by_thread.rs: what a warp reads at once lies side by side.
 //
 // Phases of LOG_P depths stay in a thread's registers; between two phases the points change hands through shared memory.
 // In every phase a thread reads and writes the same positions, so one barrier a change is enough.
@@ -29,12 +34,6 @@ struct Negacyclic {
     };
 
     static __device__ __forceinline__ u32 swizzle(u32 position) { return position ^ ((position >> LOG_P) & 7); }
-
-    // Node at the phase's first depth that holds group `g` of thread `t`.
-    template <int PHASE>
-    static __device__ __forceinline__ u32 node(u32 t, u32 g) {
-        return (t * Shape<PHASE>::GROUPS + g) / Shape<PHASE>::STRIDE;
-    }
 
     // Position of point `i` of thread `t`.
     template <int PHASE>
@@ -65,14 +64,20 @@ struct Negacyclic {
         }
     }
 
-    // Root of node q of the depth; an odd node's is i times its even neighbour's.
+    // Root of node q behind those of the thread's group g at a depth of the phase; an odd node's is i times its even neighbour's.
     template <int PHASE>
     static __device__ __forceinline__ double2 root(const double2* roots, u32 t, u32 g, u32 depth, u32 q) {
+        using S = Shape<PHASE>;
         double2 w;
         if constexpr (PHASE == 0) {
             w = FIRST_ROOTS[(1u << depth) + (q & ~1u)];
         } else {
-            w = __ldg(&roots[(1u << (Shape<PHASE>::FIRST_DEPTH + depth)) + (node<PHASE>(t, g) << depth) + (q & ~1u)]);
+            constexpr u32 ROW = (1u << S::FIRST_DEPTH) / S::GROUPS;
+            w = __ldg(roots + t / S::STRIDE + ((1u << (S::FIRST_DEPTH + depth)) + g * ROW));
+            if (q > 1) {
+                const double2 turn = TURNS[__brev(q & ~1u) >> (32 - depth) << (4 - depth)], own = w;
+                w = {fma(-own.y, turn.y, own.x * turn.x), fma(own.y, turn.x, own.x * turn.y)};
+            }
         }
         return q & 1 ? double2{-w.y, w.x} : w;
     }

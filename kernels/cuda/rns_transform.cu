@@ -25,6 +25,9 @@ __device__ __forceinline__ const uint2* roots_of(const RnsLaunchParams& params, 
     return constants + params.roots + static_cast<u64>(prime) * params.prime_roots + above;
 }
 
+// So many words are asked for before the first is needed: stores stand between a load and the next one otherwise, and each waits for memory.
+constexpr u32 AT_ONCE = 8;
+
 // From the thread's first value to its value k.
 __device__ __forceinline__ u32 value_step(u32 k) { return Transform::value_place(0, k); }
 
@@ -75,25 +78,40 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
     const uint2 factor = constant(constants, last.factor);
     const bool scales_addend = last.addend_factor != NOWHERE;
     const uint2 addend_factor = scales_addend ? constant(constants, last.addend_factor) : uint2{0, 0};
-#pragma unroll 4
-    for (u32 k = 0; k < P; k++) {
-        u32& word = words[Transform::value_shared(t, k)];
-        u32 value = times(kept[value_step(k)] + modulus.x - reduce_down(word, modulus.x), factor, modulus.x);
+#pragma unroll 1
+    for (u32 first_value = 0; first_value < P; first_value += AT_ONCE) {
+        const u32 from = value_step(first_value);
+        u32 old[AT_ONCE], added[AT_ONCE];
+#pragma unroll
+        for (u32 k = 0; k < AT_ONCE; k++) old[k] = kept[from + value_step(k)];
         if (addend) {
-            const u32 word = addend[value_step(k)];
-            value = add_residues(value, scales_addend ? times(word, addend_factor, modulus.x) : word, modulus.x);
+#pragma unroll
+            for (u32 k = 0; k < AT_ONCE; k++) added[k] = addend[from + value_step(k)];
         }
-        if (permutes) {
-            word = value;
-        } else {
-            target[value_step(k)] = value;
+#pragma unroll
+        for (u32 k = 0; k < AT_ONCE; k++) {
+            u32& word = words[Transform::value_shared(t, first_value + k)];
+            u32 value = times(old[k] + modulus.x - reduce_down(word, modulus.x), factor, modulus.x);
+            if (addend) value = add_residues(value, scales_addend ? times(added[k], addend_factor, modulus.x) : added[k], modulus.x);
+            if (permutes) {
+                word = value;
+            } else {
+                target[from + value_step(k)] = value;
+            }
         }
     }
     if (permutes) {
         __syncthreads();
         const u32* const order = at(last.order) + own_place;
-#pragma unroll 8
-        for (u32 k = 0; k < P; k++) target[value_step(k)] = words[Transform::shared(Transform::leaf_of(order[value_step(k)]))];
+#pragma unroll 1
+        for (u32 first_value = 0; first_value < P; first_value += AT_ONCE) {
+            const u32 from = value_step(first_value);
+            u32 places[AT_ONCE];
+#pragma unroll
+            for (u32 k = 0; k < AT_ONCE; k++) places[k] = __ldg(order + from + value_step(k));
+#pragma unroll
+            for (u32 k = 0; k < AT_ONCE; k++) target[from + value_step(k)] = words[Transform::shared(Transform::leaf_of(places[k]))];
+        }
     }
 }
 
@@ -104,8 +122,14 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
     const uint2 modulus = constant(constants, record.prime);
     const uint2* const roots = roots_of(params, constants, record.prime, own.part);
     const u32* const source = at_place(arguments, params, own.item, record.source) + first + Transform::value_place(t, 0);
-#pragma unroll 8
-    for (u32 k = 0; k < P; k++) words[Transform::value_shared(t, k)] = source[value_step(k)];
+#pragma unroll
+    for (u32 first_value = 0; first_value < P; first_value += AT_ONCE) {
+        u32 read[AT_ONCE];
+#pragma unroll
+        for (u32 k = 0; k < AT_ONCE; k++) read[k] = source[value_step(first_value + k)];
+#pragma unroll
+        for (u32 k = 0; k < AT_ONCE; k++) words[Transform::value_shared(t, first_value + k)] = read[k];
+    }
     __syncthreads();
     u32 x[P];
     Transform::inverse(x, words, roots, t, modulus.x);

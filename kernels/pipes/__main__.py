@@ -164,7 +164,10 @@ def wide_blocks():
 
 def line(job):
     function, name, text, *more = job
-    return function(name, disassembly(text), *more)
+    try:
+        return function(name, disassembly(text), *more)
+    except RuntimeError as error:
+        raise RuntimeError(f'{name}: {error}') from error
 
 
 def main():

@@ -51,6 +51,13 @@ def wavefronts(addresses, width):
     return passes
 
 
+@lru_cache(maxsize=None)
+def lines(addresses, width):
+    """Passes of an access that the first-level cache answers: one for each of its lines of 128 bytes, in the parts of `wavefronts`."""
+    lanes = 128 // width
+    return sum(len({address // 128 for address in addresses[first:first + lanes]}) for first in range(0, len(addresses), lanes))
+
+
 # An instruction of a trace as the pipes see it: clocks of its part's unit, clocks until its warp goes on, scoreboards, passes of the data pipe and
 # their latency, bytes from L2.
 Step = namedtuple('Step', 'pipe width stall write read wait passes latency bytes')
@@ -69,6 +76,9 @@ def step(instruction, addresses, from_l2):
             # The same for all addresses moved by whole words.
             start = addresses[0] & ~3
             passes = wavefronts(tuple([address - start for address in addresses]), size)
+        elif addresses:
+            start = addresses[0] & ~127
+            passes = lines(tuple([address - start for address in addresses]), size)
         else:
             passes = size // 4
         from_key = size * len(addresses) if from_l2 else 0

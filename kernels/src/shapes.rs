@@ -119,7 +119,13 @@ impl BootstrapShape {
 
     /// Threads that transform one polynomial.
     fn threads_a_polynomial(&self, level: usize) -> usize {
-        self.polynomial_size / 2 / if self.is_lean(level) { 16 } else { 32 }
+        self.polynomial_size / 2 / self.points_a_thread(level)
+    }
+
+    /// Points of a transform that a thread has in registers.
+    #[must_use]
+    pub fn points_a_thread(&self, level: usize) -> usize {
+        if self.is_lean(level) { 16 } else { 32 }
     }
 
     /// Threads of a block for so many ciphertexts; `side_by_side` has threads of its own for every level. Nothing where

@@ -189,17 +189,26 @@ impl CudaRing {
         if size_of_val(addresses) <= TAKEN_OVER_BYTES {
             return self.load(step, words);
         }
-        let list = self.uploads.send(&self.backend.stream, words, words.len());
-        let list = list.and_then(|list| self.uploads.join(&self.backend.stream).map(|()| list));
-        Ok(self.block(list.map_err(|error| self.backend.error(step, error, size_of_val(addresses)))?))
+        let list = self.room(step, words.len())?;
+        self.send_all(step, &[(words, list.address)])?;
+        Ok(list)
     }
 
-    /// Room for polynomials, the first words of which are on their way beside the kernels, see [`Uploads::join`].
-    pub(super) fn sent(&self, step: &'static str, words: &[u32], polynomials: usize) -> Result<Block, CkksError> {
-        let count = polynomials * self.degree();
-        let send = || self.uploads.send(&self.backend.stream, words, count);
-        let slice = send().or_else(|error| self.backend.again(error, send));
-        Ok(self.block(slice.map_err(|error| self.backend.error(step, error, 4 * count))?))
+    /// Room for words that [`CudaRing::send_all`] writes to.
+    pub(super) fn room(&self, step: &'static str, words: usize) -> Result<Block, CkksError> {
+        let room = || self.uploads.room(&self.backend.stream, words);
+        let slice = room().or_else(|error| self.backend.again(error, room));
+        Ok(self.block(slice.map_err(|error| self.backend.error(step, error, 4 * words))?))
+    }
+
+    /// Sends words to addresses in blocks that came from [`CudaRing::room`] and are as long, beside the kernels; those
+    /// that are queued from now on find them there.
+    pub(super) fn send_all(&self, step: &'static str, parts: &[(&[u32], u64)]) -> Result<(), CkksError> {
+        // SAFETY: the blocks are as long as that.
+        let sent = unsafe { self.uploads.send(parts) };
+        // Also where one failed: the others are still on their way to memory that is about to be freed.
+        let joined = self.uploads.join(&self.backend.stream);
+        Ok(sent.and(joined).map_err(|error| self.backend.error(step, error, 0))?)
     }
 
     /// Copies words to a block, from its polynomial `at` on.

@@ -53,15 +53,21 @@ impl CudaRing {
         if !batch.iter().all(|seeded| self.ring.is_fresh(seeded)) {
             return Err(CkksError::Residues);
         }
+        let limbs = |seeded: &SeededCiphertext| seeded.body.len() / self.degree();
         let mut all = Vec::with_capacity(batch.len());
-        let sent = batch.iter().try_for_each(|seeded| {
-            let limbs = seeded.body.len() / self.degree();
-            all.push(CudaCiphertext::new(self, self.sent(STEP, &seeded.body, 2 * limbs)?, scale));
+        let has_room = batch.iter().try_for_each(|seeded| {
+            let block = self.room(STEP, 2 * limbs(seeded) * self.degree())?;
+            all.push(CudaCiphertext::new(self, block, scale));
             Ok::<_, CkksError>(())
         });
-        // Also where one failed: the others are still on their way to memory that is about to be freed.
-        self.uploads.join(&self.backend.stream).map_err(|error| self.backend.error(STEP, error, 0))?;
-        sent?;
+        if has_room.is_err() {
+            // What has room is freed behind the stream that it was taken from.
+            self.send_all(STEP, &[])?;
+        }
+        has_room?;
+        let bodies: Vec<(&[u32], u64)> =
+            all.iter().zip(batch).map(|(fresh, seeded)| (&*seeded.body, fresh.part(0, self.degree()))).collect();
+        self.send_all(STEP, &bodies)?;
         let masks: Vec<(usize, Item)> = all
             .iter()
             .zip(batch)

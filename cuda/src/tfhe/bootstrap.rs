@@ -6,6 +6,7 @@
 //! g bits share the transforms and take `2^g - 1` times the products and bytes, and `4 (k+1) l M` instructions more for
 //! each. [`crate::operations`] is what a benchmark divides by the device's rate.
 
+use crate::roots_by_thread::roots_by_thread;
 use crate::tfhe::exact::{self, ExactKey};
 use crate::tfhe::roots::{roots, unit_root};
 use crate::tfhe::transform::Transform;
@@ -47,7 +48,8 @@ enum Form {
     Exact(ExactKey),
 }
 
-/// The key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need.
+/// The key in the Fourier domain, bits, rows, columns, points; and the roots that transforms need, in the order of
+/// threads.
 struct DoublesKey {
     shape: BootstrapShape,
     points: CudaSlice<f64>,
@@ -230,7 +232,11 @@ impl CudaBackend {
         let params = key.params;
         let size = params.polynomial_size;
         let shape = self.shape(&params)?;
-        let roots = self.load(STEP, &roots((size / 2).trailing_zeros()))?;
+        let tree = roots((size / 2).trailing_zeros());
+        let by_node = self.load(STEP, &tree)?;
+        let points_a_thread = shape.points_a_thread(params.pbs_level).trailing_zeros();
+        let by_thread = roots_by_thread(bytemuck::cast_slice::<f64, [f64; 2]>(&tree), points_a_thread);
+        let roots = self.load(STEP, by_thread.as_flattened())?;
         let turn = |t: usize| {
             let (cos, sin) = unit_root(t as f64 / (2 * size) as f64);
             [cos, sin]
@@ -244,7 +250,7 @@ impl CudaBackend {
         for_staged_rows(self, key, |staged, words| {
             let mut target = points.slice_mut(words.clone());
             let config = config((words.len() / size, 1), KEY_THREADS, shared);
-            launch!(self, STEP, &function, config, &block, staged, &roots, &mut target)
+            launch!(self, STEP, &function, config, &block, staged, &by_node, &mut target)
         })?;
         Ok(DoublesKey { shape, points, roots, turns })
     }
