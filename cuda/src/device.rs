@@ -26,14 +26,17 @@ pub struct CudaBackend {
     rates: Rates,
     /// What was asked for instead of the fastest.
     forced: Option<Transform>,
+    /// Whether a block of CKKS's transforms holds a whole polynomial, where that was asked for.
+    whole: Option<bool>,
     queue: Arc<Queue>,
 }
 
 impl CudaBackend {
     /// Opens device `index`.
     ///
-    /// The environment variable `HEMAN_CUDA_TRANSFORM` (`doubles`, `exact`) forces a transform of the bootstrap for
-    /// tests and benchmarks.
+    /// For tests and benchmarks, environment variables force what is otherwise chosen: `HEMAN_CUDA_TRANSFORM` (`doubles`,
+    /// `exact`) the transform of the bootstrap, `HEMAN_CUDA_POLYNOMIALS` (`whole`, `parts`) whether a block of CKKS's
+    /// transforms holds a whole polynomial, where shared memory does.
     ///
     /// # Errors
     /// [`CudaError::NoDriver`], [`CudaError::NoDevice`], or what the driver says.
@@ -60,10 +63,15 @@ impl CudaBackend {
         let name = format!("CUDA {index}, {} (sm_{major}{minor})", context.name()?);
         let modules = Arc::new(Modules::new(context.clone()));
         let forced = std::env::var("HEMAN_CUDA_TRANSFORM").ok().and_then(|name| Transform::named(&name));
+        let whole = std::env::var("HEMAN_CUDA_POLYNOMIALS").ok().and_then(|name| match name.as_str() {
+            "whole" => Some(true),
+            "parts" => Some(false),
+            _ => None,
+        });
         pool::keep_freed(&context)?;
         // A stream of its own: a device opened twice has two queues that overlap.
         let (stream, queue) = (context.new_stream()?, Arc::new(Queue::new(index)));
-        Ok(Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, queue })
+        Ok(Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, whole, queue })
     }
 
     /// The same device with a transform of the bootstrap instead of the fastest one.
@@ -82,14 +90,19 @@ impl CudaBackend {
         })
     }
 
+    /// Whether a block of CKKS's transforms is to hold a whole polynomial, if that was asked for.
+    pub(crate) fn forced_whole(&self) -> Option<bool> {
+        self.whole
+    }
+
     /// The same queue of the same device.
     pub(crate) fn handle(&self) -> Self {
         let Self { stream, modules, name, .. } = self;
         let (multiprocessors, shared_bytes) = (self.multiprocessors, self.shared_bytes);
-        let (rates, forced) = (self.rates, self.forced);
+        let (rates, forced, whole) = (self.rates, self.forced, self.whole);
         let (stream, modules, name) = (stream.clone(), modules.clone(), name.clone());
         let queue = self.queue.clone();
-        Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, queue }
+        Self { stream, modules, name, multiprocessors, shared_bytes, rates, forced, whole, queue }
     }
 
     /// The device's ceilings.

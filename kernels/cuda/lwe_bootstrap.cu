@@ -6,7 +6,8 @@
 //
 // Grid: x over groups of `ciphertexts` rows from `first_row` on, up to all rows of the batch. Block: ciphertexts x (k + 1) polynomials, Ring::THREADS threads each, rounded up to
 // whole warps; or, where they are 32 or fewer, so many for every level: levels are then transformed side by side. Dynamic shared memory: points (ciphertexts x rows of the key x M), accumulators (ciphertexts x (k + 1) x (N + padding) words),
-// sums of rounding errors, exponents of the sets of a group, exponents; kernels/src/shapes.rs counts the same bytes.
+// with groups roots for the exponents of their sets, sums of rounding errors, exponents of the sets of a group, exponents; kernels/src/shapes.rs counts
+// the same bytes.
 // Reads rows of n + 1 words, the key, tables; writes rows of k N + 1 words. No global atomics; the order of every sum is fixed.
 // The whole rotation is one launch: accumulators stay in shared memory as 32-bit words, each key word that a thread reads
 // serves all ciphertexts of its block.
@@ -52,29 +53,63 @@ __device__ __forceinline__ void decompose(double2 (&x)[Fft::P], const u32* polyn
     }
 }
 
-// What a step of GROUPED needs beside the key: exponents of the sets of the group's bits for each ciphertext of the block, and all powers of a
-// root of order 2N.
+// What a step of GROUPED needs beside the key: X^e at every point, e the sum of the exponents of a set of the group's bits, for each set and each
+// ciphertext of the block. X^e is a root of order 2N to the power e (4 rev(f) + 1) at point f, rev the order of log2 M bits: that of f's lowest five bits
+// times that of the others. Roots for 32 and for M / 32 numbers are copied to shared memory at the step's start, 40 to 64 in place of M that lie scattered.
+// (With N = 4096 and three levels there is no room for them; every point then asks for its own.)
+template <int LOG_N>
+constexpr bool HAS_GROUP_ROOTS = LOG_N < 12;
+template <int LOG_N>
+constexpr u32 GROUP_ROOTS = 32 + (1u << (LOG_N - 6));
+
 struct Group {
-    u16* degrees;  // SETS a ciphertext, that of the empty one among them
+    double2* roots;  // GROUP_ROOTS a ciphertext and set but the empty one
+    u16* degrees;    // where roots have no room: SETS a ciphertext, that of the empty one among them
     u32 subsets;
     const double2* turns;
 
-    // One thread a ciphertext and set adds up exponents, `stride` from a ciphertext's to the next one's.
-    __device__ __forceinline__ void add_up(const u16* exponents, u32 stride, u32 ciphertexts, u32 bits) const {
-        const u32 c = threadIdx.x / SETS, subset = threadIdx.x % SETS;
-        if (c < ciphertexts) {
-            u32 degree = 0;
-            for (u32 bit = 0; bit < bits; bit++) degree += subset >> bit & 1 ? exponents[c * stride + bit] : 0;
-            degrees[threadIdx.x] = static_cast<u16>(degree);
+    // e (4 rev(f) + 1), `one` in the place of the 1.
+    template <int LOG_N>
+    static __device__ __forceinline__ u32 power(u32 degree, u32 f, u32 one) {
+        return degree * (4 * (__brev(f) >> (33 - LOG_N)) + one) & ((2u << LOG_N) - 1);
+    }
+
+    static __device__ __forceinline__ u32 degree(const u16* exponents, u32 subset, u32 bits) {
+        u32 sum = 0;
+        for (u32 bit = 0; bit < bits; bit++) sum += subset >> bit & 1 ? exponents[bit] : 0;
+        return sum;
+    }
+
+    // By all threads, `stride` from a ciphertext's exponents to the next one's. What is copied is there behind `wait_for_copies` and a barrier.
+    template <int LOG_N>
+    __device__ __forceinline__ void begin(const u16* exponents, u32 stride, u32 ciphertexts, u32 bits) const {
+        if constexpr (HAS_GROUP_ROOTS<LOG_N>) {
+            constexpr u32 EACH = GROUP_ROOTS<LOG_N>;
+#pragma unroll 1
+            for (u32 at = threadIdx.x; at < ciphertexts * subsets * EACH; at += blockDim.x) {
+                // The compiler divides by what it knows.
+                const u32 set = at / EACH, number = at - set * EACH, c = subsets == 3 ? set / 3 : set / 7;
+                const u32 e = degree(exponents + c * stride, set - c * subsets + 1, bits);
+                const bool is_low = number < 32;
+                copy_to_shared(roots + at, turns + power<LOG_N>(e, is_low ? number : (number - 32) * 32, is_low));
+            }
+        } else {
+            const u32 c = threadIdx.x / SETS, subset = threadIdx.x % SETS;
+            if (c < ciphertexts) degrees[threadIdx.x] = static_cast<u16>(degree(exponents + c * stride, subset, bits));
         }
     }
 
     // X^e - 1 at point f, e for one set of the bits of ciphertext c.
     template <int LOG_N>
     __device__ __forceinline__ double2 factor(u32 c, u32 subset, u32 f) const {
-        const u32 power = 4 * (__brev(f) >> (33 - LOG_N)) + 1;
-        const double2 turn = __ldg(&turns[degrees[c * SETS + subset] * power & ((2u << LOG_N) - 1)]);
-        return {turn.x - 1.0, turn.y};
+        if constexpr (HAS_GROUP_ROOTS<LOG_N>) {
+            const double2* const own = roots + (c * subsets + subset - 1) * GROUP_ROOTS<LOG_N>;
+            const double2 low = own[f % 32], high = own[32 + f / 32];
+            return {fma(-low.y, high.y, fma(low.x, high.x, -1.0)), fma(low.y, high.x, low.x * high.y)};
+        } else {
+            const double2 turn = __ldg(&turns[power<LOG_N>(degrees[c * SETS + subset], f, 1)]);
+            return {turn.x - 1.0, turn.y};
+        }
     }
 };
 
@@ -203,7 +238,10 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
     const u32 exponent_words = (n + 2) & ~1u;
 
     double2* all_points = reinterpret_cast<double2*>(SHARED_MEMORY);
-    u64* errors = reinterpret_cast<u64*>(all_points + ciphertexts * rows * M);
+    constexpr bool HAS_ROOTS = GROUPED && HAS_GROUP_ROOTS<LOG_N>;
+    const u32 bits = GROUPED ? params.grouping : 1, subsets = (1u << bits) - 1;
+    double2* group_roots = all_points + ciphertexts * rows * M;
+    u64* errors = reinterpret_cast<u64*>(group_roots + (HAS_ROOTS ? ciphertexts * subsets * GROUP_ROOTS<LOG_N> : 0));
     u16* degrees = reinterpret_cast<u16*>(errors + MOST_CIPHERTEXTS);
     u32* accumulators = reinterpret_cast<u32*>(degrees + SETS * MOST_CIPHERTEXTS);
     u16* all_exponents = reinterpret_cast<u16*>(accumulators + ciphertexts * COLUMNS * ACCUMULATOR_STRIDE<LOG_N, Fft>);
@@ -257,13 +295,12 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
         for (u32 p = 0; p < 2 * P; p++) own[p] = accumulator[place(p)];
     }
     auto own_word = [&](u32 p) { return Shape::OWN ? own[Shape::OWN ? p : 0] : accumulator[place(p)]; };
-    const u32 bits = GROUPED ? params.grouping : 1;
-    const Group group = {degrees, (1u << bits) - 1, turns};
+    const Group group = {group_roots, degrees, subsets, turns};
     const double2* slice = key;
     for (u32 i = 0; i < n; i += bits) {
         const u32 degree = exponents[i];
         double2 x[P];
-        if constexpr (GROUPED) group.add_up(all_exponents + i, exponent_words, ciphertexts, bits);
+        if constexpr (GROUPED) group.begin<LOG_N>(all_exponents + i, exponent_words, ciphertexts, bits);
         if constexpr (LEVELS) {
 #pragma unroll 1
             for (u32 level = way; level < levels; level += ways) {
@@ -278,6 +315,7 @@ __device__ __forceinline__ void bootstrap(LweBootstrapParams params, const u32* 
 
         double2 first_key[COLUMNS];
         if (Shape::AHEAD && threadIdx.x < M) load_key<LOG_N>(first_key, slice + threadIdx.x);
+        if constexpr (GROUPED) wait_for_copies();
         __syncthreads();
         multiply_block<LOG_N, COLUMNS, Shape::MOST, Shape::AHEAD, LEVELS, GROUPED>(ciphertexts, all_points, slice, levels, first_key, group);
         slice += group.subsets * rows * COLUMNS * M;

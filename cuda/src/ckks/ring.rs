@@ -113,7 +113,7 @@ impl Kernels {
 impl RnsDevice for CudaBackend {
     type Ring = CudaRing;
 
-    fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<CudaRing, CkksError> {
+    fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<CudaRing, CkksError> {
         if params.ring != RING_OF_PLANS {
             return Err(CkksError::Plan(format!(
                 "{} takes no ring of real slots; the CPU takes every ring",
@@ -130,9 +130,11 @@ impl RnsDevice for CudaBackend {
         }
         let ring = Ring::new(params.clone()).map_err(CkksError::Plan)?;
         let key_limbs = ring.key_limbs();
-        let whole =
+        let fits =
             params.log2_degree <= LOG2_LARGEST_BLOCK && block_shared_bytes(params.log2_degree) <= self.shared_bytes();
-        let log2_block = if whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
+        // A few polynomials fill a device only in parts.
+        let whole = self.forced_whole().unwrap_or(occupancy == Occupancy::Many);
+        let log2_block = if fits && whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
         let (mut table, mut places) = constants(&ring);
         let by_node = table.split_off(places.down as usize);
         let by_thread: Vec<_> =

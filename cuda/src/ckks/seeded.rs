@@ -4,6 +4,7 @@ use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey, mask_context};
 use heman_core::ckks::gpu::GpuRing;
 use heman_kernels::{RnsContextKey, RnsLaunchParams};
+use rayon::prelude::*;
 
 use crate::ckks::launches::{Given, Item, Over};
 use crate::ckks::ring::CudaRing;
@@ -50,7 +51,7 @@ impl CudaRing {
 
     pub(super) fn fresh(&self, batch: &[&SeededCiphertext], scale: f64) -> Result<Vec<CudaCiphertext>, CkksError> {
         const STEP: &str = "fresh ciphertexts";
-        if !batch.iter().all(|seeded| self.ring.is_fresh(seeded)) {
+        if !batch.par_iter().all(|seeded| self.ring.is_fresh(seeded)) {
             return Err(CkksError::Residues);
         }
         let limbs = |seeded: &SeededCiphertext| seeded.body.len() / self.degree();

@@ -142,7 +142,7 @@ impl CudaBackend {
         if params.pbs_base_log > most {
             return Err(unsupported(format!("a base of at most 2^{most}"), format!("2^{}", params.pbs_base_log)));
         }
-        let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level);
+        let needed = shape.shared_bytes(1, params.lwe_dimension, params.pbs_level, params.grouping_factor);
         if needed > self.shared_bytes() {
             let expected = format!("at most {} bytes of shared memory a ciphertext", self.shared_bytes());
             return Err(unsupported(expected, format!("{needed}")));
@@ -152,7 +152,10 @@ impl CudaBackend {
 
     pub(crate) fn shared(&self, key: &CudaBootstrapKey, ciphertexts: usize) -> usize {
         match &key.form {
-            Form::Doubles(own) => own.shape.shared_bytes(ciphertexts, key.params.lwe_dimension, key.params.pbs_level),
+            Form::Doubles(own) => {
+                let ParameterSet { lwe_dimension, pbs_level, grouping_factor, .. } = key.params;
+                own.shape.shared_bytes(ciphertexts, lwe_dimension, pbs_level, grouping_factor)
+            }
             Form::Exact(own) => own.shape.shared_bytes(ciphertexts),
         }
     }

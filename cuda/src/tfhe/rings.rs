@@ -31,7 +31,7 @@ pub fn has_ring(
 ) -> bool {
     let most = shared_bytes(compute_capability);
     let doubles = BootstrapShape::find(polynomial_size, glwe_dimension)
-        .is_some_and(|shape| shape.shared_bytes(1, MOST_DIMENSION, pbs_level) <= most);
+        .is_some_and(|shape| shape.shared_bytes(1, MOST_DIMENSION, pbs_level, 1) <= most);
     let exact = ExactBootstrapShape::find(polynomial_size, glwe_dimension);
     doubles || exact.is_some_and(|shape| shape.shared_bytes(1) <= most)
 }

@@ -27,6 +27,8 @@ pub struct Options {
     pub only: Option<Part>,
     /// Of CUDA's bootstraps, instead of the one that the device is given.
     pub transform: Option<Transform>,
+    /// Of CUDA's blocks at the most, as on a smaller card, in KiB.
+    pub shared_kib: Option<usize>,
     /// Toy parameters and small batches.
     pub quick: bool,
     /// Of each noise measurement.
@@ -40,7 +42,7 @@ pub struct Options {
 }
 
 const USAGE: &str = "device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times] \
-                     [--transform doubles|exact] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]";
+                     [--transform doubles|exact] [--shared-kib N] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]";
 
 /// Samples of each noise measurement: the variance's own deviation is 1.1 %.
 pub const SAMPLES: usize = 16_384;
@@ -60,6 +62,7 @@ impl Options {
             scheme: None,
             only: None,
             transform: None,
+            shared_kib: None,
             quick: false,
             samples: SAMPLES,
             set: String::new(),
@@ -77,6 +80,11 @@ impl Options {
                     options.samples = samples.ok_or(format!("--samples takes {least} to {most}, not {number}"))?;
                 }
                 "--json" => options.json = Some(value("a file")?),
+                "--shared-kib" => {
+                    let text = value("a number")?;
+                    options.shared_kib =
+                        Some(text.parse().map_err(|_| format!("--shared-kib takes a number, not {text}"))?);
+                }
                 "--set" => options.set = value("a part of a name")?,
                 "--seconds" => {
                     let text = value("seconds")?;
@@ -161,6 +169,7 @@ mod tests {
             ("--transform halves", "halves is no transform"),
             ("--json", "--json takes a file"),
             ("--samples 10", "--samples takes 64 to 1048576, not 10"),
+            ("--shared-kib much", "--shared-kib takes a number, not much"),
             ("--seconds 0", "--seconds takes 0.001 to 3600, not 0"),
             ("--fast", "--fast is not known"),
         ] {

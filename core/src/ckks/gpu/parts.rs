@@ -28,14 +28,17 @@ pub fn rescale<G: GpuRing>(
     Ok(results)
 }
 
-/// A batch in runs of one number of limbs, which `limbs` tells of each member, cut to what is switched together.
+/// A batch in runs of one number of limbs, which `limbs` tells of each member, cut evenly to what is switched together.
 pub fn switched_together<'a, T>(
     ring: &impl GpuRing,
     batch: &'a [T],
     limbs: impl Fn(&T) -> usize + Copy,
 ) -> impl Iterator<Item = &'a [T]> {
-    let most = move |same: &[T]| ring.shares().switched_together(ring.params(), limbs(&same[0]));
-    batch.chunk_by(move |a, b| limbs(a) == limbs(b)).flat_map(move |same| same.chunks(most(same)))
+    let together = move |same: &[T]| {
+        let most = ring.shares().switched_together(ring.params(), limbs(&same[0]));
+        same.len().div_ceil(same.len().div_ceil(most))
+    };
+    batch.chunk_by(move |a, b| limbs(a) == limbs(b)).flat_map(move |same| same.chunks(together(same)))
 }
 
 /// [`crate::ckks::ops::RnsOps::activate`] for as many elements at a time as the memory for it holds.
