@@ -200,9 +200,17 @@ if [[ -n $inside ]]; then
     exit $status
 fi
 
-for packed in *.gz; do
+# By Python where a host has no xz.
+unpack() {
+    if command -v xz >/dev/null; then
+        xz -dkf "$1"
+    else
+        python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), open(sys.argv[1][:-3], "wb"))' "$1"
+    fi
+}
+for packed in *.xz; do
     [[ -e $packed ]] || continue
-    if [[ ! -x ${packed%.gz} ]]; then gunzip -kf "$packed" && chmod +x "${packed%.gz}"; fi
+    if [[ ! -x ${packed%.xz} ]]; then unpack "$packed" && chmod +x "${packed%.xz}"; fi
 done
 sampler=
 stop_sampler() {

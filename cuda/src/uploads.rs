@@ -3,7 +3,7 @@
 //! Words go by page-locked buffers on a stream of their own, so that a caller that queues work fills the next buffer
 //! and sends it while the device still computes. Kernels that are queued after [`Uploads::join`] find them there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::CUdeviceptr;
 use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DriverError, PinnedHostSlice, result};
@@ -56,7 +56,24 @@ impl Uploads {
     /// # Safety
     /// There is room for the words at each address, that of [`Uploads::room`].
     pub unsafe fn send(&self, parts: &[(&[u32], CUdeviceptr)]) -> Result<(), DriverError> {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not locked meanwhile: a thread that waits for others' copies may take up work that sends, too.
+        let mut buffers = std::mem::take(&mut *self.buffers());
+        // SAFETY: as the caller says.
+        let sent = unsafe { self.send_by(&mut buffers, parts) };
+        let mut kept = self.buffers();
+        if kept.all.is_empty() {
+            *kept = buffers;
+        }
+        sent
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Buffers> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Safety
+    /// As [`Uploads::send`].
+    unsafe fn send_by(&self, buffers: &mut Buffers, parts: &[(&[u32], CUdeviceptr)]) -> Result<(), DriverError> {
         let mut left = parts.iter().flat_map(|&(words, target)| pieces(words, target)).peekable();
         while left.peek().is_some() {
             let buffer = buffers.next(&self.stream)?;

@@ -142,7 +142,6 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
     }
 }
 
-#if HEMAN_LOG2_N <= 14
 // Arguments of an item: the polynomial's values, its parts' coefficients, the key, where products go (bodies, then masks, each u32[limbs +
 // special][N]), and the largest number of limbs of the key. `conversions` holds for each limb of the result a conversion for each digit.
 __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const uint2* constants, const u32* conversions, const RnsArguments& arguments) {
@@ -190,7 +189,6 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
         mask_products[value_step(i)] = mask[i];
     }
 }
-#endif
 
 }  // namespace
 
@@ -206,9 +204,7 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
                         const __grid_constant__ RnsArguments arguments) {                                                               \
         inverse(params, constants, records[blockIdx.y], arguments);                                                                      \
     }                                                                                                                                    \
-    HEMAN_ENTRY(rns_inverse_##B)
-
-#define HEMAN_RNS_SWITCH(B)                                                                                                              \
+    HEMAN_ENTRY(rns_inverse_##B)                                                                                                         \
     extern "C" __global__ void __launch_bounds__(T, BLOCKS / 2)                                                                          \
         rns_switch_##B(RnsLaunchParams params, const uint2* constants, const u32* conversions,                                          \
                        const __grid_constant__ RnsArguments arguments) {                                                                \
@@ -218,15 +214,10 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
 
 #if HEMAN_LOG2_N == 12
 HEMAN_RNS_TRANSFORM(4096)
-HEMAN_RNS_SWITCH(4096)
 #elif HEMAN_LOG2_N == 13
 HEMAN_RNS_TRANSFORM(8192)
-HEMAN_RNS_SWITCH(8192)
 #elif HEMAN_LOG2_N == 14
 HEMAN_RNS_TRANSFORM(16384)
-HEMAN_RNS_SWITCH(16384)
-#elif HEMAN_LOG2_N == 15
-HEMAN_RNS_TRANSFORM(32768)
 #else
-#error "HEMAN_LOG2_N is 12 to 15"
+#error "HEMAN_LOG2_N is 12 to 14"
 #endif

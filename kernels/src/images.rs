@@ -86,11 +86,10 @@ const fn rns_transform(name: &'static str, bytes: &'static [u8], log2: u32) -> I
 }
 
 /// Transforms of CKKS, one image for each number of words that a block transforms, 2^12 first.
-pub const RNS_TRANSFORM: [Image; 4] = [
+pub const RNS_TRANSFORM: [Image; 3] = [
     rns_transform("rns_transform_4096", include_bytes!("../images/rns_transform_4096.fatbin"), 12),
     rns_transform("rns_transform_8192", include_bytes!("../images/rns_transform_8192.fatbin"), 13),
     rns_transform("rns_transform_16384", include_bytes!("../images/rns_transform_16384.fatbin"), 14),
-    rns_transform("rns_transform_32768", include_bytes!("../images/rns_transform_32768.fatbin"), 15),
 ];
 
 /// First depths of transforms of larger degrees.
@@ -140,7 +139,7 @@ pub const LWE_BOOTSTRAP_EXACT: [Image; 5] = [
 ];
 
 /// Every image.
-pub const ALL_IMAGES: [Image; 22] = [
+pub const ALL_IMAGES: [Image; 21] = [
     LWE_LINEAR,
     LWE_KEYSWITCH,
     BOOTSTRAP_KEY,
@@ -153,7 +152,6 @@ pub const ALL_IMAGES: [Image; 22] = [
     RNS_TRANSFORM[0],
     RNS_TRANSFORM[1],
     RNS_TRANSFORM[2],
-    RNS_TRANSFORM[3],
     RNS_COLUMNS,
     RNS_WORDS,
     RNS_MATRIX,

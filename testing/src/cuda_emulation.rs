@@ -24,7 +24,7 @@ pub fn library(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// Sources with the ring that each is compiled for.
-const UNITS: [(&str, Option<u32>); 23] = [
+const UNITS: [(&str, Option<u32>); 22] = [
     ("kernels/cuda/lwe_linear.cu", None),
     ("kernels/cuda/lwe_keyswitch.cu", None),
     ("kernels/cuda/bootstrap_key.cu", None),
@@ -37,7 +37,6 @@ const UNITS: [(&str, Option<u32>); 23] = [
     ("kernels/cuda/rns_transform.cu", Some(12)),
     ("kernels/cuda/rns_transform.cu", Some(13)),
     ("kernels/cuda/rns_transform.cu", Some(14)),
-    ("kernels/cuda/rns_transform.cu", Some(15)),
     ("kernels/cuda/rns_columns.cu", None),
     ("kernels/cuda/rns_words.cu", None),
     ("kernels/cuda/rns_matrix.cu", None),

@@ -32,10 +32,11 @@ use crate::uploads::Uploads;
 const LOG2_DEGREES: [u32; 2] = [12, 16];
 /// log2 of the words that a block transforms where the device's shared memory does not hold a polynomial.
 const LOG2_SMALL_BLOCK: u32 = 12;
+/// log2 of the smallest degree that goes in parts where there are a few polynomials; where there are many, of the next.
+/// By times on an H200 (`benches/RESULTS.md`).
+const LOG2_PARTS: u32 = 14;
 /// log2 of the most words of a block.
-const LOG2_LARGEST_BLOCK: u32 = 15;
-/// log2 of the most words of a block that sums the products of all digits in registers.
-const LOG2_LARGEST_SWITCH: u32 = 14;
+const LOG2_LARGEST_BLOCK: u32 = 14;
 /// Bytes that the driver takes over from any memory before the device is done with what is queued.
 ///
 /// Source: CUDA C++ programming guide, concurrent execution between host and device.
@@ -71,7 +72,7 @@ pub struct CudaRing {
 pub(super) struct Kernels {
     pub forward: CudaFunction,
     pub inverse: CudaFunction,
-    /// Where a block holds a polynomial, and registers its sums.
+    /// Where a block holds a polynomial.
     pub switch: Option<CudaFunction>,
     pub forward_columns: CudaFunction,
     pub inverse_columns: CudaFunction,
@@ -92,11 +93,10 @@ impl Kernels {
             let image = &RNS_TRANSFORM[(log2_block - LOG2_SMALL_BLOCK) as usize];
             load(image, &format!("rns_{stem}_{}", 1 << log2_block), block_shared_bytes(log2_block))
         };
-        let sums = log2_block == log2_degree && log2_block <= LOG2_LARGEST_SWITCH;
         Ok(Self {
             forward: of_block("forward")?,
             inverse: of_block("inverse")?,
-            switch: if sums { Some(of_block("switch")?) } else { None },
+            switch: if log2_block == log2_degree { Some(of_block("switch")?) } else { None },
             forward_columns: load(&RNS_COLUMNS, "rns_forward_columns", 0)?,
             inverse_columns: load(&RNS_COLUMNS, "rns_inverse_columns", 0)?,
             words: load(&RNS_WORDS, "rns_words", 0)?,
@@ -132,8 +132,10 @@ impl RnsDevice for CudaBackend {
         let key_limbs = ring.key_limbs();
         let fits =
             params.log2_degree <= LOG2_LARGEST_BLOCK && block_shared_bytes(params.log2_degree) <= self.shared_bytes();
-        // A few polynomials fill a device only in parts.
-        let whole = self.forced_whole().unwrap_or(occupancy == Occupancy::Many);
+        // A few polynomials fill a device only in parts; of large ones a multiprocessor holds one, which leaves it idle
+        // while words come and go. The smallest are faster whole.
+        let gains_whole = params.log2_degree < LOG2_PARTS + u32::from(occupancy == Occupancy::Many);
+        let whole = self.forced_whole().unwrap_or(gains_whole);
         let log2_block = if fits && whole { params.log2_degree } else { LOG2_SMALL_BLOCK };
         let (mut table, mut places) = constants(&ring);
         let by_node = table.split_off(places.down as usize);
