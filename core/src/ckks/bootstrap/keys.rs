@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ckks::bootstrap::recipe::loaded_key_bytes;
 use crate::ckks::files::seeded::SeededSwitchKey;
 use crate::ckks::params::set::ParameterSet;
 
@@ -33,9 +34,7 @@ impl BootstrapKeyRequest {
     /// Bytes of all keys with their masks, as a device holds them; what travels is half of it.
     #[must_use]
     pub fn loaded_bytes(&self, params: &ParameterSet) -> u64 {
-        let special = params.special_primes.len();
-        let polynomials = |limbs: usize| 2 * limbs.div_ceil(special) * (limbs + special);
-        (4 * self.limbs().map(polynomials).sum::<usize>() as u64) << params.log2_degree
+        self.limbs().map(|limbs| loaded_key_bytes(params, limbs)).sum()
     }
 }
 

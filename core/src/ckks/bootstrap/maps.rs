@@ -1,16 +1,16 @@
 //! The maps between slots and coefficients, in a few factors of few diagonals.
 //!
 //! With `n` slots that repeat, slot j is `sum_k z_k zeta^(5^j k)`, where zeta is a root of order 4n and `z_k = a_k + i
-//! a_(k + n)` has two coefficients of a polynomial in `X^(N / 2n)`. Over the z_k in the order of their reversed bits that
-//! is a Fourier transform of `log2 n` depths. Depth d combines entries `h = 2^d` apart, in blocks of `L = 2 h`: with
-//! `w_p = exp(2 pi i 5^p / 4L)`, entries p and p + h of a block become `a + w_p b` and `a - w_p b`. As a matrix it has
-//! three diagonals, h apart. r depths together have `2^(r + 1) - 1` of them, `2^d` of the first depth apart, and content
-//! that repeats after the last block.
+//! a_(k + n)` has two coefficients of a polynomial in `X^(N / 2n)`. Over the z_k in the order of their reversed bits
+//! that is a Fourier transform of `log2 n` depths. Depth d combines entries `h = 2^d` apart, in blocks of `L = 2 h`:
+//! with `w_p = exp(2 pi i 5^p / 4L)`, entries p and p + h of a block become `a + w_p b` and `a - w_p b`. As a matrix it
+//! has three diagonals, h apart. r depths together have `2^(r + 1) - 1` of them, `2^d` of the first depth apart, and
+//! content that repeats after the last block.
 //!
 //! The order does not matter: what one transform writes in reversed order the other one reads.
 //!
-//! Source: Chen, Chillotti, Song, EUROCRYPT 2019, section 4, for the factors; Cheon, Han, Kim, Kim, Song, EUROCRYPT 2018,
-//! for the maps.
+//! Source: Chen, Chillotti, Song, EUROCRYPT 2019, section 4, for the factors; Cheon, Han, Kim, Kim, Song, EUROCRYPT
+//! 2018, for the maps.
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -69,8 +69,8 @@ fn depth_diagonals(direction: Direction, depth: u32, gain: f64) -> [Vec<Complex>
 }
 
 impl Diagonals {
-    /// Depths `first` to `first + count - 1` of the transform of `2^log2_slots` slots, every number of the product times
-    /// `gain`.
+    /// Depths `first` to `first + count - 1` of the transform of `2^log2_slots` slots, every number of the product
+    /// times `gain`.
     ///
     /// # Panics
     /// If there are not so many depths, or none are asked for.

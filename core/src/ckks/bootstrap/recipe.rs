@@ -55,12 +55,12 @@ pub struct Recipe {
     pub maps: [MapShape; MAPS],
 }
 
-/// How much switching time a key is worth: there is a choice between fewer keys and less time.
-const SWITCHES_A_KEY: f64 = 1.0;
+/// Bytes of all keys with their masks at the most, where there is a choice between fewer keys and less time.
+const MOST_KEY_BYTES: u64 = 5 << 30;
 
 impl Recipe {
-    /// A recipe for a set, with factors of alike numbers of depths and the grid for each that takes the least time and
-    /// keys.
+    /// A recipe for a set, with factors of alike numbers of depths, and the grids that take the least time among those
+    /// whose keys fit 5 GiB, or the fewest keys where none fit.
     ///
     /// # Errors
     /// As [`Recipe::check`].
@@ -74,17 +74,11 @@ impl Recipe {
         let first = log2_slots.div_ceil(3);
         let second = (log2_slots - first).div_ceil(2);
         let depths = [first, second, log2_slots - first - second];
-        let mut from = 0;
-        let maps = std::array::from_fn(|at| {
-            let limbs = params.primes.len().saturating_sub(PRIMES_A_LEVEL * (MAPS - 1 - at)).max(1);
-            from += depths[at];
-            let babies = cheapest_babies(params, limbs, depths[at], from == log2_slots);
-            MapShape { depths: depths[at], babies }
-        });
         let [input_scale, output_scale] = scales;
+        let maps = depths.map(|depths| MapShape { depths, babies: 1 });
         let recipe = Self { log2_slots, bound, ratio_log2, input_scale, output_scale, maps };
         recipe.check(params)?;
-        Ok(recipe)
+        Ok(Self { maps: cheapest_grids(params, depths), ..recipe })
     }
 
     /// Checks every field against a set, and the security of the sparse secret.
@@ -165,17 +159,64 @@ impl Recipe {
     }
 }
 
-/// Baby steps of the cheapest grid for the diagonals of so many depths.
-fn cheapest_babies(params: &ParameterSet, limbs: usize, depths: u32, goes_round: bool) -> usize {
+/// Bytes of a key with its masks, for so many limbs.
+#[must_use]
+pub fn loaded_key_bytes(params: &ParameterSet, limbs: usize) -> u64 {
+    let special = params.special_primes.len();
+    ((8 * limbs.div_ceil(special) * (limbs + special)) as u64) << params.log2_degree
+}
+
+/// Grids for factors of so many depths, by what their rotations cost at the limbs of the second transform.
+fn cheapest_grids(params: &ParameterSet, depths: [u32; MAPS]) -> [MapShape; MAPS] {
     let cost = CkksCost::default();
-    let (switch, rotate) = (cost.switch_seconds(params, limbs), cost.rotate_seconds(params, limbs));
-    let diagonals = if goes_round { 1_usize << depths } else { (2 << depths) - 1 };
-    let seconds = |&babies: &usize| {
-        let giants = diagonals.div_ceil(babies) - 1;
-        let keys = babies - 1 + giants.min(if goes_round { 1 } else { 2 });
-        (babies - 1) as f64 * switch + giants as f64 * rotate + SWITCHES_A_KEY * keys as f64 * switch
+    let limbs = params.primes.len();
+    // Beside those of the grids: to and from the sparse secret, conjugation and relinearisation.
+    let others = [MOST_RAISED_LIMBS, limbs, limbs - MAPS * PRIMES_A_LEVEL, limbs - MAPS * PRIMES_A_LEVEL];
+    let others: u64 = others.iter().map(|&limbs| loaded_key_bytes(params, limbs)).sum();
+    // Seconds and bytes of the keys by the number of baby steps; the last factor's offsets go round.
+    let candidates = |at: usize| -> Vec<(usize, f64, u64)> {
+        let limbs = limbs - PRIMES_A_LEVEL * (MAPS - 1 - at);
+        let (switch, rotate) = (cost.switch_seconds(params, limbs), cost.rotate_seconds(params, limbs));
+        let goes_round = at == MAPS - 1;
+        let diagonals = if goes_round { 1_usize << depths[at] } else { (2 << depths[at]) - 1 };
+        let fits = |babies: &usize| if goes_round { babies.is_power_of_two() } else { babies % 2 == 1 };
+        let grid = |babies: usize| {
+            let giants = diagonals.div_ceil(babies) - 1;
+            let keys = babies - 1 + giants.min(if goes_round { 1 } else { 2 });
+            let seconds = (babies - 1) as f64 * switch + giants as f64 * rotate;
+            (babies, seconds, keys as u64 * loaded_key_bytes(params, limbs))
+        };
+        (1..=diagonals).filter(fits).map(grid).collect()
     };
-    let fits = |babies: &usize| if goes_round { babies.is_power_of_two() } else { babies % 2 == 1 };
-    let candidates = (1..=diagonals).filter(fits);
-    candidates.min_by(|a, b| seconds(a).total_cmp(&seconds(b))).unwrap_or(1)
+    let all: [_; MAPS] = std::array::from_fn(candidates);
+    let mut best = None;
+    for a in &all[0] {
+        for b in &all[1] {
+            for c in &all[2] {
+                let (seconds, bytes) = (a.1 + b.1 + c.1, others + a.2 + b.2 + c.2);
+                // Too many bytes first, then seconds.
+                let rank = (bytes.saturating_sub(MOST_KEY_BYTES), seconds);
+                if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                    best = Some((rank, [a.0, b.0, c.0]));
+                }
+            }
+        }
+    }
+    let babies = best.map_or([1; MAPS], |(_, babies)| babies);
+    std::array::from_fn(|at| MapShape { depths: depths[at], babies: babies[at] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_of_full_size_fill_what_keys_may_take() {
+        let params = ParameterSet::new(16, 49, 29, 8).expect("a secure set");
+        let recipe = Recipe::new(&params, 15, 1.0, 9, [2_f64.powi(29); 2]).expect("a sound recipe");
+        let grids = recipe.maps.map(|map| (map.depths, map.babies));
+        assert_eq!(grids[2], (5, 8), "32 diagonals that go round, at all primes");
+        assert!(grids[..2] == [(5, 9), (5, 7)] || grids[..2] == [(5, 7), (5, 9)], "{grids:?}");
+        assert!((298.0..300.0).contains(&Recipe::sparse_modulus_bits(&params)));
+    }
 }

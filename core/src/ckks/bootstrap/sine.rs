@@ -1,9 +1,9 @@
 //! The way back from `m + Q_0 I` to m: a sine of period `Q_0`, as a polynomial.
 //!
-//! With `t = I + m / Q_0`, `sin(2 pi t) / 2 pi` is `m / Q_0` but for its cube. It is the cosine of `2 pi (t - 1/4)`, which
-//! three times `cos 2x = 2 cos^2 x - 1` make of the cosine of an eighth of the angle. That one is even: as a polynomial of
-//! degree 15 in `u = T_2(x)`, where x is `t - 1/4` over its largest magnitude, it has degree 30 in x. Doubled Chebyshev
-//! polynomials `W_k = 2 T_k(u)` multiply without factors: `W_j W_k = W_(j + k) + W_|j - k|`.
+//! With `t = I + m / Q_0`, `sin(2 pi t) / 2 pi` is `m / Q_0` but for its cube. It is the cosine of `2 pi (t - 1/4)`,
+//! which three times `cos 2x = 2 cos^2 x - 1` make of the cosine of an eighth of the angle. That one is even: as a
+//! polynomial of degree 15 in `u = T_2(x)`, where x is `t - 1/4` over its largest magnitude, it has degree 30 in x.
+//! Doubled Chebyshev polynomials `W_k = 2 T_k(u)` multiply without factors: `W_j W_k = W_(j + k) + W_|j - k|`.
 //!
 //! Sources: Han and Ki, CT-RSA 2020, section 4, for the cosine and its doublings; Bossuat, Mouchet, Troncoso-Pastoriza,
 //! Hubaux, EUROCRYPT 2021, for scales that are chosen from the result backwards.

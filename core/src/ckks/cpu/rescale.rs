@@ -63,8 +63,8 @@ impl Ring {
         if primes % 2 == 1 { self.rescale(ciphertext) } else { Ok(ciphertext) }
     }
 
-    /// Divides by the last two primes p, then q. The remainder of the first division, r, and that of the second, s, make
-    /// one integer `r + p s`, which is taken away and divided by `p q` at once.
+    /// Divides by the last two primes p, then q. The remainder of the first division, r, and that of the second, s,
+    /// make one integer `r + p s`, which is taken away and divided by `p q` at once.
     fn rescale_by_two(&self, mut ciphertext: Ciphertext) -> Ciphertext {
         let degree = self.degree();
         let left = self.limbs_of(&ciphertext) - 2;

@@ -14,8 +14,8 @@ use crate::ckks::ring::words;
 pub const MOST_RAISED_LIMBS: usize = 2;
 
 impl Ring {
-    /// The ciphertext's integers, between `-Q_0 / 2` and `Q_0 / 2`, modulo the first `limbs` primes; scale and the words
-    /// of limbs that are there already stay. Exact: the message gains `Q_0 I`.
+    /// The ciphertext's integers, between `-Q_0 / 2` and `Q_0 / 2`, modulo the first `limbs` primes; scale and the
+    /// words of limbs that are there already stay. Exact: the message gains `Q_0 I`.
     ///
     /// # Errors
     /// [`CkksError::Level`] for more than [`MOST_RAISED_LIMBS`] limbs or for more than `limbs`, [`CkksError::Depth`] if
