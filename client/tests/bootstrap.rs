@@ -174,7 +174,7 @@ fn thread_seconds() -> Option<f64> {
 fn a_bootstrap_of_full_size() {
     let levels = std::env::var("HEMAN_BOOTSTRAP_LEVELS").ok().and_then(|text| text.parse().ok()).unwrap_or(49);
     let params = ParameterSet::new(16, levels, 29, 8).expect("a secure set");
-    let (log2_slots, ratio_log2) = (15, 9);
+    let (log2_slots, ratio_log2) = (15, 10);
     let setting = Setting::new(&params, log2_slots, 1.0, ratio_log2, SCALE);
     let program = setting.program();
     let request = program.keys(&params);

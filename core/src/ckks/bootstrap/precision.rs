@@ -10,8 +10,10 @@ use crate::ckks::bootstrap::recipe::{Recipe, SPARSE_WEIGHT};
 use crate::ckks::noise::{self, ENCODING_DEVIATION};
 use crate::ckks::params::set::ParameterSet;
 
-/// Deviations of the noise that no number of a run exceeds: one in 10^10 does.
-const FAR: f64 = 6.5;
+/// Deviations of the noise that no number of a run exceeds. What a division leaves in a slot is a product of two
+/// Gaussian numbers, its own and the secret's in that slot: real parts lie beyond k deviations with a probability of
+/// `exp(-sqrt(2) k)`, here one in 10^10.
+const FAR: f64 = 17.0;
 
 /// The error of a bootstrap, in units of the numbers; what comes in with an error keeps that, too.
 #[derive(Clone, Copy, Debug, PartialEq)]
