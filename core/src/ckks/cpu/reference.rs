@@ -252,7 +252,7 @@ impl RnsOps for ReferenceRing {
 
     fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<ReferenceGaloisKey, CkksError> {
         let order = self.params().root_order();
-        if element % 2 == 0 || element >= order {
+        if element.is_multiple_of(2) || element >= order {
             let text = format!("X -> X^{element} is no automorphism by an odd exponent below {order}");
             return Err(CkksError::Plan(text));
         }

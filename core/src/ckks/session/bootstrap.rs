@@ -222,9 +222,9 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
             }
             let value = self.step(step, numbers, &values)?;
             values.push(value);
-            for value in 0..=at {
+            for (value, own) in values.iter_mut().enumerate() {
                 if sine.last_use(value) == at {
-                    ring.release(std::mem::take(&mut values[value]));
+                    ring.release(std::mem::take(own));
                 }
             }
         }
