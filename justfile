@@ -80,7 +80,7 @@ batch-cost FOLDER MODEL="demo/digits.onnx" CALIBRATION="demo/calibration.npz" *F
 fhe-benchmark HARNESS *FLAGS:
     python3 benches/fhe_benchmark/run.py {{HARNESS}} {{FLAGS}}
 
-# A CKKS bootstrap of full size: precision, levels left, time and size of the keys; takes minutes and 8 GB of memory.
+# A CKKS bootstrap of full size: precision, levels left, time and size of the keys; takes a minute and 6 GiB of memory.
 bootstrap:
     cargo test --release --package heman-client --test bootstrap -- --ignored --nocapture
 

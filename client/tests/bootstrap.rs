@@ -168,9 +168,9 @@ fn thread_seconds() -> Option<f64> {
     Some(ticks / 100.0)
 }
 
-/// The set of networks, N = 2^16: precision, levels, keys and time. Takes 6 GB of memory.
+/// The set of networks, N = 2^16: precision, levels, keys and time. Takes 6 GiB of memory.
 #[test]
-#[ignore = "takes minutes and 6 GB"]
+#[ignore = "takes a minute and 6 GiB"]
 fn a_bootstrap_of_full_size() {
     let levels = std::env::var("HEMAN_BOOTSTRAP_LEVELS").ok().and_then(|text| text.parse().ok()).unwrap_or(49);
     let params = ParameterSet::new(16, levels, 29, 8).expect("a secure set");
