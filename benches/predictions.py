@@ -38,21 +38,20 @@ def run(heman, args, profile=None, seconds=1200):
 
 
 def fastest(profiles):
-    """The profile with the highest rates of all."""
+    """The profile with the highest rates of all. Times of single steps are differences, too long as often as too short."""
 
-    def merge(values):
+    def merge(values, name=""):
         first = values[0]
         if isinstance(first, dict):
-            return {key: merge([value[key] for value in values]) for key in first}
+            return {key: merge([value[key] for value in values], key) for key in first}
         if isinstance(first, list):
             return [merge(list(own)) for own in zip(*values, strict=True)]
         if isinstance(first, float):
-            return max(values)
+            return statistics.median(values) if name.endswith("_seconds") else max(values)
         return first
 
     merged = merge(profiles)
     for device, *own in zip(merged["devices"], *[profile["devices"] for profile in profiles], strict=True):
-        device["step_seconds"] = min(entry["step_seconds"] for entry in own)
         for scheme in ("tfhe", "ckks"):
             if device.get(scheme):
                 device[scheme]["rows"] = round(statistics.median(entry[scheme]["rows"] for entry in own))

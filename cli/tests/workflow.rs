@@ -217,7 +217,9 @@ fn inspect_knows_both_schemes() {
     let bits: f64 = all.iter().map(|&p| (p as f64).log2()).sum();
     assert!((number(&plan, "modulus_bits") - bits).abs() < 1e-9);
     // The table of ePrint 2024/463 for 128 bits.
-    let most = [(13.0, 214.0), (14.0, 430.0), (15.0, 868.0)].into_iter().find(|(log2, _)| *log2 == degree.log2());
+    let most = [(12.0, 106.0), (13.0, 214.0), (14.0, 430.0), (15.0, 868.0)]
+        .into_iter()
+        .find(|(log2, _)| *log2 == degree.log2());
     assert!(most.is_some_and(|(_, most)| bits <= most), "{bits} bits at N = {degree}");
     assert!([2, 3, 4, 6].map(Value::from).contains(&plan["polynomial_degree"]), "{plan}");
     // The calibration data reach from 0 to 1; their range is widened by a twentieth on both sides.
@@ -373,7 +375,10 @@ fn ckks_evaluates_all_samples_in_one_batch() {
     assert_eq!((report["scheme"].as_str(), report["inputs"].as_u64()), (Some("ckks"), Some(48)));
     assert!(of("agreement") >= 0.95 && of("accuracy") >= 0.95, "{report}");
     assert_eq!(of("plain_accuracy"), 1.0, "the demo's samples are those that the model gets right");
-    assert!(of("max_abs_error_against_polynomials") < 0.01, "{report}");
+    // What noise does differs from value to value, as slopes do.
+    assert!(of("max_abs_error_against_polynomials") < 10.0 * of("predicted_noise"), "{report}");
+    // Noise may be a sixteenth of what polynomials miss anyway, on inputs that nothing was fitted to.
+    assert!(of("predicted_noise") < 0.1 * number(&report["all_numbers"], "rms_error"), "{report}");
     assert!(of("modulus_bits") <= 430.0 && of("log2_degree") <= 14.0, "{report}");
     assert_eq!((of("inputs_per_run"), of("rotation_keys")), (of("polynomial_size") / 2.0, 0.0));
     assert_eq!(of("seconds_per_run"), of("seconds"), "all samples fit one run");

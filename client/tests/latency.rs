@@ -150,6 +150,12 @@ fn largest_error(plan: &Plan, inputs: &[Vec<f32>]) -> f64 {
     errors.into_iter().fold(0.0, f64::max) / plan.network.output_bound
 }
 
+/// Six deviations of what was predicted, of the largest output; where polynomials miss much, noise may be more than a
+/// thousandth.
+fn most_error(plan: &Plan) -> f64 {
+    1e-3_f64.max(6.0 * plan.params.output.noise / plan.network.output_bound)
+}
+
 #[test]
 fn networks_of_all_shapes_agree_with_plaintext() {
     for network in [images(), strided(), gated()] {
@@ -160,7 +166,7 @@ fn networks_of_all_shapes_agree_with_plaintext() {
             for plan in [&plan, &latency_in_real_slots(&plan, &samples(24, network.input.len()))] {
                 let (error, ring) = (largest_error(plan, &inputs), plan.params.ckks.ring);
                 println!("{ring:?}, {} inputs, lanes {}: {error:.1e}", batch, plan.params.inputs_per_run());
-                assert!(error < 1e-3, "{error}");
+                assert!(error < most_error(plan), "{error}");
             }
             let bytes = plan.seal(&());
             let read = Plan::open(Reader::of_bytes(&bytes).expect("just written"), &(), None);
@@ -182,7 +188,7 @@ fn inputs_and_outputs_of_several_ciphertexts() {
             let error = largest_error(plan, &samples(1, network.input.len()));
             let (ins, outs) = plan.params.ciphertexts_per_run();
             println!("{ins} to {outs} ciphertexts: {error:.1e}");
-            assert!(error < 1e-3, "{error}");
+            assert!(error < most_error(plan), "{error}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Throughput packing on real key sets: a network of all shapes that the order must cope with, against plaintext.
 
+use std::collections::BTreeSet;
+
 use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededCiphertext;
@@ -7,7 +9,9 @@ use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::plan::polynomials::PolynomialNetwork;
+use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::slots::SlotEncoder;
+use heman_core::ckks::schedule::throughput::{ThroughputSchedule, Work};
 use heman_core::ckks::session::throughput::ThroughputSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
@@ -102,4 +106,39 @@ fn sessions_compute_what_polynomials_do_within_their_budget() {
     low[0].body.truncate(2 * host.degree());
     assert_eq!(all.run(&low, &NoProgress).err(), Some(CkksError::Level { left: 2, right: host.limbs() }));
     assert_eq!(all.run(&inputs[..3], &NoProgress).err(), Some(CkksError::Level { left: 3, right: 64 }));
+}
+
+/// Rows of two stages become ready by turns, as those of a normalisation do; each wave evaluates what is alike at once.
+#[test]
+fn waves_bring_together_what_is_alike() {
+    let first = rectified((0..4).map(|at| weighted(0.1, [at])).collect(), 1);
+    let halves = |weight: f32| (0..4).map(move |at| row(0.0, [(4 + at, weight)]));
+    let stages = vec![
+        first,
+        rectified(halves(0.5).collect(), 1),
+        rectified(halves(-0.5).map(|own| Row { bias: 0.2, ..own }).collect(), 1),
+    ];
+    let outputs = (0..2).map(|at| weighted(0.0, [8 + at, 10 + at, 12 + at, 14 + at])).collect();
+    let network = networks::network(&[1, 4], stages, outputs);
+    let samples: Vec<Vec<f32>> =
+        (0..16).map(|at| (0..4).map(|i| ((at * 4 + i) as f32 * 0.7).sin()).collect()).collect();
+    let polynomials = PolynomialNetwork::fit(&network, &samples, 2, 1.15);
+    let params = ParameterSet::of(RingKind::Complex, 14, polynomials.levels(), 28, 1).expect("a secure set");
+    let schedule = ThroughputSchedule::new(&polynomials, &params, Width::of_threads(&params, 2)).expect("levels");
+    let of_two = |nodes: &[u32]| {
+        let maps: BTreeSet<usize> = nodes
+            .iter()
+            .filter_map(|&node| match schedule.works[node as usize] {
+                Work::Row { map, .. } => Some(map),
+                _ => None,
+            })
+            .collect();
+        maps.len() > 1
+    };
+    assert!(schedule.waves.iter().any(|wave| of_two(&wave.nodes)), "a wave has rows of both stages");
+    for wave in &schedule.waves {
+        let groups: Vec<&[u32]> = schedule.groups(&wave.nodes).collect();
+        assert!(groups.len() <= 2, "{groups:?}");
+        assert!(groups.iter().all(|group| !of_two(group)));
+    }
 }

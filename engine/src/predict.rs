@@ -4,7 +4,7 @@ use heman_core::ckks::cost::{CkksCost, WorkSeconds};
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
-use heman_core::ckks::planner::throughput_seconds;
+use heman_core::ckks::planner::choice::throughput_seconds;
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;
@@ -27,8 +27,6 @@ pub(crate) struct Work {
     set: Option<ParameterSet>,
     /// Whether few ciphertexts of CKKS are there at a time.
     is_few: bool,
-    /// log2 of the degree of CKKS's ring.
-    log2_degree: u32,
     steps: Vec<Repeated>,
 }
 
@@ -126,11 +124,11 @@ impl Work {
         match plan {
             Plan::Tfhe(plan) => {
                 let steps = tfhe_steps(plan, inputs.max(1));
-                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), is_few: false, log2_degree: 0, steps }
+                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), is_few: false, steps }
             }
             Plan::Ckks(plan) => {
-                let (steps, log2_degree) = (ckks_steps(plan, inputs.max(1)), plan.params.ckks.log2_degree);
-                Self { scheme: Scheme::Ckks, set: None, is_few: plan.latency.is_some(), log2_degree, steps }
+                let steps = ckks_steps(plan, inputs.max(1));
+                Self { scheme: Scheme::Ckks, set: None, is_few: plan.latency.is_some(), steps }
             }
         }
     }
@@ -164,7 +162,7 @@ impl Work {
             let seconds = match step.each {
                 Spent::Threads(seconds) if step.kind == StepKind::Bootstrap => rotation * seconds / rates.switching,
                 Spent::Threads(seconds) => seconds / rates.switching,
-                Spent::Work(work) => rates.seconds(work, self.log2_degree),
+                Spent::Work(work) => rates.seconds(work),
             };
             PredictedStep {
                 stage: step.stage,
@@ -264,7 +262,7 @@ mod tests {
     fn work(rows: f64) -> Work {
         let (kind, operations) = (StepKind::Linear, rows);
         let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, each: Spent::Threads(rows) };
-        Work { scheme: Scheme::Tfhe, set: None, is_few: false, log2_degree: 0, steps: vec![step] }
+        Work { scheme: Scheme::Tfhe, set: None, is_few: false, steps: vec![step] }
     }
 
     #[test]
@@ -293,12 +291,11 @@ mod tests {
         let seconds = |is_few, ckks_rates| {
             let ckks = Some(Speed { threads: 2.0, rows: 3 });
             let device = DeviceProfile { ckks, ckks_rates, ..device(1.0, 1, 0.0) };
-            let work =
-                Work { scheme: Scheme::Ckks, set: None, is_few, log2_degree: 15, steps: vec![Repeated { ..step }] };
+            let work = Work { scheme: Scheme::Ckks, set: None, is_few, steps: vec![Repeated { ..step }] };
             work.seconds(&device).expect("CKKS runs")
         };
         assert_eq!(seconds(false, Some(CkksRates { many, few })), 3.0 + 4.0);
-        assert_eq!(seconds(true, Some(CkksRates { many, few })), 6.0 + 0.5 + 2.0 * 0.25);
+        assert_eq!(seconds(true, Some(CkksRates { many, few })), 6.0 + 0.5 + 0.25);
         assert_eq!(seconds(true, Some(CkksRates { many, few: None })), 4.0, "as many threads as the device has");
         assert_eq!(seconds(true, None), 4.0);
     }

@@ -97,6 +97,7 @@ fn what_a_key_takes_is_known_before_it_is_made() {
     assert!((1 << 30..8 << 30).contains(&bytes), "{bytes}");
     let wide = |p: &mut Value| {
         let limbs = p["ckks"]["primes"].as_array().map_or(1, Vec::len);
+        p["ckks"]["key_limbs"] = limbs.into();
         p["keys"]["rotation_limbs"] = (1..=1024).map(|steps| (steps.to_string(), json!(limbs))).collect();
     };
     let Params::Ckks(ckks) = spoilt(Scheme::Ckks, wide).expect("sound and large") else { panic!("CKKS") };

@@ -56,7 +56,8 @@ impl fmt::Display for CkksDifference {
     }
 }
 
-/// The first difference of two results of a step, if there is one; `degree` is N.
+/// The first difference of two results of a step, if there is one; `degree` is N. A mask that either left out is not
+/// compared.
 #[must_use]
 pub fn of_ciphertexts(left: &[Ciphertext], right: &[Ciphertext], degree: usize) -> Option<CkksDifference> {
     if left.len() != right.len() {
@@ -65,6 +66,9 @@ pub fn of_ciphertexts(left: &[Ciphertext], right: &[Ciphertext], degree: usize) 
     left.iter().zip(right).enumerate().find_map(|(ciphertext, (left, right))| {
         let parts = left.parts.iter().zip(&right.parts).enumerate();
         let of_part = |(part, (left, right)): (usize, (&Vec<u32>, &Vec<u32>))| {
+            if part == 1 && (left.is_empty() || right.is_empty()) {
+                return None;
+            }
             if left.len() != right.len() {
                 return Some(CkksDifference::Length { ciphertext, words: [left.len(), right.len()] });
             }

@@ -61,14 +61,36 @@ pub struct CkksCost {
     pub product_ns: f64,
     /// The same in a matrix product, where what is read serves many rows.
     pub matrix_ns: f64,
+    /// A word that a matrix product reads: from memory, once for all rows.
+    pub source_ns: f64,
     /// A word that is moved: permuted, corrected, scaled.
     pub move_ns: f64,
+    /// A uniform residue that is made of its seed.
+    pub uniform_ns: f64,
+    /// A residue that is read from a file, checked and unpacked.
+    pub read_ns: f64,
+    /// A residue of an input that is sent before it is read. The client's time and line are no device's, and the
+    /// answer waits for them.
+    pub send_ns: f64,
+    /// A residue of a plaintext that is encoded.
+    pub encode_ns: f64,
 }
 
 impl Default for CkksCost {
     /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the choice of packings.
     fn default() -> Self {
-        Self { transform_ns: 0.08, product_ns: 0.22, matrix_ns: 0.06, move_ns: 0.6 }
+        Self {
+            transform_ns: 0.08,
+            product_ns: 0.22,
+            matrix_ns: 0.06,
+            source_ns: 0.4,
+            move_ns: 0.6,
+            uniform_ns: 1.0,
+            read_ns: 1.2,
+            // 30 bits at 10 gigabits a second.
+            send_ns: 3.0,
+            encode_ns: 4.0,
+        }
     }
 }
 
@@ -113,8 +135,41 @@ impl CkksCost {
     /// A product of two ciphertexts with relinearisation and rescaling.
     #[must_use]
     pub fn multiply_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
-        let tensor = 4.0 * limbs as f64 * self.product_ns * Self::words(params);
-        self.rotate_seconds(params, limbs) + 1e-9 * tensor + self.rescale_seconds(params, limbs)
+        let switched = self.rotate_seconds(params, limbs) + self.rescale_seconds(params, limbs);
+        switched + self.tensor_seconds(params, limbs)
+    }
+
+    /// A product of two ciphertexts in three parts.
+    #[must_use]
+    pub fn tensor_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        4e-9 * limbs as f64 * self.product_ns * Self::words(params)
+    }
+
+    /// The mask of a fresh ciphertext.
+    #[must_use]
+    pub fn expand_seconds(&self, params: &ParameterSet) -> f64 {
+        1e-9 * params.primes.len() as f64 * self.uniform_ns * Self::words(params)
+    }
+
+    /// Fresh ciphertexts that are sent and read from a file.
+    #[must_use]
+    pub fn input_seconds(&self, params: &ParameterSet, ciphertexts: usize) -> f64 {
+        let residues = (ciphertexts * params.primes.len()) as f64 * Self::words(params);
+        1e-9 * residues * (self.send_ns + self.read_ns)
+    }
+
+    /// A switching key for so many limbs that is read and expanded.
+    #[must_use]
+    pub fn key_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        let special = params.special_primes.len();
+        let polynomials = limbs.div_ceil(special) * (limbs + special);
+        1e-9 * polynomials as f64 * (self.read_ns + self.uniform_ns) * Self::words(params)
+    }
+
+    /// Words of plaintexts that are encoded.
+    #[must_use]
+    pub fn mask_seconds(&self, words: usize) -> f64 {
+        1e-9 * words as f64 * self.encode_ns
     }
 
     /// Division by the last prime.
@@ -127,6 +182,12 @@ impl CkksCost {
     #[must_use]
     pub fn matrix_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
         2e-9 * limbs as f64 * self.matrix_ns * Self::words(params)
+    }
+
+    /// What matrix products read, a ciphertext: few rows take as long to be read for as to be computed.
+    #[must_use]
+    pub fn source_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {
+        2e-9 * limbs as f64 * self.source_ns * Self::words(params)
     }
 
     /// A product with a plaintext or a number that is added to a sum.

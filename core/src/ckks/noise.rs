@@ -40,6 +40,17 @@ pub fn rescale(params: &ParameterSet) -> f64 {
     ((1.0 + 2.0 * expansion(params) / 3.0) / 12.0).sqrt()
 }
 
+/// A rescale's rounding of the three parts of a product that was not relinearised:
+/// `sqrt((1 + 2E/3 + (2E/3)^2) / 12)`.
+///
+/// The square of a ternary secret has coefficients of variance `E (2/3)^2`, so that the part under it counts by far the
+/// most: such parts are divided only where the scale is much larger than the error.
+#[must_use]
+pub fn rescale_product(params: &ParameterSet) -> f64 {
+    let share = 2.0 * expansion(params) / 3.0;
+    ((1.0 + share + share * share) / 12.0).sqrt()
+}
+
 /// A product, at the product of both scales: each factor's error times the other's root mean square slot. A factor is
 /// given by its error's deviation, its scale and its slots' root mean square; a plaintext's error is that of rounding,
 /// [`ENCODING_DEVIATION`].

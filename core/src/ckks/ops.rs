@@ -41,6 +41,15 @@ impl<P> Clone for Constant<'_, P> {
 
 impl<P> Copy for Constant<'_, P> {}
 
+/// A product of ciphertexts that was not relinearised: it is `low + high s^2` under s.
+#[derive(Clone)]
+pub struct Product<C> {
+    /// The parts under 1 and s.
+    pub low: C,
+    /// Its body is the part under s^2. Its mask means nothing, and a backend may leave it out.
+    pub high: C,
+}
+
 /// Where a matrix is applied.
 pub struct Position<'a, C> {
     /// One ciphertext for each term of the matrix, with at least as many limbs.
@@ -172,6 +181,65 @@ pub trait RnsOps: Sync + Sized {
         key: &Self::SwitchKey,
     ) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
+    /// Products of pairs, slot by slot, in three parts; not yet rescaled. Exact.
+    fn tensor(
+        &self,
+        pairs: &[(&Self::Ciphertext, &Self::Ciphertext)],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError>;
+
+    /// The ciphertexts of two parts for products of three. Noise: adds [`crate::ckks::noise::key_switch`].
+    fn relinearise(
+        &self,
+        products: Vec<Product<Self::Ciphertext>>,
+        key: &Self::SwitchKey,
+    ) -> Result<Vec<Self::Ciphertext>, CkksError>;
+
+    /// [`RnsOps::relinearise`], rescaled.
+    fn relinearise_rescale(
+        &self,
+        products: Vec<Product<Self::Ciphertext>>,
+        key: &Self::SwitchKey,
+    ) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        self.rescale(self.relinearise(products, key)?)
+    }
+
+    /// The sum of each group of products, in three parts. Noise: the sum of all.
+    fn sums_of_products(
+        &self,
+        groups: &[Vec<&Product<Self::Ciphertext>>],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        let part = |pick: fn(&Product<Self::Ciphertext>) -> &Self::Ciphertext| {
+            let groups: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(|&own| pick(own)).collect()).collect();
+            self.sums(&groups)
+        };
+        Ok(joined(part(|product| &product.low)?, part(|product| &product.high)?))
+    }
+
+    /// [`RnsOps::apply_map`] to products of three parts.
+    fn apply_map_to_products(
+        &self,
+        map: &Self::Map,
+        positions: &[Position<'_, Product<Self::Ciphertext>>],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        let part = |pick: fn(&Product<Self::Ciphertext>) -> &Self::Ciphertext| {
+            let mut own = Vec::with_capacity(positions.len());
+            for Position { terms, kernels } in positions {
+                own.push(Position { terms: terms.iter().map(|&term| pick(term)).collect(), kernels: kernels.clone() });
+            }
+            self.apply_map(map, &own)
+        };
+        Ok(joined(part(|product| &product.low)?, part(|product| &product.high)?))
+    }
+
+    /// Divides all three parts by the last prime. Noise: [`crate::ckks::noise::rescale_product`].
+    fn rescale_products(
+        &self,
+        products: Vec<Product<Self::Ciphertext>>,
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        let (lows, highs) = products.into_iter().map(|product| (product.low, product.high)).unzip();
+        Ok(joined(self.rescale(lows)?, self.rescale(highs)?))
+    }
+
     /// Divides by the last prime. Noise: [`crate::ckks::noise::rescale`].
     fn rescale(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
@@ -229,6 +297,17 @@ pub trait RnsOps: Sync + Sized {
         activate_in_steps(self, key, kind, u, constants)
     }
 
+    /// As [`RnsOps::activate`], with the last product of each polynomial left open: three parts, not yet rescaled.
+    fn activate_open(
+        &self,
+        key: &Self::SwitchKey,
+        kind: FormKind,
+        u: Vec<Self::Ciphertext>,
+        constants: &[Vec<Constant<'_, Self::Plaintext>>],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        activate_open_in_steps(self, key, kind, u, constants)
+    }
+
     /// Drops limbs down to `limbs`. Exact.
     fn drop_to(&self, batch: Vec<Self::Ciphertext>, limbs: usize) -> Result<Vec<Self::Ciphertext>, CkksError>;
 
@@ -268,40 +347,93 @@ pub fn activate_in_steps<B: RnsOps>(
     backend: &B,
     key: &B::SwitchKey,
     kind: FormKind,
-    mut u: Vec<B::Ciphertext>,
+    u: Vec<B::Ciphertext>,
     constants: &[Vec<Constant<'_, B::Plaintext>>],
 ) -> Result<Vec<B::Ciphertext>, CkksError> {
-    // A product and terms times constants, rescaled, and the constant behind them. What joins a product before it is
-    // rescaled takes no level of its own.
-    let sum = |pairs: &[(&B::Ciphertext, &B::Ciphertext)],
-               terms: &[&[B::Ciphertext]],
-               constants: &[Vec<Constant<'_, B::Plaintext>>]| {
-        let mut value = backend.multiply_add_rescale(pairs, key, terms, constants)?;
-        backend.add_constants(&mut value, &constants[terms.len()])?;
-        Ok::<_, CkksError>(value)
-    };
+    evaluate(backend, key, kind, u, constants, |last| last.closed(backend, key))
+}
+
+/// [`RnsOps::activate_open`] by the other steps of a backend.
+///
+/// # Errors
+/// [`CkksError`] of the steps.
+pub fn activate_open_in_steps<B: RnsOps>(
+    backend: &B,
+    key: &B::SwitchKey,
+    kind: FormKind,
+    u: Vec<B::Ciphertext>,
+    constants: &[Vec<Constant<'_, B::Plaintext>>],
+) -> Result<Vec<Product<B::Ciphertext>>, CkksError> {
+    evaluate(backend, key, kind, u, constants, |last| last.open(backend))
+}
+
+/// A product and terms times constants, rescaled, and the constant behind them. What joins a product before it is
+/// rescaled takes no level of its own.
+struct Sum<'s, B: RnsOps> {
+    pairs: Vec<(&'s B::Ciphertext, &'s B::Ciphertext)>,
+    terms: Vec<&'s [B::Ciphertext]>,
+    /// One for each of the terms.
+    factors: &'s [Vec<Constant<'s, B::Plaintext>>],
+    constant: Option<&'s Vec<Constant<'s, B::Plaintext>>>,
+}
+
+impl<B: RnsOps> Sum<'_, B> {
+    fn closed(self, backend: &B, key: &B::SwitchKey) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let mut value = backend.multiply_add_rescale(&self.pairs, key, &self.terms, self.factors)?;
+        if let Some(constant) = self.constant {
+            backend.add_constants(&mut value, constant)?;
+        }
+        Ok(value)
+    }
+
+    /// All of it before the division, in three parts.
+    fn open(self, backend: &B) -> Result<Vec<Product<B::Ciphertext>>, CkksError> {
+        let products = backend.tensor(&self.pairs)?;
+        let (mut lows, highs): (Vec<_>, Vec<_>) = products.into_iter().map(|own| (own.low, own.high)).unzip();
+        for (terms, factors) in self.terms.iter().zip(self.factors) {
+            backend.add_products(&mut lows, &refs(terms), factors)?;
+        }
+        if let Some(constant) = self.constant {
+            backend.add_constants(&mut lows, constant)?;
+        }
+        Ok(joined(lows, highs))
+    }
+}
+
+/// Values of polynomials; `finish` makes them of their last sums.
+fn evaluate<B: RnsOps, R>(
+    backend: &B,
+    key: &B::SwitchKey,
+    kind: FormKind,
+    mut u: Vec<B::Ciphertext>,
+    constants: &[Vec<Constant<'_, B::Plaintext>>],
+    finish: impl FnOnce(Sum<'_, B>) -> Result<Vec<R>, CkksError>,
+) -> Result<Vec<R>, CkksError> {
     // The inner square and the quartic.
-    let quartic = |u: &[B::Ciphertext]| {
-        let inner = sum(&squares(u), &[u], constants)?;
-        let value = sum(&squares(&inner), &[u], &constants[2..])?;
-        Ok::<_, CkksError>((inner, value))
+    let inner = |u: &[B::Ciphertext]| {
+        Sum { pairs: squares(u), terms: vec![u], factors: &constants[..1], constant: Some(&constants[1]) }
+            .closed(backend, key)
     };
+    let done = |all: Vec<Vec<B::Ciphertext>>| all.into_iter().for_each(|own| backend.release(own));
     match kind {
         FormKind::Product => {
             let v = u.split_off(u.len() / 2);
-            let value = backend.multiply_rescale(&pairs(&u, &v), key)?;
-            [u, v].into_iter().for_each(|done| backend.release(done));
+            let value = finish(Sum { pairs: pairs(&u, &v), terms: vec![], factors: &[], constant: None })?;
+            done(vec![u, v]);
             Ok(value)
         }
         FormKind::Square => {
             backend.add_constants(&mut u, &constants[0])?;
-            let value = sum(&squares(&u), &[], &constants[1..])?;
-            backend.release(u);
+            let last = Sum { pairs: squares(&u), terms: vec![], factors: &[], constant: Some(&constants[1]) };
+            let value = finish(last)?;
+            done(vec![u]);
             Ok(value)
         }
         FormKind::Quartic => {
-            let (inner, value) = quartic(&u)?;
-            [inner, u].into_iter().for_each(|done| backend.release(done));
+            let inner = inner(&u)?;
+            let (pairs, terms) = (squares(&inner), vec![&u[..]]);
+            let value = finish(Sum { pairs, terms, factors: &constants[2..3], constant: Some(&constants[3]) })?;
+            done(vec![inner, u]);
             Ok(value)
         }
         FormKind::Sextic => {
@@ -311,16 +443,25 @@ pub fn activate_in_steps<B: RnsOps>(
             let u = backend.drop_to(u, limbs_of(backend, &square))?;
             let mut inner = backend.multiply_add_rescale(&pairs(&shifted, &u), key, &[&square], &constants[..1])?;
             backend.add_constants(&mut inner, &constants[2])?;
-            let value = sum(&squares(&inner), &[&square, &u], &constants[3..])?;
-            [square, shifted, inner, u].into_iter().for_each(|done| backend.release(done));
+            let (pairs, terms) = (squares(&inner), vec![&square[..], &u[..]]);
+            let value = finish(Sum { pairs, terms, factors: &constants[3..5], constant: Some(&constants[5]) })?;
+            done(vec![square, shifted, inner, u]);
             Ok(value)
         }
         FormKind::Octic => {
-            let (inner, quartic) = quartic(&u)?;
+            let inner = inner(&u)?;
+            let quartic = Sum {
+                pairs: squares(&inner),
+                terms: vec![&u],
+                factors: &constants[2..3],
+                constant: Some(&constants[3]),
+            }
+            .closed(backend, key)?;
             let u = backend.drop_to(u, limbs_of(backend, &inner))?;
             let cube = backend.multiply_rescale(&pairs(&inner, &u), key)?;
-            let value = sum(&squares(&quartic), &[&cube, &inner, &u], &constants[4..])?;
-            [quartic, cube, inner, u].into_iter().for_each(|done| backend.release(done));
+            let (pairs, terms) = (squares(&quartic), vec![&cube[..], &inner[..], &u[..]]);
+            let value = finish(Sum { pairs, terms, factors: &constants[4..7], constant: Some(&constants[7]) })?;
+            done(vec![quartic, cube, inner, u]);
             Ok(value)
         }
         FormKind::Cubic => {
@@ -328,12 +469,17 @@ pub fn activate_in_steps<B: RnsOps>(
             let lead = backend.products(&refs(&u), &constants[3])?;
             let mut factor = backend.rescale(lead)?;
             backend.add_constants(&mut factor, &constants[2])?;
-            let mut value = backend.multiply_add_rescale(&pairs(&square, &factor), key, &[&u], &constants[1..2])?;
-            [square, factor, u].into_iter().for_each(|done| backend.release(done));
-            backend.add_constants(&mut value, &constants[0])?;
+            let (pairs, terms) = (pairs(&square, &factor), vec![&u[..]]);
+            let value = finish(Sum { pairs, terms, factors: &constants[1..2], constant: Some(&constants[0]) })?;
+            done(vec![square, factor, u]);
             Ok(value)
         }
     }
+}
+
+/// Products of their parts.
+fn joined<C>(lows: Vec<C>, highs: Vec<C>) -> Vec<Product<C>> {
+    lows.into_iter().zip(highs).map(|(low, high)| Product { low, high }).collect()
 }
 
 /// Limbs of all, which are alike.

@@ -88,8 +88,8 @@ impl Plan {
                 Box::new(move |input, seed| simulator.run(&plan.params.input.columns.encoded(input), seed))
             }
             Self::Ckks(plan) => {
-                let rotates = plan.latency.is_some();
-                let noise = SlotNoise::new(&plan.params.ckks, rotates, plan.network.output_bound);
+                let noise = SlotNoise::packed(&plan.network, &plan.params.ckks, plan.latency.as_ref());
+                let noise = noise.expect("a plan that was checked has the levels of its network");
                 let columns = &plan.params.input.columns;
                 Box::new(move |input, seed| plan.network.simulate(&columns.encoded(input), &noise, seed))
             }

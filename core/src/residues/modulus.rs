@@ -154,7 +154,7 @@ pub(crate) fn times(x: u32, value: u32, quotient: u32, p: u32) -> u32 {
 }
 
 /// Deterministic Miller-Rabin below 2^32 (bases 2, 7, 61; Jaeschke, Math. Comp. 1993).
-fn is_prime(candidate: u32) -> bool {
+pub(crate) fn is_prime(candidate: u32) -> bool {
     if candidate < 64 {
         return [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61].contains(&candidate);
     }

@@ -7,7 +7,7 @@ use cudarc::driver::{CudaFunction, CudaSlice, DevicePtr};
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
+use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
 use heman_core::ckks::plan::activation::FormKind;
@@ -363,6 +363,18 @@ impl RnsOps for CudaRing {
         self.multiply_pairs(pairs, key)
     }
 
+    fn tensor(&self, pairs: &[(&CudaCiphertext, &CudaCiphertext)]) -> Result<Vec<Product<CudaCiphertext>>, CkksError> {
+        self.tensor_pairs(pairs)
+    }
+
+    fn relinearise(
+        &self,
+        products: Vec<Product<CudaCiphertext>>,
+        key: &CudaSwitchKey,
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.relinearise_all(&products, key)
+    }
+
     fn multiply_add_rescale(
         &self,
         pairs: &[(&CudaCiphertext, &CudaCiphertext)],
@@ -385,6 +397,16 @@ impl RnsOps for CudaRing {
         constants: &[Vec<Constant<'_, CudaPlaintext>>],
     ) -> Result<Vec<CudaCiphertext>, CkksError> {
         parts::activate(self, key, kind, u, constants)
+    }
+
+    fn activate_open(
+        &self,
+        key: &CudaSwitchKey,
+        kind: FormKind,
+        u: Vec<CudaCiphertext>,
+        constants: &[Vec<Constant<'_, CudaPlaintext>>],
+    ) -> Result<Vec<Product<CudaCiphertext>>, CkksError> {
+        parts::activate_open(self, key, kind, u, constants)
     }
 
     fn drop_to(&self, batch: Vec<CudaCiphertext>, limbs: usize) -> Result<Vec<CudaCiphertext>, CkksError> {

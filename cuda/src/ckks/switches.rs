@@ -11,7 +11,7 @@
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
-use heman_core::ckks::ops::Constant;
+use heman_core::ckks::ops::{Constant, Product};
 use heman_kernels::RnsLaunchParams;
 
 use crate::ckks::launches::{Given, Item, Over};
@@ -289,6 +289,63 @@ impl CudaRing {
             });
             self.switch(STEP, limbs, finish, switches.collect())?;
             results.extend(outs);
+        }
+        Ok(results)
+    }
+
+    pub(super) fn tensor_pairs(
+        &self,
+        pairs: &[(&CudaCiphertext, &CudaCiphertext)],
+    ) -> Result<Vec<Product<CudaCiphertext>>, CkksError> {
+        const STEP: &str = "product";
+        let degree = self.degree();
+        pairs.iter().try_for_each(|(a, b)| same_limbs(a.limbs(), b.limbs()))?;
+        let mut results = Vec::with_capacity(pairs.len());
+        for chunk in pairs.chunk_by(|(a, _), (b, _)| a.limbs() == b.limbs()) {
+            let limbs = chunk[0].0.limbs();
+            let (mut items, mut highs) = (Vec::new(), Vec::new());
+            for (a, b) in chunk {
+                let scale = a.scale() * b.scale();
+                let (low, high) = (self.ciphertext(STEP, limbs, scale)?, self.ciphertext(STEP, limbs, scale)?);
+                items.push(
+                    [&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.part(0, degree)]].concat(),
+                );
+                highs.push(high.clone());
+                results.push(Product { low, high });
+            }
+            self.over(&self.of_words(STEP, &self.kernels.tensor, RnsLaunchParams::default(), limbs), &items)?;
+            words::repeat_bodies(self, STEP, &highs)?;
+        }
+        Ok(results)
+    }
+
+    pub(super) fn relinearise_all(
+        &self,
+        products: &[Product<CudaCiphertext>],
+        key: &CudaSwitchKey,
+    ) -> Result<Vec<CudaCiphertext>, CkksError> {
+        const STEP: &str = "relinearisation";
+        let degree = self.degree();
+        for Product { low, high } in products {
+            same_limbs(low.limbs(), high.limbs())?;
+            enough_limbs(low.limbs(), key.limbs)?;
+        }
+        let mut results = Vec::with_capacity(products.len());
+        for chunk in parts::switched_together(self, products, |product| product.low.limbs()) {
+            let limbs = chunk[0].low.limbs();
+            let mut switches = Vec::with_capacity(chunk.len());
+            for Product { low, high } in chunk {
+                let out = self.ciphertext(STEP, limbs, low.scale())?;
+                switches.push(Switch {
+                    polynomial: high.part(0, degree),
+                    key,
+                    target: out.block().address,
+                    addends: low.parts(degree),
+                    order: 0,
+                });
+                results.push(out);
+            }
+            self.switch(STEP, limbs, Finish::Product, switches)?;
         }
         Ok(results)
     }

@@ -13,10 +13,10 @@ use heman_core::ckks::ring::plaintext::Plaintext;
 
 use super::primitives::sample;
 use super::uniform::{ciphertext, matrix, residues, uniform_key};
-use crate::profile::{CkksRates, KindRates, LOG2_MEASURED_RING};
+use crate::profile::{CkksRates, KindRates};
 
 /// log2 of the ring's degree, levels, log2 of the scale, special primes.
-const RING: (u32, usize, u32, usize) = (LOG2_MEASURED_RING, 8, 28, 3);
+const RING: (u32, usize, u32, usize) = (14, 8, 28, 3);
 /// Rotations of one ciphertext at a time.
 const ROTATIONS: usize = 8;
 /// Rotations of their own.
@@ -25,8 +25,8 @@ const SINGLE: usize = 2;
 const SUMS: usize = 8;
 /// As many sets of keys and masks are used in turn: no cache holds them all.
 const SETS: usize = 4;
-/// Limbs of the smallest step: an output's.
-const LEAST_LIMBS: usize = 2;
+/// Two small rings as [`RING`], one twice as large as the other: what steps in both have in common is not work.
+const SMALL_RINGS: [(u32, usize, u32, usize); 2] = [(12, 1, 28, 1), (13, 1, 28, 1)];
 /// Ciphertexts of throughput packing.
 const MANY: usize = 16;
 /// Rows and terms of the matrix.
@@ -38,23 +38,77 @@ const SECONDS: f64 = 0.3;
 pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<CkksRates, CkksError> {
     let (log2_degree, levels, scale, special) = RING;
     let params = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
-    let many = many(&device.ring(&params, Occupancy::Many)?)?;
-    let few = if has_few { Some(few(&device.ring(&params, Occupancy::Few)?)?) } else { None };
-    Ok(CkksRates { many, few })
+    let many = |common| many(&device.ring(&params, Occupancy::Many)?, common);
+    if !has_few {
+        return Ok(CkksRates { many: many(0.0)?, few: None });
+    }
+    let common = common_seconds(device, Occupancy::Few, small_turn_seconds)?;
+    let few = few(&device.ring(&params, Occupancy::Few)?, common)?;
+    let many = many(common_seconds(device, Occupancy::Many, small_map_seconds)?)?;
+    Ok(CkksRates { many, few: Some(few) })
 }
 
-/// The least time of some runs: what else the machine does only adds to it.
-fn least(run: impl FnMut(()) -> Result<(), CkksError>) -> Result<f64, CkksError> {
-    Ok(sample(SECONDS, || Ok(()), run)?.into_iter().fold(f64::INFINITY, f64::min).max(1e-9))
+/// The median time of some runs, as a pass of a network will have it: the least is that of a lucky one.
+fn median(run: impl FnMut(()) -> Result<(), CkksError>) -> Result<f64, CkksError> {
+    let mut spent = sample(SECONDS, || Ok(()), run)?;
+    let middle = spent.len() / 2;
+    Ok(spent.select_nth_unstable_by(middle, f64::total_cmp).1.max(1e-9))
 }
 
 /// Threads of the cost model that the device equals: the work takes one of them so many seconds.
 fn threads(thread_seconds: f64, run: impl FnMut(()) -> Result<(), CkksError>) -> Result<f64, CkksError> {
-    Ok(thread_seconds / least(run)?)
+    Ok(thread_seconds / median(run)?)
 }
 
-/// One ciphertext, its rotations, a square of it, and sums of the rotations under masks.
-fn few<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
+/// What a small step takes in any ring: the work in N words takes in proportion to N log N, and this is the rest.
+fn common_seconds<D: RnsDevice>(
+    device: &D,
+    occupancy: Occupancy,
+    step_seconds: fn(&D::Ring) -> Result<f64, CkksError>,
+) -> Result<f64, CkksError> {
+    let mut points = Vec::new();
+    for (log2_degree, levels, scale, special) in SMALL_RINGS {
+        let params = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
+        let work = f64::from(log2_degree) * params.degree() as f64;
+        points.push((work, step_seconds(&device.ring(&params, occupancy)?)?));
+    }
+    let [(work, seconds), (more_work, more_seconds)] = points[..] else { return Ok(0.0) };
+    Ok((seconds - work * (more_seconds - seconds) / (more_work - work)).clamp(0.0, seconds))
+}
+
+/// A rotation and a product with a mask.
+fn small_turn_seconds<R: RnsOps>(ring: &R) -> Result<f64, CkksError> {
+    let params = ring.params();
+    let turn = ring.load_galois_key(&uniform_key(params), 1)?;
+    let own = ring.upload(vec![ciphertext(params, 0)])?;
+    let scale = ciphertext(params, 0).scale;
+    let mask = ring.load_plaintext(Plaintext::new(residues(params, &params.primes, 1000), scale))?;
+    median(|()| {
+        let rotated = ring.rotate(&[(&own[0], &turn)])?;
+        let sums = ring.inner_products(&rotated, &[vec![(0, &mask)]])?;
+        ring.sync()?;
+        ring.release(rotated.into_iter().chain(sums).collect());
+        Ok(())
+    })
+}
+
+/// A row of a matrix over two ciphertexts.
+fn small_map_seconds<R: RnsOps>(ring: &R) -> Result<f64, CkksError> {
+    let (params, shape) = (ring.params(), (1, 2));
+    let map = ring.load_map(matrix(params, shape)?)?;
+    let own = ring.upload((0..2).map(|seed| ciphertext(params, seed)).collect())?;
+    median(|()| {
+        let position = Position { terms: own.iter().collect(), kernels: vec![0] };
+        let sums = ring.apply_map(&map, &[position])?;
+        ring.sync()?;
+        ring.release(sums);
+        Ok(())
+    })
+}
+
+/// One ciphertext, its rotations, a square of it, and sums of the rotations under masks. A step takes `step_seconds`
+/// beside its work.
+fn few<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> {
     let (params, cost) = (ring.params(), CkksCost::default());
     let limbs = params.primes.len();
     let key = uniform_key(params);
@@ -78,18 +132,6 @@ fn few<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
         ring.release(rotated.into_iter().flatten().chain(squared).collect());
         Ok(())
     })?;
-    let small = ring.drop_to(own.clone(), LEAST_LIMBS)?;
-    let work = SINGLE as f64 * cost.rotate_seconds(params, LEAST_LIMBS);
-    let step_seconds = least(|()| {
-        set = (set + 1) % SETS;
-        for turn in turns[set * ROTATIONS..].iter().take(SINGLE).flatten() {
-            let rotated = ring.rotate(&[(&small[0], turn)])?;
-            ring.sync()?;
-            ring.release(rotated);
-        }
-        Ok(())
-    })?;
-    let step_seconds = ((step_seconds - work / switching) / SINGLE as f64).max(0.0);
     let rotated: Vec<R::Ciphertext> =
         ring.rotate_hoisted(&[&own[0]], limbs, &turns[..ROTATIONS])?.into_iter().flatten().collect();
     let scale = ciphertext(params, 0).scale;
@@ -108,8 +150,8 @@ fn few<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
     Ok(KindRates { switching, products, step_seconds })
 }
 
-/// Many squares, and a matrix times many ciphertexts.
-fn many<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
+/// Many squares, and a matrix times many ciphertexts. A step takes `step_seconds` beside its work.
+fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> {
     let (params, cost) = (ring.params(), CkksCost::default());
     let limbs = params.primes.len();
     let relinearise = ring.load_switch_key(&uniform_key(params))?;
@@ -123,14 +165,16 @@ fn many<R: RnsOps>(ring: &R) -> Result<KindRates, CkksError> {
         Ok(())
     })?;
     let map = ring.load_map(matrix(params, MAP)?)?;
-    let products = threads((rows * terms) as f64 * cost.matrix_seconds(params, limbs), |()| {
+    let work =
+        (rows * terms) as f64 * cost.matrix_seconds(params, limbs) + terms as f64 * cost.source_seconds(params, limbs);
+    let products = threads(work, |()| {
         let position = Position { terms: own.iter().collect(), kernels: (0..rows as u32).collect() };
         let sums = ring.apply_map(&map, &[position])?;
         ring.sync()?;
         ring.release(sums);
         Ok(())
     })?;
-    Ok(KindRates { switching, products, step_seconds: 0.0 })
+    Ok(KindRates { switching, products, step_seconds })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::profile::RingRate;
 
 /// Rings that are measured, (k, N, l, g) and the base's logarithm: those first that tell most of others. Rings that are
 /// not among them are told from the most similar.
-const RINGS: [(usize, usize, usize, usize, usize); 10] = [
+const RINGS: [(usize, usize, usize, usize, usize); 11] = [
     (4, 512, 1, 1, 23),
     (2, 1024, 2, 1, 15),
     (1, 2048, 1, 1, 23),
@@ -24,6 +24,7 @@ const RINGS: [(usize, usize, usize, usize, usize); 10] = [
     (1, 2048, 2, 3, 15),
     (4, 512, 1, 3, 22),
     (1, 4096, 2, 1, 15),
+    (1, 8192, 3, 2, 10),
 ];
 /// Bits of the small key: the time of a bootstrap is in proportion to them, and keys of few are made at once.
 const KEY_BITS: usize = 96;

@@ -6,7 +6,6 @@ use heman_core::tfhe::cost::rings::{Ring, RingTimes};
 use heman_cuda::{Rates, Transform};
 
 use super::rings::{RingRate, bit_seconds, rates};
-use super::shipped::BOOTSTRAPS_A_THREAD;
 use super::{DeviceProfile, Speed, shipped};
 
 /// Cycles of a multiprocessor for a ciphertext and a bit of the small key, for (k, N, l) and one bit a step.
@@ -48,7 +47,7 @@ pub(super) fn cuda(name: &str, most: &Rates, multiprocessors: usize) -> DevicePr
     DeviceProfile {
         name: name.into(),
         measured: None,
-        tfhe: Some(Speed { threads: (bootstraps / BOOTSTRAPS_A_THREAD).max(1e-6), rows }),
+        tfhe: Some(Speed { threads: shipped::tfhe_threads(bootstraps).max(1e-6), rows }),
         ckks: ckks(most, multiprocessors),
         ckks_rates: None,
         step_seconds: 3e-5,

@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeviceProfile, Speed};
 
-/// log2 of the ring in which steps are measured.
-pub(crate) const LOG2_MEASURED_RING: u32 = 14;
-
 /// Threads of the cost model that a device equals at each kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +13,7 @@ pub struct KindRates {
     pub switching: f64,
     /// At products with masks or matrices.
     pub products: f64,
-    /// Seconds that a step takes beside its work in a ring of 2^14; in others they grow as the ring does.
+    /// Seconds that a step takes beside its work: its threads begin and end together.
     #[serde(default)]
     pub step_seconds: f64,
 }
@@ -39,11 +36,10 @@ impl KindRates {
         Self { switching: threads, products: threads, step_seconds: 0.0 }
     }
 
-    /// Seconds of a step with some work in a ring of 2^`log2_degree`.
+    /// Seconds of a step with some work.
     #[must_use]
-    pub fn seconds(&self, work: WorkSeconds, log2_degree: u32) -> f64 {
-        let ring = f64::from(log2_degree as i32 - LOG2_MEASURED_RING as i32).exp2();
-        ring * self.step_seconds + work.switching / self.switching + work.products / self.products
+    pub fn seconds(&self, work: WorkSeconds) -> f64 {
+        self.step_seconds + work.switching / self.switching + work.products / self.products
     }
 }
 
@@ -54,6 +50,8 @@ impl DeviceProfile {
         let Speed { threads, rows } = self.ckks?;
         Some(match self.ckks_rates {
             Some(CkksRates { few: Some(few), .. }) if is_few => (few, 1),
+            // The host spreads a single ciphertext over its threads.
+            Some(CkksRates { many, few: Some(_) }) => (many, 1),
             Some(CkksRates { many, .. }) if !is_few => (many, rows),
             _ => (KindRates::even(threads), rows),
         })

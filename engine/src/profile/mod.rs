@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cards::{CARDS, card};
 pub use file::ProfileError;
-pub(crate) use kinds::LOG2_MEASURED_RING;
 pub use kinds::{CkksRates, KindRates};
 pub use rings::RingRate;
 

@@ -1,25 +1,32 @@
 //! Predictions for devices that were not measured.
 //!
-//! One thread of the cost model is one of a Zen 5 with AVX-512, and does 253 keyswitches and bootstraps a second at
-//! (n, k, N, l) = (800, 4, 512, 1).
+//! One thread of the cost model is one of a Zen 5 with AVX-512.
 
+use heman_core::tfhe::cost::CostModel;
 use heman_core::tfhe::params::set::ParameterSet;
 use heman_wgpu::bounds::Gpu;
 
 use super::rings::{RingRate, bit_seconds, rates};
 use super::{DeviceProfile, Speed};
 
-/// Keyswitches and bootstraps a second of one thread at (800, 4, 512, 1).
-pub(super) const BOOTSTRAPS_A_THREAD: f64 = 253.0;
+/// The set whose bootstraps are counted: what the planner takes for many networks.
+fn counted_set() -> ParameterSet {
+    ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7))
+}
+
+/// Threads of TFHE's cost model that do so many keyswitches and bootstraps a second at (n, k, N, l) = (800, 4, 512, 1).
+pub(super) fn tfhe_threads(bootstraps: f64) -> f64 {
+    bootstraps * CostModel::default().bootstrap_seconds(&counted_set())
+}
 
 /// The host. A thread with AVX-512 reaches the model's rate in TFHE, and two thirds of it in CKKS, on a Zen 5 and a
-/// Zen 4. Half the width is taken for half the speed; in CKKS, whose transforms are not vectorised by hand there, for
-/// a third of it. Plain code is taken for an eighth.
+/// Zen 4. AVX2 has half the speed in TFHE, as measured on the Zen 5; in CKKS, whose transforms are not vectorised by
+/// hand there, a third of it. Plain code has a sixth and a seventh.
 pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
     let (tfhe, ckks) = match name.rsplit(", ").next() {
         Some("AVX-512") => (1.0, 0.68),
         Some("AVX2") => (0.5, 0.25),
-        _ => (0.125, 0.1),
+        _ => (0.16, 0.1),
     };
     let count = threads as f64;
     DeviceProfile {
@@ -125,8 +132,7 @@ const PREDICTIONS: [Prediction; 6] = [
 fn rings(name: &str, found: &Prediction) -> Vec<RingRate> {
     let [multiplications, others] = found.lanes;
     let gpu = Gpu { name: "", multiplications, others };
-    let reference = ParameterSet::with_least_noise(800, 4, 512, (23, 1), (2, 7));
-    let scale = 1.0 / (found.bootstraps * gpu.bootstrap_seconds(&reference));
+    let scale = 1.0 / (found.bootstraps * gpu.bootstrap_seconds(&counted_set()));
     rates(name, |ring| scale * bit_seconds(ring, |params| gpu.bootstrap_seconds(params)))
 }
 
@@ -145,7 +151,7 @@ pub(super) fn wgpu(name: &str) -> Option<DeviceProfile> {
     Some(DeviceProfile {
         name: name.into(),
         measured: None,
-        tfhe: Some(Speed { threads: found.bootstraps / BOOTSTRAPS_A_THREAD, rows: found.tfhe_rows }),
+        tfhe: Some(Speed { threads: tfhe_threads(found.bootstraps), rows: found.tfhe_rows }),
         ckks: Some(Speed { threads: found.ckks_threads, rows: found.ckks_rows }),
         ckks_rates: None,
         step_seconds: 1e-4,

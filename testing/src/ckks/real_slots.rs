@@ -6,7 +6,7 @@ use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan;
 use heman_core::ckks::plan::latency::LatencyPlan;
-use heman_core::ckks::planner::candidates;
+use heman_core::ckks::planner::chains::chains;
 use heman_core::ckks::planner::simulate::SlotNoise;
 
 /// log2 of the smallest dimension at which the noise of real slots is as small as networks here ask for.
@@ -19,11 +19,13 @@ const LOG2_DEGREE: u32 = 14;
 /// If no set is deep enough, or the input does not fit.
 #[must_use]
 pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
-    let network = &plan.network;
-    let ckks = candidates(RingKind::Real, LOG2_DEGREE, network.levels()).swap_remove(0);
+    let mut network = plan.network.clone();
+    let chain = chains(&network, (RingKind::Real, LOG2_DEGREE), true, &[]).swap_remove(0);
+    network.keep(&chain);
+    let (network, ckks) = (&network, chain.params);
     let (lanes, limbs) = (plan.params.inputs_per_run(), ckks.primes.len());
     let (latency, _) = LatencyPlan::new(network, &ckks, &CkksCost::default(), lanes).expect("the input fits");
-    let noise = SlotNoise::new(&ckks, true, network.output_bound);
+    let noise = SlotNoise::packed(network, &ckks, Some(&latency)).expect("the chain is deep enough");
     let squares = |(at, input): (usize, &Vec<f32>)| -> Vec<f64> {
         let noisy = network.simulate(input, &noise, at as u64);
         network.evaluate(input).iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).powi(2)).collect()

@@ -12,6 +12,7 @@ use heman_core::ckks::ring::number::{Number, State};
 use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphertext, smallest};
+use crate::ckks::products;
 use crate::ckks::raises;
 use crate::ckks::switches;
 use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
@@ -31,6 +32,8 @@ pub fn all<D: RnsDevice>(device: &D) {
     raises::raises(device);
     memory(device);
     switches::products(device);
+    products::open(device);
+    products::sums(device);
     switches::rotations(device);
     raises::automorphisms(device);
     switches::activations(device);
@@ -295,7 +298,7 @@ pub fn inner_products<D: RnsDevice>(device: &D) {
         for limbs in 1..=params.primes.len() {
             let inputs = ciphertexts(&params, MOST, limbs, SCALE, 16);
             let mut plaintexts: Vec<_> = (0..4).map(|i| plaintext(&params, 3, 2.0 * SCALE, 60 + i)).collect();
-            plaintexts[3] = Plaintext::new(largest_residues(&params.primes, params.log2_degree), plaintexts[3].scale);
+            plaintexts[3] = Plaintext::new(largest_residues(&params.primes, params.log2_degree), 2.0 * SCALE);
             macro_rules! run {
                 ($ring:expr) => {{
                     let (ring, own) = ($ring, upload($ring, &inputs));

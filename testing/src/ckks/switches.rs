@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededSwitchKey;
-use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps, activate_in_steps};
+use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps, activate_in_steps, activate_open_in_steps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::plan::activation::FormKind;
-use heman_core::ckks::plan::uses::uses;
+use heman_core::ckks::plan::uses::{Uses, uses};
+use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::number::{Number, State};
 
 use crate::ckks::keys::{ciphertexts, plaintext, smallest, switch_key};
@@ -171,7 +172,22 @@ fn activation<R: RnsOps>(twins: &Twins<R>, key: &SeededSwitchKey, kind: FormKind
     let arguments = if kind == FormKind::Product { 2 * elements } else { elements };
     let scale = f64::from(params.scale_log2).exp2();
     let u = ciphertexts(params, arguments, limbs, scale, 81);
-    let (states, result) = uses(kind, params, State { scale, limbs });
+    for is_open in [false, true] {
+        polynomials(twins, key, kind, &u, uses(kind, params, State { scale, limbs }, is_open), is_open);
+    }
+}
+
+/// Values of polynomials; where their last products stay open, of what is made of those.
+fn polynomials<R: RnsOps>(
+    twins: &Twins<R>,
+    key: &SeededSwitchKey,
+    kind: FormKind,
+    u: &[Ciphertext],
+    uses: Uses,
+    is_open: bool,
+) {
+    let (params, states) = (twins.params(), &uses.constants);
+    let elements = if kind == FormKind::Product { u.len() / 2 } else { u.len() };
     let numbers = |state: &State| -> Vec<Number> {
         (0..elements).map(|element| Number::new(params, 0.3 * element as f64 - 0.7, *state)).collect()
     };
@@ -189,17 +205,27 @@ fn activation<R: RnsOps>(twins: &Twins<R>, key: &SeededSwitchKey, kind: FormKind
             };
             let all = |at: usize| (0..elements).map(|element| constant(at, element)).collect();
             let $constants: Vec<Vec<_>> = (0..states.len()).map(all).collect();
-            let ($own, $key) = (upload(ring, &u), &ring.load_switch_key(key).expect("loads"));
+            let ($own, $key) = (upload(ring, u), &ring.load_switch_key(key).expect("loads"));
             $step.expect("operands that fit")
         }};
     }
     let reference = &twins.reference;
-    let want = run!(reference, |own, key, constants| activate_in_steps(reference, key, kind, own, &constants));
+    let want = run!(reference, |own, key, constants| match is_open {
+        false => activate_in_steps(reference, key, kind, own, &constants),
+        true => activate_open_in_steps(reference, key, kind, own, &constants)
+            .and_then(|products| reference.relinearise(products, key)),
+    });
     let candidate = &twins.candidate;
-    let got = run!(candidate, |own, key, constants| candidate.activate(key, kind, own, &constants));
+    let got = run!(candidate, |own, key, constants| match is_open {
+        false => candidate.activate(key, kind, own, &constants),
+        true => candidate
+            .activate_open(key, kind, own, &constants)
+            .and_then(|products| candidate.relinearise(products, key)),
+    });
     let want = download(reference, &want);
-    assert_held(&format!("{kind:?} polynomials at {limbs} limbs"), candidate, &got, &want);
-    assert!(got.iter().all(|value| candidate.state(value) == result), "the state that the plan counts on");
+    let limbs = u[0].parts[0].len() >> params.log2_degree;
+    assert_held(&format!("{kind:?} polynomials at {limbs} limbs, open: {is_open}"), candidate, &got, &want);
+    assert!(got.iter().all(|value| candidate.state(value) == uses.value), "the state that the plan counts on");
 }
 
 /// Keys of a wrong length or with words that are no residues are refused, for every number of limbs.

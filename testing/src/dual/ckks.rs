@@ -2,7 +2,7 @@
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
+use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
@@ -50,6 +50,21 @@ impl<A: RnsOps, B: RnsOps> DualRing<A, B> {
             Some(difference) => Err(differ(step, difference).into()),
             None => Ok(pairs(results.first, results.second)),
         }
+    }
+
+    /// The same for products of three parts.
+    fn products_of(
+        &self,
+        step: &'static str,
+        first: Result<Vec<Product<A::Ciphertext>>, CkksError>,
+        second: Result<Vec<Product<B::Ciphertext>>, CkksError>,
+    ) -> Result<Vec<Product<Both<A, B>>>, CkksError> {
+        let Pair { first, second } = Pair::of(step, first, second)?;
+        let (lows, highs): (Vec<_>, Vec<_>) = first.into_iter().map(|own| (own.low, own.high)).unzip();
+        let (other_lows, other_highs) = second.into_iter().map(|own| (own.low, own.high)).unzip();
+        let lows = self.results(step, Ok(lows), Ok(other_lows))?;
+        let highs = self.results(step, Ok(highs), Ok(other_highs))?;
+        Ok(lows.into_iter().zip(highs).map(|(low, high)| Product { low, high }).collect())
     }
 }
 
@@ -226,6 +241,28 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         self.results("multiply", first, self.second.multiply(&second, &key.second))
     }
 
+    fn tensor(
+        &self,
+        factors: &[(&Self::Ciphertext, &Self::Ciphertext)],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        let first: Vec<_> = factors.iter().map(|(a, b)| (&a.first, &b.first)).collect();
+        let second: Vec<_> = factors.iter().map(|(a, b)| (&a.second, &b.second)).collect();
+        self.products_of("tensor", self.first.tensor(&first), self.second.tensor(&second))
+    }
+
+    fn relinearise(
+        &self,
+        products: Vec<Product<Self::Ciphertext>>,
+        key: &Self::SwitchKey,
+    ) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        let both = |Product { low, high }: Product<Both<A, B>>| {
+            (Product { low: low.first, high: high.first }, Product { low: low.second, high: high.second })
+        };
+        let (first, second) = products.into_iter().map(both).unzip();
+        let first = self.first.relinearise(first, &key.first);
+        self.results("relinearise", first, self.second.relinearise(second, &key.second))
+    }
+
     fn rescale(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError> {
         let (first, second) = parts(batch);
         self.results("rescale", self.first.rescale(first), self.second.rescale(second))
@@ -270,6 +307,19 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         let (left, right): (Vec<_>, Vec<_>) = uses.iter().map(|all| constants(all)).unzip();
         let first = self.first.activate(&key.first, kind, first, &left);
         self.results("activate", first, self.second.activate(&key.second, kind, second, &right))
+    }
+
+    fn activate_open(
+        &self,
+        key: &Self::SwitchKey,
+        kind: FormKind,
+        u: Vec<Self::Ciphertext>,
+        uses: &[Vec<Constant<'_, Self::Plaintext>>],
+    ) -> Result<Vec<Product<Self::Ciphertext>>, CkksError> {
+        let (first, second) = parts(u);
+        let (left, right): (Vec<_>, Vec<_>) = uses.iter().map(|all| constants(all)).unzip();
+        let first = self.first.activate_open(&key.first, kind, first, &left);
+        self.products_of("activate_open", first, self.second.activate_open(&key.second, kind, second, &right))
     }
 
     fn drop_to(&self, batch: Vec<Self::Ciphertext>, limbs: usize) -> Result<Vec<Self::Ciphertext>, CkksError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
-use heman_core::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
+use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
 use heman_core::ckks::plan::activation::FormKind;
@@ -239,6 +239,18 @@ impl RnsOps for WgpuRing {
         self.multiply_pairs(pairs, key)
     }
 
+    fn tensor(&self, pairs: &[(&WgpuCiphertext, &WgpuCiphertext)]) -> Result<Vec<Product<WgpuCiphertext>>, CkksError> {
+        self.tensor_pairs(pairs)
+    }
+
+    fn relinearise(
+        &self,
+        products: Vec<Product<WgpuCiphertext>>,
+        key: &WgpuSwitchKey,
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.relinearise_all(&products, key)
+    }
+
     fn rescale(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
         parts::rescale(self, batch, |same| self.divide_by_last(same))
     }
@@ -251,6 +263,16 @@ impl RnsOps for WgpuRing {
         constants: &[Vec<Constant<'_, WgpuPlaintext>>],
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
         parts::activate(self, key, kind, u, constants)
+    }
+
+    fn activate_open(
+        &self,
+        key: &WgpuSwitchKey,
+        kind: FormKind,
+        u: Vec<WgpuCiphertext>,
+        constants: &[Vec<Constant<'_, WgpuPlaintext>>],
+    ) -> Result<Vec<Product<WgpuCiphertext>>, CkksError> {
+        parts::activate_open(self, key, kind, u, constants)
     }
 
     fn drop_to(&self, batch: Vec<WgpuCiphertext>, limbs: usize) -> Result<Vec<WgpuCiphertext>, CkksError> {

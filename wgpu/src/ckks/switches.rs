@@ -4,8 +4,8 @@
 //! products with the key; coefficients of the special limbs; and their conversion, subtraction and division in one.
 
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
-use heman_core::ckks::gpu::{GpuRing, Operation, parts};
-use heman_core::ckks::ops::RnsOps;
+use heman_core::ckks::gpu::{GpuRing, Operation, parts, words};
+use heman_core::ckks::ops::{Product, RnsOps};
 use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
 use heman_kernels::{RnsPermuteParams, RnsTensorParams, RnsTransformParams};
@@ -14,6 +14,9 @@ use crate::ckks::batch::{Item, NOWHERE, Over};
 use crate::ckks::ring::WgpuRing;
 use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuSwitchKey};
 use crate::context::Block;
+
+/// What products of ciphertexts are called where the device fails.
+const PRODUCT: &str = "product";
 
 /// A polynomial's digits at all primes in use.
 struct Digits {
@@ -199,7 +202,6 @@ impl WgpuRing {
         pairs: &[(&WgpuCiphertext, &WgpuCiphertext)],
         key: &WgpuSwitchKey,
     ) -> Result<Vec<WgpuCiphertext>, CkksError> {
-        const STEP: &str = "product";
         let degree = self.degree();
         for (a, b) in pairs {
             same_limbs(a.limbs(), b.limbs())?;
@@ -208,30 +210,88 @@ impl WgpuRing {
         let mut results = Vec::with_capacity(pairs.len());
         for chunk in parts::switched_together(self, pairs, |(a, _)| a.limbs()) {
             let limbs = chunk[0].0.limbs();
-            let (mut items, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
-            for (a, b) in chunk {
-                let low = self.ciphertext(STEP, limbs, a.scale() * b.scale())?;
-                let high = self.reserve(STEP, limbs)?;
-                let operands = [&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high.address]];
-                items.push(Item::new(operands.concat()));
-                lows.push(low);
-                highs.push(high);
-            }
-            let over = Over {
-                step: STEP,
-                kernel: &self.kernels.tensor,
-                params: RnsTensorParams { items: 0, log2_degree: self.log2_degree() },
-                groups: [self.limb_groups(), limbs],
-                multiplications: (4 * limbs * degree) as f64,
-            };
-            self.over(&over, &items)?;
+            let highs = chunk.iter().map(|_| self.reserve(PRODUCT, limbs)).collect::<Result<Vec<_>, _>>()?;
             let addresses: Vec<u32> = highs.iter().map(|high| high.address).collect();
-            let digits = self.decompose(STEP, limbs, &addresses)?;
+            let lows = self.tensors(chunk, &addresses)?;
+            let digits = self.decompose(PRODUCT, limbs, &addresses)?;
             let switched: Vec<_> = digits.iter().map(|digits| (digits, key)).collect();
             // In place: a thread adds the word of the low parts that it then writes.
             let parts: Vec<[u32; 2]> = lows.iter().map(|low| low.parts(degree)).collect();
-            self.finish_switch(STEP, &switched, &parts, &parts)?;
+            self.finish_switch(PRODUCT, &switched, &parts, &parts)?;
             results.extend(lows);
+        }
+        Ok(results)
+    }
+
+    /// Low parts of products of one number of limbs; their high parts go where it is said.
+    fn tensors(
+        &self,
+        pairs: &[(&WgpuCiphertext, &WgpuCiphertext)],
+        highs: &[u32],
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        let Some((first, _)) = pairs.first() else { return Ok(Vec::new()) };
+        let (limbs, degree) = (first.limbs(), self.degree());
+        let (mut items, mut lows) = (Vec::new(), Vec::new());
+        for ((a, b), &high) in pairs.iter().zip(highs) {
+            let low = self.ciphertext(PRODUCT, limbs, a.scale() * b.scale())?;
+            items.push(Item::new([&a.parts(degree)[..], &b.parts(degree), &low.parts(degree), &[high]].concat()));
+            lows.push(low);
+        }
+        let over = Over {
+            step: PRODUCT,
+            kernel: &self.kernels.tensor,
+            params: RnsTensorParams { items: 0, log2_degree: self.log2_degree() },
+            groups: [self.limb_groups(), limbs],
+            multiplications: (4 * limbs * degree) as f64,
+        };
+        self.over(&over, &items)?;
+        Ok(lows)
+    }
+
+    pub(super) fn tensor_pairs(
+        &self,
+        pairs: &[(&WgpuCiphertext, &WgpuCiphertext)],
+    ) -> Result<Vec<Product<WgpuCiphertext>>, CkksError> {
+        pairs.iter().try_for_each(|(a, b)| same_limbs(a.limbs(), b.limbs()))?;
+        let mut results = Vec::with_capacity(pairs.len());
+        for chunk in pairs.chunk_by(|(a, _), (b, _)| a.limbs() == b.limbs()) {
+            let room = |(a, b): &(&WgpuCiphertext, &WgpuCiphertext)| {
+                self.ciphertext(PRODUCT, a.limbs(), a.scale() * b.scale())
+            };
+            let highs = chunk.iter().map(room).collect::<Result<Vec<_>, _>>()?;
+            let addresses: Vec<u32> = highs.iter().map(|high| high.part(0, self.degree())).collect();
+            let lows = self.tensors(chunk, &addresses)?;
+            words::repeat_bodies(self, PRODUCT, &highs)?;
+            results.extend(lows.into_iter().zip(highs).map(|(low, high)| Product { low, high }));
+        }
+        Ok(results)
+    }
+
+    pub(super) fn relinearise_all(
+        &self,
+        products: &[Product<WgpuCiphertext>],
+        key: &WgpuSwitchKey,
+    ) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        const STEP: &str = "relinearisation";
+        let degree = self.degree();
+        for Product { low, high } in products {
+            same_limbs(low.limbs(), high.limbs())?;
+            enough_limbs(low.limbs(), key.limbs)?;
+        }
+        let mut results = Vec::with_capacity(products.len());
+        for chunk in parts::switched_together(self, products, |product| product.low.limbs()) {
+            let limbs = chunk[0].low.limbs();
+            let addresses: Vec<u32> = chunk.iter().map(|product| product.high.part(0, degree)).collect();
+            let digits = self.decompose(STEP, limbs, &addresses)?;
+            let switched: Vec<_> = digits.iter().map(|digits| (digits, key)).collect();
+            let outs = chunk
+                .iter()
+                .map(|product| self.ciphertext(STEP, limbs, product.low.scale()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let addends: Vec<[u32; 2]> = chunk.iter().map(|product| product.low.parts(degree)).collect();
+            let targets: Vec<[u32; 2]> = outs.iter().map(|out| out.parts(degree)).collect();
+            self.finish_switch(STEP, &switched, &addends, &targets)?;
+            results.extend(outs);
         }
         Ok(results)
     }

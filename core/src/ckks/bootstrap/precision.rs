@@ -48,8 +48,8 @@ impl Precision {
         // Of the argument, and of each step's value: the rounding of its division, and its key switches.
         let mut errors = vec![argument];
         errors.extend(sine.steps.iter().map(|step| {
-            let switches = step.products.len() as f64;
-            let switch = switches.sqrt() * noise::key_switch(params, step.sum.limbs) / step.sum.scale;
+            let switches = if step.products.is_empty() { 0.0 } else { 1.0 };
+            let switch = switches * noise::key_switch(params, step.sum.limbs) / step.sum.scale;
             of_real * (noise::rescale(params) / step.value.scale).hypot(switch)
         }));
         let recipe = &program.recipe;

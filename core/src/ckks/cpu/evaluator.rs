@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
-use crate::ckks::ops::Constant;
+use crate::ckks::ops::{Constant, Product};
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::number::Number;
 use crate::ckks::ring::plaintext::Plaintext;
@@ -301,8 +301,16 @@ impl Ring {
     pub fn multiply(&self, a: &Ciphertext, b: &Ciphertext, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
         self.check_pair(a, b)?;
         enough_limbs(self.limbs_of(a), key.limbs)?;
-        let degree = self.degree();
-        let words = a.parts[0].len();
+        self.relinearise(self.tensor(a, b)?, key)
+    }
+
+    /// `a b` slot by slot, in three parts; rescale afterwards. Noise: a's times the size of b and vice versa.
+    ///
+    /// # Errors
+    /// Different levels.
+    pub fn tensor(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Product<Ciphertext>, CkksError> {
+        self.check_pair(a, b)?;
+        let (degree, words) = (self.degree(), a.parts[0].len());
         let (mut low, mut middle, mut high) = (self.pool.take(words), self.pool.take(words), self.pool.take(words));
         for limb in 0..words / degree {
             let range = limb * degree..(limb + 1) * degree;
@@ -311,11 +319,48 @@ impl Ring {
             let b = [&b.parts[0][range.clone()], &b.parts[1][range]];
             words::tensor(self.arch, self.modulus(limb), out, a, b);
         }
-        let [body, mask] = self.switch(&high, key);
-        self.add_words(&mut low, &body);
-        self.add_words(&mut middle, &mask);
-        [high, body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
-        Ok(Ciphertext { parts: [low, middle], scale: a.scale * b.scale })
+        let scale = a.scale * b.scale;
+        let [low, high] = [[low, middle], [high, Vec::new()]].map(|parts| Ciphertext { parts, scale });
+        Ok(Product { low, high })
+    }
+
+    /// The ciphertext of two parts for a product of three. Noise: adds [`crate::ckks::noise::key_switch`].
+    ///
+    /// # Errors
+    /// Parts of different levels, or a key for lower ones.
+    pub fn relinearise(&self, product: Product<Ciphertext>, key: &SwitchKey) -> Result<Ciphertext, CkksError> {
+        let Product { mut low, high } = product;
+        self.check_pair(&low, &high)?;
+        enough_limbs(self.limbs_of(&low), key.limbs)?;
+        let switched = self.switch(&high.parts[0], key);
+        for (part, switched) in low.parts.iter_mut().zip(switched) {
+            self.add_words(part, &switched);
+            self.pool.give(switched);
+        }
+        self.recycle(high);
+        Ok(low)
+    }
+
+    /// [`Ring::rescale`] of [`Ring::relinearise`], at a transform a limb less.
+    ///
+    /// # Errors
+    /// As both.
+    pub fn relinearise_and_rescale(
+        &self,
+        product: Product<Ciphertext>,
+        key: &SwitchKey,
+    ) -> Result<Ciphertext, CkksError> {
+        let Product { low, high } = product;
+        let limbs = self.limbs_of(&low);
+        self.check_pair(&low, &high)?;
+        enough_limbs(limbs, key.limbs)?;
+        if limbs == 1 {
+            return Err(CkksError::Depth);
+        }
+        let parts = self.switch_and_rescale(&high.parts[0], key, &low.parts);
+        let scale = low.scale / f64::from(self.modulus(limbs - 1).p);
+        [low, high].into_iter().for_each(|own| self.recycle(own));
+        Ok(Ciphertext { parts, scale })
     }
 
     /// Drops limbs down to `limbs`; numbers, scale and noise stay.
@@ -338,7 +383,7 @@ impl Ring {
         if words > ciphertext.parts[0].len() {
             return Err(CkksError::Level { left: self.limbs_of(ciphertext), right: limbs });
         }
-        let parts = ciphertext.parts.each_ref().map(|part| self.copy(&part[..words]));
+        let parts = ciphertext.parts.each_ref().map(|part| self.copy(&part[..words.min(part.len())]));
         Ok(Ciphertext { parts, scale: ciphertext.scale })
     }
 

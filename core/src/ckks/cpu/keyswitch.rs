@@ -95,6 +95,21 @@ impl Ring {
     /// If the key is for fewer limbs.
     #[must_use]
     pub fn switch(&self, polynomial: &[u32], key: &SwitchKey) -> [Vec<u32>; 2] {
+        self.divide_by_special(self.switch_products(polynomial, key), polynomial.len() / self.degree())
+    }
+
+    /// The same with `addends` added and divided by the last prime of Q as well: [`Ring::rescale`] of the sum, at one
+    /// transform a limb less.
+    ///
+    /// # Panics
+    /// If there is one limb, or the key is for fewer.
+    #[must_use]
+    pub fn switch_and_rescale(&self, polynomial: &[u32], key: &SwitchKey, addends: &[Vec<u32>; 2]) -> [Vec<u32>; 2] {
+        self.divide_twice(self.switch_products(polynomial, key), addends, polynomial.len() / self.degree())
+    }
+
+    /// Digits of a polynomial (values) times a key, over all primes in use.
+    fn switch_products(&self, polynomial: &[u32], key: &SwitchKey) -> [Vec<u32>; 2] {
         let degree = self.degree();
         let limbs = polynomial.len() / degree;
         let active: Vec<&Digit> = self.active_digits(limbs).collect();
@@ -122,7 +137,7 @@ impl Ring {
             extended.into_iter().flatten().for_each(|buffer| self.pool.give(buffer));
         });
         self.pool.give(coefficients);
-        self.divide_by_special(products, limbs)
+        products
     }
 
     /// Sums of digits times a key over all limbs in use; `digits` gives those of a limb to what it is called with.
@@ -166,19 +181,71 @@ impl Ring {
         self.divide_by_special(products, limbs)
     }
 
-    /// Divides two extended polynomials (values) by P and drops the special limbs; both at one limb after the other, so
-    /// that its roots are read once.
-    fn divide_by_special(&self, mut polynomials: [Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
+    /// Coefficients of the special limbs of two extended polynomials, prepared for [`Ring::convert`].
+    fn prepare_special(&self, polynomials: &mut [Vec<u32>; 2], limbs: usize) {
         let degree = self.degree();
-        let [(kept, special), (other_kept, other_special)] =
-            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
-        let parts = special.chunks_exact_mut(degree).zip(other_special.chunks_exact_mut(degree)).enumerate().collect();
+        let [special, others] = polynomials.each_mut().map(|polynomial| &mut polynomial[limbs * degree..]);
+        let parts = special.chunks_exact_mut(degree).zip(others.chunks_exact_mut(degree)).enumerate().collect();
         self.for_each(parts, |(at, (words, others))| {
             for words in [words, others] {
                 self.rings[self.limbs() + at].inverse(self.arch, words);
                 self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
             }
         });
+    }
+
+    /// Divides two extended polynomials (values) by P, adds `addends`, and divides by the last prime of Q: both
+    /// remainders meet as coefficients, before one transform.
+    fn divide_twice(&self, mut polynomials: [Vec<u32>; 2], addends: &[Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
+        let (degree, last) = (self.degree(), limbs - 1);
+        self.prepare_special(&mut polynomials, limbs);
+        let modulus = self.modulus(last);
+        let half = modulus.p / 2;
+        let remainders = [0, 1].map(|part| {
+            let (kept, special) = polynomials[part].split_at_mut(limbs * degree);
+            let words = &mut kept[last * degree..];
+            let mut remainder = self.pool.take(degree);
+            self.convert(modulus, special, &self.special_conversions[last], &mut remainder);
+            self.rings[last].forward(self.arch, &mut remainder);
+            words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[last]);
+            words::add(self.arch, modulus, words, &addends[part][last * degree..limbs * degree]);
+            remainder.copy_from_slice(words);
+            self.rings[last].inverse(self.arch, &mut remainder);
+            words::leave_montgomery(self.arch, modulus, &mut remainder, half);
+            remainder
+        });
+        let [(kept, special), (other_kept, other_special)] =
+            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
+        let (special, other_special) = (&*special, &*other_special);
+        let pairs = kept.chunks_exact_mut(degree).zip(other_kept.chunks_exact_mut(degree)).take(last);
+        self.for_each(pairs.enumerate().collect(), |(limb, (words, others))| {
+            let target = self.modulus(limb);
+            let center = target.montgomery_of_word(half);
+            let mut both = self.pool.take(degree);
+            for (part, (words, special)) in [(words, special), (others, other_special)].into_iter().enumerate() {
+                self.convert(target, special, &self.special_conversions[limb], &mut both);
+                let quotient = self.special_quotient[limb];
+                words::scale_and_recenter(self.arch, target, &mut both, quotient, &remainders[part], center);
+                self.rings[limb].forward(self.arch, &mut both);
+                let addend = &addends[part][limb * degree..][..degree];
+                words::scale_add_and_scale(self.arch, target, words, quotient, addend, &both, self.rescale[last][limb]);
+            }
+            self.pool.give(both);
+        });
+        remainders.into_iter().for_each(|remainder| self.pool.give(remainder));
+        for polynomial in &mut polynomials {
+            polynomial.truncate(last * degree);
+        }
+        polynomials
+    }
+
+    /// Divides two extended polynomials (values) by P and drops the special limbs; both at one limb after the other, so
+    /// that its roots are read once.
+    fn divide_by_special(&self, mut polynomials: [Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
+        let degree = self.degree();
+        self.prepare_special(&mut polynomials, limbs);
+        let [(kept, special), (other_kept, other_special)] =
+            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
         let (special, other_special) = (&*special, &*other_special);
         let parts = kept.chunks_exact_mut(degree).zip(other_kept.chunks_exact_mut(degree)).enumerate().collect();
         self.for_each(parts, |(limb, (words, others))| {

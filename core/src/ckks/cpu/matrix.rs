@@ -86,19 +86,22 @@ impl Ring {
             selected.push(at);
         }
         let count: usize = positions.iter().map(|position| position.kernels.len()).sum();
+        // The parts of products under s^2 come alone.
+        let terms = || positions.iter().flat_map(|position| &position.terms);
+        let part_count = if terms().next().is_some() && terms().all(|term| term.parts[1].is_empty()) { 1 } else { 2 };
         let fresh = |_| {
-            let parts = std::array::from_fn(|_| self.pool.take(limbs * degree));
-            Ciphertext { parts, scale: matrix.scale }
+            let part = |at: usize| if at < part_count { self.pool.take(limbs * degree) } else { Vec::new() };
+            Ciphertext { parts: [0, 1].map(part), scale: matrix.scale }
         };
         let mut results: Vec<Ciphertext> = (0..count).into_par_iter().map(fresh).collect();
         // By part and limb, then by tile, then by position: neighbouring positions share terms.
-        let mut planes: Vec<Vec<&mut [u32]>> = (0..2 * limbs).map(|_| Vec::with_capacity(count)).collect();
+        let mut planes: Vec<Vec<&mut [u32]>> = (0..part_count * limbs).map(|_| Vec::with_capacity(count)).collect();
         for result in &mut results {
             let [body, mask] = &mut result.parts;
             let words = body.chunks_exact_mut(degree).chain(mask.chunks_exact_mut(degree));
             planes.iter_mut().zip(words).for_each(|(plane, words)| plane.push(words));
         }
-        let tasks = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(2 * limbs.max(1));
+        let tasks = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(part_count * limbs.max(1));
         let task = (degree / tasks.next_power_of_two()).max(LEAST_TASK);
         planes.into_par_iter().enumerate().for_each(|(plane, rows)| {
             let (part, limb) = (plane / limbs, plane % limbs);

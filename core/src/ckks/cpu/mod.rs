@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::ckks::error::{CkksError, enough_limbs};
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps, activate_in_steps};
+use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps, activate_in_steps, activate_open_in_steps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
@@ -52,6 +52,25 @@ impl CpuRing {
         act: impl Fn(I) -> Result<R, CkksError> + Sync + Send,
     ) -> Result<Vec<R>, CkksError> {
         self.threads.install(|| items.map(act).collect())
+    }
+
+    /// Polynomials of which every element takes all its steps on one thread, so that what they hand on stays in its
+    /// cache.
+    fn by_element<R: Send>(
+        &self,
+        kind: FormKind,
+        mut u: Vec<Ciphertext>,
+        constants: &[Vec<Constant<'_, Plaintext>>],
+        activate: impl Fn(Vec<Ciphertext>, &[Vec<Constant<'_, Plaintext>>]) -> Result<Vec<R>, CkksError> + Sync + Send,
+    ) -> Result<Vec<R>, CkksError> {
+        let factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
+        let mut factors = factors.into_iter();
+        let elements: Vec<Vec<Ciphertext>> =
+            u.into_iter().map(|u| std::iter::once(u).chain(factors.next()).collect()).collect();
+        self.map(elements.into_par_iter().with_max_len(1).enumerate(), |(at, u)| {
+            let own: Vec<Vec<Constant<'_, Plaintext>>> = constants.iter().map(|all| vec![all[at]]).collect();
+            activate(u, &own)?.into_iter().next().ok_or(CkksError::Depth)
+        })
     }
 }
 
@@ -164,6 +183,38 @@ impl RnsOps for CpuRing {
         self.map(pairs.par_iter(), |(a, b)| self.ring.multiply(a, b, key))
     }
 
+    fn tensor(&self, pairs: &[(&Ciphertext, &Ciphertext)]) -> Result<Vec<Product<Ciphertext>>, CkksError> {
+        self.map(pairs.par_iter(), |(a, b)| self.ring.tensor(a, b))
+    }
+
+    fn relinearise(&self, products: Vec<Product<Ciphertext>>, key: &SwitchKey) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(products.into_par_iter(), |product| self.ring.relinearise(product, key))
+    }
+
+    fn relinearise_rescale(
+        &self,
+        products: Vec<Product<Ciphertext>>,
+        key: &SwitchKey,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(products.into_par_iter(), |product| self.ring.relinearise_and_rescale(product, key))
+    }
+
+    fn multiply_add_rescale(
+        &self,
+        pairs: &[(&Ciphertext, &Ciphertext)],
+        key: &SwitchKey,
+        terms: &[&[Ciphertext]],
+        constants: &[Vec<Constant<'_, Plaintext>>],
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(pairs.par_iter().enumerate(), |(at, (a, b))| {
+            let mut product = self.ring.tensor(a, b)?;
+            for (terms, constants) in terms.iter().zip(constants) {
+                self.ring.add_product(&mut product.low, &terms[at], &constants[at])?;
+            }
+            self.ring.relinearise_and_rescale(product, key)
+        })
+    }
+
     fn rescale(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
         self.map(batch.into_par_iter(), |ciphertext| self.ring.rescale(ciphertext))
     }
@@ -180,23 +231,24 @@ impl RnsOps for CpuRing {
         })
     }
 
-    /// Every element takes all its steps on one thread, so that what they hand on stays in its cache.
     fn activate(
         &self,
         key: &SwitchKey,
         kind: FormKind,
-        mut u: Vec<Ciphertext>,
+        u: Vec<Ciphertext>,
         constants: &[Vec<Constant<'_, Plaintext>>],
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
-        let mut factors = factors.into_iter();
-        let elements: Vec<Vec<Ciphertext>> =
-            u.into_iter().map(|u| std::iter::once(u).chain(factors.next()).collect()).collect();
-        self.map(elements.into_par_iter().with_max_len(1).enumerate(), |(at, u)| {
-            let own: Vec<Vec<Constant<'_, Plaintext>>> = constants.iter().map(|all| vec![all[at]]).collect();
-            let values = activate_in_steps(self, key, kind, u, &own)?;
-            values.into_iter().next().ok_or(CkksError::Depth)
-        })
+        self.by_element(kind, u, constants, |u, own| activate_in_steps(self, key, kind, u, own))
+    }
+
+    fn activate_open(
+        &self,
+        key: &SwitchKey,
+        kind: FormKind,
+        u: Vec<Ciphertext>,
+        constants: &[Vec<Constant<'_, Plaintext>>],
+    ) -> Result<Vec<Product<Ciphertext>>, CkksError> {
+        self.by_element(kind, u, constants, |u, own| activate_open_in_steps(self, key, kind, u, own))
     }
 
     fn drop_to(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {

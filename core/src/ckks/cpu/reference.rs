@@ -6,7 +6,7 @@
 use crate::ckks::cpu::reference_polynomials::{Parts, Prime, nearest_to_zero};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use crate::ckks::ops::{Constant, Position, RnsDevice, RnsOps};
+use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::width::Width;
@@ -231,7 +231,7 @@ impl RnsOps for ReferenceRing {
     fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<ReferenceKey, CkksError> {
         let (degree, special, most) = (self.degree(), self.params().special_primes.len(), self.params().primes.len());
         let limbs = key.limbs as usize;
-        if !(1..=most).contains(&limbs) {
+        if !(1..=self.params().key_limbs).contains(&limbs) {
             return Err(CkksError::Residues);
         }
         let extended: Vec<usize> = (0..limbs).chain(most..most + special).collect();
@@ -400,20 +400,42 @@ impl RnsOps for ReferenceRing {
 
     /// `(a0 b0, a0 b1 + a1 b0) + switch(a1 b1)` for a key from s^2 to s.
     fn multiply(&self, pairs: &[(&Ciphertext, &Ciphertext)], key: &ReferenceKey) -> Result<Vec<Ciphertext>, CkksError> {
+        self.relinearise(self.tensor(pairs)?, key)
+    }
+
+    /// `(a0 b0, a0 b1 + a1 b0)` and `a1 b1`.
+    fn tensor(&self, pairs: &[(&Ciphertext, &Ciphertext)]) -> Result<Vec<Product<Ciphertext>>, CkksError> {
         let product = |(a, b): &(&Ciphertext, &Ciphertext)| {
             let limbs = self.limbs(a);
             levels_agree(limbs, self.limbs(b))?;
             let ([a0, a1], [b0, b1]) = (&a.parts, &b.parts);
+            let low = |prime: &Prime, _, at: usize| prime.inner_product([(a0[at], b0[at])]);
+            let middle = |prime: &Prime, _, at: usize| prime.inner_product([(a0[at], b1[at]), (a1[at], b0[at])]);
             let high = self.polynomial(limbs, |prime, _, at| prime.inner_product([(a1[at], b1[at])]));
-            let [body, mask] = self.switch(&high, key)?;
-            let low = |prime: &Prime, _, at: usize| prime.sum(prime.inner_product([(a0[at], b0[at])]), body[at]);
-            let middle = |prime: &Prime, _, at: usize| {
-                prime.sum(prime.inner_product([(a0[at], b1[at]), (a1[at], b0[at])]), mask[at])
-            };
             let parts = [self.polynomial(limbs, low), self.polynomial(limbs, middle)];
-            Ok(Ciphertext { parts, scale: a.scale * b.scale })
+            let scale = a.scale * b.scale;
+            Ok(Product { low: Ciphertext { parts, scale }, high: Ciphertext { parts: [high.clone(), high], scale } })
         };
         pairs.iter().map(product).collect()
+    }
+
+    /// `low + switch(high)` for a key from s^2 to s.
+    fn relinearise(
+        &self,
+        products: Vec<Product<Ciphertext>>,
+        key: &ReferenceKey,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let closed = |Product { low, high }: Product<Ciphertext>| {
+            let limbs = self.limbs(&low);
+            levels_agree(limbs, self.limbs(&high))?;
+            let [body, mask] = self.switch(&high.parts[0], key)?;
+            let [low, middle] = &low.parts;
+            let parts = [(low, body), (middle, mask)];
+            let parts =
+                parts.map(|(own, switched)| self.polynomial(limbs, |prime, _, at| prime.sum(own[at], switched[at])));
+            Ok(Ciphertext { parts, scale: high.scale })
+        };
+        products.into_iter().map(closed).collect()
     }
 
     /// `(x - r) / q`, q the last prime and r the residue of x modulo q that is nearest to 0.

@@ -22,20 +22,25 @@ impl Ring {
         let modulus = self.modulus(last);
         // Half a prime is added first, so that dropping the remainder rounds to nearest.
         let half = modulus.p / 2;
-        let remainders = ciphertext.parts.each_mut().map(|part| {
+        // The part of a product under s^2 comes alone.
+        let mut parts: Vec<&mut Vec<u32>> = ciphertext.parts.iter_mut().filter(|part| !part.is_empty()).collect();
+        let divide_last = |part: &mut &mut Vec<u32>| {
             let mut remainder = self.copy(&part[last * degree..]);
             part.truncate(last * degree);
             self.rings[last].inverse(self.arch, &mut remainder);
             words::leave_montgomery(self.arch, modulus, &mut remainder, half);
             remainder
-        });
-        let [body, mask] = &mut ciphertext.parts;
-        let parts = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
-        // Both parts at one limb after the other, so that its roots are read once.
-        self.for_each(parts, |(limb, (body, mask))| {
+        };
+        let remainders: Vec<Vec<u32>> = parts.iter_mut().map(divide_last).collect();
+        // All parts at one limb after the other, so that its roots are read once.
+        let mut limbs: Vec<Vec<&mut [u32]>> = (0..last).map(|_| Vec::with_capacity(parts.len())).collect();
+        for part in parts {
+            limbs.iter_mut().zip(part.chunks_exact_mut(degree)).for_each(|(limb, words)| limb.push(words));
+        }
+        self.for_each(limbs.into_iter().enumerate().collect(), |(limb, parts)| {
             let target = self.modulus(limb);
             let mut residues = self.pool.take(degree);
-            for (words, remainder) in [body, mask].into_iter().zip(&remainders) {
+            for (words, remainder) in parts.into_iter().zip(&remainders) {
                 words::recenter(self.arch, target, &mut residues, remainder, target.montgomery_of_word(half));
                 self.rings[limb].forward(self.arch, &mut residues);
                 words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
@@ -71,7 +76,9 @@ impl Ring {
         let (q, p) = (self.modulus(left), self.modulus(left + 1));
         let (half_q, half_p) = (q.p / 2, p.p / 2);
         // Coefficients of r and s, each with half its prime added.
-        let remainders = ciphertext.parts.each_mut().map(|part| {
+        // The part of a product under s^2 comes alone.
+        let mut parts: Vec<&mut Vec<u32>> = ciphertext.parts.iter_mut().filter(|part| !part.is_empty()).collect();
+        let divide_last = |part: &mut &mut Vec<u32>| {
             let (mut s, mut r) = (self.copy(&part[left * degree..][..degree]), self.copy(&part[(left + 1) * degree..]));
             part.truncate(left * degree);
             self.rings[left + 1].inverse(self.arch, &mut r);
@@ -83,10 +90,13 @@ impl Ring {
             self.pool.give(residues);
             words::leave_montgomery(self.arch, q, &mut s, half_q);
             [r, s]
-        });
-        let [body, mask] = &mut ciphertext.parts;
-        let parts = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(limb, (body, mask))| {
+        };
+        let remainders: Vec<[Vec<u32>; 2]> = parts.iter_mut().map(divide_last).collect();
+        let mut limbs: Vec<Vec<&mut [u32]>> = (0..left).map(|_| Vec::with_capacity(parts.len())).collect();
+        for part in parts {
+            limbs.iter_mut().zip(part.chunks_exact_mut(degree)).for_each(|(limb, words)| limb.push(words));
+        }
+        self.for_each(limbs.into_iter().enumerate().collect(), |(limb, parts)| {
             let target = self.modulus(limb);
             let p_here = p.p % target.p;
             // Twice in Montgomery form: the reduction takes one out, and the other is the coefficient's.
@@ -96,7 +106,7 @@ impl Ring {
             let quotient = target.mul(self.rescale[left][limb].value, self.rescale[left + 1][limb].value);
             let quotient = Factor::new(quotient, target);
             let mut residues = self.pool.take(degree);
-            for (words, [r, s]) in [body, mask].into_iter().zip(&remainders) {
+            for (words, [r, s]) in parts.into_iter().zip(&remainders) {
                 words::combine(self.arch, target, &mut residues, &[r, s], &weights, offset);
                 self.rings[limb].forward(self.arch, &mut residues);
                 words::subtract_and_scale(self.arch, target, words, &residues, quotient);

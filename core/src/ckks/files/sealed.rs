@@ -18,7 +18,7 @@ use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Batch, OfBatch, Sealed};
 
-/// Bytes of keys that are read and unpacked together, so that all threads have some.
+/// Bytes of keys or ciphertexts that are read and unpacked together, so that all threads have some.
 const STRETCH_BYTES: usize = 32 << 20;
 
 const SEED_BYTES: u64 = size_of::<Seed>() as u64;
@@ -170,14 +170,27 @@ impl OfBatch for EncryptedInput {
 
     fn read_part(params: &Params, source: &mut Reader<'_>, part: Batch) -> Result<Self, FormatError> {
         let fingerprint = source.header().fingerprint;
-        let ciphertext = |_| {
-            let seed = source.array()?;
-            let mut body = Vec::new();
-            read_residues(&params.ckks.primes, params.ckks.degree(), source, &mut body)?;
-            Ok(SeededCiphertext { seed, body })
-        };
-        let count = ciphertexts(params, part.inputs, params.ciphertexts_per_run().0);
-        let ciphertexts = (0..count).map(ciphertext).collect::<Result<_, FormatError>>()?;
+        let (primes, degree) = (&params.ckks.primes, params.ckks.degree());
+        let one = (SEED_BYTES + polynomial_bytes(&params.ckks, primes)) as usize;
+        let mut left = ciphertexts(params, part.inputs, params.ciphertexts_per_run().0) as usize;
+        let mut ciphertexts = Vec::new();
+        let mut bytes = Vec::new();
+        // A stretch of the file at a time: memory grows with what the file really holds, not with what it promises.
+        while left > 0 {
+            let count = left.min((STRETCH_BYTES / one).max(1));
+            bytes.resize(count * one + LOAD, 0);
+            source.fill(&mut bytes[..count * one])?;
+            let ciphertext = |at: usize| {
+                let own = &bytes[at * one..];
+                let (seed, packed) = own.split_first_chunk().expect("a ciphertext is longer than its seed");
+                let mut body = vec![0; primes.len() * degree];
+                unpack_residues(primes, degree, packed, &mut body)?;
+                Ok(SeededCiphertext { seed: *seed, body })
+            };
+            let stretch: Result<Vec<_>, FormatError> = (0..count).into_par_iter().map(ciphertext).collect();
+            ciphertexts.extend(stretch?);
+            left -= count;
+        }
         Ok(Self { fingerprint, inputs: part.inputs, batched: part.batched, ciphertexts })
     }
 

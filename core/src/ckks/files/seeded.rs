@@ -142,11 +142,11 @@ impl Ring {
         Some(GaloisKey::new(self, self.rotation_element(steps), self.expand_key(seeded)?))
     }
 
-    /// Shape of a key for ciphertexts of `limbs` limbs; `None` if there are not so many.
+    /// Shape of a key for ciphertexts of `limbs` limbs; `None` if keys do not have so many.
     #[must_use]
     pub fn key_shape(&self, limbs: usize) -> Option<KeyShape> {
         let special = self.params.special_primes.len();
-        let fits = (1..=self.limbs()).contains(&limbs);
+        let fits = (1..=self.params.key_limbs).contains(&limbs);
         fits.then(|| KeyShape { digits: limbs.div_ceil(special), limbs: limbs + special })
     }
 }

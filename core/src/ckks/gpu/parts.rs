@@ -3,7 +3,7 @@
 
 use crate::ckks::error::CkksError;
 use crate::ckks::gpu::GpuRing;
-use crate::ckks::ops::{Constant, activate_in_steps};
+use crate::ckks::ops::{Constant, Product, activate_in_steps, activate_open_in_steps};
 use crate::ckks::plan::activation::FormKind;
 
 /// [`crate::ckks::ops::RnsOps::rescale`] by `divide`, which divides ciphertexts of one number of limbs by their last
@@ -43,9 +43,30 @@ pub fn activate<G: GpuRing>(
     ring: &G,
     key: &G::SwitchKey,
     kind: FormKind,
-    mut u: Vec<G::Ciphertext>,
+    u: Vec<G::Ciphertext>,
     constants: &[Vec<Constant<'_, G::Plaintext>>],
 ) -> Result<Vec<G::Ciphertext>, CkksError> {
+    in_parts(ring, kind, u, constants, |own, constants| activate_in_steps(ring, key, kind, own, constants))
+}
+
+/// [`crate::ckks::ops::RnsOps::activate_open`] in the same way.
+pub fn activate_open<G: GpuRing>(
+    ring: &G,
+    key: &G::SwitchKey,
+    kind: FormKind,
+    u: Vec<G::Ciphertext>,
+    constants: &[Vec<Constant<'_, G::Plaintext>>],
+) -> Result<Vec<Product<G::Ciphertext>>, CkksError> {
+    in_parts(ring, kind, u, constants, |own, constants| activate_open_in_steps(ring, key, kind, own, constants))
+}
+
+fn in_parts<'c, G: GpuRing, R>(
+    ring: &G,
+    kind: FormKind,
+    mut u: Vec<G::Ciphertext>,
+    constants: &[Vec<Constant<'c, G::Plaintext>>],
+    activate: impl Fn(Vec<G::Ciphertext>, &[Vec<Constant<'c, G::Plaintext>>]) -> Result<Vec<R>, CkksError>,
+) -> Result<Vec<R>, CkksError> {
     let limbs = u.first().map_or(1, |first| first.limbs);
     let together = ring.shares().polynomials_together(ring.params(), limbs);
     let mut factors = if kind == FormKind::Product { u.split_off(u.len() / 2) } else { Vec::new() };
@@ -56,7 +77,7 @@ pub fn activate<G: GpuRing>(
         let mut own: Vec<G::Ciphertext> = u.drain(..count).collect();
         own.extend(factors.drain(..count.min(factors.len())));
         let constants: Vec<_> = constants.iter().map(|all| all[first..first + count].to_vec()).collect();
-        values.extend(activate_in_steps(ring, key, kind, own, &constants)?);
+        values.extend(activate(own, &constants)?);
         first += count;
     }
     Ok(values)

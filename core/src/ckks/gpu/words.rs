@@ -182,6 +182,18 @@ pub fn add_products<G: GpuRing>(
     })
 }
 
+/// Copies the bodies of ciphertexts to their masks: where a part comes alone, no word is left undefined.
+///
+/// # Errors
+/// [`CkksError::Device`] if the device fails.
+pub fn repeat_bodies<G: GpuRing>(ring: &G, step: &'static str, batch: &[G::Ciphertext]) -> Result<(), CkksError> {
+    for alike in batch.chunk_by(|a, b| a.limbs == b.limbs) {
+        let item = |own: &G::Ciphertext| WordItem::new(&[own.part(1, ring.degree()), own.part(0, ring.degree())], &[]);
+        ring.run(step, Operation::Copy, alike[0].limbs, &alike.iter().map(item).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
 /// [`crate::ckks::ops::RnsOps::shrink`]. Where there is no room for a smaller copy, the larger one stays.
 pub fn shrink<G: GpuRing>(ring: &G, batch: Vec<G::Ciphertext>) -> Vec<G::Ciphertext> {
     const STEP: &str = "copy";

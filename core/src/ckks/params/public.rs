@@ -173,7 +173,6 @@ impl Params {
         if !(is_scale(self.output.scale) && self.output.scale >= 1.0 && noise.is_finite() && noise >= 0.0) {
             return invalid("the output's scale or noise is out of range");
         }
-        let limbs = self.ckks.primes.len();
         if let Packing::Latency { lanes, input, output } = &self.packing {
             for (layout, tensor) in [(input, &self.input.tensor), (output, &self.output.tensor)] {
                 layout.check().map_err(ParamsError::Invalid)?;
@@ -182,7 +181,7 @@ impl Params {
                 }
             }
         }
-        let rotations = &self.keys.rotation_limbs;
+        let (rotations, limbs) = (&self.keys.rotation_limbs, self.ckks.key_limbs);
         let steps = rotations.keys().all(|steps| (1..self.ckks.slots()).contains(steps));
         let key_limbs = rotations.values().all(|own| (1..=limbs).contains(own));
         if rotations.len() > MOST_ROTATIONS || !steps || !key_limbs || self.keys.relinearisation_limbs > limbs {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::residues::modulus::{Modulus, PRIME_BITS, primes_below};
+use crate::residues::modulus::{Modulus, PRIME_BITS, is_prime, primes_below};
 
 /// log2(QP) that leaves 128 bits against classical attacks for uniform ternary secrets, N = 2^12 to 2^17.
 ///
@@ -18,6 +18,8 @@ const MOST_PRIMES: usize = 256;
 /// Share of the last two primes' product that the calibrated outputs may fill; they wrap at half of it, at 2.5 times
 /// what was calibrated.
 const OUTPUT_SHARE: f64 = 0.2;
+/// log2 of the smallest scale of fresh ciphertexts: below it their noise alone takes two decimal places.
+const LEAST_FRESH_SCALE: u32 = 14;
 /// Widest scale of the output's weights: more would not be seen behind the noise.
 const OUTPUT_WEIGHT_LOG2: i32 = 26;
 
@@ -82,6 +84,31 @@ pub struct ParameterSet {
     pub special_primes: Vec<u32>,
     /// log2 of the scale of fresh ciphertexts.
     pub scale_log2: u32,
+    /// Most limbs of Q that a switching key has. Only keys are encryptions modulo P as well, so that primes beyond
+    /// these count for the security of ciphertexts alone.
+    pub key_limbs: usize,
+}
+
+/// Sizes of primes, in bits: each is next to that power of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrimeBits {
+    /// Of Q, the one that stays longest first.
+    pub chain: Vec<u32>,
+    /// Of P, all alike.
+    pub special: u32,
+    /// How many primes P has.
+    pub special_count: usize,
+    /// Most limbs of Q that a switching key has.
+    pub key_limbs: usize,
+}
+
+impl PrimeBits {
+    /// log2 of the largest modulus of a ciphertext or key, to within what primes differ from powers of two.
+    #[must_use]
+    pub fn modulus_bits(&self) -> u32 {
+        let key: u32 = self.chain[..self.key_limbs].iter().sum();
+        self.chain.iter().sum::<u32>().max(key + self.special * self.special_count as u32)
+    }
 }
 
 impl ParameterSet {
@@ -124,7 +151,33 @@ impl ParameterSet {
             return Err(format!("there are not {levels} primes near 2^{scale_log2} for N = 2^{log2_degree}"));
         }
         let primes = [base, near].concat();
-        let params = Self { ring, log2_degree, primes, special_primes, scale_log2 };
+        let params = Self { ring, log2_degree, key_limbs: primes.len(), primes, special_primes, scale_log2 };
+        params.check()?;
+        Ok(params)
+    }
+
+    /// Distinct primes of the given sizes, each the nearest to its power of two that is left, those of 30 bits below
+    /// it.
+    ///
+    /// # Errors
+    /// A sentence if there are not so many primes, or the set is not secure.
+    pub fn of_bits(ring: RingKind, log2_degree: u32, scale_log2: u32, bits: &PrimeBits) -> Result<Self, String> {
+        let log2_half_order = ring.log2_half_order(log2_degree);
+        let mut taken: Vec<u32> = Vec::with_capacity(bits.chain.len() + bits.special_count);
+        let mut take = |bits: u32| {
+            let (target, step) = (1_u32 << bits.min(PRIME_BITS), 2_u32 << log2_half_order);
+            let span = target / 4 / step;
+            // By their distance from the power of two, of which they lie on both sides.
+            let around = (1..span).flat_map(|at| [target - at * step + 1, target + at * step + 1]);
+            let mut fitting = std::iter::once(target + 1).chain(around).filter(|&p| p < 1 << PRIME_BITS);
+            let nearest = fitting.find(|p| !taken.contains(p) && is_prime(*p));
+            let prime = nearest.ok_or_else(|| format!("too few primes near 2^{bits} for N = 2^{log2_degree}"))?;
+            taken.push(prime);
+            Ok::<u32, String>(prime)
+        };
+        let primes: Vec<u32> = bits.chain.iter().map(|&bits| take(bits)).collect::<Result<_, _>>()?;
+        let special_primes = (0..bits.special_count).map(|_| take(bits.special)).collect::<Result<_, _>>()?;
+        let params = Self { ring, log2_degree, primes, special_primes, scale_log2, key_limbs: bits.key_limbs };
         params.check()?;
         Ok(params)
     }
@@ -143,10 +196,12 @@ impl ParameterSet {
         self.primes.iter().map(|&p| Modulus::new(p)).collect()
     }
 
-    /// log2 of QP.
+    /// log2 of the largest modulus that anything is encrypted with: Q, or P and the primes of the largest key.
     #[must_use]
     pub fn modulus_bits(&self) -> f64 {
-        self.primes.iter().chain(&self.special_primes).map(|&p| f64::from(p).log2()).sum()
+        let bits = |primes: &[u32]| primes.iter().map(|&p| f64::from(p).log2()).sum::<f64>();
+        let key = &self.primes[..self.key_limbs.min(self.primes.len())];
+        bits(&self.primes).max(bits(key) + bits(&self.special_primes))
     }
 
     /// N.
@@ -178,10 +233,13 @@ impl ParameterSet {
         if self.primes.len() > MOST_PRIMES || self.special_primes.len() > MOST_PRIMES {
             return Err(format!("there are more than {MOST_PRIMES} primes"));
         }
+        if self.key_limbs > self.primes.len() {
+            return Err("a switching key has more limbs than there are".into());
+        }
         let bits = self.modulus_bits();
         if bits > most {
             return Err(format!(
-                "log2(QP) is {bits:.1}, more than the {most} that leave 128 bits at N = 2^{}",
+                "the largest modulus has {bits:.1} bits, more than the {most} that leave 128 bits at N = 2^{}",
                 self.log2_degree
             ));
         }
@@ -200,8 +258,9 @@ impl ParameterSet {
         if self.special_primes.len() > 8 {
             return Err("more than 8 special primes overflow the sums of a base conversion".into());
         }
-        if !(20..PRIME_BITS).contains(&self.scale_log2) {
-            return Err(format!("a scale of 2^{} is not in 2^20..2^{PRIME_BITS}", self.scale_log2));
+        if !(LEAST_FRESH_SCALE..PRIME_BITS).contains(&self.scale_log2) {
+            let least = LEAST_FRESH_SCALE;
+            return Err(format!("a scale of 2^{} is not in 2^{least}..2^{PRIME_BITS}", self.scale_log2));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Axis;
 use crate::ckks::plan::wiring::Tensor;
+use crate::ckks::ring::plaintext::MOST_REPEATS;
 use crate::model::decoding::list;
 
 /// Largest distance between pixels that is tried, in multiples of the input's.
@@ -105,9 +106,10 @@ impl LatencyPlan {
             let mut own_seconds = price.work;
             keys += price.keys;
             if !is_output {
-                let products = network.stages[at].products().len();
-                own_seconds.switching +=
-                    (map.output.ciphertexts() * products) as f64 * cost.multiply_seconds(params, limbs[at] - 1);
+                let stage = &network.stages[at];
+                let argument = limbs[at] - usize::from(stage.scaling.rescales);
+                let each = stage.products().iter().map(|depth| cost.multiply_seconds(params, argument + 1 - depth));
+                own_seconds.switching += map.output.ciphertexts() as f64 * each.sum::<f64>();
                 tensors.push(Tensor { first, layout: map.output.clone(), limbs: limbs[at + 1] });
                 first += values;
             }
@@ -167,6 +169,39 @@ impl LatencyPlan {
             }
         }
         masks + most
+    }
+
+    /// For each map the products with masks that a value of it is the sum of, in squares of what one value adds: an
+    /// encoded mask has an error at every slot, whether the value reads what stands there or not. A window counts for
+    /// the square of its size, as if what it sums were alike.
+    #[must_use]
+    pub fn products_of_values(&self) -> Vec<f64> {
+        let of_operand = |operand: &Operand| {
+            let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
+            let window = operand.window.as_ref().map_or(1, |window| window.places.len());
+            (operand.steps.places.len() * before.ciphertexts() * window * window) as f64
+        };
+        let of_map = |map: &LinearMap| {
+            let folded = (map.period / map.output.period) as f64;
+            folded * map.operands.iter().map(of_operand).sum::<f64>()
+        };
+        self.maps.iter().map(of_map).collect()
+    }
+
+    /// Words of all masks that differ: repeated numbers are encoded once.
+    #[must_use]
+    pub fn mask_words(&self, network: &PolynomialNetwork, params: &ParameterSet) -> usize {
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let of_map = |(at, (map, &limbs)): (usize, (&LinearMap, &usize))| {
+            let limbs = if at + 1 == self.maps.len() { limbs.min(2) } else { limbs };
+            let of_operand = |operand: &Operand| {
+                let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
+                operand.steps.places.len() * before.ciphertexts()
+            };
+            let repeats = (map.output.ring / map.period).clamp(1, MOST_REPEATS);
+            map.operands.iter().map(of_operand).sum::<usize>() * map.ciphertexts() * limbs * params.degree() / repeats
+        };
+        self.maps.iter().zip(&limbs).enumerate().map(of_map).sum()
     }
 
     /// Where the output's values lie.

@@ -5,6 +5,7 @@ pub mod latency;
 pub mod linear;
 pub mod polynomials;
 pub mod pricing;
+pub mod scales;
 pub mod shared_rows;
 pub mod steps;
 pub mod uses;

@@ -12,12 +12,50 @@ use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
 
 /// Where an error comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ckks) enum ErrorSource {
+    /// An input's encryption.
     Fresh,
-    Rescale,
-    Switch,
-    Weight,
-    OutputWeight,
+    /// A rotation of what a map reads, by the map's number.
+    Switch(usize),
+    /// A sum of a map that is rescaled.
+    Map(usize),
+    /// A rounded weight of a map.
+    Weight(usize),
+    /// A stage's product, by the stage's number and the order of its products.
+    Product(usize, usize),
+}
+
+/// Where the last product of a stage's polynomials, a sum of three parts, becomes a ciphertext again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Closing {
+    /// In each value.
+    #[default]
+    Value,
+    /// In the sums that several rows share: all readers read nothing else of the stage. A sum is relinearised and
+    /// rescaled once for all its members.
+    Sum,
+    /// In the output's rows, which read values of this stage alone: as many are relinearised as there are outputs, and
+    /// the product takes no level.
+    Output,
+}
+
+/// How the scales of a stage are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaling {
+    /// log2 of the scale of the polynomials' arguments; none for that of fresh ciphertexts.
+    pub argument_log2: Option<u32>,
+    /// Whether the sums of the linear map are divided by their last prime. If not, weights have what the argument's
+    /// scale has more than the values that they meet.
+    pub rescales: bool,
+    /// Where products of three parts end.
+    pub closing: Closing,
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self { argument_log2: None, rescales: true, closing: Closing::Value }
+    }
 }
 
 /// A stage: affine rows over earlier values, and a polynomial a channel, or products of pairs of rows.
@@ -40,6 +78,8 @@ pub struct PolynomialStage {
     pub channel: Vec<u32>,
     /// For each channel its polynomial, all of one form.
     pub activations: Vec<Activation>,
+    /// How its scales are kept.
+    pub scaling: Scaling,
 }
 
 /// Affine maps and polynomials. Values are numbered as in [`Network`](crate::model::network::Network).
@@ -95,6 +135,12 @@ impl PolynomialStage {
     pub fn depth(&self) -> usize {
         self.products().last().copied().unwrap_or(0)
     }
+
+    /// Levels from the values that its map reads to where its own values are ciphertexts again.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        usize::from(self.scaling.rescales) + self.depth() - usize::from(self.scaling.closing == Closing::Output)
+    }
 }
 
 /// What independent errors of a row's weights, each of the given size, come to.
@@ -128,31 +174,37 @@ impl PolynomialNetwork {
     ) -> Vec<f64> {
         // A ciphertext holds its value without the gain.
         let mut gains = vec![1.0; values.len()];
-        for stage in &self.stages {
+        for (at, stage) in self.stages.iter().enumerate() {
             let start = values.len();
             for (row, affine) in stage.rows.iter().enumerate() {
                 let activation = stage.activation(row);
                 let mut disturb_map = |row: &Row| {
-                    disturb(ErrorSource::Rescale) + of_weights(row, &values, &gains, disturb(ErrorSource::Weight))
+                    let weights = of_weights(row, &values, &gains, disturb(ErrorSource::Weight(at)));
+                    disturb(ErrorSource::Map(at)) + weights
                 };
                 let u = (affine.evaluate(&values[..start]) - activation.centre) / activation.radius;
                 let u = u + disturb_map(affine);
                 let factor = |factor: &Row| factor.evaluate(&values[..start]) + disturb_map(factor);
                 let v = stage.factors.get(row).map_or(1.0, factor);
-                let value = activation.form.evaluate_with(u, v, || disturb(ErrorSource::Rescale));
-                values.push(value + activation.form.gain() * disturb(ErrorSource::Switch));
+                let mut product = 0;
+                let value = activation.form.evaluate_with(u, v, || {
+                    product += 1;
+                    disturb(ErrorSource::Product(at, product - 1))
+                });
+                values.push(value + activation.form.gain() * disturb(ErrorSource::Switch(at + 1)));
             }
             gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
         }
+        let output = self.stages.len();
         let disturbed =
-            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(ErrorSource::OutputWeight));
+            |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(ErrorSource::Weight(output)));
         self.output_rows.iter().map(disturbed).collect()
     }
 
     /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
     #[must_use]
     pub fn levels(&self) -> usize {
-        1 + self.stages.iter().map(|stage| 1 + stage.depth()).sum::<usize>()
+        1 + self.stages.iter().map(PolynomialStage::levels).sum::<usize>()
     }
 
     /// Number of values: input elements and rows of stages.
@@ -218,7 +270,14 @@ impl PolynomialNetwork {
             if !stage.map().iter().all(|row| sound(row, values)) {
                 return Err(format!("the rows of stage {} are unsound", stage.name));
             }
+            if stage.depth() == 0 && stage.scaling.closing != Closing::Value {
+                return Err(format!("stage {} has no product to be summed", stage.name));
+            }
             values += stage.rows.len();
+        }
+        let before_last = self.stages.len().saturating_sub(1);
+        if self.stages[..before_last].iter().any(|stage| stage.scaling.closing == Closing::Output) {
+            return Err("a stage before the last one ends in the output".into());
         }
         let outputs = self.output.len();
         if self.output_rows.len() != outputs || outputs == 0 || !self.output_rows.iter().all(|row| sound(row, values)) {
@@ -236,7 +295,7 @@ impl PolynomialNetwork {
 pub fn limbs_of_stages(network: &PolynomialNetwork, limbs: usize) -> Vec<usize> {
     let mut left = vec![limbs];
     for stage in &network.stages {
-        left.push(left[left.len() - 1] - 1 - stage.depth());
+        left.push(left[left.len() - 1] - stage.levels());
     }
     left
 }

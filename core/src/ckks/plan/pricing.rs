@@ -5,16 +5,6 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::steps::{Axis, Steps};
 use crate::ckks::plan::steps::{baby_amounts, rotations_of};
 
-/// What a megabyte of key is worth, in thread-seconds: to be read, checked, unpacked and expanded.
-const KEY_SECONDS_PER_MEGABYTE: f64 = 8e-4;
-
-/// What ciphertexts of an input are worth, in seconds as well: they are read and their masks made, as keys are.
-#[must_use]
-pub fn input_seconds(params: &ParameterSet, ciphertexts: usize) -> f64 {
-    let words = (ciphertexts * params.primes.len()) << params.log2_degree;
-    4e-6 * words as f64 * KEY_SECONDS_PER_MEGABYTE
-}
-
 /// What something costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {
@@ -51,9 +41,7 @@ pub struct Pricing<'a> {
 
 impl Pricing<'_> {
     fn key_seconds(&self, rotations: usize) -> f64 {
-        let special = self.params.special_primes.len();
-        let words = (self.limbs.div_ceil(special) * (self.limbs + special)) << self.params.log2_degree;
-        rotations as f64 * 4e-6 * words as f64 * KEY_SECONDS_PER_MEGABYTE
+        rotations as f64 * self.cost.key_seconds(self.params, self.limbs)
     }
 
     pub(in crate::ckks) fn rotate(&self) -> f64 {

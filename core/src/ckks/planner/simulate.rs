@@ -1,40 +1,123 @@
 //! The network under simulated noise.
 
+use crate::ckks::error::CkksError;
 use crate::ckks::noise;
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::polynomials::double;
+use crate::ckks::plan::latency::LatencyPlan;
+use crate::ckks::plan::polynomials::{Closing, double, limbs_of_stages};
 use crate::ckks::plan::polynomials::{ErrorSource, PolynomialNetwork};
+use crate::ckks::plan::scales::{map_states, output_state};
+use crate::ckks::plan::uses::uses;
+use crate::ckks::ring::number::State;
 use crate::planning::random::Gaussian;
 
-/// Deviations of a slot's error, at the scale of fresh ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Deviations of a slot's error, in units of what is encrypted.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SlotNoise {
     /// Of a fresh ciphertext.
-    pub fresh: f64,
-    /// Of a rescale.
-    pub rescale: f64,
-    /// Of a rotation at this scale; 0 where nothing is rotated.
-    pub switch: f64,
-    /// Of a stage's weight, which is rounded.
-    pub weight: f64,
-    /// Of a weight of the output's map, whose scale is another.
-    pub output_weight: f64,
+    fresh: f64,
+    /// For each map of the stages, then for the output's.
+    maps: Vec<MapNoise>,
+}
+
+/// Deviations around one map.
+#[derive(Clone, Debug, PartialEq)]
+struct MapNoise {
+    /// Of a rotation of what it reads; 0 where nothing is rotated.
+    switch: f64,
+    /// Of a rounded weight.
+    weight: f64,
+    /// Of the division behind it; 0 where there is none.
+    rescale: f64,
+    /// Of each division within the polynomials, with the key switch before it.
+    products: Vec<f64>,
 }
 
 impl SlotNoise {
-    /// Errors with and without rotations, of a network whose outputs stay within `output_bound`. Where there are
-    /// rotations weights are masks, polynomials with rounded coefficients; else they are rounded numbers.
-    #[must_use]
-    pub fn new(params: &ParameterSet, rotates: bool, output_bound: f64) -> Self {
-        let (root, scale) = (noise::of_slot(params), f64::from(params.scale_log2).exp2());
-        let weight = noise::ENCODING_DEVIATION * if rotates { root } else { 1.0 };
-        let of_slot = root / scale;
-        Self {
-            fresh: noise::FRESH_DEVIATION * of_slot,
-            rescale: noise::rescale(params) * of_slot,
-            switch: if rotates { noise::key_switch(params, params.primes.len()) * of_slot } else { 0.0 },
-            weight: weight / scale,
-            output_weight: weight * scale / params.output_scale(output_bound),
+    /// Errors with and without rotations. Where there are rotations weights are masks, polynomials with rounded
+    /// coefficients, of which there are as many as rows have terms; else they are rounded numbers.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if the parameters have too few levels.
+    pub fn new(network: &PolynomialNetwork, params: &ParameterSet, rotates: bool) -> Result<Self, CkksError> {
+        if params.primes.len() <= network.levels() {
+            return Err(CkksError::Depth);
+        }
+        let root = noise::of_slot(params);
+        let rounding = noise::ENCODING_DEVIATION * if rotates { root } else { 1.0 };
+        let limbs = limbs_of_stages(network, params.primes.len());
+        let fresh = f64::from(params.scale_log2).exp2();
+        // What each map reads, as far as one scale stands for all of it.
+        let mut read = State { scale: fresh, limbs: params.primes.len() };
+        let mut maps = Vec::with_capacity(limbs.len());
+        let switch = |read: State| {
+            if rotates { noise::key_switch(params, read.limbs) * root / read.scale } else { 0.0 }
+        };
+        for (stage, &limbs) in network.stages.iter().zip(&limbs) {
+            let (linear, argument) = map_states(stage, params, limbs)?;
+            let is_open = stage.scaling.closing != Closing::Value;
+            let kind = stage.activations.first().map(|activation| activation.form.kind());
+            let uses = kind.map(|kind| uses(kind, params, argument, is_open));
+            let divided = |state: State| {
+                // The key switch is divided by the prime that goes.
+                let prime = f64::from(params.primes[state.limbs]);
+                let switched = noise::key_switch(params, (state.limbs + 1).min(params.key_limbs)) / prime;
+                noise::rescale(params).hypot(switched) * root / state.scale
+            };
+            maps.push(MapNoise {
+                switch: switch(read),
+                weight: rounding * read.scale / linear.scale,
+                rescale: if stage.scaling.rescales { noise::rescale(params) * root / argument.scale } else { 0.0 },
+                products: uses.iter().flat_map(|uses| &uses.rescaled).map(|&state| divided(state)).collect(),
+            });
+            read = uses.map_or(argument, |uses| uses.value);
+            if stage.scaling.closing == Closing::Sum {
+                // The sum's error is shared out over its members, of which there are two at the least.
+                let closed = read.rescaled(params);
+                maps.last_mut().into_iter().for_each(|map| map.products.push(divided(closed) / 2_f64.sqrt()));
+                read = closed;
+            }
+        }
+        let is_open = network.stages.last().is_some_and(|stage| stage.scaling.closing == Closing::Output);
+        let output = output_state(params, network.output_bound, limbs[network.stages.len()], is_open);
+        let weight = rounding * read.scale / output.scale;
+        maps.push(MapNoise { switch: switch(read), weight, rescale: 0.0, products: Vec::new() });
+        Ok(Self { fresh: noise::FRESH_DEVIATION * root / fresh, maps })
+    }
+
+    /// Errors in either packing: throughput packing where there is no plan of rotations.
+    ///
+    /// # Errors
+    /// [`CkksError::Depth`] if the parameters have too few levels.
+    pub fn packed(
+        network: &PolynomialNetwork,
+        params: &ParameterSet,
+        latency: Option<&LatencyPlan>,
+    ) -> Result<Self, CkksError> {
+        let noise = Self::new(network, params, latency.is_some())?;
+        Ok(latency.map_or_else(|| noise.clone(), |plan| noise.clone().with_masks(network, plan)))
+    }
+
+    /// The same where `plan` says which masks there are: of their rounding every product has a share, not only those
+    /// that a row asks for.
+    fn with_masks(mut self, network: &PolynomialNetwork, plan: &LatencyPlan) -> Self {
+        let maps = network.stages.iter().map(|stage| [&stage.rows[..], &stage.factors[..]]);
+        let maps = maps.chain([[&network.output_rows[..], &[]]]);
+        for ((noise, products), rows) in self.maps.iter_mut().zip(plan.products_of_values()).zip(maps) {
+            let taps: usize = rows.iter().flat_map(|rows| *rows).map(|row| row.taps.len()).sum();
+            let rows: usize = rows.iter().map(|rows| rows.len()).sum();
+            noise.weight *= (products * rows as f64 / taps.max(1) as f64).max(1.0).sqrt();
+        }
+        self
+    }
+
+    fn of(&self, source: ErrorSource) -> f64 {
+        match source {
+            ErrorSource::Fresh => self.fresh,
+            ErrorSource::Switch(map) => self.maps[map].switch,
+            ErrorSource::Map(map) => self.maps[map].rescale,
+            ErrorSource::Weight(map) => self.maps[map].weight,
+            ErrorSource::Product(map, product) => self.maps[map].products.get(product).copied().unwrap_or(0.0),
         }
     }
 }
@@ -45,17 +128,13 @@ impl PolynomialNetwork {
     pub fn simulate(&self, input: &[f32], noise: &SlotNoise, seed: u64) -> Vec<f64> {
         let mut gaussian = Gaussian::new(seed);
         let mut disturb = |source: ErrorSource| {
-            gaussian.next()
-                * match source {
-                    ErrorSource::Fresh => noise.fresh,
-                    ErrorSource::Rescale => noise.rescale,
-                    ErrorSource::Switch => noise.switch,
-                    ErrorSource::Weight => noise.weight,
-                    ErrorSource::OutputWeight => noise.output_weight,
-                }
+            let deviation = noise.of(source);
+            if deviation > 0.0 { gaussian.next() * deviation } else { 0.0 }
         };
-        let input =
-            double(input).into_iter().map(|x| x + disturb(ErrorSource::Fresh) + disturb(ErrorSource::Switch)).collect();
+        let input = double(input)
+            .into_iter()
+            .map(|x| x + disturb(ErrorSource::Fresh) + disturb(ErrorSource::Switch(0)))
+            .collect();
         self.evaluate_with(input, &mut disturb)
     }
 }

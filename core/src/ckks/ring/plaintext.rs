@@ -15,7 +15,7 @@ use crate::residues::modulus::Modulus;
 const TILE: usize = 256;
 const ROW: usize = 16;
 /// Most rows of a tile that are alike.
-const MOST_REPEATS: usize = TILE / ROW;
+pub const MOST_REPEATS: usize = TILE / ROW;
 
 /// A polynomial of N/2 numbers times `scale`, ready for products.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,6 +27,9 @@ impl Pool {
 
     /// Gives a buffer back; where there are too many, the one that has waited longest is freed.
     pub fn give(&self, buffer: Vec<u32>) {
+        if buffer.capacity() == 0 {
+            return;
+        }
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         free.push_back(buffer);
         let surplus = if free.len() > Self::most_kept(rayon::current_num_threads()) { free.pop_front() } else { None };

@@ -26,6 +26,16 @@ for_each_arch! {
     pub fn subtract_and_scale = subtract_and_scale_words, (modulus: Modulus, a: &mut [u32], b: &[u32], factor: Factor)
 }
 for_each_arch! {
+    /// `a = a * factor + (rest - center) 2^32 mod p`, below 3p, for any words; `center` is a residue times 2^32.
+    pub fn scale_and_recenter = scale_and_recenter_words,
+    (modulus: Modulus, a: &mut [u32], factor: Factor, rest: &[u32], center: u32)
+}
+for_each_arch! {
+    /// `a = (a * first + addend - b) * second` for residues.
+    pub fn scale_add_and_scale = scale_add_and_scale_words,
+    (modulus: Modulus, a: &mut [u32], first: Factor, addend: &[u32], b: &[u32], second: Factor)
+}
+for_each_arch! {
     /// `out = a * b / 2^32`, residues.
     pub fn multiply = multiply_words, (modulus: Modulus, out: &mut [u32], a: &[u32], b: &[u32])
 }
@@ -155,6 +165,32 @@ fn subtract_and_scale_words(modulus: Modulus, a: &mut [u32], b: &[u32], factor: 
     for (a, &b) in a.iter_mut().zip(b) {
         let x = times(*a + 2 * modulus.p - b, factor.value, factor.quotient, modulus.p);
         *a = x.min(x.wrapping_sub(modulus.p));
+    }
+}
+
+#[inline(always)]
+fn scale_and_recenter_words(modulus: Modulus, a: &mut [u32], factor: Factor, rest: &[u32], center: u32) {
+    for (a, &rest) in a.iter_mut().zip(rest) {
+        *a =
+            times(*a, factor.value, factor.quotient, modulus.p) + modulus.sub(modulus.montgomery_of_word(rest), center);
+    }
+}
+
+#[inline(always)]
+fn scale_add_and_scale_words(
+    modulus: Modulus,
+    a: &mut [u32],
+    first: Factor,
+    addend: &[u32],
+    b: &[u32],
+    second: Factor,
+) {
+    let p = modulus.p;
+    for ((a, &addend), &b) in a.iter_mut().zip(addend).zip(b) {
+        // Below 2p, p and p.
+        let sum = times(*a, first.value, first.quotient, p) + addend + (p - b);
+        let x = times(sum, second.value, second.quotient, p);
+        *a = x.min(x.wrapping_sub(p));
     }
 }
 

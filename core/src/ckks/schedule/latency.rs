@@ -6,7 +6,8 @@ use crate::ckks::error::CkksError;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::latency::LatencyPlan;
-use crate::ckks::plan::polynomials::{PolynomialNetwork, limbs_of_stages};
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, limbs_of_stages};
+use crate::ckks::plan::scales::{map_states, output_state};
 use crate::ckks::plan::uses::uses;
 use crate::ckks::ring::number::State;
 
@@ -49,27 +50,29 @@ impl LatencySchedule {
         }
         let fresh = f64::from(params.scale_log2).exp2();
         let limbs = limbs_of_stages(network, params.primes.len());
+        if network.stages.iter().any(|stage| stage.scaling.closing != Closing::Value) {
+            return Err(CkksError::Plan("rotated values are no products of three parts".into()));
+        }
         let step = |(at, map): (usize, &_)| {
             let Some(stage) = network.stages.get(at) else {
-                // The output is not rescaled: two limbs hold it.
-                let linear = State { scale: params.output_scale(network.output_bound), limbs: limbs[at].min(2) };
+                let linear = output_state(params, network.output_bound, limbs[at], false);
                 let name = network.output.name.clone();
                 let steps = format!("{map}");
-                return LatencyStep { name, linear, argument: linear, result: linear, kind: None, steps };
+                return Ok(LatencyStep { name, linear, argument: linear, result: linear, kind: None, steps });
             };
-            let linear = State { scale: fresh * f64::from(params.primes[limbs[at] - 1]), limbs: limbs[at] };
-            let (argument, kind) = (linear.rescaled(params), stage.activation(0).form.kind());
-            let (_, result) = uses(kind, params, argument);
-            LatencyStep {
+            let (linear, argument) = map_states(stage, params, limbs[at])?;
+            let kind = stage.activation(0).form.kind();
+            let result = uses(kind, params, argument, false).value;
+            Ok(LatencyStep {
                 name: stage.name.clone(),
                 linear,
                 argument,
                 result,
                 kind: Some(kind),
                 steps: format!("{map}"),
-            }
+            })
         };
-        let steps = plan.maps.iter().enumerate().map(step).collect();
+        let steps = plan.maps.iter().enumerate().map(step).collect::<Result<_, CkksError>>()?;
         let input = State { scale: fresh, limbs: params.primes.len() };
         Ok(Self { input, steps, peak_bytes: plan.memory_bytes(network, params) })
     }

@@ -9,16 +9,14 @@ use std::ops::Range;
 
 use crate::ckks::error::CkksError;
 use crate::ckks::params::set::ParameterSet;
-use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::scales::{closed_output, map_states, output_state};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::uses::uses;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::number::State;
 use crate::ckks::schedule::blocks::Blocks;
 use crate::ckks::schedule::order::{Graph, Wave};
-
-/// Limbs of an output element.
-const OUTPUT_LIMBS: usize = 2;
 
 /// What a node of the computation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +50,21 @@ pub struct ScheduledMap {
     pub blocks: Blocks,
     /// Values that it gives: as many rows, and as many more where they are multiplied.
     pub values: usize,
+    /// Whether its sums are divided by their last prime before anything else.
+    pub rescales: bool,
+    /// Whether its terms, and those of its shared sums, are products of three parts.
+    pub reads_open: ReadsOpen,
+}
+
+/// Where products of three parts end in a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadsOpen {
+    /// Nowhere: it reads ciphertexts.
+    No,
+    /// In its shared sums, which are ciphertexts.
+    InSums,
+    /// In its rows.
+    InRows,
 }
 
 impl ScheduledMap {
@@ -74,8 +87,11 @@ pub struct ThroughputSchedule {
     pub works: Vec<Work>,
     /// For each node scale and limbs of its value.
     pub states: Vec<State>,
-    /// For each row of a stage scale and limbs of the polynomial's argument; of other nodes their own.
+    /// For each row of a stage scale and limbs of the polynomial's argument, for each row of the output of what is
+    /// rescaled down to its value; of other nodes their own.
     pub arguments: Vec<State>,
+    /// For each node whether it is a product of three parts, not yet rescaled.
+    pub open: Vec<bool>,
     /// The output elements.
     pub outputs: Range<usize>,
     /// The order.
@@ -100,6 +116,7 @@ impl ThroughputSchedule {
             gains: vec![1.0; outputs.end],
             states: vec![fresh; outputs.end],
             arguments: vec![fresh; outputs.end],
+            open: vec![false; outputs.end],
         };
         let channels = network.channels();
         let mut maps = Vec::with_capacity(network.stages.len() + 1);
@@ -108,10 +125,11 @@ impl ThroughputSchedule {
             // At one level values of one channel have one scale.
             let channel_of = |source: u32| (channels[source as usize], nodes.states[source as usize].limbs);
             let rows = SharedRows::new(&rows, nodes.works.len() as u32, channel_of);
-            nodes.push_sums(at, &rows);
+            let reads_open = nodes.reads_open(&rows)?;
+            nodes.push_sums(at, &rows, params)?;
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
             let linear = nodes.settle(at, first, &rows, values, network, params)?;
-            maps.push(nodes.map(&rows, values, &linear, network.stages.get(at), &network.output.shape));
+            maps.push(nodes.map(&rows, values, &linear, network.stages.get(at), &network.output.shape, reads_open));
             first += values;
         }
         let mut graph = Graph::default();
@@ -122,9 +140,13 @@ impl ThroughputSchedule {
                 Work::Sum { map, group } => graph.sum(maps[map].groups[group].iter().copied()),
             }
         }
-        let waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
-        let Nodes { works, states, arguments, .. } = nodes;
-        Ok(Self { maps, works, states, arguments, outputs, waves, log2_degree: params.log2_degree, width })
+        let mut waves = graph.waves(outputs.start as u32..outputs.end as u32, width.wave_rows);
+        let Nodes { works, states, arguments, open, .. } = nodes;
+        // Nothing of a wave reads what is made in it, so what is alike may be brought together.
+        for wave in &mut waves {
+            wave.nodes.sort_by_key(|&node| likeness(works[node as usize], arguments[node as usize]));
+        }
+        Ok(Self { maps, works, states, arguments, open, outputs, waves, log2_degree: params.log2_degree, width })
     }
 
     /// Largest number of bytes that a run holds at one time: the maps' matrices, ciphertexts, what the device works
@@ -143,20 +165,26 @@ impl ThroughputSchedule {
     /// For each wave the bytes of ciphertexts at its most, and behind it.
     fn held(&self) -> impl Iterator<Item = (u64, u64)> {
         let bytes = |state: State| (8 * state.limbs as u64) << self.log2_degree;
+        // Of a device that keeps the part under s^2 as another ciphertext.
+        let of_node = move |node: u32| {
+            let parts = if self.open[node as usize] { 2 } else { 1 };
+            parts * bytes(self.states[node as usize])
+        };
         let mut alive = 0;
         self.waves.iter().map(move |wave| {
-            alive += wave.nodes.iter().map(|&node| bytes(self.states[node as usize])).sum::<u64>();
+            alive += wave.nodes.iter().map(|&node| of_node(node)).sum::<u64>();
             // Sums of a map are there together before their polynomials are.
             let argument = |&node: &u32| match self.works[node as usize] {
                 Work::Row { map, .. } => {
                     let rows = self.maps[map].offsets.len() / self.maps[map].values.max(1);
                     let before = self.arguments[node as usize];
-                    rows as u64 * bytes(State { limbs: before.limbs + 1, ..before })
+                    let limbs = before.limbs + usize::from(self.maps[map].rescales);
+                    rows as u64 * bytes(State { limbs, ..before })
                 }
                 _ => 0,
             };
             let most = alive + wave.nodes.iter().map(argument).sum::<u64>();
-            alive -= wave.dead.iter().map(|&node| bytes(self.states[node as usize])).sum::<u64>();
+            alive -= wave.dead.iter().map(|&node| of_node(node)).sum::<u64>();
             (most, alive)
         })
     }
@@ -170,16 +198,18 @@ impl ThroughputSchedule {
 
     /// Neighbours of a wave that are alike: of one map and one level.
     pub fn groups<'n>(&self, nodes: &'n [u32]) -> impl Iterator<Item = &'n [u32]> {
-        let alike = |&a: &u32, &b: &u32| {
-            let same = match (self.works[a as usize], self.works[b as usize]) {
-                (Work::Input, Work::Input) => true,
-                (Work::Row { map, .. }, Work::Row { map: other, .. }) => map == other,
-                (Work::Sum { map, .. }, Work::Sum { map: other, .. }) => map == other,
-                _ => false,
-            };
-            same && self.arguments[a as usize].limbs == self.arguments[b as usize].limbs
-        };
+        let of = |&node: &u32| likeness(self.works[node as usize], self.arguments[node as usize]);
+        let alike = move |a: &u32, b: &u32| of(a) == of(b);
         nodes.chunk_by(alike)
+    }
+}
+
+/// Works are evaluated together where this is the same: of one kind, map and level.
+fn likeness(work: Work, argument: State) -> (u8, usize, usize) {
+    match work {
+        Work::Input => (0, 0, argument.limbs),
+        Work::Sum { map, .. } => (1, map, argument.limbs),
+        Work::Row { map, .. } => (2, map, argument.limbs),
     }
 }
 
@@ -190,17 +220,39 @@ struct Nodes {
     gains: Vec<f64>,
     states: Vec<State>,
     arguments: Vec<State>,
+    /// Which are products of three parts.
+    open: Vec<bool>,
 }
 
 impl Nodes {
-    fn push_sums(&mut self, map: usize, rows: &SharedRows) {
+    /// Where a map's products of three parts end: in all of its shared sums or in all of its rows, or there are none.
+    fn reads_open(&self, rows: &SharedRows) -> Result<ReadsOpen, CkksError> {
+        let is_open = |source: u32| self.open.get(source as usize).copied().unwrap_or(false);
+        let alone = || rows.rows.iter().flat_map(|(_, taps)| taps).filter(|tap| tap.0 < rows.first_group);
+        let members = || rows.groups.iter().flatten();
+        let (in_rows, in_sums) = (alone().any(|tap| is_open(tap.0)), members().any(|&source| is_open(source)));
+        match (in_rows, in_sums) {
+            (false, false) => Ok(ReadsOpen::No),
+            (true, false) if rows.groups.is_empty() && alone().all(|tap| is_open(tap.0)) => Ok(ReadsOpen::InRows),
+            (false, true) if members().all(|&source| is_open(source)) => Ok(ReadsOpen::InSums),
+            _ => Err(CkksError::Plan("a map reads products of three parts beside other values".into())),
+        }
+    }
+
+    fn push_sums(&mut self, map: usize, rows: &SharedRows, params: &ParameterSet) -> Result<(), CkksError> {
         for (group, members) in rows.groups.iter().enumerate() {
             let head = members[0] as usize;
+            let state = self.states[head];
+            if self.open[head] && state.limbs < 2 {
+                return Err(CkksError::Depth);
+            }
             self.works.push(Work::Sum { map, group });
             self.gains.push(self.gains[head]);
-            self.states.push(self.states[head]);
-            self.arguments.push(self.states[head]);
+            self.states.push(if self.open[head] { state.rescaled(params) } else { state });
+            self.arguments.push(state);
+            self.open.push(false);
         }
+        Ok(())
     }
 
     /// The nodes of a map's values; gives scale and limbs of each value's rows before they are rescaled.
@@ -213,7 +265,6 @@ impl Nodes {
         network: &PolynomialNetwork,
         params: &ParameterSet,
     ) -> Result<Vec<State>, CkksError> {
-        let fresh = f64::from(params.scale_log2).exp2();
         let mut linear = Vec::with_capacity(values);
         for row in 0..values {
             let node = first + row;
@@ -222,20 +273,19 @@ impl Nodes {
             let lowest =
                 reads.iter().map(|&source| self.states[source as usize].limbs).min().ok_or(CkksError::Depth)?;
             let Some(stage) = network.stages.get(map) else {
-                // The output is not rescaled: two limbs hold it.
-                let limbs = lowest.min(OUTPUT_LIMBS);
-                self.states[node] = State { scale: params.output_scale(network.output_bound), limbs };
-                self.arguments[node] = self.states[node];
-                linear.push(self.states[node]);
+                let is_open = reads.iter().any(|&source| self.open[source as usize]);
+                let before = output_state(params, network.output_bound, lowest, is_open);
+                self.states[node] = closed_output(params, before);
+                self.arguments[node] = before;
+                linear.push(before);
                 continue;
             };
-            if lowest < 2 + stage.depth() {
-                return Err(CkksError::Depth);
-            }
-            let before = State { scale: fresh * f64::from(params.primes[lowest - 1]), limbs: lowest };
+            let (before, argument) = map_states(stage, params, lowest)?;
+            let is_open = stage.scaling.closing != Closing::Value;
             let activation = stage.activation(row);
-            self.arguments[node] = before.rescaled(params);
-            self.states[node] = uses(activation.form.kind(), params, self.arguments[node]).1;
+            self.arguments[node] = argument;
+            self.states[node] = uses(activation.form.kind(), params, argument, is_open).value;
+            self.open[node] = is_open;
             self.gains[node] = activation.form.gain();
             linear.push(before);
         }
@@ -249,6 +299,7 @@ impl Nodes {
         linear: &[State],
         stage: Option<&PolynomialStage>,
         output: &[usize],
+        reads_open: ReadsOpen,
     ) -> ScheduledMap {
         // u = (x - centre) / radius comes straight out of the linear map; second factors are scaled already.
         let activation = |row: usize| stage.filter(|stage| row < stage.rows.len()).map(|stage| stage.activation(row));
@@ -268,7 +319,8 @@ impl Nodes {
             |node| self.states[node as usize].scale,
         );
         let offsets = rows.rows.iter().enumerate().map(|(row, (bias, _))| offset(row, *bias)).collect();
-        ScheduledMap { groups: rows.groups.clone(), offsets, blocks, values }
+        let rescales = stage.is_some_and(|stage| stage.scaling.rescales);
+        ScheduledMap { groups: rows.groups.clone(), offsets, blocks, values, rescales, reads_open }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ckks::bootstrap::recipe::Recipe;
 use crate::ckks::bootstrap::sine::Step;
 use crate::ckks::error::{CkksError, same_scale};
 use crate::ckks::files::seeded::SeededSwitchKey;
-use crate::ckks::ops::{Constant, RnsOps};
+use crate::ckks::ops::{Constant, Product, RnsOps};
 use crate::ckks::ring::number::{Number, State};
 
 /// A bootstrap on a device, with a client's keys.
@@ -238,11 +238,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         values: &[Vec<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let ring = self.ring;
-        let mut sums = Vec::new();
-        for &(a, b) in &step.products {
-            let pairs: Vec<_> = values[a].iter().zip(&values[b]).collect();
-            self.join(&mut sums, ring.multiply(&pairs, &self.relinearise)?)?;
-        }
+        let mut sums = self.sum_of_products(&step.products, values)?;
         for (&(value, _), number) in step.terms.iter().zip(&numbers.terms) {
             let (terms, factors) = (refs(&values[value]), vec![Constant::Number(number); values[value].len()]);
             if sums.is_empty() {
@@ -256,6 +252,29 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         let constants = vec![Constant::Number(&numbers.constant); value.len()];
         ring.add_constants(&mut value, &constants)?;
         Ok(value)
+    }
+
+    /// Sums of products of values, relinearised once for each ciphertext; nothing without products.
+    fn sum_of_products(
+        &self,
+        products: &[(usize, usize)],
+        values: &[Vec<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let ring = self.ring;
+        let pairs = |&(a, b): &(usize, usize)| -> Vec<_> { values[a].iter().zip(&values[b]).collect() };
+        match products {
+            [] => Ok(Vec::new()),
+            [one] => ring.multiply(&pairs(one), &self.relinearise),
+            _ => {
+                let open: Result<Vec<Vec<Product<_>>>, _> =
+                    products.iter().map(|own| ring.tensor(&pairs(own))).collect();
+                let open = open?;
+                let group = |at: usize| open.iter().map(|own| &own[at]).collect();
+                let sums = ring.sums_of_products(&(0..open[0].len()).map(group).collect::<Vec<_>>())?;
+                open.into_iter().flatten().for_each(|own| ring.release(vec![own.low, own.high]));
+                ring.relinearise(sums, &self.relinearise)
+            }
+        }
     }
 }
 

@@ -207,7 +207,8 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         for (at, (map, prepared)) in self.plan.maps.iter().zip(&self.prepared.maps).enumerate() {
             let _map = debug_span!("map", map = at, limbs = prepared.linear.limbs).entered();
             let mut values = watch.time(Some(at), "linear", wait, || self.linear(map, prepared, &tensors))?;
-            if prepared.activation.is_some() {
+            let step = &self.prepared.schedule.steps[at];
+            if step.linear.limbs > step.argument.limbs {
                 let _step = trace_span!("rescale", ciphertexts = values.len()).entered();
                 values = watch.time(Some(at), "rescale", wait, || ring.rescale(values))?;
             }
@@ -415,7 +416,7 @@ fn prepare_map<B: RnsOps>(
     let bias = bias?.into_iter().flatten().collect();
     let mut prepared = PreparedMap { linear: step.linear, sums: sums?, bias, activation: None };
     if let (Some(stage), Some(kind)) = (stage, step.kind) {
-        let (uses, _) = uses(kind, writer.ring.params(), step.argument);
+        let uses = uses(kind, writer.ring.params(), step.argument, false).constants;
         let constants: Vec<Vec<f64>> =
             (0..stage.rows.len()).map(|row| stage.activation(row).form.constants()).collect();
         let write = |(at, state): (usize, State)| writer.spread(&map.output, state, |row| constants[row][at]);

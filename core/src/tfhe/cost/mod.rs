@@ -23,9 +23,9 @@ pub struct CostModel {
 }
 
 impl Default for CostModel {
-    /// Measured on one thread of a Zen 5 with AVX-512; only the ratios steer the search.
+    /// Measured on one thread of a Zen 5 with AVX-512, at 128 rows in nine sets; only the ratios steer the search.
     fn default() -> Self {
-        Self { rotation_ns: 0.043, keyswitch_ns: 0.028, linear_ns: 0.09, rings: None }
+        Self { rotation_ns: 0.0175, keyswitch_ns: 0.0105, linear_ns: 0.09, rings: None }
     }
 }
 

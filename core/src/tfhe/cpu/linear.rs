@@ -1,4 +1,5 @@
-//! Gathered integer products over rows, tiled over words so that all sources of a tile stay in the second-level cache.
+//! Gathered integer products over rows, tiled over words and terms so that the sources of a tile stay in the
+//! second-level cache while all rows of a block read them.
 
 use rayon::prelude::*;
 
@@ -9,8 +10,10 @@ use crate::tfhe::cpu::SharedMut;
 use crate::tfhe::ops::LinearOps;
 use crate::tfhe::plan::affine::AffineMap;
 
-/// Words of a tile: 1,000 sources of it are 1 MB.
+/// Words of a tile.
 const TILE: usize = 256;
+/// Terms whose sources are read by all rows of a block before the next ones are: a tile of them is half a megabyte.
+const TERMS: usize = 512;
 
 impl LinearOps for CpuBackend {
     type Affine = AffineMap;
@@ -38,21 +41,27 @@ impl LinearOps for CpuBackend {
             (0..tiles).into_par_iter().for_each(|tile| {
                 let start = tile * TILE;
                 let width = TILE.min(length - start);
+                let inputs = start / row_words..(start + width) / row_words;
                 for block in &map.blocks {
                     for position in 0..block.positions {
-                        let picks = &block.picks[position * block.terms..][..block.terms];
+                        let row = |kernel: usize| block.targets[kernel * block.positions + position] as usize;
+                        // SAFETY: rows are distinct (checked when the map was made), tiles do not overlap, and the
+                        // buffer holds `rows * length` words.
+                        let target = |row: usize| unsafe { shared.slice(row * length + start, width) };
                         for kernel in 0..block.kernels {
-                            let weights = &block.weights[kernel * block.terms..][..block.terms];
-                            let row = block.targets[kernel * block.positions + position] as usize;
-                            // SAFETY: rows are distinct (checked when the map was made), tiles do not overlap, and the
-                            // buffer holds `rows * length` words.
-                            let target = unsafe { shared.slice(row * length + start, width) };
-                            accumulate(self.arch, target, weights, picks, values, length, start);
-                            for input in 0..inputs {
-                                let body = input * row_words + row_words - 1;
-                                if (start..start + width).contains(&body) {
-                                    target[body - start] = target[body - start].wrapping_add(map.bias[row]);
-                                }
+                            let row = row(kernel);
+                            let target = target(row);
+                            target.fill(0);
+                            for input in inputs.clone() {
+                                target[(input + 1) * row_words - 1 - start] = map.bias[row];
+                            }
+                        }
+                        let picks = &block.picks[position * block.terms..][..block.terms];
+                        for (chunk, picks) in picks.chunks(TERMS).enumerate() {
+                            for kernel in 0..block.kernels {
+                                let first = kernel * block.terms + chunk * TERMS;
+                                let weights = &block.weights[first..][..picks.len()];
+                                accumulate(self.arch, target(row(kernel)), weights, picks, values, length, start);
                             }
                         }
                     }
@@ -68,7 +77,7 @@ for_each_arch! {
     (target: &mut [u32], weights: &[i16], picks: &[u32], values: &[u32], length: usize, start: usize)
 }
 
-/// `target = sum weight * values[pick]`, in steps of words that stay in registers.
+/// `target += sum weight * values[pick]`, in steps of words that stay in registers.
 #[inline(always)]
 fn accumulate_words(target: &mut [u32], weights: &[i16], picks: &[u32], values: &[u32], length: usize, start: usize) {
     const STEP: usize = 128;
@@ -76,6 +85,7 @@ fn accumulate_words(target: &mut [u32], weights: &[i16], picks: &[u32], values: 
         let at = start + chunk * STEP;
         if out.len() == STEP {
             let mut sum = [0_u32; STEP];
+            sum.copy_from_slice(out);
             for (&weight, &pick) in weights.iter().zip(picks) {
                 let weight = i32::from(weight).cast_unsigned();
                 let source = &values[pick as usize * length + at..][..STEP];
@@ -85,7 +95,6 @@ fn accumulate_words(target: &mut [u32], weights: &[i16], picks: &[u32], values: 
             }
             out.copy_from_slice(&sum);
         } else {
-            out.fill(0);
             for (&weight, &pick) in weights.iter().zip(picks) {
                 let weight = i32::from(weight).cast_unsigned();
                 let source = &values[pick as usize * length + at..][..out.len()];
