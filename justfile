@@ -80,6 +80,10 @@ batch-cost FOLDER MODEL="demo/digits.onnx" CALIBRATION="demo/calibration.npz" *F
 fhe-benchmark HARNESS *FLAGS:
     python3 benches/fhe_benchmark/run.py {{HARNESS}} {{FLAGS}}
 
+# A CKKS bootstrap of full size: precision, levels left, time and size of the keys; takes a minute and 6 GiB of memory.
+bootstrap:
+    cargo test --release --package heman-client --test bootstrap -- --ignored --nocapture
+
 # Trains the demo model again and prints its accuracy.
 train:
     test -d demo/.venv || python3 -m venv demo/.venv

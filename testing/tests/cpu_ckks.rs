@@ -1,7 +1,7 @@
 //! CKKS's suite on the host: one thread and two, every instruction set.
 
 use heman_core::device::cpu::CpuBackend;
-use heman_testing::ckks::{suite, switches};
+use heman_testing::ckks::{raises, suite, switches};
 
 fn backend() -> CpuBackend {
     CpuBackend::new(2).expect("threads")
@@ -35,6 +35,21 @@ fn inner_products_equal_the_reference() {
 #[test]
 fn rescaled_ciphertexts_equal_the_reference() {
     suite::rescales(&backend());
+}
+
+#[test]
+fn divisions_by_several_primes_equal_the_reference() {
+    raises::rescales_by(&backend());
+}
+
+#[test]
+fn raised_ciphertexts_equal_the_reference() {
+    raises::raises(&backend());
+}
+
+#[test]
+fn automorphisms_equal_the_reference() {
+    raises::automorphisms(&backend());
 }
 
 #[test]

@@ -35,9 +35,10 @@ const CORE_RANKS: [&[&str]; 6] = [
 ];
 
 /// Ranks within a scheme's folder. Files of the first rank may name each other.
-const SCHEME_RANKS: [&[&str]; 5] = [
+const SCHEME_RANKS: [&[&str]; 6] = [
     &["error", "torus", "params", "ring", "exact"],
     &["noise", "cost", "table_set", "files"],
+    &["bootstrap"],
     &["plan"],
     &["schedule", "ops"],
     &["planner", "cpu", "gpu", "session"],

@@ -1,5 +1,6 @@
 //! CKKS: keys, encryption, decryption.
 
+mod bootstrap;
 pub(crate) mod key;
 pub mod secret;
 pub mod share;

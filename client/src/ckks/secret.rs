@@ -38,6 +38,11 @@ impl SecretPolynomial {
         &self.coefficients
     }
 
+    /// All limbs of QP, values in Montgomery form.
+    pub(crate) fn values(&self) -> &[u32] {
+        &self.values
+    }
+
     /// Encrypts coefficients (already times the scale) at all limbs of Q. Noise:
     /// [`FRESH_DEVIATION`](heman_core::ckks::noise::FRESH_DEVIATION).
     #[must_use]
@@ -158,7 +163,7 @@ impl CkksPublicKey {
 }
 
 /// Values of a ternary polynomial at all limbs of QP, in Montgomery form.
-fn ternary_values(ring: &Ring, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
+pub(crate) fn ternary_values(ring: &Ring, coefficients: &[i8]) -> Zeroizing<Vec<u32>> {
     let wide = Zeroizing::new(coefficients.iter().map(|&s| i64::from(s)).collect::<Vec<i64>>());
     Zeroizing::new(ring.lift(0..ring.key_limbs(), &wide))
 }
@@ -171,7 +176,7 @@ fn subtract_product(modulus: Modulus, body: &mut [u32], mask: &[u32], secret: &[
 }
 
 /// A key from `source` to `target` (all limbs of QP, values in Montgomery form).
-fn switch_key(ring: &Ring, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
+pub(crate) fn switch_key(ring: &Ring, source: &[u32], target: &[u32], limbs: usize) -> SeededSwitchKey {
     let degree = ring.degree();
     let alpha = ring.params.special_primes.len();
     let shape = ring.key_shape(limbs).expect("a key is for limbs that there are");

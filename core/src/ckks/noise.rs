@@ -68,6 +68,12 @@ pub fn product(a: (f64, f64, f64), b: (f64, f64, f64)) -> f64 {
 /// limbs.
 #[must_use]
 pub fn key_switch(params: &ParameterSet, limbs: usize) -> f64 {
+    key_switch_under(params, limbs, 2.0 * expansion(params) / 3.0)
+}
+
+/// [`key_switch`] to a secret whose coefficients have squares that sum up to `weight`.
+#[must_use]
+pub fn key_switch_under(params: &ParameterSet, limbs: usize, weight: f64) -> f64 {
     let alpha = params.special_primes.len();
     let special: f64 = params.special_primes.iter().map(|&p| f64::from(p)).product();
     let digit_variance = |primes: &[u32]| {
@@ -77,6 +83,6 @@ pub fn key_switch(params: &ParameterSet, limbs: usize) -> f64 {
     let digits: f64 = params.primes[..limbs].chunks(alpha).map(digit_variance).sum();
     let products = expansion(params) * digits * FRESH_DEVIATION * FRESH_DEVIATION / (special * special);
     // The division's remainder likewise, with the special primes.
-    let rounding = (1.0 + 2.0 * expansion(params) / 3.0) * alpha as f64 / 12.0;
+    let rounding = (1.0 + weight) * alpha as f64 / 12.0;
     (products + rounding).sqrt()
 }

@@ -113,8 +113,16 @@ pub trait RnsOps: Sync + Sized {
     /// Errors: [`CkksError::Residues`] for bodies of a wrong length, or with words that are no residues.
     fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<Self::SwitchKey, CkksError>;
 
-    /// As [`RnsOps::load_switch_key`], for the rotation of slots by `steps` to the left.
-    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError>;
+    /// As [`RnsOps::load_switch_key`], for the automorphism X -> X^element: in the ring of complex slots the last
+    /// element below the order of X conjugates. With element 1 nothing is moved, and the key may lead to any secret.
+    ///
+    /// Errors: [`CkksError::Plan`] for an element that is even, or no smaller than the order of X.
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<Self::GaloisKey, CkksError>;
+
+    /// As [`RnsOps::load_automorphism_key`], for the rotation of slots by `steps` to the left.
+    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError> {
+        self.load_automorphism_key(key, self.host().rotation_element(steps))
+    }
 
     /// Scale and limbs.
     fn state(&self, ciphertext: &Self::Ciphertext) -> State;
@@ -234,6 +242,23 @@ pub trait RnsOps: Sync + Sized {
 
     /// Divides by the last prime. Noise: [`crate::ckks::noise::rescale`].
     fn rescale(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError>;
+
+    /// [`RnsOps::rescale`] so many times. Noise: that of one, [`crate::ckks::noise::rescale`].
+    fn rescale_by(&self, batch: Vec<Self::Ciphertext>, primes: usize) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        (0..primes).try_fold(batch, |batch, _| self.rescale(batch))
+    }
+
+    /// Ciphertexts of one limb or two, whose integers are taken modulo `limbs` primes: see
+    /// [`Ring::raise`](crate::ckks::ring::context::Ring::raise). Exact. A device that has no step of its own leaves it
+    /// to the host.
+    ///
+    /// Errors: [`CkksError::Level`] for more than two limbs or for more than `limbs`, [`CkksError::Depth`] if there are
+    /// not so many primes.
+    fn raise(&self, batch: Vec<Self::Ciphertext>, limbs: usize) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        let low = self.download(batch)?;
+        let raised: Result<Vec<Ciphertext>, CkksError> = low.iter().map(|own| self.host().raise(own, limbs)).collect();
+        self.upload(raised?)
+    }
 
     /// [`RnsOps::multiply`], rescaled.
     fn multiply_rescale(

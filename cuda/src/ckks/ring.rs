@@ -309,8 +309,9 @@ impl RnsOps for CudaRing {
         self.switch_key(key)
     }
 
-    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<CudaGaloisKey, CkksError> {
-        let order = self.ring.automorphism_order(self.ring.rotation_element(steps));
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<CudaGaloisKey, CkksError> {
+        self.ring.check_element(element)?;
+        let order = self.ring.automorphism_order(element);
         Ok(CudaGaloisKey { order: self.load("loading a key", &order)?, key: self.switch_key(key)? })
     }
 

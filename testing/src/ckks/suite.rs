@@ -13,6 +13,7 @@ use heman_core::ckks::ring::plaintext::Plaintext;
 
 use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphertext, smallest};
 use crate::ckks::products;
+use crate::ckks::raises;
 use crate::ckks::switches;
 use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
 use crate::tfhe::keys::words;
@@ -27,11 +28,14 @@ pub fn all<D: RnsDevice>(device: &D) {
     maps(device);
     inner_products(device);
     rescales(device);
+    raises::rescales_by(device);
+    raises::raises(device);
     memory(device);
     switches::products(device);
     products::open(device);
     products::sums(device);
     switches::rotations(device);
+    raises::automorphisms(device);
     switches::activations(device);
     switches::keys(device);
 }

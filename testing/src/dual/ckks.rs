@@ -144,6 +144,11 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
         Pair::of("loading a key", self.first.load_switch_key(key), self.second.load_switch_key(key))
     }
 
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<Self::GaloisKey, CkksError> {
+        let first = self.first.load_automorphism_key(key, element);
+        Pair::of("loading an automorphism's key", first, self.second.load_automorphism_key(key, element))
+    }
+
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError> {
         let (first, second) = (self.first.load_galois_key(key, steps), self.second.load_galois_key(key, steps));
         Pair::of("loading a rotation's key", first, second)
@@ -261,6 +266,16 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     fn rescale(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Self::Ciphertext>, CkksError> {
         let (first, second) = parts(batch);
         self.results("rescale", self.first.rescale(first), self.second.rescale(second))
+    }
+
+    fn rescale_by(&self, batch: Vec<Self::Ciphertext>, primes: usize) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        let (first, second) = parts(batch);
+        self.results("rescale_by", self.first.rescale_by(first, primes), self.second.rescale_by(second, primes))
+    }
+
+    fn raise(&self, batch: Vec<Self::Ciphertext>, limbs: usize) -> Result<Vec<Self::Ciphertext>, CkksError> {
+        let (first, second) = parts(batch);
+        self.results("raise", self.first.raise(first, limbs), self.second.raise(second, limbs))
     }
 
     fn multiply_add_rescale(

@@ -172,8 +172,9 @@ impl RnsOps for WgpuRing {
         self.switch_key(key)
     }
 
-    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<WgpuGaloisKey, CkksError> {
-        let order = self.ring.automorphism_order(self.ring.rotation_element(steps));
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<WgpuGaloisKey, CkksError> {
+        self.ring.check_element(element)?;
+        let order = self.ring.automorphism_order(element);
         Ok(WgpuGaloisKey { order: self.context.load("loading a key", &order)?, key: self.switch_key(key)? })
     }
 

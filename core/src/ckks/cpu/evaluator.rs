@@ -363,51 +363,6 @@ impl Ring {
         Ok(Ciphertext { parts, scale })
     }
 
-    /// Divides by the last prime and drops its limb; the numbers stay, the scale shrinks by that prime.
-    ///
-    /// Noise: [`crate::ckks::noise::rescale`].
-    ///
-    /// # Errors
-    /// [`CkksError::Depth`] with one limb.
-    pub fn rescale(&self, mut ciphertext: Ciphertext) -> Result<Ciphertext, CkksError> {
-        let degree = self.degree();
-        let last = self.limbs_of(&ciphertext) - 1;
-        if last == 0 {
-            return Err(CkksError::Depth);
-        }
-        let modulus = self.modulus(last);
-        // Half a prime is added first, so that dropping the remainder rounds to nearest.
-        let half = modulus.p / 2;
-        // The part of a product under s^2 comes alone.
-        let mut parts: Vec<&mut Vec<u32>> = ciphertext.parts.iter_mut().filter(|part| !part.is_empty()).collect();
-        let divide_last = |part: &mut &mut Vec<u32>| {
-            let mut remainder = self.copy(&part[last * degree..]);
-            part.truncate(last * degree);
-            self.rings[last].inverse(self.arch, &mut remainder);
-            words::leave_montgomery(self.arch, modulus, &mut remainder, half);
-            remainder
-        };
-        let remainders: Vec<Vec<u32>> = parts.iter_mut().map(divide_last).collect();
-        // All parts at one limb after the other, so that its roots are read once.
-        let mut limbs: Vec<Vec<&mut [u32]>> = (0..last).map(|_| Vec::with_capacity(parts.len())).collect();
-        for part in parts {
-            limbs.iter_mut().zip(part.chunks_exact_mut(degree)).for_each(|(limb, words)| limb.push(words));
-        }
-        self.for_each(limbs.into_iter().enumerate().collect(), |(limb, parts)| {
-            let target = self.modulus(limb);
-            let mut residues = self.pool.take(degree);
-            for (words, remainder) in parts.into_iter().zip(&remainders) {
-                words::recenter(self.arch, target, &mut residues, remainder, target.montgomery_of_word(half));
-                self.rings[limb].forward(self.arch, &mut residues);
-                words::subtract_and_scale(self.arch, target, words, &residues, self.rescale[last][limb]);
-            }
-            self.pool.give(residues);
-        });
-        remainders.into_iter().for_each(|remainder| self.pool.give(remainder));
-        ciphertext.scale /= f64::from(modulus.p);
-        Ok(ciphertext)
-    }
-
     /// Drops limbs down to `limbs`; numbers, scale and noise stay.
     ///
     /// # Errors

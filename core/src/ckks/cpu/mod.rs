@@ -6,6 +6,7 @@ mod matrix;
 mod matrix_words;
 pub mod reference;
 mod reference_polynomials;
+mod rescale;
 
 use std::sync::Arc;
 
@@ -116,8 +117,10 @@ impl RnsOps for CpuRing {
         self.threads.install(|| self.ring.expand_key(key)).ok_or(CkksError::Residues)
     }
 
-    fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<GaloisKey, CkksError> {
-        self.threads.install(|| self.ring.expand_rotation(key, steps)).ok_or(CkksError::Residues)
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<GaloisKey, CkksError> {
+        self.ring.check_element(element)?;
+        let key = self.threads.install(|| self.ring.expand_key(key)).ok_or(CkksError::Residues)?;
+        Ok(GaloisKey::new(&self.ring, element, key))
     }
 
     fn state(&self, ciphertext: &Ciphertext) -> State {
@@ -214,6 +217,18 @@ impl RnsOps for CpuRing {
 
     fn rescale(&self, batch: Vec<Ciphertext>) -> Result<Vec<Ciphertext>, CkksError> {
         self.map(batch.into_par_iter(), |ciphertext| self.ring.rescale(ciphertext))
+    }
+
+    fn rescale_by(&self, batch: Vec<Ciphertext>, primes: usize) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(batch.into_par_iter(), |ciphertext| self.ring.rescale_by(ciphertext, primes))
+    }
+
+    fn raise(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {
+        self.map(batch.into_par_iter(), |ciphertext| {
+            let raised = self.ring.raise(&ciphertext, limbs);
+            self.ring.recycle(ciphertext);
+            raised
+        })
     }
 
     fn activate(

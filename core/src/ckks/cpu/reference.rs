@@ -3,7 +3,7 @@
 //! With them it shares what [`crate::ckks::ops`] leaves to the host: encoded numbers, matrices and plaintexts, and
 //! masks. All words are those of residues in Montgomery form, values of the transform; `[x]` is x's residue.
 
-use crate::ckks::cpu::reference_polynomials::{Parts, Prime};
+use crate::ckks::cpu::reference_polynomials::{Parts, Prime, nearest_to_zero};
 use crate::ckks::error::CkksError;
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
@@ -250,10 +250,19 @@ impl RnsOps for ReferenceRing {
         Ok(ReferenceKey { limbs, digits: bodies.map(digit).collect() })
     }
 
+    fn load_automorphism_key(&self, key: &SeededSwitchKey, element: usize) -> Result<ReferenceGaloisKey, CkksError> {
+        let order = self.params().root_order();
+        if element.is_multiple_of(2) || element >= order {
+            let text = format!("X -> X^{element} is no automorphism by an odd exponent below {order}");
+            return Err(CkksError::Plan(text));
+        }
+        Ok(ReferenceGaloisKey { element, key: self.load_switch_key(key)? })
+    }
+
     /// The automorphism is X -> X^(5^steps).
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<ReferenceGaloisKey, CkksError> {
         let element = (0..steps % self.params().slots()).fold(1, |element, _| 5 * element % self.params().root_order());
-        Ok(ReferenceGaloisKey { element, key: self.load_switch_key(key)? })
+        self.load_automorphism_key(key, element)
     }
 
     fn state(&self, ciphertext: &Ciphertext) -> State {
@@ -440,6 +449,28 @@ impl RnsOps for ReferenceRing {
             Ok(Ciphertext { parts, scale: ciphertext.scale / f64::from(self.params().primes[last]) })
         };
         batch.into_iter().map(divided).collect()
+    }
+
+    /// The integers of at most two limbs that are nearest to 0, modulo each prime.
+    fn raise(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {
+        let raise = |Ciphertext { parts, scale }: Ciphertext| {
+            let own = parts[0].len() / self.degree();
+            levels_suffice(own, limbs.min(2))?;
+            if limbs > self.params().primes.len() {
+                return Err(CkksError::Depth);
+            }
+            let from: Vec<usize> = (0..own).collect();
+            let raised = parts.map(|part| {
+                let integers = nearest_to_zero(&self.primes[..own], &self.coefficients(&part, &from));
+                let limb = |prime: &Prime| {
+                    let residue = |x: &i128| x.rem_euclid(i128::from(prime.p)) as u64;
+                    prime.values(&integers.iter().map(residue).collect::<Vec<u64>>())
+                };
+                self.primes[..limbs].iter().flat_map(limb).collect()
+            });
+            Ok(Ciphertext { parts: raised, scale })
+        };
+        batch.into_iter().map(raise).collect()
     }
 
     fn drop_to(&self, batch: Vec<Ciphertext>, limbs: usize) -> Result<Vec<Ciphertext>, CkksError> {

@@ -197,6 +197,21 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// For each place the integer that has these residues, a vector for each prime, and is nearest to 0.
+pub(in crate::ckks::cpu) fn nearest_to_zero(primes: &[Prime], residues: &[Vec<u64>]) -> Vec<i128> {
+    let product: i128 = primes.iter().map(|prime| i128::from(prime.p)).product();
+    let integer = |place: usize| {
+        let term = |(prime, residues): (&Prime, &Vec<u64>)| {
+            let others = product / i128::from(prime.p);
+            let inverse = prime.inverse((others % i128::from(prime.p)) as u64);
+            others * i128::from(residues[place] * inverse % prime.p)
+        };
+        let sum = primes.iter().zip(residues).map(term).sum::<i128>() % product;
+        if sum > product / 2 { sum - product } else { sum }
+    };
+    (0..residues.first().map_or(0, Vec::len)).map(integer).collect()
+}
+
 /// `D / q` modulo `target`, q the prime `at` of those of D.
 fn quotient(primes: &[&Prime], at: usize, target: &Prime) -> u64 {
     let others = primes.iter().enumerate().filter(|&(other, _)| other != at);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ckks::error::CkksError;
 use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::Ring;
 
@@ -43,6 +44,24 @@ impl Ring {
     pub fn rotation_element(&self, steps: usize) -> usize {
         let mask = self.params.root_order() - 1;
         (0..steps % self.params.slots()).fold(1, |element, _| (element * 5) & mask)
+    }
+
+    /// The automorphism of the ring of complex slots that conjugates them: X -> X^-1.
+    #[must_use]
+    pub fn conjugation_element(&self) -> usize {
+        self.params.root_order() - 1
+    }
+
+    /// Fails unless X -> X^element is an automorphism, with the least exponent that it has.
+    ///
+    /// # Errors
+    /// [`CkksError::Plan`].
+    pub fn check_element(&self, element: usize) -> Result<(), CkksError> {
+        let order = self.params.root_order();
+        if element % 2 == 1 && element < order {
+            return Ok(());
+        }
+        Err(CkksError::Plan(format!("X -> X^{element} is no automorphism by an odd exponent below {order}")))
     }
 
     /// For each place of the transform's order the place whose value X -> X^element brings there.

@@ -11,6 +11,7 @@ pub mod matrix;
 pub mod number;
 pub mod plaintext;
 pub(in crate::ckks) mod pool;
+pub mod raise;
 pub mod slots;
 pub mod words;
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,6 @@
 //! Runs a CKKS plan on batches of any size, run after run.
 
+pub mod bootstrap;
 pub mod latency;
 pub mod throughput;
 

@@ -1,0 +1,302 @@
+//! Runs a bootstrap on a device: keys and numbers are loaded once, masks are transformed when they are used.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use tracing::debug_span;
+
+use crate::ckks::bootstrap::keys::{BootstrapKeyRequest, SeededBootstrapKey};
+use crate::ckks::bootstrap::program::{Map, Mask, Program};
+use crate::ckks::bootstrap::recipe::Recipe;
+use crate::ckks::bootstrap::sine::Step;
+use crate::ckks::error::{CkksError, same_scale};
+use crate::ckks::files::seeded::SeededSwitchKey;
+use crate::ckks::ops::{Constant, Product, RnsOps};
+use crate::ckks::ring::number::{Number, State};
+
+/// A bootstrap on a device, with a client's keys.
+pub struct Bootstrap<'a, B: RnsOps> {
+    ring: &'a B,
+    program: Program,
+    relinearise: B::SwitchKey,
+    conjugate: B::GaloisKey,
+    to_sparse: B::GaloisKey,
+    from_sparse: B::GaloisKey,
+    rotations: BTreeMap<usize, B::GaloisKey>,
+    /// What the input is multiplied with.
+    growth: Number,
+    shift: Number,
+    steps: Vec<StepNumbers>,
+}
+
+/// The numbers of one step of the sine.
+struct StepNumbers {
+    terms: Vec<Number>,
+    constant: Number,
+}
+
+impl<'a, B: RnsOps> Bootstrap<'a, B> {
+    /// Works out a recipe and loads the keys.
+    ///
+    /// # Errors
+    /// [`CkksError::Plan`] for a recipe that does not fit the ring, or keys that lack something; whatever the device
+    /// fails with.
+    pub fn new(ring: &'a B, recipe: &Recipe, keys: &SeededBootstrapKey) -> Result<Self, CkksError> {
+        let params = ring.params();
+        let program = Program::new(params, recipe).map_err(CkksError::Plan)?;
+        let request = program.keys(params);
+        check_keys(&request, keys)?;
+        let _loading = debug_span!("load bootstrap keys", keys = keys.rotations.len() + 4).entered();
+        let conjugation = ring.host().conjugation_element();
+        let rotation = |(&steps, _): (&usize, &usize)| {
+            Ok::<_, CkksError>((steps, ring.load_galois_key(&keys.rotations[&steps], steps)?))
+        };
+        let sine = &program.sine;
+        let mut states = vec![sine.argument];
+        states.extend(sine.steps.iter().map(|step| step.value));
+        let numbers = |step: &Step| {
+            let term = |&(value, number): &(usize, f64)| {
+                let scale = step.sum.scale / states[value].scale;
+                Number::new(params, number, State { scale, limbs: step.sum.limbs })
+            };
+            StepNumbers {
+                terms: step.terms.iter().map(term).collect(),
+                constant: Number::new(params, step.constant, step.value),
+            }
+        };
+        let growth = State { scale: program.growth, limbs: recipe.input().limbs };
+        Ok(Self {
+            ring,
+            relinearise: ring.load_switch_key(&keys.relinearise)?,
+            conjugate: ring.load_automorphism_key(&keys.conjugate, conjugation)?,
+            to_sparse: ring.load_automorphism_key(&keys.to_sparse, 1)?,
+            from_sparse: ring.load_automorphism_key(&keys.from_sparse, 1)?,
+            rotations: request.rotation_limbs.iter().map(rotation).collect::<Result<_, _>>()?,
+            growth: Number::new(params, 1.0, growth),
+            shift: Number::new(params, sine.shift, sine.argument),
+            steps: sine.steps.iter().map(numbers).collect(),
+            program,
+        })
+    }
+
+    /// What is run.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The same numbers at the recipe's output: numbers of magnitudes up to its bound, which repeat after as many slots
+    /// as it says, at its input's scale and at least as many limbs.
+    ///
+    /// Noise: [`crate::ckks::bootstrap::precision::Precision`].
+    ///
+    /// # Errors
+    /// [`CkksError::Scale`], [`CkksError::Depth`] for another scale or too few limbs; whatever the device fails with.
+    pub fn run(&self, batch: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let ring = self.ring;
+        if batch.is_empty() {
+            return Ok(batch);
+        }
+        for ciphertext in &batch {
+            same_scale(ring.state(ciphertext).scale, self.program.recipe.input_scale)?;
+        }
+        let mut values = ring.drop_to(batch, self.program.recipe.input().limbs)?;
+        {
+            let _span = debug_span!("slots to coefficients").entered();
+            let grown = ring.products(&refs(&values), &vec![Constant::Number(&self.growth); values.len()])?;
+            ring.release(std::mem::replace(&mut values, grown));
+            for map in &self.program.to_coefficients {
+                values = self.apply(map, values)?;
+            }
+        }
+        {
+            let _span = debug_span!("raise").entered();
+            values = self.rotate(values, &self.to_sparse)?;
+            values = ring.raise(values, ring.params().primes.len())?;
+            values = self.rotate(values, &self.from_sparse)?;
+            for steps in &self.program.folds {
+                ring.rotate_add(&mut values, &self.rotations[steps])?;
+            }
+        }
+        {
+            let _span = debug_span!("coefficients to slots").entered();
+            for map in &self.program.to_slots {
+                values = self.apply(map, values)?;
+            }
+            ring.rotate_add(&mut values, &self.conjugate)?;
+        }
+        let _span = debug_span!("sine").entered();
+        self.sine(values)
+    }
+
+    fn rotate(&self, values: Vec<B::Ciphertext>, key: &B::GaloisKey) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let pairs: Vec<_> = values.iter().map(|value| (value, key)).collect();
+        let rotated = self.ring.rotate(&pairs)?;
+        self.ring.release(values);
+        Ok(rotated)
+    }
+
+    /// One factor of a transform.
+    fn apply(&self, map: &Map, values: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let keys: Vec<_> = map.babies.iter().map(|&steps| (steps > 0).then(|| &self.rotations[&steps])).collect();
+        let babies = self.ring.rotate_hoisted(&refs(&values), map.input.limbs, &keys)?;
+        self.ring.release(values);
+        // Horner's rule from either end towards the middle.
+        let left = map.giants.keys().copied().filter(|&giant| giant > 0).rev();
+        let mut sums = self.horner(map, &babies, left, map.giant_steps[0])?;
+        let right = map.giants.keys().copied().filter(|&giant| giant < 0);
+        self.join(&mut sums, self.horner(map, &babies, right, map.giant_steps[1])?)?;
+        if let Some(masks) = map.giants.get(&0) {
+            self.join(&mut sums, self.inner_products(map, masks, &babies)?)?;
+        }
+        babies.into_iter().for_each(|own| self.ring.release(own));
+        self.ring.rescale_by(sums, map.primes)
+    }
+
+    /// `rotate(... rotate(rotate(sum of the first giant) + sum of the next) ...)`, nothing without giants.
+    fn horner(
+        &self,
+        map: &Map,
+        babies: &[Vec<B::Ciphertext>],
+        giants: impl Iterator<Item = isize>,
+        steps: usize,
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let (mut sums, mut before) = (Vec::new(), 0);
+        for giant in giants {
+            // Giants that have no diagonals are steps all the same.
+            for _ in giant.unsigned_abs()..before {
+                sums = self.rotate(sums, &self.rotations[&steps])?;
+            }
+            self.join(&mut sums, self.inner_products(map, &map.giants[&giant], babies)?)?;
+            before = giant.unsigned_abs();
+        }
+        for _ in 0..before {
+            sums = self.rotate(sums, &self.rotations[&steps])?;
+        }
+        Ok(sums)
+    }
+
+    /// `sums += terms`, either of which may be nothing.
+    fn join(&self, sums: &mut Vec<B::Ciphertext>, terms: Vec<B::Ciphertext>) -> Result<(), CkksError> {
+        if sums.is_empty() {
+            *sums = terms;
+        } else if !terms.is_empty() {
+            self.ring.add_assign(sums, &refs(&terms))?;
+            self.ring.release(terms);
+        }
+        Ok(())
+    }
+
+    /// The sum of the baby steps times their masks, for each ciphertext.
+    fn inner_products(
+        &self,
+        map: &Map,
+        masks: &[Mask],
+        babies: &[Vec<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let encode = |mask: &Mask| {
+            let plaintext = self.ring.host().plaintext(&mask.coefficients, map.mask_scale, map.input.limbs);
+            Ok((mask.baby, self.ring.load_plaintext(plaintext)?))
+        };
+        let plaintexts: Vec<(usize, B::Plaintext)> = masks.par_iter().map(encode).collect::<Result<_, CkksError>>()?;
+        let terms: Vec<(usize, &B::Plaintext)> = plaintexts.iter().map(|(baby, mask)| (*baby, mask)).collect();
+        let mut sums = Vec::with_capacity(babies.len());
+        for own in babies {
+            sums.extend(self.ring.inner_products(own, std::slice::from_ref(&terms))?);
+        }
+        Ok(sums)
+    }
+
+    /// The sine of twice `t / RANGE` without the shift.
+    fn sine(&self, mut argument: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let (ring, sine) = (self.ring, &self.program.sine);
+        let shift = vec![Constant::Number(&self.shift); argument.len()];
+        ring.add_constants(&mut argument, &shift)?;
+        let mut values = vec![argument];
+        for (at, (step, numbers)) in sine.steps.iter().zip(&self.steps).enumerate() {
+            // No step reads more limbs than the one before it.
+            for own in &mut values {
+                if own.first().is_some_and(|value| ring.state(value).limbs > step.sum.limbs) {
+                    *own = ring.drop_to(std::mem::take(own), step.sum.limbs)?;
+                }
+            }
+            let value = self.step(step, numbers, &values)?;
+            values.push(value);
+            for (value, own) in values.iter_mut().enumerate() {
+                if sine.last_use(value) == at {
+                    ring.release(std::mem::take(own));
+                }
+            }
+        }
+        Ok(values.pop().unwrap_or_default())
+    }
+
+    fn step(
+        &self,
+        step: &Step,
+        numbers: &StepNumbers,
+        values: &[Vec<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let ring = self.ring;
+        let mut sums = self.sum_of_products(&step.products, values)?;
+        for (&(value, _), number) in step.terms.iter().zip(&numbers.terms) {
+            let (terms, factors) = (refs(&values[value]), vec![Constant::Number(number); values[value].len()]);
+            if sums.is_empty() {
+                sums = ring.products(&terms, &factors)?;
+            } else {
+                ring.add_products(&mut sums, &terms, &factors)?;
+            }
+        }
+        let primes = step.sum.limbs - step.value.limbs;
+        let mut value = ring.rescale_by(sums, primes)?;
+        let constants = vec![Constant::Number(&numbers.constant); value.len()];
+        ring.add_constants(&mut value, &constants)?;
+        Ok(value)
+    }
+
+    /// Sums of products of values, relinearised once for each ciphertext; nothing without products.
+    fn sum_of_products(
+        &self,
+        products: &[(usize, usize)],
+        values: &[Vec<B::Ciphertext>],
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let ring = self.ring;
+        let pairs = |&(a, b): &(usize, usize)| -> Vec<_> { values[a].iter().zip(&values[b]).collect() };
+        match products {
+            [] => Ok(Vec::new()),
+            [one] => ring.multiply(&pairs(one), &self.relinearise),
+            _ => {
+                let open: Result<Vec<Vec<Product<_>>>, _> =
+                    products.iter().map(|own| ring.tensor(&pairs(own))).collect();
+                let open = open?;
+                let group = |at: usize| open.iter().map(|own| &own[at]).collect();
+                let sums = ring.sums_of_products(&(0..open[0].len()).map(group).collect::<Vec<_>>())?;
+                open.into_iter().flatten().for_each(|own| ring.release(vec![own.low, own.high]));
+                ring.relinearise(sums, &self.relinearise)
+            }
+        }
+    }
+}
+
+fn refs<C>(batch: &[C]) -> Vec<&C> {
+    batch.iter().collect()
+}
+
+/// Whether there is a key of enough limbs for everything that is asked for.
+fn check_keys(request: &BootstrapKeyRequest, keys: &SeededBootstrapKey) -> Result<(), CkksError> {
+    let check = |what: &str, key: Option<&SeededSwitchKey>, limbs: usize| {
+        let own = key.map_or(0, |key| key.limbs as usize);
+        if own >= limbs {
+            return Ok(());
+        }
+        Err(CkksError::Plan(format!("the key {what} is for {own} limbs, and the bootstrap needs {limbs}")))
+    };
+    check("that relinearises", Some(&keys.relinearise), request.relinearisation_limbs)?;
+    check("that conjugates", Some(&keys.conjugate), request.conjugation_limbs)?;
+    check("to the sparse secret", Some(&keys.to_sparse), request.to_sparse_limbs)?;
+    check("from the sparse secret", Some(&keys.from_sparse), request.from_sparse_limbs)?;
+    for (steps, &limbs) in &request.rotation_limbs {
+        check(&format!("that rotates by {steps}"), keys.rotations.get(steps), limbs)?;
+    }
+    Ok(())
+}
