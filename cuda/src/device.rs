@@ -34,9 +34,9 @@ pub struct CudaBackend {
 impl CudaBackend {
     /// Opens device `index`.
     ///
-    /// For tests and benchmarks, environment variables force what is otherwise chosen: `HEMAN_CUDA_TRANSFORM` (`doubles`,
-    /// `exact`) the transform of the bootstrap, `HEMAN_CUDA_POLYNOMIALS` (`whole`, `parts`) whether a block of CKKS's
-    /// transforms holds a whole polynomial, where shared memory does.
+    /// For tests and benchmarks, environment variables force what is otherwise chosen: `HEMAN_CUDA_TRANSFORM`
+    /// (`doubles`, `exact`) the transform of the bootstrap, `HEMAN_CUDA_POLYNOMIALS` (`whole`, `parts`) whether a block
+    /// of CKKS's transforms holds a whole polynomial of up to 2^14 words, where shared memory does.
     ///
     /// # Errors
     /// [`CudaError::NoDriver`], [`CudaError::NoDevice`], or what the driver says.

@@ -26,9 +26,9 @@ const RINGS: [(usize, usize, usize, usize, usize); 11] = [
     (1, 4096, 2, 1, 15),
     (1, 8192, 3, 2, 10),
 ];
-/// Bits of the small key: the time of a bootstrap is in proportion to them, and keys of few are made at once. Where these
-/// take a device less than [`SHORT_SECONDS`], there is time for as many as plans have: a key of few may stay in a cache
-/// that is too small for those (on an H200, that of groups of two bits at (2, 1024, 2) is 22 % faster then).
+/// Bits of the small key: the time of a bootstrap is in proportion to them, and keys of few are made at once. Where
+/// these take a device less than [`SHORT_SECONDS`], there is time for as many as plans have: a key of few may stay in a
+/// cache that is too small for those (on an H200, that of groups of two bits at (2, 1024, 2) is 22 % faster then).
 const KEY_BITS: [usize; 2] = [96, 768];
 const SHORT_SECONDS: f64 = 0.05;
 /// Batches of as many rows as the device takes side by side.

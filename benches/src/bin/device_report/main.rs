@@ -1,12 +1,12 @@
 //! Correctness, noise and speed of a device: what a newcomer to a GPU host runs first.
 //!
 //! `device_report [cpu|cuda[:N]|wgpu[:N]] [--scheme tfhe|ckks|both] [--only correctness|noise|times] [--transform
-//! doubles|exact] [--shared-kib N] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]`: the suite against the reference,
-//! noise against prediction and against the CPU with the same keys, then times beside their bounds; the same of CKKS
-//! where the device has it, without noise. Ends with status 1 if anything was wrong. `--quick` stays with toy parameters
-//! and small batches; `--set` leaves out sets and rings without this text in their names; `--seconds` is how long each time
-//! is measured, `--samples` are those of a noise measurement; `--transform` takes the kernel of CUDA's bootstraps that
-//! the device would not be given, `--shared-kib` gives its blocks no more shared memory.
+//! doubles|exact] [--shared-kib N] [--set TEXT] [--seconds S] [--samples N] [--quick] [--json FILE]`: the suite against
+//! the reference, noise against prediction and against the CPU with the same keys, then times beside their bounds; the
+//! same of CKKS where the device has it, without noise. Ends with status 1 if anything was wrong. `--quick` stays with
+//! toy parameters and small batches; `--set` leaves out sets and rings without this text in their names; `--seconds` is
+//! how long each time is measured, `--samples` are those of a noise measurement; `--transform` takes the kernel of
+//! CUDA's bootstraps that the device would not be given, `--shared-kib` gives its blocks no more shared memory.
 
 mod bounds;
 mod ckks;

@@ -15,8 +15,8 @@ const GPU_WAVE_ROWS: [usize; 2] = [32, 256];
 const GPU_WAVE_SHARE: u64 = 32;
 /// The share of a GPU's memory that the ciphertexts of polynomials in the works take, and that of key switches.
 const WORK_SHARE: u64 = 12;
-/// Bytes of either at the most: fifty products of the largest plans, whose launches are then tens of times what a device
-/// runs at once. With fewer, its last blocks leave it idle for up to a third of a launch.
+/// Bytes of either at the most: fifty products of the largest plans, whose launches are then tens of times what a
+/// device runs at once. With fewer, its last blocks leave it idle for up to a third of a launch.
 const MOST_WORK_BYTES: u64 = 2 << 30;
 /// Ciphertexts that a polynomial's evaluation holds at one time, the argument and the result among them.
 const HELD_BY_POLYNOMIAL: usize = 8;
