@@ -151,7 +151,7 @@ mod tests {
             assert!((found / want - 1.0).abs() < 1e-9, "({k}, {size}, {level}, {grouping}): {found}");
         }
         let ratio = rate(&h100, (4, 512, 1, 1)) / rate(&h100, (2, 1024, 2, 1));
-        assert!((ratio - 3.14).abs() < 0.01, "a second level costs more than its operations: {ratio}");
+        assert!((3.1..3.2).contains(&ratio), "a second level costs more than its operations: {ratio}");
         assert!(h100.measured.is_none());
     }
 
