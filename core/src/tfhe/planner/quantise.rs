@@ -35,11 +35,6 @@ use crate::tfhe::planner::factor::{QuantisedRow, factor};
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics, least_half};
 use crate::tfhe::torus::to_word;
 
-/// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be
-/// tight.
-const FOLDED_TAIL: f64 = 1e-4;
-/// Standard deviations of noise kept free at both ends of a half-turn range.
-const GUARD_SIGMAS: f64 = 6.0;
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
 /// Ranges that nothing can leave are widened by this factor for the noise.
@@ -68,8 +63,12 @@ pub struct Settings {
     pub weight_bits: u32,
     /// Probability that a table input leaves a half-turn range, by the tails of the calibration data.
     pub tail_probability: f64,
+    /// The same of a whole turn that a kink is folded on: leaving it is harmless, so the range may be tight.
+    pub folded_tail: f64,
     /// How much wider than that the ranges are, because new data reach further: a factor of at least 1.
     pub widening: f64,
+    /// Standard deviations of noise kept free at both ends of a half-turn range.
+    pub guard_sigmas: f64,
 }
 
 /// A plan and what the noise model says about it.
@@ -106,9 +105,9 @@ pub(crate) struct Encoding<'a> {
 }
 
 impl Scale {
-    fn folded(range: &ChannelRange, widening: f64, least: f64) -> Self {
-        let bound = range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL));
-        let bound = (widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
+    fn folded(range: &ChannelRange, settings: &Settings, least: f64) -> Self {
+        let bound = range.upper.quantile(settings.folded_tail).max(range.lower.quantile(settings.folded_tail));
+        let bound = (settings.widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
         let leave = range.upper.probability(bound) + range.lower.probability(bound);
         Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
@@ -225,7 +224,7 @@ impl Subject<'_> {
     #[must_use]
     pub fn quantise(&self, tfhe: &ParameterSet, settings: &Settings) -> Quantised {
         let table_noise = noise::keyswitch_variance(tfhe) + noise::modulus_switch_variance(tfhe);
-        let guard = (GUARD_SIGMAS * (2.0 * table_noise).sqrt()).min(0.12);
+        let guard = (settings.guard_sigmas * (2.0 * table_noise).sqrt()).min(0.12);
         let reaches = Reaches::of(self.network);
         let scales: Vec<Vec<Scale>> = self
             .statistics
@@ -237,7 +236,7 @@ impl Subject<'_> {
                 let least = least_half(channels.iter().map(ChannelRange::ends), self.ranges.count);
                 let scale =
                     |((range, function), &reach): ((&ChannelRange, &Function), &Option<_>)| match function.step() {
-                        _ if folded => Scale::folded(range, settings.widening, least),
+                        _ if folded => Scale::folded(range, settings, least),
                         Some(step) => Scale::of_step(step, range, reach, settings, tfhe.polynomial_size),
                         None => Scale::half_turn(range, guard, settings, least),
                     };
