@@ -1,5 +1,6 @@
 //! Pooling: sums are rows, maxima are rounds of comparisons.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use heman_core::model::function::Function;
@@ -46,61 +47,34 @@ impl Lowering<'_> {
         // What windows see is kept.
         self.spend(window::pooled(&op.pool_spec, &input.shape, windows.len())?.saturating_mul(8))?;
         window::pool(&op.pool_spec, &input.shape, &shape, |output, inputs, _| windows[output] = inputs.to_vec())?;
-        let moved = (windows.len() < input.elements.len()).then(|| self.arguments(node, input, &windows)).flatten();
-        let (tensor, functions) = match moved {
-            Some((arguments, functions)) => (arguments, Some(functions)),
-            None => {
-                let tensor = self.materialised_input(node, 0, value)?;
-                let compared = windows.iter().map(|window| 2 * window.len()).max().unwrap_or(0);
-                (self.cut(node, 0, tensor, windows.len(), compared), None)
-            }
+        let moves =
+            windows.len() < input.elements.len() && self.is_read_once(node) && have_one_function(input, &windows);
+        let (tensor, functions) = if moves {
+            let (mut tensor, functions) = arguments(input);
+            self.materialise(&self.model.nodes[node.inputs[0].node], &mut tensor);
+            (tensor, functions)
+        } else {
+            let tensor = self.materialised_input(node, 0, value)?;
+            let compared = windows.iter().map(|window| 2 * window.len()).max().unwrap_or(0);
+            (self.cut(node, 0, tensor, windows.len(), compared), Vec::new())
         };
         let lists = windows.iter().map(|window| window.iter().map(|&i| tensor.elements[i].clone()).collect()).collect();
         let operators = self.label(node, tensor.operators);
         let mut elements = self.tournament(node, lists, &shape, &operators)?;
-        if let Some(functions) = functions {
-            let behind = |(element, window): (&Element, &Vec<usize>)| match window.first() {
-                Some(&first) => element.apply(&functions[first]),
-                None => element.clone(),
-            };
-            elements = elements.iter().zip(&windows).map(behind).collect();
+        for (element, window) in elements.iter_mut().zip(&windows) {
+            let moved = window.first().and_then(|&first| functions.get(first)?.as_ref());
+            if let Some(function) = moved {
+                *element = element.apply(function);
+            }
         }
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
     }
 
-    /// What pending functions are functions of, with the function of each element, if all windows have one that falls
-    /// nowhere and nothing but this node reads them: the largest value is then the function of the largest argument.
-    fn arguments(
-        &self,
-        node: &TypedNode,
-        tensor: &SymbolicTensor,
-        windows: &[Vec<usize>],
-    ) -> Option<(SymbolicTensor, Vec<Arc<Function>>)> {
+    /// Whether nothing but this node reads its input.
+    fn is_read_once(&self, node: &TypedNode) -> bool {
         let outlet = node.inputs[0];
         let readers = &self.model.nodes[outlet.node].outputs[outlet.slot].successors;
-        if readers.len() != 1 || self.model.outputs.contains(&outlet) {
-            return None;
-        }
-        let mut elements = Vec::with_capacity(tensor.elements.len());
-        let mut functions: Vec<Arc<Function>> = Vec::with_capacity(tensor.elements.len());
-        for element in &tensor.elements {
-            let Element::Pending(Pending { function, row }) = element else { return None };
-            let is_known = functions.last().is_some_and(|last| Arc::ptr_eq(last, function));
-            if !is_known && !never_falls(function) {
-                return None;
-            }
-            functions.push(function.clone());
-            elements.push(Element::Row(row.clone()));
-        }
-        let is_one = |pair: &[usize]| {
-            let (one, other) = (&functions[pair[0]], &functions[pair[1]]);
-            Arc::ptr_eq(one, other) || one == other
-        };
-        if !windows.iter().all(|window| window.windows(2).all(is_one)) {
-            return None;
-        }
-        let (shape, operators) = (tensor.shape.clone(), tensor.operators.clone());
-        Some((SymbolicTensor { shape, elements, operators }, functions))
+        readers.len() == 1 && !self.model.outputs.contains(&outlet)
     }
 
     /// The largest of each list of rows, in rounds of pairs: one stage a round.
@@ -142,4 +116,32 @@ impl Lowering<'_> {
         }
         Ok(lists.into_iter().filter_map(|mut list| list.pop()).collect())
     }
+}
+
+/// Whether the elements of each window are pending with the same function.
+fn have_one_function(tensor: &SymbolicTensor, windows: &[Vec<usize>]) -> bool {
+    let is_one = |pair: &[usize]| match (&tensor.elements[pair[0]], &tensor.elements[pair[1]]) {
+        (Element::Pending(one), Element::Pending(other)) => {
+            Arc::ptr_eq(&one.function, &other.function) || one.function == other.function
+        }
+        _ => false,
+    };
+    windows.iter().all(|window| window.windows(2).all(is_one))
+}
+
+/// A tensor with the arguments of those pending functions that never fall, and these functions: the largest value is
+/// that of the largest argument. Other elements stay what they are.
+fn arguments(tensor: &SymbolicTensor) -> (SymbolicTensor, Vec<Option<Arc<Function>>>) {
+    let mut rises: HashMap<usize, bool> = HashMap::new();
+    let split = |element: &Element| match element {
+        Element::Pending(Pending { function, row })
+            if *rises.entry(Arc::as_ptr(function) as usize).or_insert_with(|| never_falls(function)) =>
+        {
+            (Element::Row(row.clone()), Some(function.clone()))
+        }
+        other => (other.clone(), None),
+    };
+    let (elements, functions) = tensor.elements.iter().map(split).unzip();
+    let (shape, operators) = (tensor.shape.clone(), tensor.operators.clone());
+    (SymbolicTensor { shape, elements, operators }, functions)
 }

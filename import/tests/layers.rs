@@ -73,11 +73,7 @@ fn layers_that_make_rows_too_long_are_values_of_their_own() {
     let mut last = "x".to_string();
     for _ in 0..3 {
         let depthwise = model.weights(&[channels, 1, 3, 3]);
-        model.node(
-            "Conv",
-            &[&last, &depthwise],
-            &[("group", Int(channels)), ("pads", Ints(vec![1; 4]))],
-        );
+        model.node("Conv", &[&last, &depthwise], &[("group", Int(channels)), ("pads", Ints(vec![1; 4]))]);
         let pointwise = model.weights(&[channels, channels, 1, 1]);
         model.then_with("Conv", &[&pointwise], &[]);
         last = model.last();

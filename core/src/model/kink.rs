@@ -2,8 +2,9 @@
 
 use crate::model::function::{Binary, Function, Unary};
 
-/// Relative difference of two numbers that rounding explains.
-const SAME: f64 = 1e-9;
+/// How far from where the lines change they may meet, in units of the argument or of where that is: graphs compute with
+/// rounded numbers, and the argument has been scaled by them.
+const ROUNDED: f64 = 1e-7;
 
 /// `even * |z - at| + odd * (z - at) + constant`: two straight lines that meet at one point. A single straight line has
 /// no even part.
@@ -152,11 +153,11 @@ impl Kink {
         let Pieces { at, below, above } = Pieces::of(function)?;
         let at = at.unwrap_or(0.0);
         let (low, high) = (below.at(at), above.at(at));
-        let size = low.abs().max(high.abs()).max((below.slope.abs() + above.slope.abs()) * at.abs());
         let (even, odd) = (0.5 * (above.slope - below.slope), 0.5 * (above.slope + below.slope));
         let kink = Self { at, even, odd, constant: f64::midpoint(low, high) };
         let is_finite = [at, even, odd, kink.constant].iter().all(|x| x.is_finite());
-        (is_finite && (high - low).abs() <= SAME * size).then_some(kink)
+        let meets = (high - low).abs() <= ROUNDED * at.abs().max(1.0) * 2.0 * even.abs();
+        (is_finite && (meets || low == high)).then_some(kink)
     }
 
     /// Whether it is a single straight line.
@@ -222,12 +223,12 @@ mod tests {
         Function::Binary(op, a.into(), b.into())
     }
 
-    /// `x` above zero and `alpha x` below, as graphs spell it by a choice.
+    /// `x` above zero and `alpha x` below, as graphs spell it by a choice, with a rounded constant.
     fn chosen(alpha: f64) -> Function {
         let below = binary(Binary::Less, Function::X, Function::Constant(0.0));
         let not =
             binary(Binary::Add, binary(Binary::Mul, Function::Constant(-1.0), below.clone()), Function::Constant(1.0));
-        let scaled = binary(Binary::Mul, Function::X, Function::Constant(alpha));
+        let scaled = Function::affine(alpha, -3e-10);
         binary(Binary::Add, binary(Binary::Mul, below, scaled), binary(Binary::Mul, not, Function::X))
     }
 
@@ -256,7 +257,7 @@ mod tests {
             let kink = Kink::of(&function).unwrap_or_else(|| panic!("{function:?}"));
             for z in [-4.0, -1.0, -0.3, 0.0, 0.7, 1.5, 2.0, 5.0] {
                 let got = kink.even * (z - kink.at).abs() + kink.odd * (z - kink.at) + kink.constant;
-                assert!((got - function.evaluate(z)).abs() < 1e-12, "{function:?} at {z}: {got}");
+                assert!((got - function.evaluate(z)).abs() < 1e-9, "{function:?} at {z}: {got}");
             }
         }
     }

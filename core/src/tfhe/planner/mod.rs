@@ -307,18 +307,22 @@ impl Search<'_> {
         }
     }
 
-    /// Ranges as wide as new data ask for, and if nothing speaks against them tighter ones.
+    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them tighter
+    /// ones.
     fn settings_to_try(&self, weight_bits: u32, wider: f64) -> Vec<Settings> {
+        let usual = self.settings(weight_bits, wider);
+        let has_folded = self.subject.folded.contains(&true) && usual.tail_probability < FOLDED_TAIL;
+        let far = has_folded.then_some(Settings { folded_tail: usual.tail_probability, ..usual });
         let arguments = self.subject.network.activation_count() as f64 * self.subject.ranges.count as f64;
-        let is_evident = |tail: f64| wider == 1.0 && !self.held_out.is_empty() && tail * arguments >= TIGHT_EVIDENCE;
+        let is_evident = |tail: f64| wider == 1.0 && tail * arguments >= TIGHT_EVIDENCE;
         let tight = TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail)).map(|tail| Settings {
-            weight_bits,
-            tail_probability: tail.max(self.margins.tail_probability),
+            tail_probability: tail.max(usual.tail_probability),
             folded_tail: tail,
             widening: 1.0,
             guard_sigmas: 0.0,
+            ..usual
         });
-        std::iter::once(self.settings(weight_bits, wider)).chain(tight).collect()
+        [usual].into_iter().chain(far).chain(tight).collect()
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
