@@ -49,6 +49,9 @@ const GUARD_SIGMAS: f64 = 6.0;
 /// kept free for the noise there.
 const TIGHT_TAILS: [f64; 2] = [1e-4, 1e-3];
 
+/// Widths of weights in bits that are tried with tight ranges besides.
+const TIGHT_WEIGHT_BITS: u32 = 12;
+
 /// Arguments beyond tight ranges that held-out inputs must show, or the loss says nothing of what they do.
 const TIGHT_EVIDENCE: f64 = 400.0;
 
@@ -216,7 +219,8 @@ impl Search<'_> {
             if let Some((at, settings, verdict)) = chosen {
                 self.progress.finish();
                 let quantised = self.subject.quantise(&candidates[at].params, &settings);
-                return Ok(Planned { plan: self.finish(quantised, &verdict.loss), weight_bits, trials: trials.made });
+                let plan = self.finish(quantised, &verdict.loss);
+                return Ok(Planned { plan, weight_bits: settings.weight_bits, trials: trials.made });
             }
         }
         self.progress.finish();
@@ -308,20 +312,24 @@ impl Search<'_> {
     }
 
     /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them tighter
-    /// ones.
+    /// ones. The more precise others are, the more the rounding of weights counts, so that wider ones are tried there.
     fn settings_to_try(&self, weight_bits: u32, wider: f64) -> Vec<Settings> {
         let usual = self.settings(weight_bits, wider);
         let has_folded = self.subject.folded.contains(&true) && usual.tail_probability < FOLDED_TAIL;
         let far = has_folded.then_some(Settings { folded_tail: usual.tail_probability, ..usual });
         let arguments = self.subject.network.activation_count() as f64 * self.subject.ranges.count as f64;
         let is_evident = |tail: f64| wider == 1.0 && tail * arguments >= TIGHT_EVIDENCE;
-        let tight = TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail)).map(|tail| Settings {
+        let tight = |(weight_bits, tail): (u32, f64)| Settings {
+            weight_bits,
             tail_probability: tail.max(usual.tail_probability),
             folded_tail: tail,
             widening: 1.0,
             guard_sigmas: 0.0,
             ..usual
-        });
+        };
+        let tails = || TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail));
+        let widths = std::iter::once(weight_bits).chain((weight_bits < TIGHT_WEIGHT_BITS).then_some(TIGHT_WEIGHT_BITS));
+        let tight = widths.flat_map(|bits| tails().map(move |tail| (bits, tail))).map(tight);
         [usual].into_iter().chain(far).chain(tight).collect()
     }
 

@@ -41,6 +41,9 @@ const OUTPUT_MARGIN: f64 = 2.0;
 const REACH_MARGIN: f64 = 1.1;
 /// Ranges of outputs grow by no more than this factor for what was not seen.
 const MOST_UNSEEN: f64 = 8.0;
+/// Variance of a channel's values over the mean of its stage's channels, at the least: one that a ReLU cut off on all
+/// inputs gets weights a tenth as large as the others'.
+const LEAST_SPREAD: f64 = 1e-4;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
 const INPUT_MARGIN: f64 = 0.25;
 
@@ -255,6 +258,7 @@ impl Subject<'_> {
         for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
             self.account(row, scale.turns, &group_of, &mut groups);
         }
+        self.spread_evenly(&mut groups);
         let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
         for group in &mut groups {
             group.choose_scale(limit);
@@ -363,6 +367,18 @@ impl Subject<'_> {
         }
         for (group, (covariance, variance)) in groups.iter_mut().zip(sums) {
             group.correlation = if variance > 0.0 { (covariance / variance).clamp(0.0, 0.99) } else { 0.0 };
+        }
+    }
+
+    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for them
+    /// as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights.
+    fn spread_evenly(&self, groups: &mut [Group]) {
+        let mut first = 1;
+        for stage in &self.network.stages {
+            let own = &mut groups[first..first + stage.functions.len()];
+            let mean = own.iter().map(|group| group.value_variance).sum::<f64>() / own.len().max(1) as f64;
+            own.iter_mut().for_each(|group| group.value_variance = group.value_variance.max(LEAST_SPREAD * mean));
+            first += stage.functions.len();
         }
     }
 
