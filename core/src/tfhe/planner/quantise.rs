@@ -5,7 +5,7 @@
 //! Only the final phase has to stay inside the table's interval; partial sums wrap freely.
 //!
 //! **Scales.** Large s_j means coarse weights, small s_j means that the bootstrap's noise is multiplied by large
-//! weights. With rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
+//! weights. With rounding errors uniform in [-1/2, 1/2], the sum over all rows, as shares of their stages, of both is
 //! `sum (W_j t)^2 sigma_j^2 / s^2 + s^2 sum Var(v_j) / 12`, least where both parts are equal: `s^4 = C / A`.
 //!
 //! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's
@@ -251,12 +251,14 @@ impl Subject<'_> {
         let mut groups = self.groups(tfhe, &scales);
         self.correlate(&group_of, &mut groups);
         for (stage, scales) in self.network.stages.iter().zip(&scales) {
+            let share = 1.0 / stage.rows.len().max(1) as f64;
             for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
-                self.account(row, scales[channel as usize].turns, &group_of, &mut groups);
+                self.account(row, scales[channel as usize].turns, share, &group_of, &mut groups);
             }
         }
+        let share = 1.0 / output_scales.len().max(1) as f64;
         for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
-            self.account(row, scale.turns, &group_of, &mut groups);
+            self.account(row, scale.turns, share, &group_of, &mut groups);
         }
         self.spread_evenly(&mut groups);
         let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
@@ -382,7 +384,9 @@ impl Subject<'_> {
         }
     }
 
-    fn account(&self, row: &Row, turns: f64, group_of: &[u32], groups: &mut [Group]) {
+    /// Counts what a row reads, as a share of all rows of its stage: each stage counts the same, few outputs as much as
+    /// many units.
+    fn account(&self, row: &Row, turns: f64, of_stage: f64, group_of: &[u32], groups: &mut [Group]) {
         let mut before = None;
         for tap in row.taps.iter() {
             let index = group_of[tap.source as usize];
@@ -390,8 +394,8 @@ impl Subject<'_> {
             let weight = f64::from(tap.weight) * turns;
             let diffused = before == Some((index, tap.source));
             let share = if diffused { 1.0 - group.correlation * group.correlation } else { 1.0 };
-            group.squared_weights += weight * weight;
-            group.value_variance += share * self.statistics.value_variance[tap.source as usize];
+            group.squared_weights += of_stage * weight * weight;
+            group.value_variance += of_stage * share * self.statistics.value_variance[tap.source as usize];
             group.largest = group.largest.max(weight.abs());
             before = Some((index, tap.source + 1));
         }
