@@ -185,7 +185,7 @@ mod tests {
             positions: 2,
         };
         let map = AffineMap { rows: 2 * kernels, blocks: vec![block], bias: (0..2 * kernels as u32).collect() };
-        let word = |value: usize, lane: usize| (value * LANES + lane) as u32 * 0x9e37_79b9;
+        let word = |value: usize, lane: usize| ((value * LANES + lane) as u32).wrapping_mul(0x9e37_79b9);
         let lanes: Vec<[u32; LANES]> = (0..5).map(|value| std::array::from_fn(|lane| word(value, lane))).collect();
         let together = evaluate_lanes(&map, &lanes);
         for lane in 0..LANES {
