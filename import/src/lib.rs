@@ -3,6 +3,7 @@
 
 mod bounded;
 mod client_steps;
+mod cut;
 mod element;
 mod error;
 mod expand;
@@ -17,6 +18,7 @@ mod onnx;
 mod ops;
 mod plain;
 mod pointwise;
+mod pool;
 mod program;
 mod rewrite;
 mod tail;
@@ -66,6 +68,10 @@ fn import(bytes: Vec<u8>, folder: Option<&Path>, hints: &[Hint], deadline: Deadl
     let (folder, hints) = (folder.map(Path::to_path_buf), hints.to_vec());
     guarded_until(deadline, move || {
         let typed = typed_model(&bytes, folder.as_deref(), &hints, deadline)?;
-        lower::Lowering::new(&typed.model, &typed.operators, deadline).run(&typed.interface)
+        let lower = |cuts| lower::Lowering::new(&typed.model, &typed.operators, deadline, cuts).run(&typed.interface);
+        match lower(false) {
+            Err(ImportError::TooComplex(_)) => lower(true),
+            lowered => lowered,
+        }
     })
 }

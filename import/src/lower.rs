@@ -74,6 +74,8 @@ pub(super) struct Lowering<'a> {
     pub value_count: usize,
     taps: usize,
     pub sum: RowSum,
+    /// Whether linear layers become values of their own where rows would become too long.
+    pub cuts: bool,
     work_left: u64,
     deadline: Deadline,
     refused: Vec<UnsupportedNode>,
@@ -81,7 +83,12 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(model: &'a TypedModel, operator_of_node: &'a [(String, String)], deadline: Deadline) -> Self {
+    pub fn new(
+        model: &'a TypedModel,
+        operator_of_node: &'a [(String, String)],
+        deadline: Deadline,
+        cuts: bool,
+    ) -> Self {
         Self {
             model,
             values: HashMap::new(),
@@ -92,6 +99,7 @@ impl<'a> Lowering<'a> {
             value_count: 0,
             taps: 0,
             sum: RowSum::bounded(MAX_WORK),
+            cuts,
             work_left: MAX_WORK,
             deadline,
             refused: Vec::new(),

@@ -217,7 +217,9 @@ impl Lowering<'_> {
         let shape = Self::output_shape(node, 0)?;
         let (weights, bias) = (floats(&kernel)?, floats(&bias)?);
         let count: usize = shape.iter().product();
-        self.spend(window::places(op.pool_spec.data_format, &shape, kernel.len(), count)?)?;
+        let places = window::places(op.pool_spec.data_format, &shape, kernel.len(), count)?;
+        self.spend(places)?;
+        let tensor = self.cut(node, 0, tensor, count, places / count.max(1));
         let mut elements = vec![Element::constant(0.0); count];
         let rows: Vec<&Row> = tensor.rows().collect();
         let mut current = usize::MAX;
@@ -249,6 +251,8 @@ impl Lowering<'_> {
         // Each is kept until all are sorted.
         self.spend(places.saturating_mul(8))?;
         let (taps, axes) = window::deconv(op, &tensor.shape, kernel.shape(), &shape)?;
+        let count: usize = shape.iter().product();
+        let tensor = self.cut(node, 0, tensor, count, taps.len() / count.max(1));
         let mut elements = vec![Element::constant(0.0); shape.iter().product()];
         let rows: Vec<&Row> = tensor.rows().collect();
         for run in taps.chunk_by(|a, b| a.output == b.output) {
@@ -260,82 +264,6 @@ impl Lowering<'_> {
         add_bias(&mut elements, &bias, &axes);
         let operators = self.label(node, tensor.operators);
         Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
-    }
-
-    fn sum_pool(&mut self, node: &TypedNode, value: Value, op: &SumPool) -> Outputs {
-        let tensor = self.materialised_input(node, 0, value)?;
-        let shape = Self::output_shape(node, 0)?;
-        let mut elements = vec![Element::constant(0.0); shape.iter().product()];
-        self.spend(window::pooled(&op.pool_spec, &tensor.shape, elements.len())?)?;
-        let rows: Vec<&Row> = tensor.rows().collect();
-        let sum = &mut self.sum;
-        window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, window| {
-            let count = if op.count_include_pad { window } else { inputs.len() };
-            let weight = if op.normalize { 1.0 / count.max(1) as f64 } else { 1.0 };
-            for &input in inputs {
-                sum.add_row(rows[input], weight);
-            }
-            elements[output] = Element::Row(sum.take());
-        })?;
-        let operators = self.label(node, tensor.operators);
-        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
-    }
-
-    fn max_pool(&mut self, node: &TypedNode, value: Value, op: &MaxPool) -> Outputs {
-        if op.with_index_outputs.is_some() {
-            return Err(Refusal::new("its second output (indices) is used", "use the maximum only"));
-        }
-        let tensor = self.materialised_input(node, 0, value)?;
-        let shape = Self::output_shape(node, 0)?;
-        let mut windows = vec![Vec::new(); shape.iter().product()];
-        // What windows see is kept.
-        self.spend(window::pooled(&op.pool_spec, &tensor.shape, windows.len())?.saturating_mul(8))?;
-        window::pool(&op.pool_spec, &tensor.shape, &shape, |output, inputs, _| {
-            windows[output] = inputs.iter().map(|&i| tensor.elements[i].clone()).collect();
-        })?;
-        let operators = self.label(node, tensor.operators);
-        let elements = self.tournament(node, windows, &shape, &operators)?;
-        Ok(vec![Value::Symbolic(SymbolicTensor { shape, elements, operators })])
-    }
-
-    /// The largest of each list of rows, in rounds of pairs: one stage a round.
-    fn tournament(
-        &mut self,
-        node: &TypedNode,
-        mut lists: Vec<Vec<Element>>,
-        shape: &[usize],
-        operators: &[String],
-    ) -> Result<Vec<Element>, Refusal> {
-        if lists.iter().any(Vec::is_empty) {
-            return Err(Refusal::new("a window holds padding only", "reduce the padding"));
-        }
-        let channels = shape.get(1).copied().unwrap_or(1);
-        let inner: usize = shape.iter().skip(2).product();
-        while lists.iter().any(|list| list.len() > 1) {
-            let mut flat = [Vec::new(), Vec::new()];
-            let mut places = Vec::new();
-            for (at, list) in lists.iter_mut().enumerate() {
-                let pairs = list.len() / 2;
-                for _ in 0..pairs {
-                    let (Some(b), Some(a)) = (list.pop(), list.pop()) else { break };
-                    flat[0].push(a);
-                    flat[1].push(b);
-                    places.push(at);
-                }
-            }
-            // One channel a channel of the output, as far as pairs are spread evenly; else one table for all.
-            let even = channels > 0 && inner > 0 && places.len() % channels == 0;
-            let flat_shape = if even { vec![1, channels, places.len() / channels] } else { vec![1, 1, places.len()] };
-            let tensor =
-                |elements| SymbolicTensor { shape: flat_shape.clone(), elements, operators: operators.to_vec() };
-            let [a, b] = flat.map(tensor);
-            let mut rest = tensor(self.relu_of_difference(&b, &a));
-            self.materialise(node, &mut rest);
-            for (winner, at) in self.add(&a, &rest, 1.0).into_iter().zip(places) {
-                lists[at].push(winner);
-            }
-        }
-        Ok(lists.into_iter().filter_map(|mut list| list.pop()).collect())
     }
 
     fn einsum(&mut self, node: &TypedNode, mut inputs: Vec<Value>, op: &EinSum) -> Outputs {
@@ -390,12 +318,13 @@ impl Lowering<'_> {
                 (length.unwrap_or(1), x_stride, w_stride, output)
             })
             .collect();
-        let rows: Vec<&Row> = tensor.rows().collect();
         let inner: Vec<&(usize, usize, usize, Option<usize>)> = axes.iter().filter(|axis| axis.3.is_none()).collect();
         let inner_length = inner.iter().fold(1_usize, |product, axis| product.saturating_mul(axis.0));
         let out_strides = strides(&shape);
         let count: usize = shape.iter().product();
         self.spend(count.saturating_mul(inner_length))?;
+        let tensor = self.cut(node, encrypted, tensor, count, inner_length);
+        let rows: Vec<&Row> = tensor.rows().collect();
         // The places that are multiplied and summed for an element of the output.
         let pairs = |out: usize, act: &mut dyn FnMut(usize, usize)| {
             let (mut x0, mut w0) = (0, 0);
@@ -459,12 +388,14 @@ impl Lowering<'_> {
     fn reduce(&mut self, node: &TypedNode, value: Value, op: &Reduce) -> Outputs {
         let mut tensor = self.materialised_input(node, 0, value)?;
         let shape = Self::output_shape(node, 0)?;
+        let mut groups = vec![Vec::new(); shape.iter().product()];
+        let summed = tensor.elements.len() / groups.len().max(1);
+        tensor = self.cut(node, 0, tensor, groups.len(), summed);
         if op.reducer == Reducer::MeanOfSquares {
             let square = Arc::new(Function::unary(Unary::Square));
             tensor.elements = tensor.elements.iter().map(|e| e.apply(&square)).collect();
             self.materialise(node, &mut tensor);
         }
-        let mut groups = vec![Vec::new(); shape.iter().product()];
         let strides: Vec<usize> = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
         for (index, element) in tensor.elements.iter().enumerate() {
             let mut rest = index;

@@ -10,12 +10,16 @@
 //! Values are numbered in one flat index space: the elements of the input tensor in row-major order are values
 //! `0 .. input_len`, then come the rows of stage 0, of stage 1, and so on.
 
+use crate::device::simd::for_each_arch;
 use crate::model::client_op::ClientOps;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::function::Function;
+
+/// Inputs that are evaluated side by side.
+pub const LANES: usize = 8;
 
 /// One term of an affine row: `weight * value[source]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -168,6 +172,63 @@ impl Network {
         }
         let output = self.output_rows.iter().map(|row| row.evaluate(&values)).collect();
         (values, output)
+    }
+}
+
+/// What a network computes on inputs side by side, one lane each.
+pub struct Lanes {
+    /// Every value.
+    pub values: Vec<[f64; LANES]>,
+    /// The argument of every function, in the order of evaluation.
+    pub arguments: Vec<[f64; LANES]>,
+    /// The output.
+    pub output: Vec<[f64; LANES]>,
+}
+
+impl Network {
+    /// As [`Network::evaluate`], on up to [`LANES`] inputs at a time; further lanes hold zeros for inputs.
+    #[must_use]
+    pub fn evaluate_lanes(&self, inputs: &[&[f64]]) -> Lanes {
+        let arch = pulp::Arch::new();
+        let mut values = Vec::with_capacity(self.value_count());
+        values.extend((0..self.input.len()).map(|at| {
+            let mut lanes = [0.0; LANES];
+            lanes.iter_mut().zip(inputs).for_each(|(lane, input)| *lane = input[at]);
+            lanes
+        }));
+        let mut arguments = Vec::with_capacity(self.activation_count());
+        for stage in &self.stages {
+            let first = arguments.len();
+            rows_in_lanes(arch, &stage.rows, &values, &mut arguments);
+            let mut factors = Vec::with_capacity(stage.factors.len());
+            rows_in_lanes(arch, &stage.factors, &values, &mut factors);
+            for (own, (z, &channel)) in arguments[first..].iter().zip(&stage.channel).enumerate() {
+                let function = &stage.functions[channel as usize];
+                let factor = factors.get(own).copied().unwrap_or([1.0; LANES]);
+                values.push(std::array::from_fn(|lane| factor[lane] * function.evaluate(z[lane])));
+            }
+        }
+        let mut output = Vec::with_capacity(self.output_rows.len());
+        rows_in_lanes(arch, &self.output_rows, &values, &mut output);
+        Lanes { values, arguments, output }
+    }
+}
+
+for_each_arch! {
+    fn rows_in_lanes = rows_body, (rows: &[Row], values: &[[f64; LANES]], sums: &mut Vec<[f64; LANES]>)
+}
+
+#[inline(always)]
+fn rows_body(rows: &[Row], values: &[[f64; LANES]], sums: &mut Vec<[f64; LANES]>) {
+    for row in rows {
+        let mut sum = [row.bias; LANES];
+        for tap in row.taps.iter() {
+            let (weight, value) = (f64::from(tap.weight), &values[tap.source as usize]);
+            for lane in 0..LANES {
+                sum[lane] += weight * value[lane];
+            }
+        }
+        sums.push(sum);
     }
 }
 

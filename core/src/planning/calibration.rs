@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::deadline::{Deadline, Late};
-use crate::model::network::Network;
+use crate::model::network::{LANES, Lanes, Network};
 
 /// The calibration inputs with the plaintext network's outputs.
 pub struct Calibration {
@@ -32,7 +32,10 @@ impl Calibration {
     /// # Errors
     /// [`Late`] behind the deadline.
     pub fn collect(network: &Network, inputs: &[Vec<f32>], deadline: Deadline) -> Result<Self, Late> {
-        Self::trace(network, inputs, deadline, |_| (), |(), _, _, _| ()).map(|(calibration, _)| calibration)
+        let all: Vec<usize> = (0..inputs.len()).collect();
+        let groups: Vec<&[usize]> = all.chunks(LANES).collect();
+        let traced = Self::trace(network, doubles(inputs), &groups, deadline, |_| (), |(), _, _| ());
+        traced.map(|(calibration, _)| calibration)
     }
 
     /// How far some of the inputs, and their outputs, reach.
@@ -41,31 +44,49 @@ impl Calibration {
         Ranges::of(inputs.iter().map(|&at| (&self.inputs[at], &self.outputs[at])), self.ranges.outputs.len())
     }
 
-    /// As [`Calibration::collect`]; also gives what `see` made, for each input, of the arguments of all functions: it
-    /// is called with what `start` gave for the input's number, and with stage, row and argument in the order of
-    /// evaluation.
+    /// As [`Calibration::collect`], the inputs in groups that hold each of them once. Also gives what `see` made of all
+    /// that was computed for each group: it is called with what `start` gave for the group, the numbers of a few
+    /// inputs, and what the network gives for them.
     ///
     /// # Errors
     /// As [`Calibration::collect`].
     pub fn trace<T: Send>(
         network: &Network,
-        inputs: &[Vec<f32>],
+        inputs: Vec<Vec<f64>>,
+        groups: &[&[usize]],
         deadline: Deadline,
-        start: impl Fn(usize) -> T + Sync,
-        see: impl Fn(&mut T, usize, usize, f64) + Sync,
+        start: impl Fn(&[usize]) -> T + Sync,
+        see: impl Fn(&mut T, &[usize], &Lanes) + Sync,
     ) -> Result<(Self, Vec<T>), Late> {
-        let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| f64::from(v)).collect()).collect();
-        let evaluate = |(at, input): (usize, &Vec<f64>)| {
-            deadline.check()?;
-            let mut trace = start(at);
-            let (_, output) = network.evaluate_with(input, |stage, row, z| see(&mut trace, stage, row, z));
-            Ok((output, trace))
+        let evaluate = |group: &&[usize]| {
+            let mut seen = start(group);
+            let mut outputs: Vec<(usize, Vec<f64>)> = Vec::with_capacity(group.len());
+            for together in group.chunks(LANES) {
+                deadline.check()?;
+                let own: Vec<&[f64]> = together.iter().map(|&at| inputs[at].as_slice()).collect();
+                let lanes = network.evaluate_lanes(&own);
+                see(&mut seen, together, &lanes);
+                let output = |lane: usize| lanes.output.iter().map(|y| y[lane]).collect();
+                outputs.extend(together.iter().enumerate().map(|(lane, &at)| (at, output(lane))));
+            }
+            Ok((outputs, seen))
         };
-        let evaluated: Result<Vec<(Vec<f64>, T)>, Late> = inputs.par_iter().enumerate().map(evaluate).collect();
-        let (outputs, traces): (Vec<Vec<f64>>, Vec<T>) = evaluated?.into_iter().unzip();
+        let evaluated: Result<Vec<_>, Late> = groups.par_iter().map(evaluate).collect();
+        let mut outputs = vec![Vec::new(); inputs.len()];
+        let mut seen = Vec::with_capacity(groups.len());
+        for (of_group, own) in evaluated? {
+            of_group.into_iter().for_each(|(at, output)| outputs[at] = output);
+            seen.push(own);
+        }
         let ranges = Ranges::of(inputs.iter().zip(&outputs), network.output.len());
-        Ok((Self { inputs, outputs, ranges }, traces))
+        Ok((Self { inputs, outputs, ranges }, seen))
     }
+}
+
+/// Inputs in the precision that networks are evaluated in.
+#[must_use]
+pub fn doubles(inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    inputs.iter().map(|input| input.iter().map(|&x| f64::from(x)).collect()).collect()
 }
 
 impl Ranges {

@@ -135,6 +135,18 @@ impl<'a> Judge<'a> {
         repeats: usize,
         run: impl Fn(&[f32], u64) -> Vec<f64> + Sync,
     ) -> Vec<Observation> {
+        let run = |inputs: &[(&[f32], u64)]| inputs.iter().map(|&(input, seed)| run(input, seed)).collect();
+        self.observe_together(fold, (terms, 1), repeats, run)
+    }
+
+    /// As [`Self::observe`], for what runs a number of inputs at a time, of so many terms an input.
+    pub(crate) fn observe_together(
+        &self,
+        fold: usize,
+        (terms, together): (usize, usize),
+        repeats: usize,
+        run: impl Fn(&[(&[f32], u64)]) -> Vec<Vec<f64>> + Sync,
+    ) -> Vec<Observation> {
         let inputs = &self.calibration.inputs;
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.decides() {
@@ -144,13 +156,17 @@ impl<'a> Judge<'a> {
         };
         let index_of = |at: usize| (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
         let own: Vec<usize> = (0..runs).filter(|&at| self.folds.of(index_of(at)) == fold).collect();
-        let observe = |at: usize| {
+        let observe = |own: &[usize]| {
             self.deadline.check().ok()?;
-            let index = index_of(at);
-            let input: Vec<f32> = inputs[index].iter().map(|&x| x as f32).collect();
-            Some(self.compare(index, &run(&input, at as u64 ^ 0x5eed)))
+            let single = |&at: &usize| inputs[index_of(at)].iter().map(|&x| x as f32).collect();
+            let singles: Vec<Vec<f32>> = own.iter().map(single).collect();
+            let seeds = own.iter().map(|&at| at as u64 ^ 0x5eed);
+            let pairs: Vec<(&[f32], u64)> = singles.iter().map(Vec::as_slice).zip(seeds).collect();
+            let compare = |(got, &at): (Vec<f64>, &usize)| self.compare(index_of(at), &got);
+            Some(run(&pairs).into_iter().zip(own).map(compare).collect::<Vec<_>>())
         };
-        own.into_par_iter().filter_map(observe).collect()
+        let observed: Vec<Vec<Observation>> = own.par_chunks(together.max(1)).filter_map(observe).collect();
+        observed.into_iter().flatten().collect()
     }
 
     fn compare(&self, input: usize, got: &[f64]) -> Observation {

@@ -28,6 +28,7 @@ use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::OfBatch;
 use crate::model::columns::Columns;
+use crate::model::lines::{Lengths, is_line, without_lines};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
@@ -52,6 +53,9 @@ pub struct Options {
     pub cost: CkksCost,
 }
 
+/// Linear layers are taken together, as long as all rows have so many terms at the most: a layer of its own would take a
+/// level.
+const LINE_TERMS: Lengths = Lengths { a_value: f64::INFINITY, all: (1_u64 << 27) as f64 };
 /// Noise of the output, over the largest calibrated output, that any set may have.
 const MOST_NOISE: f64 = 8e-5;
 /// Noise over the error of the polynomials that any set may have: it adds less than a two hundredth to that error.
@@ -91,6 +95,13 @@ pub fn plan_in(
     progress: &dyn Progress,
 ) -> Result<Plan, PlanError> {
     check_calibration(network, calibration)?;
+    let network = &*without_lines(network, LINE_TERMS);
+    if network.stages.iter().any(is_line) {
+        return Err(PlanError::Depth(format!(
+            "the model's linear layers have more than {} terms where they are taken together",
+            LINE_TERMS.all
+        )));
+    }
     let network = &*pooled(network, calibration);
     progress.start("fitting polynomials", Degrees::of(network).len() as u64);
     let statistics = Calibration::collect(network, calibration, progress.deadline())?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::simd::for_each_arch;
 use crate::model::decoding::list;
 
 /// `out[r] = bias[r] + sum_j weight[r][j] * value[pick[r][j]]` for a batch of rows, as a list of gathered products.
@@ -85,6 +86,65 @@ impl AffineMap {
     }
 }
 
+/// Inputs that [`evaluate_lanes`] takes side by side.
+pub const LANES: usize = 16;
+
+/// As [`evaluate`], on inputs side by side, one lane each.
+#[must_use]
+pub fn evaluate_lanes(map: &AffineMap, values: &[[u32; LANES]]) -> Vec<[u32; LANES]> {
+    let mut out: Vec<[u32; LANES]> = map.bias.iter().map(|&bias| [bias; LANES]).collect();
+    let mut gathered = Vec::new();
+    for block in &map.blocks {
+        for position in 0..block.positions {
+            gathered.clear();
+            let picks = &block.picks[position * block.terms..][..block.terms];
+            gathered.extend(picks.iter().map(|&pick| values[pick as usize]));
+            products(pulp::Arch::new(), block, position, &gathered, &mut out);
+        }
+    }
+    out
+}
+
+for_each_arch! {
+    fn products = products_body,
+    (block: &AffineBlock, position: usize, gathered: &[[u32; LANES]], out: &mut [[u32; LANES]])
+}
+
+/// Adds the products of one position with all kernels, four at a time.
+#[inline(always)]
+fn products_body(block: &AffineBlock, position: usize, gathered: &[[u32; LANES]], out: &mut [[u32; LANES]]) {
+    let weights = |kernel: usize| &block.weights[kernel * block.terms..][..block.terms];
+    let mut add = |kernel: usize, sum: &[u32; LANES]| {
+        let target = &mut out[block.targets[kernel * block.positions + position] as usize];
+        for lane in 0..LANES {
+            target[lane] = target[lane].wrapping_add(sum[lane]);
+        }
+    };
+    let word = |weight: i16| i32::from(weight).cast_unsigned();
+    let fours = block.kernels / 4 * 4;
+    for kernel in (0..fours).step_by(4) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|more| weights(kernel + more));
+        let mut sums = [[0_u32; LANES]; 4];
+        for ((((x, &a), &b), &c), &d) in gathered.iter().zip(a).zip(b).zip(c).zip(d) {
+            for (sum, weight) in sums.iter_mut().zip([a, b, c, d]) {
+                for lane in 0..LANES {
+                    sum[lane] = sum[lane].wrapping_add(x[lane].wrapping_mul(word(weight)));
+                }
+            }
+        }
+        sums.iter().enumerate().for_each(|(more, sum)| add(kernel + more, sum));
+    }
+    for kernel in fours..block.kernels {
+        let mut sum = [0_u32; LANES];
+        for (x, &weight) in gathered.iter().zip(weights(kernel)) {
+            for lane in 0..LANES {
+                sum[lane] = sum[lane].wrapping_add(x[lane].wrapping_mul(word(weight)));
+            }
+        }
+        add(kernel, &sum);
+    }
+}
+
 /// The map on plain words: the model that every backend's linear map must equal.
 #[must_use]
 pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
@@ -107,4 +167,30 @@ pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_side_by_side_give_what_each_gives_alone() {
+        let kernels = 7;
+        let block = AffineBlock {
+            terms: 3,
+            weights: (0..3 * kernels).map(|at| (977 * at as i32 - 9000) as i16).collect(),
+            picks: vec![0, 2, 3, 1, 2, 4],
+            targets: (0..2 * kernels as u32).rev().collect(),
+            kernels,
+            positions: 2,
+        };
+        let map = AffineMap { rows: 2 * kernels, blocks: vec![block], bias: (0..2 * kernels as u32).collect() };
+        let word = |value: usize, lane: usize| ((value * LANES + lane) as u32).wrapping_mul(0x9e37_79b9);
+        let lanes: Vec<[u32; LANES]> = (0..5).map(|value| std::array::from_fn(|lane| word(value, lane))).collect();
+        let together = evaluate_lanes(&map, &lanes);
+        for lane in 0..LANES {
+            let alone = evaluate(&map, &(0..5).map(|value| word(value, lane)).collect::<Vec<u32>>());
+            assert!(together.iter().zip(&alone).all(|(row, word)| row[lane] == *word));
+        }
+    }
 }

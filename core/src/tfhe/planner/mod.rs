@@ -22,12 +22,13 @@ use crate::planning::pooling::pooled;
 use crate::tfhe::planner::options::{CAUTION, Options, Planned};
 use crate::tfhe::planner::sizes::fill_sizes;
 
+use crate::model::lines::{Lengths, without_lines};
 use crate::model::network::Network;
 use crate::progress::Progress;
 use crate::tfhe::noise;
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::Plan;
-use crate::tfhe::planner::fold::fold_kinks;
+use crate::tfhe::planner::fold::{centre_kinks, fold_kinks};
 use crate::tfhe::planner::products::products_as_squares;
 use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
@@ -36,6 +37,27 @@ use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_h
 /// Widths of weights that are tried, in bits, each with a factor that ranges are widened by: where the most precise
 /// parameters are not enough, what is left is that new data leave the ranges.
 const ATTEMPTS: [(u32, f64); 6] = [(8, 1.0), (12, 1.0), (16, 1.0), (12, 1.5), (16, 1.5), (16, 2.5)];
+
+/// Probability that an argument leaves a range that a kink is folded on.
+const FOLDED_TAIL: f64 = 1e-4;
+
+/// Standard deviations of noise that are kept free at both ends of a range.
+const GUARD_SIGMAS: f64 = 6.0;
+
+/// Tighter ranges that are tried: probabilities that an argument leaves them on either side. Tables go on without a
+/// jump, so that a value beyond its range errs by how far it is beyond, and all others are the more precise. Nothing is
+/// kept free for the noise there.
+const TIGHT_TAILS: [f64; 2] = [1e-4, 1e-3];
+
+/// Widths of weights in bits that are tried with tight ranges besides.
+const TIGHT_WEIGHT_BITS: u32 = 12;
+
+/// Arguments beyond tight ranges that held-out inputs must show, or the loss says nothing of what they do.
+const TIGHT_EVIDENCE: f64 = 400.0;
+
+/// Most terms that the readers of a linear stage may gain for each of its values, which saves its bootstraps: they take
+/// a few times the time of so many at k N = 2048.
+const LINE_TERMS: Lengths = Lengths { a_value: 3000.0, all: (1_u64 << 27) as f64 };
 
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
@@ -53,14 +75,18 @@ pub fn plan(
     check_calibration(network, calibration)?;
     progress.start("calibrating", 1);
     let network = if options.exact { Cow::Borrowed(network) } else { pooled(network, calibration) };
-    let network = &products_as_squares(&network);
+    let composed = without_lines(&network, LINE_TERMS);
+    let mut squared = products_as_squares(&composed);
+    if !options.exact {
+        centre_kinks(&mut squared);
+    }
+    let network = &squared;
     let (folded_network, folded) = fold_kinks(network);
     let (calibration, traces) = Traces::collect(network, &folded_network, calibration, progress.deadline())?;
     if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let all: Vec<usize> = (0..calibration.inputs.len()).collect();
-    let statistics = traces.statistics(network, &all);
+    let statistics = traces.statistics(network, None);
     progress.finish();
     if options.exact {
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options, progress.deadline());
@@ -69,7 +95,7 @@ pub fn plan(
     judge.check_confidence(options.max_loss)?;
     let without = |fold: usize| {
         let kept = judge.folds.kept(fold);
-        (calibration.ranges_of(&kept), traces.statistics(network, &kept))
+        (calibration.ranges_of(&kept), traces.statistics(network, Some(fold)))
     };
     let of_folds: Vec<(Ranges, Statistics)> = judge.folds.numbers().map(without).collect();
     let subject = |ranges, statistics| Subject { network: &folded_network, folded: &folded, ranges, statistics };
@@ -119,6 +145,12 @@ impl Margins {
         }
         margins
     }
+}
+
+/// What was tried so far.
+struct Trials {
+    made: Vec<(Candidate, f64)>,
+    best_loss: f64,
 }
 
 struct Search<'a> {
@@ -173,35 +205,57 @@ impl Search<'_> {
 
     /// The cheapest candidate within the budget; they stand by cost.
     fn cheapest(&self, candidates: &[Candidate]) -> Result<Planned, PlanError> {
-        let mut trials = Vec::new();
-        let mut best_loss = f64::INFINITY;
+        let mut trials = Trials { made: Vec::new(), best_loss: f64::INFINITY };
         self.progress.start("searching parameters", ATTEMPTS.len() as u64 * 8);
         for (weight_bits, wider) in ATTEMPTS {
-            let most_precise = candidates.len() - 1;
-            let mut chosen = None;
-            // Loss falls along the frontier up to the simulation's own noise: bisect for the cheapest set that passes.
-            let (mut low, mut high) = (0, most_precise + 1);
-            while low < high {
-                let middle = (low + high) / 2;
-                let loss = self.attempt(&candidates[middle], &self.settings(weight_bits, wider))?;
-                trials.push((candidates[middle], loss.decisive));
-                best_loss = best_loss.min(loss.decisive);
-                self.progress.advance(1);
-                if loss.decisive <= self.options.max_loss {
-                    high = middle;
-                    chosen = Some(loss);
-                } else {
-                    low = middle + 1;
+            let mut chosen: Option<(usize, Settings, Verdict)> = None;
+            for settings in self.settings_to_try(weight_bits, wider) {
+                // What is tried later must allow a cheaper set.
+                let end = chosen.as_ref().map_or(candidates.len(), |&(at, ..)| at);
+                if let Some((at, verdict)) = self.bisect(&candidates[..end], &settings, &mut trials)? {
+                    chosen = Some((at, settings, verdict));
                 }
             }
-            if let Some(loss) = chosen {
+            if let Some((at, settings, verdict)) = chosen {
                 self.progress.finish();
-                let quantised = self.subject.quantise(&candidates[high].params, &self.settings(weight_bits, wider));
-                return Ok(Planned { plan: self.finish(quantised, &loss.loss), weight_bits, trials });
+                let quantised = self.subject.quantise(&candidates[at].params, &settings);
+                let plan = self.finish(quantised, &verdict.loss);
+                return Ok(Planned { plan, weight_bits: settings.weight_bits, trials: trials.made });
             }
         }
         self.progress.finish();
-        Err(PlanError::Accuracy { max_loss: self.options.max_loss, best: best_loss })
+        Err(PlanError::Accuracy { max_loss: self.options.max_loss, best: trials.best_loss })
+    }
+
+    /// The cheapest of those candidates that passes with these settings, and its verdict. After the first settings the
+    /// most precise candidate is tried first: mostly it tells that none passes.
+    ///
+    /// Loss falls along the frontier up to the simulation's own noise.
+    fn bisect(
+        &self,
+        candidates: &[Candidate],
+        settings: &Settings,
+        trials: &mut Trials,
+    ) -> Result<Option<(usize, Verdict)>, PlanError> {
+        let is_first = trials.made.is_empty();
+        let mut chosen = None;
+        let (mut low, mut high) = (0, candidates.len());
+        while low < high {
+            let at = if is_first || chosen.is_some() { (low + high) / 2 } else { high - 1 };
+            let verdict = self.attempt(&candidates[at], settings)?;
+            trials.made.push((candidates[at], verdict.decisive));
+            trials.best_loss = trials.best_loss.min(verdict.decisive);
+            self.progress.advance(1);
+            if verdict.decisive <= self.options.max_loss {
+                high = at;
+                chosen = Some((at, verdict));
+            } else if is_first || chosen.is_some() {
+                low = at + 1;
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(chosen)
     }
 
     /// Variance that rounded weights and bootstrap noise add to a table input, a unit of the bootstrap's standard
@@ -248,7 +302,35 @@ impl Search<'_> {
 
     fn settings(&self, weight_bits: u32, wider: f64) -> Settings {
         let Margins { tail_probability, widening, .. } = self.margins;
-        Settings { weight_bits, tail_probability, widening: wider * widening }
+        Settings {
+            weight_bits,
+            tail_probability,
+            folded_tail: FOLDED_TAIL,
+            widening: wider * widening,
+            guard_sigmas: GUARD_SIGMAS,
+        }
+    }
+
+    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them tighter
+    /// ones. The more precise others are, the more the rounding of weights counts, so that wider ones are tried there.
+    fn settings_to_try(&self, weight_bits: u32, wider: f64) -> Vec<Settings> {
+        let usual = self.settings(weight_bits, wider);
+        let has_folded = self.subject.folded.contains(&true) && usual.tail_probability < FOLDED_TAIL;
+        let far = has_folded.then_some(Settings { folded_tail: usual.tail_probability, ..usual });
+        let arguments = self.subject.network.activation_count() as f64 * self.subject.ranges.count as f64;
+        let is_evident = |tail: f64| wider == 1.0 && tail * arguments >= TIGHT_EVIDENCE;
+        let tight = |(weight_bits, tail): (u32, f64)| Settings {
+            weight_bits,
+            tail_probability: tail.max(usual.tail_probability),
+            folded_tail: tail,
+            widening: 1.0,
+            guard_sigmas: 0.0,
+            ..usual
+        };
+        let tails = || TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail));
+        let widths = std::iter::once(weight_bits).chain((weight_bits < TIGHT_WEIGHT_BITS).then_some(TIGHT_WEIGHT_BITS));
+        let tight = widths.flat_map(|bits| tails().map(move |tail| (bits, tail))).map(tight);
+        [usual].into_iter().chain(far).chain(tight).collect()
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.

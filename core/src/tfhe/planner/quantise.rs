@@ -5,7 +5,7 @@
 //! Only the final phase has to stay inside the table's interval; partial sums wrap freely.
 //!
 //! **Scales.** Large s_j means coarse weights, small s_j means that the bootstrap's noise is multiplied by large
-//! weights. With rounding errors uniform in [-1/2, 1/2], the sum over all rows of both variances is
+//! weights. With rounding errors uniform in [-1/2, 1/2], the sum over all rows, as shares of their stages, of both is
 //! `sum (W_j t)^2 sigma_j^2 / s^2 + s^2 sum Var(v_j) / 12`, least where both parts are equal: `s^4 = C / A`.
 //!
 //! **Rounding.** Neighbouring values of one channel are alike (correlation rho), so a share rho of each weight's
@@ -35,17 +35,15 @@ use crate::tfhe::planner::factor::{QuantisedRow, factor};
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics, least_half};
 use crate::tfhe::torus::to_word;
 
-/// Probability of leaving the range that a folded channel is sized for: leaving it is harmless, so the range may be
-/// tight.
-const FOLDED_TAIL: f64 = 1e-4;
-/// Standard deviations of noise kept free at both ends of a half-turn range.
-const GUARD_SIGMAS: f64 = 6.0;
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
 /// Ranges that nothing can leave are widened by this factor for the noise.
 const REACH_MARGIN: f64 = 1.1;
 /// Ranges of outputs grow by no more than this factor for what was not seen.
 const MOST_UNSEEN: f64 = 8.0;
+/// Variance of a channel's values over the mean of its stage's channels, at the least: one that a ReLU cut off on all
+/// inputs gets weights a tenth as large as the others'.
+const LEAST_SPREAD: f64 = 1e-4;
 /// Encrypted inputs may exceed the calibrated range by this share of it on each side.
 const INPUT_MARGIN: f64 = 0.25;
 
@@ -68,8 +66,12 @@ pub struct Settings {
     pub weight_bits: u32,
     /// Probability that a table input leaves a half-turn range, by the tails of the calibration data.
     pub tail_probability: f64,
+    /// The same of a whole turn that a kink is folded on: leaving it is harmless, so the range may be tight.
+    pub folded_tail: f64,
     /// How much wider than that the ranges are, because new data reach further: a factor of at least 1.
     pub widening: f64,
+    /// Standard deviations of noise kept free at both ends of a half-turn range.
+    pub guard_sigmas: f64,
 }
 
 /// A plan and what the noise model says about it.
@@ -106,9 +108,9 @@ pub(crate) struct Encoding<'a> {
 }
 
 impl Scale {
-    fn folded(range: &ChannelRange, widening: f64, least: f64) -> Self {
-        let bound = range.upper.quantile(FOLDED_TAIL).max(range.lower.quantile(FOLDED_TAIL));
-        let bound = (widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
+    fn folded(range: &ChannelRange, settings: &Settings, least: f64) -> Self {
+        let bound = range.upper.quantile(settings.folded_tail).max(range.lower.quantile(settings.folded_tail));
+        let bound = (settings.widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
         let leave = range.upper.probability(bound) + range.lower.probability(bound);
         Self { origin: 0.0, turns: 0.5 / bound, leave, step: None }
     }
@@ -225,7 +227,7 @@ impl Subject<'_> {
     #[must_use]
     pub fn quantise(&self, tfhe: &ParameterSet, settings: &Settings) -> Quantised {
         let table_noise = noise::keyswitch_variance(tfhe) + noise::modulus_switch_variance(tfhe);
-        let guard = (GUARD_SIGMAS * (2.0 * table_noise).sqrt()).min(0.12);
+        let guard = (settings.guard_sigmas * (2.0 * table_noise).sqrt()).min(0.12);
         let reaches = Reaches::of(self.network);
         let scales: Vec<Vec<Scale>> = self
             .statistics
@@ -237,7 +239,7 @@ impl Subject<'_> {
                 let least = least_half(channels.iter().map(ChannelRange::ends), self.ranges.count);
                 let scale =
                     |((range, function), &reach): ((&ChannelRange, &Function), &Option<_>)| match function.step() {
-                        _ if folded => Scale::folded(range, settings.widening, least),
+                        _ if folded => Scale::folded(range, settings, least),
                         Some(step) => Scale::of_step(step, range, reach, settings, tfhe.polynomial_size),
                         None => Scale::half_turn(range, guard, settings, least),
                     };
@@ -249,13 +251,16 @@ impl Subject<'_> {
         let mut groups = self.groups(tfhe, &scales);
         self.correlate(&group_of, &mut groups);
         for (stage, scales) in self.network.stages.iter().zip(&scales) {
+            let share = 1.0 / stage.rows.len().max(1) as f64;
             for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
-                self.account(row, scales[channel as usize].turns, &group_of, &mut groups);
+                self.account(row, scales[channel as usize].turns, share, &group_of, &mut groups);
             }
         }
+        let share = 1.0 / output_scales.len().max(1) as f64;
         for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
-            self.account(row, scale.turns, &group_of, &mut groups);
+            self.account(row, scale.turns, share, &group_of, &mut groups);
         }
+        self.spread_evenly(&mut groups);
         let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
         for group in &mut groups {
             group.choose_scale(limit);
@@ -367,7 +372,21 @@ impl Subject<'_> {
         }
     }
 
-    fn account(&self, row: &Row, turns: f64, group_of: &[u32], groups: &mut [Group]) {
+    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for them
+    /// as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights.
+    fn spread_evenly(&self, groups: &mut [Group]) {
+        let mut first = 1;
+        for stage in &self.network.stages {
+            let own = &mut groups[first..first + stage.functions.len()];
+            let mean = own.iter().map(|group| group.value_variance).sum::<f64>() / own.len().max(1) as f64;
+            own.iter_mut().for_each(|group| group.value_variance = group.value_variance.max(LEAST_SPREAD * mean));
+            first += stage.functions.len();
+        }
+    }
+
+    /// Counts what a row reads, as a share of all rows of its stage: each stage counts the same, few outputs as much as
+    /// many units.
+    fn account(&self, row: &Row, turns: f64, of_stage: f64, group_of: &[u32], groups: &mut [Group]) {
         let mut before = None;
         for tap in row.taps.iter() {
             let index = group_of[tap.source as usize];
@@ -375,8 +394,8 @@ impl Subject<'_> {
             let weight = f64::from(tap.weight) * turns;
             let diffused = before == Some((index, tap.source));
             let share = if diffused { 1.0 - group.correlation * group.correlation } else { 1.0 };
-            group.squared_weights += weight * weight;
-            group.value_variance += share * self.statistics.value_variance[tap.source as usize];
+            group.squared_weights += of_stage * weight * weight;
+            group.value_variance += of_stage * share * self.statistics.value_variance[tap.source as usize];
             group.largest = group.largest.max(weight.abs());
             before = Some((index, tap.source + 1));
         }

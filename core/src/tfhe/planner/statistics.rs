@@ -3,12 +3,16 @@
 use rayon::prelude::*;
 
 use crate::deadline::{Deadline, Late};
-use crate::model::network::Network;
-use crate::planning::calibration::Calibration;
+use crate::model::function::Function;
+use crate::model::network::{LANES, Lanes, Network, Stage};
+use crate::planning::calibration::{Calibration, doubles};
+use crate::planning::folds::Folds;
 use crate::planning::pooling::are_one_quantity;
 
 /// At most so many table inputs are kept for statistics; beyond, calibration inputs are thinned out.
 const MAX_SAMPLES: usize = 1 << 25;
+/// Inputs of a fold whose sums are taken in one go.
+const GROUP: usize = 64;
 /// Share of a channel's largest (or smallest) samples that its exponential tail is fitted to.
 const TAIL_SHARE: f64 = 0.02;
 
@@ -24,9 +28,53 @@ pub struct Statistics {
     pub channels: Vec<Vec<ChannelRange>>,
 }
 
-/// What the network computes on the calibration inputs.
+/// What the network computes on the calibration inputs: sums over each fold, and arguments of some inputs.
 pub struct Traces {
-    traces: Vec<Trace>,
+    folds: Folds,
+    of_fold: Vec<Sums>,
+    /// Arguments of all functions, for each input that is kept for statistics.
+    arguments: Vec<Option<Vec<f32>>>,
+}
+
+/// Sums over some inputs, for every value as it will be encoded.
+struct Sums {
+    count: usize,
+    /// Of the value.
+    value: Vec<f64>,
+    /// Of its square.
+    square: Vec<f64>,
+    /// Of its product with the value before it.
+    product: Vec<f64>,
+}
+
+impl Sums {
+    fn new(values: usize) -> Self {
+        Self { count: 0, value: vec![0.0; values], square: vec![0.0; values], product: vec![0.0; values] }
+    }
+
+    /// Adds the values of some inputs.
+    fn add(&mut self, inputs: usize, values: impl Iterator<Item = [f64; LANES]>) {
+        self.count += inputs;
+        let sums = self.value.iter_mut().zip(&mut self.square).zip(&mut self.product);
+        let mut before = [0.0; LANES];
+        for (((value, square), product), v) in sums.zip(values) {
+            for lane in 0..inputs {
+                *value += v[lane];
+                *square += v[lane] * v[lane];
+                *product += v[lane] * before[lane];
+            }
+            before = v;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        let pairs =
+            [(&mut self.value, &other.value), (&mut self.square, &other.square), (&mut self.product, &other.product)];
+        for (own, other) in pairs {
+            own.iter_mut().zip(other).for_each(|(sum, more)| *sum += more);
+        }
+    }
 }
 
 impl Traces {
@@ -46,28 +94,36 @@ impl Traces {
     ) -> Result<(Calibration, Self), Late> {
         let activations = network.activation_count().max(1);
         let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
-        let start = |at: usize| Trace {
-            values: inputs[at].clone(),
-            table_inputs: Vec::new(),
-            is_kept: at.is_multiple_of(thin),
-        };
-        let see = |trace: &mut Trace, stage: usize, row: usize, z: f64| {
-            let encoded = &folded.stages[stage];
-            trace.values.push(encoded.functions[encoded.channel[row] as usize].evaluate(z) as f32);
-            if trace.is_kept {
-                trace.table_inputs.push(z as f32);
+        let inputs = doubles(inputs);
+        let folds = Folds::new(&inputs);
+        let of_folds: Vec<Vec<usize>> = folds.numbers().map(|fold| folds.held_out(fold)).collect();
+        let groups: Vec<&[usize]> = of_folds.iter().flat_map(|inputs| inputs.chunks(GROUP)).collect();
+        let of_groups: Vec<usize> = groups.iter().map(|group| folds.of(group[0])).collect();
+        let start = |_: &[usize]| (Sums::new(network.value_count()), Vec::new());
+        let functions: Vec<(&Stage, &Stage)> = network.stages.iter().zip(&folded.stages).collect();
+        let see = |seen: &mut (Sums, Vec<(usize, Vec<f32>)>), own: &[usize], lanes: &Lanes| {
+            seen.0.add(own.len(), encoded(&functions, network.input.len(), lanes));
+            for (lane, &at) in own.iter().enumerate().filter(|(_, at)| at.is_multiple_of(thin)) {
+                seen.1.push((at, lanes.arguments.iter().map(|z| z[lane] as f32).collect()));
             }
         };
-        let (calibration, traces) = Calibration::trace(network, inputs, deadline, start, see)?;
-        Ok((calibration, Self { traces }))
+        let count = inputs.len();
+        let (calibration, seen) = Calibration::trace(network, inputs, &groups, deadline, start, see)?;
+        let mut of_fold: Vec<Sums> = folds.numbers().map(|_| Sums::new(network.value_count())).collect();
+        let mut arguments = vec![None; count];
+        for ((sums, kept), fold) in seen.into_iter().zip(of_groups) {
+            of_fold[fold].merge(&sums);
+            kept.into_iter().for_each(|(at, own)| arguments[at] = Some(own));
+        }
+        Ok((calibration, Self { folds, of_fold, arguments }))
     }
 
-    /// Counts table inputs of the given calibration inputs, and those that lie outside of their channel's range.
+    /// Counts arguments of the given calibration inputs, and those that lie outside of their channel's range.
     #[must_use]
     pub fn outside(&self, network: &Network, inputs: &[usize], ranges: &[Vec<(f64, f64)>]) -> (usize, usize) {
         let (mut outside, mut total) = (0, 0);
-        for trace in inputs.iter().map(|&input| &self.traces[input]).filter(|trace| trace.is_kept) {
-            let mut samples = trace.table_inputs.iter().map(|&z| f64::from(z));
+        for arguments in inputs.iter().filter_map(|&input| self.arguments[input].as_ref()) {
+            let mut samples = arguments.iter().map(|&z| f64::from(z));
             for (stage, ranges) in network.stages.iter().zip(ranges) {
                 for (&channel, z) in stage.channel.iter().zip(samples.by_ref()) {
                     let (low, high) = ranges[channel as usize];
@@ -79,29 +135,47 @@ impl Traces {
         (outside, total)
     }
 
-    /// Statistics of the given calibration inputs.
+    /// Statistics of the calibration inputs, or of those that a fold does not hold out.
     #[must_use]
-    pub fn statistics(&self, network: &Network, inputs: &[usize]) -> Statistics {
-        let traces: Vec<&Trace> = inputs.iter().map(|&input| &self.traces[input]).collect();
-        Statistics::of(network, &traces)
+    pub fn statistics(&self, network: &Network, without: Option<usize>) -> Statistics {
+        let without = without.filter(|_| self.folds.count() > 0);
+        let mut sums = Sums::new(network.value_count());
+        let kept = self.of_fold.iter().enumerate().filter(|&(fold, _)| Some(fold) != without);
+        kept.for_each(|(_, own)| sums.merge(own));
+        let is_kept = |input: usize| Some(self.folds.of(input)) != without;
+        let arguments = self.arguments.iter().enumerate().filter(|&(input, _)| is_kept(input));
+        let arguments: Vec<&[f32]> = arguments.filter_map(|(_, own)| own.as_deref()).collect();
+        Statistics::of(network, sums, &arguments)
     }
 }
 
+/// The values of some inputs as they will be encoded, for stages as they are and as they will be.
+fn encoded<'a>(
+    stages: &'a [(&'a Stage, &'a Stage)],
+    inputs: usize,
+    lanes: &'a Lanes,
+) -> impl Iterator<Item = [f64; LANES]> + 'a {
+    let functions = stages.iter().flat_map(|(stage, encoded)| {
+        let is_other: Vec<bool> = stage.functions.iter().zip(&encoded.functions).map(|(one, two)| one != two).collect();
+        stage
+            .channel
+            .iter()
+            .map(move |&channel| is_other[channel as usize].then(|| &encoded.functions[channel as usize]))
+    });
+    let values = lanes.values[inputs..].iter().zip(&lanes.arguments).zip(functions);
+    let value = |((value, argument), function): ((&[f64; LANES], &[f64; LANES]), Option<&Function>)| match function {
+        Some(function) => argument.map(|z| function.evaluate(z)),
+        None => *value,
+    };
+    // Values are told apart in single precision.
+    let single = |value: [f64; LANES]| value.map(|v| f64::from(v as f32));
+    lanes.values[..inputs].iter().copied().chain(values.map(value)).map(single)
+}
+
 impl Statistics {
-    fn of(network: &Network, traces: &[&Trace]) -> Self {
-        let values = network.value_count();
-        let (mut mean, mut square, mut product) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
-        for trace in traces {
-            let mut before = 0.0;
-            for (((m, s), p), &v) in mean.iter_mut().zip(&mut square).zip(&mut product).zip(&trace.values) {
-                let v = f64::from(v);
-                *m += v;
-                *s += v * v;
-                *p += v * before;
-                before = v;
-            }
-        }
-        let count = traces.len() as f64;
+    fn of(network: &Network, sums: Sums, arguments: &[&[f32]]) -> Self {
+        let count = sums.count as f64;
+        let (mut mean, mut square, mut product) = (sums.value, sums.square, sums.product);
         let mut before = 0.0;
         for ((m, s), p) in mean.iter_mut().zip(&mut square).zip(&mut product) {
             *m /= count;
@@ -115,9 +189,9 @@ impl Statistics {
             .iter()
             .map(|stage| {
                 let mut samples: Vec<Vec<f32>> = vec![Vec::new(); stage.functions.len()];
-                for trace in traces.iter().filter(|trace| trace.is_kept) {
-                    let inputs = &trace.table_inputs[offset..offset + stage.rows.len()];
-                    for (&z, &channel) in inputs.iter().zip(&stage.channel) {
+                for arguments in arguments {
+                    let own = &arguments[offset..offset + stage.rows.len()];
+                    for (&z, &channel) in own.iter().zip(&stage.channel) {
                         samples[channel as usize].push(z);
                     }
                 }
@@ -149,14 +223,6 @@ pub fn least_half(ranges: impl ExactSizeIterator<Item = (f64, f64)> + Clone, inp
     let mean_half = halves.sum::<f64>() / count;
     let largest = ranges.fold(0.0_f64, |most, (low, high)| most.max(low.abs()).max(high.abs()));
     (LEAST_SHARE * mean_half).max(largest / inputs.max(1) as f64)
-}
-
-/// One input's way through the network.
-struct Trace {
-    values: Vec<f32>,
-    table_inputs: Vec<f32>,
-    /// Whether its table inputs are kept.
-    is_kept: bool,
 }
 
 /// Range of the table inputs of one channel, and how their tails fall off.
