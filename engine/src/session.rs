@@ -1,6 +1,7 @@
 //! Sessions of either scheme: encrypted inputs in, encrypted outputs out, a pass at a time.
 
 use heman_core::batch::Timings;
+use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::plan::width::GpuShares;
@@ -126,6 +127,10 @@ impl Devices {
     ) -> Result<Box<dyn Session<'a> + 'a>, EngineError> {
         for (queue, device) in self.names.iter().enumerate() {
             tracing::info!(queue, device, threads = self.threads, "loads a plan and a key");
+        }
+        let is_host = matches!(self.opened, Opened::CkksCpu(_));
+        if matches!(plan, Plan::Ckks(plan) if plan.network.refresh.is_some() && !is_host) {
+            return Err(CkksError::Plan("plans with bootstraps run on the CPU alone".into()).into());
         }
         match (&self.opened, plan, key) {
             (Opened::TfheCpu(backend), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {

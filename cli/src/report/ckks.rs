@@ -31,6 +31,8 @@ pub fn params_json(params: &Params) -> Value {
         "inputs_per_run": params.inputs_per_run(),
         "rotation_keys": params.keys.rotation_limbs.len(),
         "polynomial_degree": promised.degree,
+        "bootstraps": promised.bootstraps,
+        "outside_of_bounds": promised.outside,
         "predicted_noise": params.output.noise,
         "predicted_thread_seconds_per_run": promised.thread_seconds_per_run,
         "predicted_thread_seconds_per_input": promised.thread_seconds_per_run / params.inputs_per_run() as f64,
@@ -56,6 +58,13 @@ pub fn params_text(params: &Params) -> String {
         Packing::Latency { lanes, .. } => format!("latency: {lanes} inputs a run, interleaved"),
     };
     let loss = loss::text(&promised.loss);
+    let bootstraps = match promised.bootstraps {
+        0 => String::new(),
+        count => format!(
+            "; {count} bootstrap(s) a run, whose bounds {:.1} % of the inputs held out leave somewhere",
+            100.0 * promised.outside
+        ),
+    };
     let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
         "scheme        CKKS, N = 2^{}, {} slots, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
@@ -63,7 +72,7 @@ pub fn params_text(params: &Params) -> String {
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, {}\n\
          output        {} {:?}\n\
-         {client}polynomials   of degree {}\n\
+         {client}polynomials   of degree {}{bootstraps}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,

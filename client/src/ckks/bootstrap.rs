@@ -1,7 +1,9 @@
 //! Keys for bootstrapping, and the sparse secret that they lead to and from.
 
 use heman_core::ckks::bootstrap::keys::{BootstrapKeyRequest, SeededBootstrapKey};
-use heman_core::ckks::bootstrap::recipe::SPARSE_WEIGHT;
+use heman_core::ckks::files::evaluation_key::SeededBootstrapKeys;
+use heman_core::ckks::params::key_request::BootstrapLimbs;
+use heman_core::ckks::params::sparse::SPARSE_WEIGHT;
 use heman_core::ckks::ring::context::Ring;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -47,15 +49,36 @@ impl SecretPolynomial {
     /// If there are not so many limbs.
     #[must_use]
     pub fn bootstrap_key(&self, ring: &Ring, request: &BootstrapKeyRequest) -> SeededBootstrapKey {
-        let sparse = SparseSecret::generate(ring);
+        let SeededBootstrapKeys { conjugate, to_sparse, from_sparse } = self.sparse_keys(
+            ring,
+            BootstrapLimbs {
+                conjugation_limbs: request.conjugation_limbs,
+                to_sparse_limbs: request.to_sparse_limbs,
+                from_sparse_limbs: request.from_sparse_limbs,
+            },
+        );
         let rotation =
             |(&steps, &limbs): (&usize, &usize)| (steps, self.galois_key(ring, ring.rotation_element(steps), limbs));
         SeededBootstrapKey {
             relinearise: self.relinearisation_key(ring, request.relinearisation_limbs),
-            conjugate: self.galois_key(ring, ring.conjugation_element(), request.conjugation_limbs),
-            to_sparse: switch_key(ring, self.values(), &sparse.values, request.to_sparse_limbs),
-            from_sparse: switch_key(ring, &sparse.values, self.values(), request.from_sparse_limbs),
+            conjugate,
+            to_sparse,
+            from_sparse,
             rotations: request.rotation_limbs.par_iter().map(rotation).collect(),
+        }
+    }
+
+    /// Keys that bootstraps alone need, with a sparse secret of their own, which is forgotten.
+    ///
+    /// # Panics
+    /// If there are not so many limbs.
+    #[must_use]
+    pub fn sparse_keys(&self, ring: &Ring, limbs: BootstrapLimbs) -> SeededBootstrapKeys {
+        let sparse = SparseSecret::generate(ring);
+        SeededBootstrapKeys {
+            conjugate: self.galois_key(ring, ring.conjugation_element(), limbs.conjugation_limbs),
+            to_sparse: switch_key(ring, self.values(), &sparse.values, limbs.to_sparse_limbs),
+            from_sparse: switch_key(ring, &sparse.values, self.values(), limbs.from_sparse_limbs),
         }
     }
 }

@@ -74,8 +74,9 @@ impl SecretKey {
             (steps as u32, key)
         };
         let rotations = request.rotation_limbs.par_iter().map(rotation).collect();
+        let bootstrap = request.bootstrap.map(|limbs| self.secret.sparse_keys(&self.ring, limbs));
         progress.finish();
-        SeededEvaluationKey { fingerprint: self.fingerprint, relinearise, rotations }
+        SeededEvaluationKey { fingerprint: self.fingerprint, relinearise, rotations, bootstrap }
     }
 
     /// Encrypts a batch of inputs, one after the other in `values`. Noise: that of fresh ciphertexts.

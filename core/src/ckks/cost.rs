@@ -172,6 +172,14 @@ impl CkksCost {
         1e-9 * words as f64 * self.encode_ns
     }
 
+    /// A mask whose numbers repeat after so many slots, from its coefficients to so many limbs.
+    #[must_use]
+    pub fn mask_transform_seconds(&self, params: &ParameterSet, period: usize, limbs: usize) -> f64 {
+        let share = (2 * period) as f64 / Self::words(params);
+        let words = limbs as f64 * share.clamp(1.0 / 16.0, 1.0);
+        1e-9 * words * (self.transform(params) + self.move_ns * Self::words(params))
+    }
+
     /// Division by the last prime.
     #[must_use]
     pub fn rescale_seconds(&self, params: &ParameterSet, limbs: usize) -> f64 {

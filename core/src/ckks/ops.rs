@@ -5,6 +5,7 @@ use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
+use crate::ckks::plan::chebyshev::{self, Addend};
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
@@ -350,7 +351,10 @@ pub fn activate_in_steps<B: RnsOps>(
     u: Vec<B::Ciphertext>,
     constants: &[Vec<Constant<'_, B::Plaintext>>],
 ) -> Result<Vec<B::Ciphertext>, CkksError> {
-    evaluate(backend, key, kind, u, constants, |last| last.closed(backend, key))
+    match kind.chebyshev_constants() {
+        Some(count) => activate_by_chebyshev(backend, key, count, u, constants),
+        None => evaluate(backend, key, kind, u, constants, |last| last.closed(backend, key)),
+    }
 }
 
 /// [`RnsOps::activate_open`] by the other steps of a backend.
@@ -464,6 +468,9 @@ fn evaluate<B: RnsOps, R>(
             done(vec![quartic, cube, inner, u]);
             Ok(value)
         }
+        FormKind::Seventh | FormKind::Fifteenth => {
+            Err(CkksError::Plan("polynomials of degree 7 and 15 end in ciphertexts of two parts".into()))
+        }
         FormKind::Cubic => {
             let square = backend.multiply_rescale(&squares(&u), key)?;
             let lead = backend.products(&refs(&u), &constants[3])?;
@@ -475,6 +482,88 @@ fn evaluate<B: RnsOps, R>(
             Ok(value)
         }
     }
+}
+
+/// Values of polynomials with so many constants in the basis of [`chebyshev`].
+fn activate_by_chebyshev<B: RnsOps>(
+    backend: &B,
+    key: &B::SwitchKey,
+    count: usize,
+    u: Vec<B::Ciphertext>,
+    constants: &[Vec<Constant<'_, B::Plaintext>>],
+) -> Result<Vec<B::Ciphertext>, CkksError> {
+    let Some(argument) = u.first().map(|first| backend.state(first)) else { return Ok(u) };
+    let (params, elements, steps) = (backend.params(), u.len(), chebyshev::steps(count));
+    if argument.limbs <= steps[steps.len() - 1].depth + 1 {
+        return Err(CkksError::Depth);
+    }
+    let mut values = vec![u];
+    for (at, (step, (sum, value))) in steps.iter().zip(chebyshev::states(count, params, argument)).enumerate() {
+        // No step reads more limbs than the one before it.
+        for own in &mut values {
+            if limbs_of(backend, own) > sum.limbs {
+                *own = backend.drop_to(std::mem::take(own), sum.limbs)?;
+            }
+        }
+        let numbers: Vec<Option<Number>> = step
+            .terms
+            .iter()
+            .map(|&(read, addend)| match (addend, backend.state(&values[read][0]).scale) {
+                (Addend::Number(number), scale) => {
+                    Some(Number::new(params, number, State { scale: sum.scale / scale, ..sum }))
+                }
+                (Addend::Own(_), _) => None,
+            })
+            .collect();
+        let factors: Vec<Vec<Constant<'_, B::Plaintext>>> = step
+            .terms
+            .iter()
+            .zip(&numbers)
+            .map(|(&(_, addend), number)| match (addend, number) {
+                (Addend::Own(own), _) => constants[own].clone(),
+                (Addend::Number(_), number) => number.iter().cycle().take(elements).map(Constant::Number).collect(),
+            })
+            .collect();
+        let terms: Vec<&[B::Ciphertext]> = step.terms.iter().map(|&(read, _)| &values[read][..]).collect();
+        let pairs_of = |&(a, b): &(usize, usize)| pairs(&values[a], &values[b]);
+        let mut own = match step.products {
+            [] => {
+                let mut sums = backend.products(&refs(terms[0]), &factors[0])?;
+                for (terms, factors) in terms.iter().zip(&factors).skip(1) {
+                    backend.add_products(&mut sums, &refs(terms), factors)?;
+                }
+                backend.rescale(sums)?
+            }
+            [one] => backend.multiply_add_rescale(&pairs_of(one), key, &terms, &factors)?,
+            several => {
+                let open: Vec<_> =
+                    several.iter().map(|own| backend.tensor(&pairs_of(own))).collect::<Result<_, CkksError>>()?;
+                let groups: Vec<_> = (0..elements).map(|at| open.iter().map(|own| &own[at]).collect()).collect();
+                let sums = backend.sums_of_products(&groups)?;
+                open.into_iter().flatten().for_each(|own| backend.release(vec![own.low, own.high]));
+                let (mut lows, highs): (Vec<_>, Vec<_>) = sums.into_iter().map(|own| (own.low, own.high)).unzip();
+                for (terms, factors) in terms.iter().zip(&factors) {
+                    backend.add_products(&mut lows, &refs(terms), factors)?;
+                }
+                backend.relinearise_rescale(joined(lows, highs), key)?
+            }
+        };
+        match step.constant {
+            Some(Addend::Own(constant)) => backend.add_constants(&mut own, &constants[constant])?,
+            Some(Addend::Number(number)) => {
+                let number = Number::new(params, number, value);
+                backend.add_constants(&mut own, &vec![Constant::Number(&number); elements])?;
+            }
+            None => {}
+        }
+        values.push(own);
+        for (value, own) in values.iter_mut().enumerate() {
+            if chebyshev::last_use(steps, value) == at {
+                backend.release(std::mem::take(own));
+            }
+        }
+    }
+    Ok(values.pop().unwrap_or_default())
 }
 
 /// Products of their parts.

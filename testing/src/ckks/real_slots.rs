@@ -37,6 +37,7 @@ pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
     params.keys = KeyRequest {
         relinearisation_limbs: if plan.params.keys.relinearisation_limbs == 0 { 0 } else { limbs - 1 },
         rotation_limbs: latency.rotations(network, limbs),
+        bootstrap: None,
     };
     params.packing = Packing::Latency { lanes, input: latency.input.clone(), output: latency.output().clone() };
     params.plan_digest = Plan::digest(network, Some(&latency));

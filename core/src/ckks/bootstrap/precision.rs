@@ -6,9 +6,10 @@
 //! it does: sums of 33 uniform shares are nearly Gaussian.
 
 use crate::ckks::bootstrap::program::{Map, Program};
-use crate::ckks::bootstrap::recipe::{Recipe, SPARSE_WEIGHT};
+use crate::ckks::bootstrap::recipe::Recipe;
 use crate::ckks::noise::{self, ENCODING_DEVIATION};
 use crate::ckks::params::set::ParameterSet;
+use crate::ckks::params::sparse::SPARSE_WEIGHT;
 
 /// Deviations of the noise that no number of a run exceeds. What a division leaves in a slot is a product of two
 /// Gaussian numbers, its own and the secret's in that slot: real parts lie beyond k deviations with a probability of

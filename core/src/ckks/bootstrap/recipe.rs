@@ -4,17 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ckks::cost::CkksCost;
 use crate::ckks::params::set::{ParameterSet, RingKind};
+use crate::ckks::params::sparse::{check_sparse_modulus, sparse_modulus_bits};
 use crate::ckks::ring::number::State;
 use crate::ckks::ring::raise::MOST_RAISED_LIMBS;
-
-/// Coefficients of the sparse secret that are not 0.
-pub const SPARSE_WEIGHT: usize = 32;
-/// log2 of the largest modulus under the sparse secret, by log2 N.
-///
-/// Source: the figures that the library poulpy has for 128 bits and secrets of 32 ternary coefficients, against the
-/// hybrid attacks of ePrint 2026/279. Bossuat, Troncoso-Pastoriza, Hubaux, ePrint 2022/024, section 3, introduces the
-/// sparse secret for this one step: all that is ever encrypted under it has the modulus of `Q_0 P`.
-pub const MOST_SPARSE_MODULUS_BITS: [(u32, f64); 2] = [(15, 162.0), (16, 345.0)];
 
 /// Primes that one level of the raised part takes: two of 29 bits make a scale of 58.
 pub const PRIMES_A_LEVEL: usize = 2;
@@ -93,13 +85,7 @@ impl Recipe {
         if params.primes.len() <= SPENT_LIMBS || params.primes.len() < INPUT_LIMBS {
             return Err(format!("a bootstrap takes {SPENT_LIMBS} primes and leaves none of {}", params.primes.len()));
         }
-        let Some(&(_, most)) = MOST_SPARSE_MODULUS_BITS.iter().find(|(log2, _)| *log2 == params.log2_degree) else {
-            return Err(format!("no sparse secret is known to be safe at N = 2^{}", params.log2_degree));
-        };
-        let bits = Self::sparse_modulus_bits(params);
-        if bits > most {
-            return Err(format!("log2(Q_0 P) is {bits:.1}, more than the {most} that a sparse secret protects"));
-        }
+        check_sparse_modulus(params, MOST_RAISED_LIMBS)?;
         let depths: u32 = self.maps.iter().map(|map| map.depths).sum();
         let sound =
             |map: &MapShape| (1..=10).contains(&map.depths) && (1..=1 << (map.depths + 1)).contains(&map.babies);
@@ -124,8 +110,7 @@ impl Recipe {
     /// log2 of the largest modulus under the sparse secret: the key that leads to it has the primes of `Q_0` and P.
     #[must_use]
     pub fn sparse_modulus_bits(params: &ParameterSet) -> f64 {
-        let primes = params.primes.iter().take(MOST_RAISED_LIMBS).chain(&params.special_primes);
-        primes.map(|&p| f64::from(p).log2()).sum()
+        sparse_modulus_bits(params, MOST_RAISED_LIMBS)
     }
 
     /// `Q_0`.

@@ -10,8 +10,9 @@
 
 use std::f64::consts::{PI, TAU};
 
-use crate::ckks::bootstrap::recipe::{PRIMES_A_LEVEL, Recipe, SPARSE_WEIGHT};
+use crate::ckks::bootstrap::recipe::{PRIMES_A_LEVEL, Recipe};
 use crate::ckks::params::set::ParameterSet;
+use crate::ckks::params::sparse::SPARSE_WEIGHT;
 use crate::ckks::ring::number::State;
 
 /// Half of the range of `t - 1/4`: I is at most half of the sparse secret's weight, m a small share of `Q_0`.
@@ -61,7 +62,7 @@ fn interpolate(f: impl Fn(f64) -> f64) -> Vec<f64> {
 }
 
 /// Quotient and remainder of a division by `T_d`, d at least half of the number of coefficients.
-fn divide(coefficients: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
+pub(in crate::ckks) fn divide(coefficients: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let mut remainder = coefficients[..d].to_vec();
     let mut quotient = vec![coefficients[d]];
     for (k, &c) in coefficients.iter().enumerate().skip(d + 1) {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
-use crate::ckks::files::evaluation_key::SeededEvaluationKey;
+use crate::ckks::files::evaluation_key::{SeededBootstrapKeys, SeededEvaluationKey};
 use crate::ckks::files::packed::{LOAD, packed_bytes, read_residues, unpack_residues, write_residues};
 use crate::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
-use crate::ckks::params::key_request::KeyRequest;
+use crate::ckks::params::key_request::{BootstrapLimbs, KeyRequest};
 use crate::ckks::params::public::Params;
 use crate::ckks::params::set::ParameterSet;
 use crate::files::chunks::{Reader, value_bytes, write_value};
@@ -65,6 +65,7 @@ impl KeyRequest {
             .into_iter()
             .filter(|&limbs| limbs > 0)
             .chain(self.rotation_limbs.values().copied())
+            .chain(self.bootstrap.into_iter().flat_map(BootstrapLimbs::all))
     }
 }
 
@@ -75,6 +76,7 @@ impl SeededEvaluationKey {
         KeyRequest {
             relinearisation_limbs: self.relinearise.as_ref().map_or(0, |key| key.limbs as usize),
             rotation_limbs: self.rotations.iter().map(|(&steps, key)| (steps as usize, key.limbs as usize)).collect(),
+            bootstrap: self.bootstrap.as_ref().map(SeededBootstrapKeys::limbs),
         }
     }
 }
@@ -117,7 +119,8 @@ impl Sealed for SeededEvaluationKey {
 
     fn write(&self, params: &Params, out: &mut dyn Write) -> io::Result<()> {
         write_value(&self.request(), out)?;
-        let keys = self.relinearise.iter().chain(self.rotations.values());
+        let bootstrap = self.bootstrap.iter().flat_map(SeededBootstrapKeys::all);
+        let keys = self.relinearise.iter().chain(self.rotations.values()).chain(bootstrap);
         keys.into_iter().try_for_each(|key| write_key(&params.ckks, key, out))
     }
 
@@ -146,8 +149,13 @@ impl Sealed for SeededEvaluationKey {
         }
         let mut keys = keys.into_iter();
         let relinearise = if request.relinearisation_limbs > 0 { keys.next() } else { None };
-        let rotations = request.rotation_limbs.keys().map(|&steps| steps as u32).zip(keys).collect();
-        Ok(Self { fingerprint, relinearise, rotations })
+        let rotations = request.rotation_limbs.keys().map(|&steps| steps as u32).zip(keys.by_ref()).collect();
+        let mut next = || keys.next().ok_or_else(other_parts);
+        let bootstrap = match request.bootstrap {
+            Some(_) => Some(SeededBootstrapKeys { conjugate: next()?, to_sparse: next()?, from_sparse: next()? }),
+            None => None,
+        };
+        Ok(Self { fingerprint, relinearise, rotations, bootstrap })
     }
 }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ckks::params::set::{ParameterSet, RingKind};
+use crate::ckks::params::sparse::{MOST_SPARSE_LIMBS, check_sparse_modulus};
+
 /// Keys that the evaluation needs, each for so many limbs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,4 +15,41 @@ pub struct KeyRequest {
     pub relinearisation_limbs: usize,
     /// By rotation, in slots to the left.
     pub rotation_limbs: BTreeMap<usize, usize>,
+    /// What bootstraps need beside those; none where there are none.
+    pub bootstrap: Option<BootstrapLimbs>,
+}
+
+/// Limbs of the keys that bootstraps alone need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapLimbs {
+    /// Of the key that conjugates slots.
+    pub conjugation_limbs: usize,
+    /// Of the key to the sparse secret, the only one that is made under it.
+    pub to_sparse_limbs: usize,
+    /// Of the key from the sparse secret.
+    pub from_sparse_limbs: usize,
+}
+
+impl BootstrapLimbs {
+    /// In the order of the file.
+    #[must_use]
+    pub fn all(self) -> [usize; 3] {
+        [self.conjugation_limbs, self.to_sparse_limbs, self.from_sparse_limbs]
+    }
+
+    /// Checks that the keys can be made, and that the one under the sparse secret is safe.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn check(self, params: &ParameterSet) -> Result<(), String> {
+        if params.ring != RingKind::Complex {
+            return Err("keys of bootstraps are asked for in a ring that has none".into());
+        }
+        let within = self.all().iter().all(|own| (1..=params.key_limbs).contains(own));
+        if !within || self.to_sparse_limbs > MOST_SPARSE_LIMBS {
+            return Err("a key of bootstraps is asked for that cannot be made".into());
+        }
+        check_sparse_modulus(params, self.to_sparse_limbs)
+    }
 }

@@ -5,3 +5,4 @@ pub mod layout;
 pub mod packing;
 pub mod public;
 pub mod set;
+pub mod sparse;

@@ -84,6 +84,10 @@ pub struct Prediction {
     pub loss: Loss,
     /// Largest degree of a polynomial; 0 without any.
     pub degree: usize,
+    /// Ciphertexts that a run bootstraps.
+    pub bootstraps: usize,
+    /// Share of held-out calibration inputs of which a value leaves what bootstraps are made for; 0 without any.
+    pub outside: f64,
     /// Thread-seconds of one run on the machine that planned.
     pub thread_seconds_per_run: f64,
     /// Evaluation key file.
@@ -187,11 +191,15 @@ impl Params {
         if rotations.len() > MOST_ROTATIONS || !steps || !key_limbs || self.keys.relinearisation_limbs > limbs {
             return invalid("a key is asked for that cannot be made");
         }
+        if let Some(bootstrap) = self.keys.bootstrap {
+            bootstrap.check(&self.ckks).map_err(ParamsError::Invalid)?;
+        }
         if self.keys.file_bytes(&self.ckks) > Kind::EvaluationKey.most_bytes() {
             return invalid("the evaluation key would be too large");
         }
         let seconds = self.prediction.thread_seconds_per_run;
-        if !(self.prediction.loss.is_sound() && seconds.is_finite() && seconds >= 0.0) {
+        let outside = (0.0..=1.0).contains(&self.prediction.outside);
+        if !(self.prediction.loss.is_sound() && outside && seconds.is_finite() && seconds >= 0.0) {
             return invalid("a prediction is no number");
         }
         Ok(())

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ckks::plan::chebyshev::{self, FIFTEENTH, SEVENTH};
+
 /// Largest shift of a square on its own: beyond it cancellation costs more than three bits.
 const MOST_SHIFT: f64 = 8.0;
 /// Leading coefficients below this share of the largest one are noise of the fit.
@@ -23,8 +25,10 @@ pub struct Activation {
 
 /// Degrees that are fitted, in the order in which they are tried.
 pub const DEGREES: [usize; 5] = [2, 3, 4, 6, 8];
+/// Degrees of deep networks, which bootstraps interrupt, in the order in which they are tried.
+pub const DEEP_DEGREES: [usize; 2] = [7, 15];
 
-/// Polynomials of at most three multiplications on one way.
+/// Polynomials of at most four multiplications on one way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Form {
     /// `gain u v`, where v is a second row's value over a radius of its own.
@@ -71,6 +75,21 @@ pub enum Form {
         /// a to h.
         rest: [f64; 8],
     },
+    /// `gain p(u)`, p of degree 7 in the basis of [`crate::ckks::plan::chebyshev`], whose argument goes from -2 to 2:
+    /// the radius is half of the fitted range's.
+    Seventh {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// As [`chebyshev::seventh`] gives them, over the gain.
+        constants: [f64; SEVENTH],
+    },
+    /// The same of degree 15.
+    Fifteenth {
+        /// Folded into whatever reads the value.
+        gain: f64,
+        /// As [`chebyshev::fifteenth`] gives them, over the gain.
+        constants: [f64; FIFTEENTH],
+    },
 }
 
 /// What all polynomials of a stage have in common.
@@ -88,6 +107,22 @@ pub enum FormKind {
     Sextic,
     /// [`Form::Octic`]
     Octic,
+    /// [`Form::Seventh`]
+    Seventh,
+    /// [`Form::Fifteenth`]
+    Fifteenth,
+}
+
+impl FormKind {
+    /// How many constants the polynomials of [`crate::ckks::plan::chebyshev`] have; none for other kinds.
+    #[must_use]
+    pub fn chebyshev_constants(self) -> Option<usize> {
+        match self {
+            Self::Seventh => Some(SEVENTH),
+            Self::Fifteenth => Some(FIFTEENTH),
+            _ => None,
+        }
+    }
 }
 
 impl Form {
@@ -101,6 +136,8 @@ impl Form {
             Self::Quartic { .. } => FormKind::Quartic,
             Self::Sextic { .. } => FormKind::Sextic,
             Self::Octic { .. } => FormKind::Octic,
+            Self::Seventh { .. } => FormKind::Seventh,
+            Self::Fifteenth { .. } => FormKind::Fifteenth,
         }
     }
 
@@ -114,6 +151,8 @@ impl Form {
             Self::Quartic { a, b, c, d, .. } => vec![a, b, c, d],
             Self::Sextic { rest, .. } => rest.to_vec(),
             Self::Octic { rest, .. } => rest.to_vec(),
+            Self::Seventh { constants, .. } => constants.to_vec(),
+            Self::Fifteenth { constants, .. } => constants.to_vec(),
         }
     }
 
@@ -170,7 +209,8 @@ impl Form {
             Self::Product { .. } | Self::Square { .. } => &[1],
             Self::Cubic(_) | Self::Quartic { .. } => &[1, 2],
             Self::Sextic { .. } => &[1, 2, 3],
-            Self::Octic { .. } => &[1, 2, 2, 3],
+            Self::Octic { .. } | Self::Seventh { .. } => &[1, 2, 2, 3],
+            Self::Fifteenth { .. } => &[1, 2, 2, 2, 3, 3, 4],
         }
     }
 
@@ -183,6 +223,8 @@ impl Form {
             Self::Quartic { .. } => 4,
             Self::Sextic { .. } => 6,
             Self::Octic { .. } => 8,
+            Self::Seventh { .. } => 7,
+            Self::Fifteenth { .. } => 15,
         }
     }
 
@@ -194,7 +236,9 @@ impl Form {
             | Self::Square { gain, .. }
             | Self::Quartic { gain, .. }
             | Self::Sextic { gain, .. }
-            | Self::Octic { gain, .. } => gain,
+            | Self::Octic { gain, .. }
+            | Self::Seventh { gain, .. }
+            | Self::Fifteenth { gain, .. } => gain,
             Self::Cubic(_) => 1.0,
         }
     }
@@ -229,6 +273,8 @@ impl Form {
                 let cube = inner * u + error();
                 gain * (quartic * quartic + e * cube + f * inner + g * u + h + error())
             }
+            Self::Seventh { gain, constants } => gain * chebyshev::evaluate(&constants, u, error),
+            Self::Fifteenth { gain, constants } => gain * chebyshev::evaluate(&constants, u, error),
         }
     }
 }

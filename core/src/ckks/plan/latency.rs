@@ -1,7 +1,7 @@
 //! Latency packing: one input over the slots of few ciphertexts. Which layouts the values take, and what is rotated by
 //! how much.
 
-use crate::ckks::plan::polynomials::limbs_of_stages;
+use crate::ckks::plan::limbs::limbs_of_stages;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::layout::{Layout, image_shape};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::linear::{LinearMap, Operand};
-use crate::ckks::plan::polynomials::PolynomialNetwork;
+use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
 use crate::ckks::plan::pricing::{Price, Pricing};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Axis;
@@ -23,6 +23,9 @@ const MOST_GAP: usize = 4;
 
 /// Most rotations of a plan that is read from outside, each counted as often as it is named.
 const MOST_ROTATIONS: usize = 1 << 22;
+
+/// What a bootstrap holds at one time, in ciphertexts of all limbs.
+const BOOTSTRAP_CIPHERTEXTS: u64 = 40;
 
 /// How a network runs on inputs spread over slots: plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -157,18 +160,51 @@ impl LatencyPlan {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 before.ciphertexts()
             };
+            // Masks that are kept as coefficients: those of a polynomial in a power of X where their numbers repeat.
+            let kept = (8 * map.period * self.lanes).min(4 * params.degree()) as u64;
             let own = |operand: &Operand| {
                 let steps = &operand.steps;
                 let count = |pick: fn(&Axis) -> usize| steps.axes.iter().map(pick).product::<usize>();
                 let held = inputs(operand) * count(|axis| axis.babies) + outputs * count(Axis::giants);
-                (polynomial(steps.places.len() * inputs(operand) * outputs), polynomial(2 * held))
+                let masks = steps.places.len() * inputs(operand) * outputs;
+                let bytes = if network.refresh.is_some() { masks as u64 * kept } else { polynomial(masks) };
+                (bytes, polynomial(2 * held))
             };
             for (of_masks, held) in map.operands.iter().map(own) {
                 masks += of_masks;
                 most = most.max(held);
             }
         }
-        masks + most
+        if network.refresh.is_none() {
+            return masks + most;
+        }
+        // A tensor of each stage, its constants, and what a bootstrap holds: baby steps, digits and masks at all limbs.
+        let limbs = params.primes.len();
+        let ciphertext = (8 * limbs * params.degree()) as u64;
+        let constants = |stage: &PolynomialStage| 1 + stage.activation(0).form.constants().len() as u64;
+        let of_stages: u64 = network.stages.iter().map(|stage| (constants(stage) + 2) * ciphertext / 4).sum();
+        masks + most.max(BOOTSTRAP_CIPHERTEXTS * ciphertext) + of_stages
+    }
+
+    /// Ciphertexts that a run bootstraps.
+    #[must_use]
+    pub fn bootstraps(&self, network: &PolynomialNetwork) -> usize {
+        let tensors = network.refreshed().into_iter().flat_map(|(_, tensors)| tensors);
+        tensors.filter_map(|tensor| self.maps.get(tensor.checked_sub(1)?)).map(|map| map.output.ciphertexts()).sum()
+    }
+
+    /// Checks that what is bootstrapped repeats as the recipe says, if anything is.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check_refresh(&self, network: &PolynomialNetwork) -> Result<(), String> {
+        let Some(refresh) = &network.refresh else { return Ok(()) };
+        let mut tensors = network.refreshed().into_iter().flat_map(|(_, tensors)| tensors);
+        let fits = |map: &LinearMap| map.output.period * self.lanes <= 1 << refresh.recipe.log2_slots;
+        if tensors.all(|tensor| tensor.checked_sub(1).and_then(|at| self.maps.get(at)).is_some_and(fits)) {
+            return Ok(());
+        }
+        Err("a tensor of the plan has more slots than its bootstraps take in".into())
     }
 
     /// For each map the products with masks that a value of it is the sum of, in squares of what one value adds: an

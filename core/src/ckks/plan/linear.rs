@@ -153,6 +153,27 @@ impl LinearMap {
         Some((map, price))
     }
 
+    /// What the map costs at other limbs, where tensor i lies in `ciphertexts(i)` ciphertexts, and its products with
+    /// masks.
+    #[must_use]
+    pub(in crate::ckks) fn price(&self, ciphertexts: impl Fn(usize) -> usize, pricing: &Pricing<'_>) -> (Price, usize) {
+        let outputs = self.ciphertexts();
+        let mut price = Price::default();
+        let mut masks = 0;
+        for operand in &self.operands {
+            let inputs = ciphertexts(operand.tensor);
+            if let Some(window) = &operand.window {
+                price += pricing.steps(window, inputs, inputs);
+            }
+            price += pricing.steps(&operand.steps, inputs, outputs);
+            masks += operand.steps.places.len() * inputs * outputs;
+        }
+        let rescale = pricing.cost.rescale_seconds(pricing.params, pricing.limbs);
+        price.work.switching += (outputs * self.folds().len()) as f64 * pricing.rotate() + outputs as f64 * rescale;
+        price.work.products += masks as f64 * pricing.cost.product_seconds(pricing.params, pricing.limbs);
+        (price, masks)
+    }
+
     /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first
     /// `tensors` + 1 tensors with each operand, and that its steps are within the ring.
     ///

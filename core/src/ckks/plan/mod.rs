@@ -1,10 +1,14 @@
 //! The plan of a model under CKKS: what the model owner's server runs. Self-contained, bound to its public parameters.
 
 pub mod activation;
+pub mod chebyshev;
+pub mod keys;
 pub mod latency;
+pub mod limbs;
 pub mod linear;
 pub mod polynomials;
 pub mod pricing;
+pub mod refresh;
 pub mod scales;
 pub mod shared_rows;
 pub mod steps;
@@ -16,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::Params;
+use crate::ckks::plan::keys::key_request;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::files::container::{Binding, Kind};
@@ -60,18 +65,25 @@ impl Whole for Plan {
             return Err("the plan's inputs and outputs are not those of its parameters".into());
         }
         network.check()?;
-        if self.params.ckks.primes.len() <= self.network.levels() {
+        network.check_refresh(&self.params.ckks)?;
+        if !network.fits(self.params.ckks.primes.len()) {
             return Err("the plan's parameters have too few levels".into());
         }
         match (&self.params.packing, &self.latency) {
-            (Packing::Throughput, None) => Ok(()),
+            (Packing::Throughput, None) if network.refresh.is_none() => Ok(()),
+            (Packing::Throughput, None) => Err("a plan of one slot an input has no bootstraps".into()),
             (Packing::Latency { lanes, input, output }, Some(own)) => {
                 own.check(&self.network)?;
                 let same = own.lanes == *lanes && own.input == *input && own.output() == output;
                 // Rotations of other lanes could be any number.
-                let has_keys =
-                    || own.rotations(&self.network, self.params.ckks.primes.len()) == self.params.keys.rotation_limbs;
-                if same && has_keys() { Ok(()) } else { Err("the plan's packing is not that of its parameters".into()) }
+                if !same {
+                    return Err("the plan's packing is not that of its parameters".into());
+                }
+                own.check_refresh(network)?;
+                let keys = key_request(network, Some(own), &self.params.ckks)?;
+                let asked = &self.params.keys;
+                let has_keys = keys.rotation_limbs == asked.rotation_limbs && keys.bootstrap == asked.bootstrap;
+                if has_keys { Ok(()) } else { Err("the plan's packing is not that of its parameters".into()) }
             }
             _ => Err("the plan's packing is not that of its parameters".into()),
         }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::plan::activation::{Activation, Form};
+use crate::ckks::plan::refresh::Refresh;
 use crate::files::params::{MOST_TEXT_BYTES, check_names};
 use crate::model::client_op::ClientOps;
 use crate::model::decoding::list;
@@ -24,6 +25,8 @@ pub(in crate::ckks) enum ErrorSource {
     Weight(usize),
     /// A stage's product, by the stage's number and the order of its products.
     Product(usize, usize),
+    /// The bootstraps of a stage's values.
+    Refresh(usize),
 }
 
 /// Where the last product of a stage's polynomials, a sum of three parts, becomes a ciphertext again.
@@ -103,6 +106,8 @@ pub struct PolynomialNetwork {
     pub client_ops: ClientOps,
     /// Largest magnitude of an output element on the calibration data.
     pub output_bound: f64,
+    /// Where bootstraps stand; none where the levels do without.
+    pub refresh: Option<Refresh>,
 }
 
 impl PolynomialStage {
@@ -169,9 +174,18 @@ impl PolynomialNetwork {
 
     pub(in crate::ckks) fn evaluate_with(
         &self,
-        mut values: Vec<f64>,
+        values: Vec<f64>,
         disturb: &mut impl FnMut(ErrorSource) -> f64,
     ) -> Vec<f64> {
+        self.all_values(values, disturb).1
+    }
+
+    /// All values, those of the input first, and the output.
+    pub(in crate::ckks) fn all_values(
+        &self,
+        mut values: Vec<f64>,
+        disturb: &mut impl FnMut(ErrorSource) -> f64,
+    ) -> (Vec<f64>, Vec<f64>) {
         // A ciphertext holds its value without the gain.
         let mut gains = vec![1.0; values.len()];
         for (at, stage) in self.stages.iter().enumerate() {
@@ -191,14 +205,16 @@ impl PolynomialNetwork {
                     product += 1;
                     disturb(ErrorSource::Product(at, product - 1))
                 });
-                values.push(value + activation.form.gain() * disturb(ErrorSource::Switch(at + 1)));
+                let held = disturb(ErrorSource::Switch(at + 1)) + disturb(ErrorSource::Refresh(at));
+                values.push(value + activation.form.gain() * held);
             }
             gains.extend((0..stage.rows.len()).map(|row| stage.activation(row).form.gain()));
         }
         let output = self.stages.len();
         let disturbed =
             |row: &Row| row.evaluate(&values) + of_weights(row, &values, &gains, disturb(ErrorSource::Weight(output)));
-        self.output_rows.iter().map(disturbed).collect()
+        let output = self.output_rows.iter().map(disturbed).collect();
+        (values, output)
     }
 
     /// Levels that one input passes: a linear map and an activation a stage, and the output's map.
@@ -270,7 +286,9 @@ impl PolynomialNetwork {
             if !stage.map().iter().all(|row| sound(row, values)) {
                 return Err(format!("the rows of stage {} are unsound", stage.name));
             }
-            if stage.depth() == 0 && stage.scaling.closing != Closing::Value {
+            let kind = stage.activations.first().map(|activation| activation.form.kind());
+            let closes = kind.is_some_and(|kind| kind.chebyshev_constants().is_some());
+            if (stage.depth() == 0 || closes) && stage.scaling.closing != Closing::Value {
                 return Err(format!("stage {} has no product to be summed", stage.name));
             }
             values += stage.rows.len();
@@ -288,14 +306,4 @@ impl PolynomialNetwork {
         }
         Ok(())
     }
-}
-
-/// Limbs at which each stage and the output begin and end, for parameters that have just the levels.
-#[must_use]
-pub fn limbs_of_stages(network: &PolynomialNetwork, limbs: usize) -> Vec<usize> {
-    let mut left = vec![limbs];
-    for stage in &network.stages {
-        left.push(left[left.len() - 1] - stage.levels());
-    }
-    left
 }

@@ -2,6 +2,7 @@
 
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
+use crate::ckks::plan::chebyshev::{FIFTEENTH, SEVENTH, states, uses_of_constants};
 use crate::ckks::ring::number::State;
 
 /// States within the evaluation of a polynomial.
@@ -16,7 +17,8 @@ pub struct Uses {
     pub value: State,
 }
 
-/// States for `u` of a given one; `is_open` if the last product is neither relinearised nor rescaled.
+/// States for `u` of a given one; `is_open` if the last product is neither relinearised nor rescaled, which polynomials
+/// of [`crate::ckks::plan::chebyshev`] never are.
 #[must_use]
 pub fn uses(kind: FormKind, params: &ParameterSet, u: State, is_open: bool) -> Uses {
     let product = u.squared();
@@ -63,6 +65,13 @@ pub fn uses(kind: FormKind, params: &ParameterSet, u: State, is_open: bool) -> U
             constants.extend([cube.scale, square.scale, u.scale].map(|term| factor(last, term)));
             constants.push(value);
             with(constants, [rescaled, vec![cube]].concat(), value)
+        }
+        FormKind::Seventh | FormKind::Fifteenth => {
+            let constants = if kind == FormKind::Seventh { SEVENTH } else { FIFTEENTH };
+            let states = states(constants, params, u);
+            let rescaled: Vec<State> = states.iter().map(|(_, value)| *value).collect();
+            let value = rescaled[rescaled.len() - 1];
+            Uses { constants: uses_of_constants(constants, u, &states), rescaled, value }
         }
     }
 }

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::set::{MOST_MODULUS_BITS, ParameterSet, RingKind};
 use crate::ckks::plan::latency::LatencyPlan;
-use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, limbs_of_stages};
+use crate::ckks::plan::limbs::limbs_of_stages;
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork};
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::planner::chains::{Chain, chains, closings};
 use crate::ckks::planner::simulate::SlotNoise;
@@ -29,6 +30,8 @@ pub(in crate::ckks) struct Chosen {
     pub seconds: f64,
     /// Root mean square of the output's noise.
     pub noise: f64,
+    /// Share of held-out inputs that leave what bootstraps are made for.
+    pub outside: f64,
 }
 
 /// A chain that was found, with what it is compared by.
@@ -96,7 +99,7 @@ pub(in crate::ckks) fn choose(
     };
     let mut network = polynomials.clone();
     network.keep(&chain);
-    Ok((network, Chosen { params: chain.params, latency, seconds, noise }))
+    Ok((network, Chosen { params: chain.params, latency, seconds, noise, outside: 0.0 }))
 }
 
 struct Search<'a> {
@@ -183,7 +186,7 @@ impl Search<'_> {
 }
 
 /// Root mean square of the output's noise.
-fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &SlotNoise) -> f64 {
+pub(in crate::ckks) fn noise_of(polynomials: &PolynomialNetwork, calibration: &[Vec<f32>], noise: &SlotNoise) -> f64 {
     let step = calibration.len().div_ceil(NOISE_INPUTS);
     let inputs: Vec<&Vec<f32>> = calibration.iter().step_by(step).collect();
     let square = |(at, input): (usize, &&Vec<f32>)| -> f64 {
@@ -317,6 +320,7 @@ mod tests {
             output_operator: "Gemm".into(),
             client_ops: ClientOps::default(),
             output_bound: 10.0,
+            refresh: None,
         }
     }
 

@@ -133,6 +133,7 @@ impl PolynomialNetwork {
             output_rows: network.output_rows.clone(),
             output_operator: network.output_operator.clone(),
             client_ops: network.client_ops.clone(),
+            refresh: None,
         }
     }
 }

@@ -159,7 +159,7 @@ fn least_squares(
 }
 
 /// Gaussian elimination with pivots on an augmented matrix.
-fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+pub(in crate::ckks) fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let size = rows.len();
     for column in 0..size {
         let pivot = (column..size).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));

@@ -3,6 +3,8 @@
 
 pub mod chains;
 pub mod choice;
+pub mod deep;
+pub mod deep_fit;
 pub mod fit;
 pub mod least_squares;
 pub mod simulate;
@@ -12,14 +14,17 @@ use rayon::prelude::*;
 use crate::ckks::cost::CkksCost;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
-use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::packing::Packing;
 use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
 use crate::ckks::params::set::{ParameterSet, RING_OF_PLANS, RingKind};
 use crate::ckks::plan::Plan;
-use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage, double, limbs_of_stages};
+use crate::ckks::plan::activation::DEEP_DEGREES;
+use crate::ckks::plan::keys::key_request;
+use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
 use crate::ckks::plan::width::Width;
-use crate::ckks::planner::choice::{Chosen, choose};
+use crate::ckks::planner::choice::{Chosen, choose, noise_of};
+use crate::ckks::planner::deep::{Packed, leaves_bounds, place};
+use crate::ckks::planner::deep_fit::fit_deep;
 use crate::ckks::planner::fit::Degrees;
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
@@ -67,6 +72,14 @@ const ERROR_INPUTS: usize = 256;
 const CAUTION: f64 = 4.0;
 /// A loss below this share of another is less by more than chance.
 const PLAINLY_LESS: f64 = 0.95;
+/// Levels that the largest ring has at the scale of least precision.
+const MOST_PLAIN_LEVELS: usize = 76;
+/// Inputs that tell whether polynomials of few levels are worth a search, and the error over the outputs, squared, that
+/// says no.
+const SCREENED_INPUTS: usize = 24;
+const SCREENED_ERROR: f64 = 0.05;
+/// Held-out inputs of a fold by which the share of values outside of the bounds is told.
+const OUTSIDE_INPUTS: usize = 40;
 /// Inputs may leave their calibrated range by this share of it, as fits reach further too.
 const INPUT_MARGIN: f64 = 0.05;
 
@@ -110,7 +123,32 @@ pub fn plan_in(
     }
     let judge = Judge::new(network, &statistics, options.task, options.confident, CAUTION, progress.deadline());
     judge.check_confidence(options.max_loss)?;
-    let Fitted { polynomials, mut held_out } = fit(network, calibration, &judge, options.max_loss, progress)?;
+    let (low, high) = statistics.ranges.input;
+    let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
+    let range = (low - margin, high + margin);
+    let plain = if needs_bootstraps(network, calibration) {
+        Err(PlanError::Depth("no ring has the levels of polynomials that are close enough".into()))
+    } else {
+        plan_without_bootstraps(ring, network, calibration, options, (&judge, range), progress)
+    };
+    match plain {
+        Err(PlanError::Depth(reason)) if ring == RingKind::Complex => {
+            plan_with_bootstraps(network, calibration, options, (&judge, range), (reason, progress))
+        }
+        other => other,
+    }
+}
+
+/// A plan in one of the rings that need no bootstraps.
+fn plan_without_bootstraps(
+    ring: RingKind,
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    (judge, range): (&Judge<'_>, (f64, f64)),
+    progress: &dyn Progress,
+) -> Result<Plan, PlanError> {
+    let Fitted { polynomials, mut held_out } = fit(network, calibration, judge, options.max_loss, progress)?;
     progress.finish();
     let batch = (options.batch, &options.cost);
     let most = most_noise(network, &polynomials, calibration);
@@ -118,10 +156,81 @@ pub fn plan_in(
     held_out.iter_mut().for_each(|own| own.keep_as(&polynomials));
     let noise = SlotNoise::packed(&polynomials, &chosen.params, chosen.latency.as_ref());
     let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
-    let loss = judge_folds(&judge, &held_out, |own, input, seed| own.simulate(input, &noise, seed))?;
-    let (low, high) = statistics.ranges.input;
-    let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
-    finish(polynomials, chosen, &loss.loss, (low - margin, high + margin))
+    let loss = judge_folds(judge, &held_out, |own, input, seed| own.simulate(input, &noise, seed))?;
+    finish(polynomials, chosen, &loss.loss, range)
+}
+
+/// Whether the network is so deep that only polynomials of few levels fit a ring without bootstraps, and those are far
+/// off even on the inputs that they were fitted to.
+fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
+    let stages = network.stages.iter().filter(|stage| stage.factors.is_empty()).count();
+    if 1 + 4 * stages <= MOST_PLAIN_LEVELS {
+        return false;
+    }
+    let inputs = &calibration[..calibration.len().min(SCREENED_INPUTS)];
+    let exact: Vec<Vec<f64>> = inputs.par_iter().map(|input| network.evaluate(&double(input)).1).collect();
+    let size: f64 = exact.iter().flatten().map(|y| y * y).sum();
+    let is_far = |degree: usize| {
+        let polynomials = PolynomialNetwork::fit(network, inputs, degree, widenings(degree)[0]);
+        let error = |(input, exact): (&Vec<f32>, &Vec<f64>)| -> f64 {
+            polynomials.evaluate(input).iter().zip(exact).map(|(own, y)| (own - y).powi(2)).sum()
+        };
+        let error: f64 = inputs.par_iter().zip(&exact).map(error).sum();
+        // Not a number is far as well.
+        !(error <= SCREENED_ERROR * size)
+    };
+    [2, 4].into_iter().all(is_far)
+}
+
+/// A plan with bootstraps, of the least degree that keeps the loss within its budget.
+fn plan_with_bootstraps(
+    network: &Network,
+    calibration: &[Vec<f32>],
+    options: &Options,
+    (judge, range): (&Judge<'_>, (f64, f64)),
+    (reason, progress): (String, &dyn Progress),
+) -> Result<Plan, PlanError> {
+    if network.stages.iter().any(|stage| !stage.factors.is_empty()) {
+        return Err(PlanError::Depth(format!("{reason}, and bootstraps are planned for no products")));
+    }
+    let deadline = progress.deadline();
+    let all: Vec<&[f32]> = calibration.iter().map(Vec::as_slice).collect();
+    let numbers: Vec<usize> = judge.folds.numbers().collect();
+    progress.start("fitting deep polynomials", (DEEP_DEGREES.len() * (numbers.len() + 1)) as u64);
+    let mut best = f64::INFINITY;
+    for degree in DEEP_DEGREES {
+        let polynomials = fit_deep(network, &all, degree, deadline)?;
+        progress.advance(1);
+        let packed = place(&polynomials, &options.cost).map_err(PlanError::Depth)?;
+        let noise = SlotNoise::packed(&packed.network, &packed.params, Some(&packed.latency));
+        let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
+        let (mut observed, mut outside) = (Vec::new(), (0, 0));
+        for &fold in &numbers {
+            let kept: Vec<&[f32]> = judge.folds.kept(fold).into_iter().map(|at| all[at]).collect();
+            let mut own = fit_deep(network, &kept, degree, deadline)?;
+            own.keep_as(&packed.network);
+            own.refresh.clone_from(&packed.network.refresh);
+            let terms = own.term_count();
+            observed.extend(judge.observe(fold, terms, 1, |input, seed| own.simulate(input, &noise, seed)));
+            let held_out = judge.folds.held_out(fold);
+            let few = held_out.iter().step_by(held_out.len().div_ceil(OUTSIDE_INPUTS).max(1));
+            let few: Vec<&[f32]> = few.map(|&at| all[at]).collect();
+            outside.0 += few.par_iter().filter(|input| leaves_bounds(&own, input)).count();
+            outside.1 += few.len();
+            progress.advance(1);
+        }
+        let verdict = judge.conclude(&observed)?;
+        if verdict.decisive <= options.max_loss {
+            progress.finish();
+            let outside = outside.0 as f64 / f64::from(outside.1.max(1) as u32);
+            let noise = noise_of(&packed.network, calibration, &noise);
+            let Packed { network, params, latency, seconds } = packed;
+            let chosen = Chosen { params, latency: Some(latency), seconds, noise, outside };
+            return finish(network, chosen, &verdict.loss, range);
+        }
+        best = best.min(verdict.decisive);
+    }
+    Err(PlanError::Polynomials { max_loss: options.max_loss, best })
 }
 
 /// Root mean square of the output's noise that no set may exceed.
@@ -191,18 +300,6 @@ fn fit(
     Err(PlanError::Polynomials { max_loss, best })
 }
 
-/// Limbs at which products are relinearised first.
-fn relinearisation_limbs(network: &PolynomialNetwork, limbs: usize) -> usize {
-    let at = limbs_of_stages(network, limbs);
-    let own = |(stage, &limbs): (&PolynomialStage, &usize)| match (stage.depth(), stage.scaling.closing) {
-        (0, _) => 0,
-        // Sums of outputs are rescaled until two limbs hold them.
-        (1, Closing::Output) => 2,
-        _ => limbs - usize::from(stage.scaling.rescales),
-    };
-    network.stages.iter().zip(&at).map(own).max().unwrap_or(0)
-}
-
 /// Memory of a run with one slot an input, on the threads of the machine that plans.
 fn throughput_bytes(network: &PolynomialNetwork, params: &ParameterSet) -> Result<u64, CkksError> {
     let width = Width::of_threads(params, rayon::current_num_threads());
@@ -210,12 +307,8 @@ fn throughput_bytes(network: &PolynomialNetwork, params: &ParameterSet) -> Resul
 }
 
 fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): (f64, f64)) -> Result<Plan, PlanError> {
-    let Chosen { params: ckks, latency, seconds, noise } = chosen;
-    let limbs = ckks.primes.len();
-    let keys = KeyRequest {
-        relinearisation_limbs: relinearisation_limbs(&network, limbs),
-        rotation_limbs: latency.as_ref().map(|latency| latency.rotations(&network, limbs)).unwrap_or_default(),
-    };
+    let Chosen { params: ckks, latency, seconds, noise, outside } = chosen;
+    let keys = key_request(&network, latency.as_ref(), &ckks).map_err(PlanError::Depth)?;
     let packing = latency.as_ref().map_or(Packing::Throughput, |latency| Packing::Latency {
         lanes: latency.lanes,
         input: latency.input.clone(),
@@ -253,6 +346,8 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): 
     params.prediction = Prediction {
         loss: *loss,
         degree: degree.unwrap_or(0),
+        bootstraps: latency.as_ref().map_or(0, |latency| latency.bootstraps(&network)),
+        outside,
         thread_seconds_per_run: seconds,
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
         input_bytes: EncryptedInput::file_bytes(&params, inputs),

@@ -1,10 +1,13 @@
 //! The network under simulated noise.
 
+use crate::ckks::bootstrap::precision::Precision;
+use crate::ckks::bootstrap::program::Program;
 use crate::ckks::error::CkksError;
 use crate::ckks::noise;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::latency::LatencyPlan;
-use crate::ckks::plan::polynomials::{Closing, double, limbs_of_stages};
+use crate::ckks::plan::limbs::limbs_of_stages;
+use crate::ckks::plan::polynomials::{Closing, double};
 use crate::ckks::plan::polynomials::{ErrorSource, PolynomialNetwork};
 use crate::ckks::plan::scales::{map_states, output_state};
 use crate::ckks::plan::uses::uses;
@@ -18,6 +21,8 @@ pub struct SlotNoise {
     fresh: f64,
     /// For each map of the stages, then for the output's.
     maps: Vec<MapNoise>,
+    /// Of all bootstraps of each stage's values together.
+    refreshes: Vec<f64>,
 }
 
 /// Deviations around one map.
@@ -40,7 +45,7 @@ impl SlotNoise {
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels.
     pub fn new(network: &PolynomialNetwork, params: &ParameterSet, rotates: bool) -> Result<Self, CkksError> {
-        if params.primes.len() <= network.levels() {
+        if !network.fits(params.primes.len()) {
             return Err(CkksError::Depth);
         }
         let root = noise::of_slot(params);
@@ -53,7 +58,8 @@ impl SlotNoise {
         let switch = |read: State| {
             if rotates { noise::key_switch(params, read.limbs) * root / read.scale } else { 0.0 }
         };
-        for (stage, &limbs) in network.stages.iter().zip(&limbs) {
+        for (stage, pair) in network.stages.iter().zip(limbs.windows(2)) {
+            let (limbs, limbs_behind) = (pair[0], pair[1]);
             let (linear, argument) = map_states(stage, params, limbs)?;
             let is_open = stage.scaling.closing != Closing::Value;
             let kind = stage.activations.first().map(|activation| activation.form.kind());
@@ -71,6 +77,9 @@ impl SlotNoise {
                 products: uses.iter().flat_map(|uses| &uses.rescaled).map(|&state| divided(state)).collect(),
             });
             read = uses.map_or(argument, |uses| uses.value);
+            if network.refresh.is_some() {
+                read.limbs = limbs_behind;
+            }
             if stage.scaling.closing == Closing::Sum {
                 // The sum's error is shared out over its members, of which there are two at the least.
                 let closed = read.rescaled(params);
@@ -82,7 +91,8 @@ impl SlotNoise {
         let output = output_state(params, network.output_bound, limbs[network.stages.len()], is_open);
         let weight = rounding * read.scale / output.scale;
         maps.push(MapNoise { switch: switch(read), weight, rescale: 0.0, products: Vec::new() });
-        Ok(Self { fresh: noise::FRESH_DEVIATION * root / fresh, maps })
+        let refreshes = refreshes(network, params)?;
+        Ok(Self { fresh: noise::FRESH_DEVIATION * root / fresh, maps, refreshes })
     }
 
     /// Errors in either packing: throughput packing where there is no plan of rotations.
@@ -117,9 +127,22 @@ impl SlotNoise {
             ErrorSource::Switch(map) => self.maps[map].switch,
             ErrorSource::Map(map) => self.maps[map].rescale,
             ErrorSource::Weight(map) => self.maps[map].weight,
+            ErrorSource::Refresh(stage) => self.refreshes.get(stage).copied().unwrap_or(0.0),
             ErrorSource::Product(map, product) => self.maps[map].products.get(product).copied().unwrap_or(0.0),
         }
     }
+}
+
+/// For each stage the deviation that bootstraps add to its values, for each as it comes.
+fn refreshes(network: &PolynomialNetwork, params: &ParameterSet) -> Result<Vec<f64>, CkksError> {
+    let Some(refresh) = &network.refresh else { return Ok(Vec::new()) };
+    let program = Program::new(params, &refresh.recipe).map_err(CkksError::Plan)?;
+    let each = Precision::new(params, &program).deviation();
+    let mut times = vec![0_usize; network.stages.len()];
+    for tensor in network.refreshed().into_iter().flat_map(|(_, tensors)| tensors) {
+        tensor.checked_sub(1).into_iter().for_each(|stage| times[stage] += 1);
+    }
+    Ok(times.into_iter().map(|times| (times as f64).sqrt() * each).collect())
 }
 
 impl PolynomialNetwork {

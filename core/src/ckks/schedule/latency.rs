@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::ckks::error::CkksError;
+use crate::ckks::error::{CkksError, same_scale};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::latency::LatencyPlan;
-use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, limbs_of_stages};
+use crate::ckks::plan::limbs::limbs_of_stages;
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork};
 use crate::ckks::plan::scales::{map_states, output_state};
 use crate::ckks::plan::uses::uses;
 use crate::ckks::ring::number::State;
@@ -26,6 +27,17 @@ pub struct LatencyStep {
     pub kind: Option<FormKind>,
     /// What is rotated and multiplied, for people.
     pub steps: String,
+    /// The bootstrap behind it, if there is one.
+    pub bootstrap: Option<BootstrapStep>,
+}
+
+/// A bootstrap of all tensors that are still read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapStep {
+    /// The tensors: 0 is the input, i + 1 what map i gives.
+    pub tensors: Vec<usize>,
+    /// Limbs that they have behind it: as many as are needed.
+    pub limbs: usize,
 }
 
 /// What a run does, map by map.
@@ -45,7 +57,7 @@ impl LatencySchedule {
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels.
     pub fn new(network: &PolynomialNetwork, plan: &LatencyPlan, params: &ParameterSet) -> Result<Self, CkksError> {
-        if params.primes.len() <= network.levels() {
+        if !network.fits(params.primes.len()) {
             return Err(CkksError::Depth);
         }
         let fresh = f64::from(params.scale_log2).exp2();
@@ -58,7 +70,16 @@ impl LatencySchedule {
                 let linear = output_state(params, network.output_bound, limbs[at], false);
                 let name = network.output.name.clone();
                 let steps = format!("{map}");
-                return Ok(LatencyStep { name, linear, argument: linear, result: linear, kind: None, steps });
+                let bootstrap = None;
+                return Ok(LatencyStep {
+                    name,
+                    linear,
+                    argument: linear,
+                    result: linear,
+                    kind: None,
+                    steps,
+                    bootstrap,
+                });
             };
             let (linear, argument) = map_states(stage, params, limbs[at])?;
             let kind = stage.activation(0).form.kind();
@@ -70,10 +91,18 @@ impl LatencySchedule {
                 result,
                 kind: Some(kind),
                 steps: format!("{map}"),
+                bootstrap: None,
             })
         };
-        let steps = plan.maps.iter().enumerate().map(step).collect::<Result<_, CkksError>>()?;
-        let input = State { scale: fresh, limbs: params.primes.len() };
+        let mut steps = plan.maps.iter().enumerate().map(step).collect::<Result<Vec<LatencyStep>, CkksError>>()?;
+        for (stage, tensors) in network.refreshed() {
+            let scale = network.refresh.as_ref().map_or(0.0, |refresh| refresh.recipe.input_scale);
+            for &tensor in &tensors {
+                same_scale(tensor.checked_sub(1).map_or(fresh, |map| steps[map].result.scale), scale)?;
+            }
+            steps[stage].bootstrap = Some(BootstrapStep { tensors, limbs: limbs[stage + 1] });
+        }
+        let input = State { scale: fresh, limbs: limbs[0] };
         Ok(Self { input, steps, peak_bytes: plan.memory_bytes(network, params) })
     }
 
@@ -91,6 +120,9 @@ impl fmt::Display for LatencySchedule {
             match kind {
                 Some(kind) => writeln!(f, ", then {kind:?} polynomials to {}", result.limbs)?,
                 None => writeln!(f)?,
+            }
+            if let Some(BootstrapStep { tensors, limbs }) = &step.bootstrap {
+                writeln!(f, "bootstrap of tensors {tensors:?}, to {limbs} limbs")?;
             }
         }
         writeln!(f, "{:.1} MiB of masks and ciphertexts", self.peak_bytes as f64 / 1_048_576.0)

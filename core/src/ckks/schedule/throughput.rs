@@ -106,7 +106,8 @@ impl ThroughputSchedule {
     /// # Errors
     /// [`CkksError::Depth`] if the parameters have too few levels, or the network has no inputs.
     pub fn new(network: &PolynomialNetwork, params: &ParameterSet, width: Width) -> Result<Self, CkksError> {
-        if params.primes.len() <= network.levels() || network.input.is_empty() {
+        let fits = network.refresh.is_none() && network.fits(params.primes.len());
+        if !fits || network.input.is_empty() {
             return Err(CkksError::Depth);
         }
         let outputs = network.value_count()..network.value_count() + network.output_rows.len();

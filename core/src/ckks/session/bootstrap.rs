@@ -12,17 +12,37 @@ use crate::ckks::bootstrap::sine::Step;
 use crate::ckks::error::{CkksError, same_scale};
 use crate::ckks::files::seeded::SeededSwitchKey;
 use crate::ckks::ops::{Constant, Product, RnsOps};
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::number::{Number, State};
 
 /// A bootstrap on a device, with a client's keys.
 pub struct Bootstrap<'a, B: RnsOps> {
     ring: &'a B,
-    program: Program,
+    prepared: PreparedBootstrap,
     relinearise: B::SwitchKey,
     conjugate: B::GaloisKey,
     to_sparse: B::GaloisKey,
     from_sparse: B::GaloisKey,
     rotations: BTreeMap<usize, B::GaloisKey>,
+}
+
+/// The loaded keys that a bootstrap uses.
+pub struct BootstrapKeys<'k, B: RnsOps> {
+    /// From s^2 to s.
+    pub relinearise: &'k B::SwitchKey,
+    /// Of X -> X^-1.
+    pub conjugate: &'k B::GaloisKey,
+    /// From s to the sparse secret.
+    pub to_sparse: &'k B::GaloisKey,
+    /// From the sparse secret to s.
+    pub from_sparse: &'k B::GaloisKey,
+    /// By rotation, in slots to the left.
+    pub rotations: &'k BTreeMap<usize, B::GaloisKey>,
+}
+
+/// A program with its numbers, for any client's keys.
+pub struct PreparedBootstrap {
+    program: Program,
     /// What the input is multiplied with.
     growth: Number,
     shift: Number,
@@ -35,22 +55,13 @@ struct StepNumbers {
     constant: Number,
 }
 
-impl<'a, B: RnsOps> Bootstrap<'a, B> {
-    /// Works out a recipe and loads the keys.
+impl PreparedBootstrap {
+    /// Works out a recipe.
     ///
     /// # Errors
-    /// [`CkksError::Plan`] for a recipe that does not fit the ring, or keys that lack something; whatever the device
-    /// fails with.
-    pub fn new(ring: &'a B, recipe: &Recipe, keys: &SeededBootstrapKey) -> Result<Self, CkksError> {
-        let params = ring.params();
-        let program = Program::new(params, recipe).map_err(CkksError::Plan)?;
-        let request = program.keys(params);
-        check_keys(&request, keys)?;
-        let _loading = debug_span!("load bootstrap keys", keys = keys.rotations.len() + 4).entered();
-        let conjugation = ring.host().conjugation_element();
-        let rotation = |(&steps, _): (&usize, &usize)| {
-            Ok::<_, CkksError>((steps, ring.load_galois_key(&keys.rotations[&steps], steps)?))
-        };
+    /// A sentence for a recipe that does not fit the ring.
+    pub fn new(params: &ParameterSet, recipe: &Recipe) -> Result<Self, String> {
+        let program = Program::new(params, recipe)?;
         let sine = &program.sine;
         let mut states = vec![sine.argument];
         states.extend(sine.steps.iter().map(|step| step.value));
@@ -66,12 +77,6 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         };
         let growth = State { scale: program.growth, limbs: recipe.input().limbs };
         Ok(Self {
-            ring,
-            relinearise: ring.load_switch_key(&keys.relinearise)?,
-            conjugate: ring.load_automorphism_key(&keys.conjugate, conjugation)?,
-            to_sparse: ring.load_automorphism_key(&keys.to_sparse, 1)?,
-            from_sparse: ring.load_automorphism_key(&keys.from_sparse, 1)?,
-            rotations: request.rotation_limbs.iter().map(rotation).collect::<Result<_, _>>()?,
             growth: Number::new(params, 1.0, growth),
             shift: Number::new(params, sine.shift, sine.argument),
             steps: sine.steps.iter().map(numbers).collect(),
@@ -79,10 +84,54 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         })
     }
 
+    /// As [`Bootstrap::run`], with keys that lie elsewhere. They are those that [`Program::keys`] asks for.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::run`].
+    ///
+    /// # Panics
+    /// If a rotation has no key.
+    pub fn run<B: RnsOps>(
+        &self,
+        ring: &B,
+        keys: &BootstrapKeys<'_, B>,
+        batch: Vec<B::Ciphertext>,
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        Run { ring, prepared: self, keys }.run(batch)
+    }
+}
+
+impl<'a, B: RnsOps> Bootstrap<'a, B> {
+    /// Works out a recipe and loads the keys.
+    ///
+    /// # Errors
+    /// [`CkksError::Plan`] for a recipe that does not fit the ring, or keys that lack something; whatever the device
+    /// fails with.
+    pub fn new(ring: &'a B, recipe: &Recipe, keys: &SeededBootstrapKey) -> Result<Self, CkksError> {
+        let params = ring.params();
+        let prepared = PreparedBootstrap::new(params, recipe).map_err(CkksError::Plan)?;
+        let request = prepared.program.keys(params);
+        check_keys(&request, keys)?;
+        let _loading = debug_span!("load bootstrap keys", keys = keys.rotations.len() + 4).entered();
+        let conjugation = ring.host().conjugation_element();
+        let rotation = |(&steps, _): (&usize, &usize)| {
+            Ok::<_, CkksError>((steps, ring.load_galois_key(&keys.rotations[&steps], steps)?))
+        };
+        Ok(Self {
+            ring,
+            relinearise: ring.load_switch_key(&keys.relinearise)?,
+            conjugate: ring.load_automorphism_key(&keys.conjugate, conjugation)?,
+            to_sparse: ring.load_automorphism_key(&keys.to_sparse, 1)?,
+            from_sparse: ring.load_automorphism_key(&keys.from_sparse, 1)?,
+            rotations: request.rotation_limbs.iter().map(rotation).collect::<Result<_, _>>()?,
+            prepared,
+        })
+    }
+
     /// What is run.
     #[must_use]
     pub fn program(&self) -> &Program {
-        &self.program
+        &self.prepared.program
     }
 
     /// The same numbers at the recipe's output: numbers of magnitudes up to its bound, which repeat after as many slots
@@ -93,37 +142,57 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
     /// # Errors
     /// [`CkksError::Scale`], [`CkksError::Depth`] for another scale or too few limbs; whatever the device fails with.
     pub fn run(&self, batch: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let ring = self.ring;
+        let keys = BootstrapKeys {
+            relinearise: &self.relinearise,
+            conjugate: &self.conjugate,
+            to_sparse: &self.to_sparse,
+            from_sparse: &self.from_sparse,
+            rotations: &self.rotations,
+        };
+        self.prepared.run(self.ring, &keys, batch)
+    }
+}
+
+/// What runs.
+struct Run<'r, B: RnsOps> {
+    ring: &'r B,
+    prepared: &'r PreparedBootstrap,
+    keys: &'r BootstrapKeys<'r, B>,
+}
+
+impl<B: RnsOps> Run<'_, B> {
+    fn run(&self, batch: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let (ring, program) = (self.ring, &self.prepared.program);
         if batch.is_empty() {
             return Ok(batch);
         }
         for ciphertext in &batch {
-            same_scale(ring.state(ciphertext).scale, self.program.recipe.input_scale)?;
+            same_scale(ring.state(ciphertext).scale, program.recipe.input_scale)?;
         }
-        let mut values = ring.drop_to(batch, self.program.recipe.input().limbs)?;
+        let mut values = ring.drop_to(batch, program.recipe.input().limbs)?;
         {
             let _span = debug_span!("slots to coefficients").entered();
-            let grown = ring.products(&refs(&values), &vec![Constant::Number(&self.growth); values.len()])?;
+            let grown = ring.products(&refs(&values), &vec![Constant::Number(&self.prepared.growth); values.len()])?;
             ring.release(std::mem::replace(&mut values, grown));
-            for map in &self.program.to_coefficients {
+            for map in &program.to_coefficients {
                 values = self.apply(map, values)?;
             }
         }
         {
             let _span = debug_span!("raise").entered();
-            values = self.rotate(values, &self.to_sparse)?;
+            values = self.rotate(values, self.keys.to_sparse)?;
             values = ring.raise(values, ring.params().primes.len())?;
-            values = self.rotate(values, &self.from_sparse)?;
-            for steps in &self.program.folds {
-                ring.rotate_add(&mut values, &self.rotations[steps])?;
+            values = self.rotate(values, self.keys.from_sparse)?;
+            for steps in &program.folds {
+                ring.rotate_add(&mut values, &self.keys.rotations[steps])?;
             }
         }
         {
             let _span = debug_span!("coefficients to slots").entered();
-            for map in &self.program.to_slots {
+            for map in &program.to_slots {
                 values = self.apply(map, values)?;
             }
-            ring.rotate_add(&mut values, &self.conjugate)?;
+            ring.rotate_add(&mut values, self.keys.conjugate)?;
         }
         let _span = debug_span!("sine").entered();
         self.sine(values)
@@ -138,7 +207,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
 
     /// One factor of a transform.
     fn apply(&self, map: &Map, values: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let keys: Vec<_> = map.babies.iter().map(|&steps| (steps > 0).then(|| &self.rotations[&steps])).collect();
+        let keys: Vec<_> = map.babies.iter().map(|&steps| (steps > 0).then(|| &self.keys.rotations[&steps])).collect();
         let babies = self.ring.rotate_hoisted(&refs(&values), map.input.limbs, &keys)?;
         self.ring.release(values);
         // Horner's rule from either end towards the middle.
@@ -165,13 +234,13 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         for giant in giants {
             // Giants that have no diagonals are steps all the same.
             for _ in giant.unsigned_abs()..before {
-                sums = self.rotate(sums, &self.rotations[&steps])?;
+                sums = self.rotate(sums, &self.keys.rotations[&steps])?;
             }
             self.join(&mut sums, self.inner_products(map, &map.giants[&giant], babies)?)?;
             before = giant.unsigned_abs();
         }
         for _ in 0..before {
-            sums = self.rotate(sums, &self.rotations[&steps])?;
+            sums = self.rotate(sums, &self.keys.rotations[&steps])?;
         }
         Ok(sums)
     }
@@ -209,11 +278,11 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
 
     /// The sine of twice `t / RANGE` without the shift.
     fn sine(&self, mut argument: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let (ring, sine) = (self.ring, &self.program.sine);
-        let shift = vec![Constant::Number(&self.shift); argument.len()];
+        let (ring, sine) = (self.ring, &self.prepared.program.sine);
+        let shift = vec![Constant::Number(&self.prepared.shift); argument.len()];
         ring.add_constants(&mut argument, &shift)?;
         let mut values = vec![argument];
-        for (at, (step, numbers)) in sine.steps.iter().zip(&self.steps).enumerate() {
+        for (at, (step, numbers)) in sine.steps.iter().zip(&self.prepared.steps).enumerate() {
             // No step reads more limbs than the one before it.
             for own in &mut values {
                 if own.first().is_some_and(|value| ring.state(value).limbs > step.sum.limbs) {
@@ -264,7 +333,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         let pairs = |&(a, b): &(usize, usize)| -> Vec<_> { values[a].iter().zip(&values[b]).collect() };
         match products {
             [] => Ok(Vec::new()),
-            [one] => ring.multiply(&pairs(one), &self.relinearise),
+            [one] => ring.multiply(&pairs(one), self.keys.relinearise),
             _ => {
                 let open: Result<Vec<Vec<Product<_>>>, _> =
                     products.iter().map(|own| ring.tensor(&pairs(own))).collect();
@@ -272,7 +341,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
                 let group = |at: usize| open.iter().map(|own| &own[at]).collect();
                 let sums = ring.sums_of_products(&(0..open[0].len()).map(group).collect::<Vec<_>>())?;
                 open.into_iter().flatten().for_each(|own| ring.release(vec![own.low, own.high]));
-                ring.relinearise(sums, &self.relinearise)
+                ring.relinearise(sums, self.keys.relinearise)
             }
         }
     }

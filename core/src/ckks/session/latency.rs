@@ -2,9 +2,12 @@
 //! lanes.
 
 use crate::batch::Stopwatch;
-use crate::ckks::files::seeded::SeededCiphertext;
+use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use crate::ckks::params::key_request::KeyRequest;
+use crate::ckks::plan::keys::key_request;
 use crate::ckks::ring::number::Number;
-use crate::ckks::schedule::latency::LatencySchedule;
+use crate::ckks::schedule::latency::{BootstrapStep, LatencySchedule};
+use crate::ckks::session::bootstrap::{BootstrapKeys, PreparedBootstrap};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -34,18 +37,50 @@ use crate::progress::Progress;
 pub struct LatencySession<'a, B: RnsOps> {
     ring: &'a B,
     plan: &'a LatencyPlan,
-    relinearise: Option<B::SwitchKey>,
-    rotations: BTreeMap<usize, B::GaloisKey>,
+    keys: Keys<B>,
     prepared: Arc<Prepared<B>>,
     is_timed: bool,
+}
+
+/// A client's keys on the device.
+struct Keys<B: RnsOps> {
+    relinearise: Option<B::SwitchKey>,
+    rotations: BTreeMap<usize, B::GaloisKey>,
+    bootstrap: Option<SparseKeys<B>>,
+}
+
+/// What bootstraps need beside.
+struct SparseKeys<B: RnsOps> {
+    conjugate: B::GaloisKey,
+    to_sparse: B::GaloisKey,
+    from_sparse: B::GaloisKey,
 }
 
 /// What sessions of all keys have in common.
 struct Prepared<B: RnsOps> {
     schedule: LatencySchedule,
-    /// Rotations, and limbs that each key needs.
-    rotations: Vec<(usize, usize)>,
+    /// Keys that a run needs.
+    request: KeyRequest,
     maps: Vec<PreparedMap<B>>,
+    bootstrap: Option<PreparedBootstrap>,
+}
+
+/// A mask of a map.
+enum HeldMask<P> {
+    /// On the device.
+    Loaded(P),
+    /// Coefficients of its numbers, to be encoded when it is used. Their precision of 24 bits is far beyond what the
+    /// noise of a bootstrap leaves.
+    Kept(Vec<f32>),
+}
+
+impl<P> HeldMask<P> {
+    fn loaded(&self) -> Option<&P> {
+        match self {
+            Self::Loaded(mask) => Some(mask),
+            Self::Kept(_) => None,
+        }
+    }
 }
 
 /// Sums of products that belong to one ciphertext of the output behind one giant step.
@@ -56,11 +91,18 @@ struct Sum<P> {
     terms: Vec<(usize, P)>,
 }
 
+impl<P> Sum<HeldMask<P>> {
+    /// The terms, if all their masks are on the device.
+    fn loaded(&self) -> Option<Vec<(usize, &P)>> {
+        self.terms.iter().map(|(input, mask)| mask.loaded().map(|mask| (*input, mask))).collect()
+    }
+}
+
 struct PreparedMap<B: RnsOps> {
     /// Scale and limbs of the sums.
     linear: State,
     /// For each operand.
-    sums: Vec<Vec<Sum<B::Plaintext>>>,
+    sums: Vec<Vec<Sum<HeldMask<B::Plaintext>>>>,
     /// For each ciphertext of the results its constants, at the scale of the result.
     bias: Vec<B::Plaintext>,
     /// The polynomials' kind, and each of their constants for each ciphertext of the output.
@@ -70,6 +112,8 @@ struct PreparedMap<B: RnsOps> {
 /// Encodes numbers a slot of one ring for all lanes.
 struct Writer<'a, B> {
     ring: &'a B,
+    /// Whether masks are encoded when they are used.
+    keeps_masks: bool,
     /// By log2 of the slots after which content repeats.
     encoders: [OnceLock<SlotEncoder>; u32::BITS as usize],
     lanes: usize,
@@ -78,13 +122,24 @@ struct Writer<'a, B> {
 impl<B: RnsOps> Writer<'_, B> {
     /// Of the slots of one period.
     fn plaintext(&self, slots: &[f64], at: State) -> Result<B::Plaintext, CkksError> {
+        let coefficients = self.coefficients(slots, at.scale);
+        self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
+    }
+
+    fn mask(&self, slots: &[f64], at: State) -> Result<HeldMask<B::Plaintext>, CkksError> {
+        if self.keeps_masks {
+            return Ok(HeldMask::Kept(self.coefficients(slots, 1.0).into_iter().map(|c| c as f32).collect()));
+        }
+        Ok(HeldMask::Loaded(self.plaintext(slots, at)?))
+    }
+
+    fn coefficients(&self, slots: &[f64], scale: f64) -> Vec<f64> {
         let all: Vec<f64> = slots.iter().flat_map(|&x| std::iter::repeat_n(x, self.lanes)).collect();
         let kind = self.ring.params().ring;
         let all = if all.len() < SlotEncoder::LEAST { all.repeat(SlotEncoder::LEAST / all.len()) } else { all };
         let log2 = all.len().trailing_zeros();
         let encoder = self.encoders[log2 as usize].get_or_init(|| SlotEncoder::of_slots(kind, log2));
-        let coefficients = encoder.coefficients(&all, at.scale);
-        self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
+        encoder.coefficients(&all, scale)
     }
 
     /// One plaintext for each ciphertext of a layout.
@@ -98,14 +153,14 @@ impl<B: RnsOps> Writer<'_, B> {
         (0..layout.ciphertexts()).into_par_iter().map(write).collect()
     }
 
-    fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<B::Plaintext>>, CkksError> {
+    fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<HeldMask<B::Plaintext>>>, CkksError> {
         let mut sums: BTreeMap<(usize, Vec<usize>), Vec<Mask>> = BTreeMap::new();
         for mask in masks {
             sums.entry((mask.output, mask.giants.clone())).or_default().push(mask);
         }
         let babies: usize = steps.axes.iter().map(|axis| axis.babies).product();
         let encode =
-            |mask: Mask| Ok((mask.input * babies + baby_number(steps, &mask.babies), self.plaintext(&mask.slots, at)?));
+            |mask: Mask| Ok((mask.input * babies + baby_number(steps, &mask.babies), self.mask(&mask.slots, at)?));
         let sum = |((output, giants), masks): ((usize, Vec<usize>), Vec<Mask>)| {
             let terms: Result<_, CkksError> = masks.into_par_iter().map(encode).collect();
             Ok(Sum { output, giants, terms: terms? })
@@ -132,15 +187,18 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             return Err(CkksError::Memory { needed: schedule.peak_bytes, budget: memory_bytes });
         }
         // Keys that lack something are found before masks are encoded.
-        let rotations: Vec<(usize, usize)> = plan.rotations(network, ring.params().primes.len()).into_iter().collect();
-        let loaded = load_keys(ring, &rotations, keys)?;
+        let request = key_request(network, Some(plan), ring.params()).map_err(CkksError::Plan)?;
+        let loaded = load_keys(ring, &request, keys)?;
+        let recipe = network.refresh.as_ref().map(|refresh| &refresh.recipe);
+        let bootstrap = recipe.map(|recipe| PreparedBootstrap::new(ring.params(), recipe)).transpose();
+        let bootstrap = bootstrap.map_err(CkksError::Plan)?;
         let loading = debug_span!("load maps", maps = plan.maps.len()).entered();
         let maps = prepare(ring, network, plan, &schedule)?;
         if !loading.is_disabled() {
             ring.sync()?;
         }
-        let prepared = Arc::new(Prepared { schedule, rotations, maps });
-        Ok(Self { ring, plan, relinearise: loaded.0, rotations: loaded.1, prepared, is_timed: false })
+        let prepared = Arc::new(Prepared { schedule, request, maps, bootstrap });
+        Ok(Self { ring, plan, keys: loaded, prepared, is_timed: false })
     }
 
     /// A session of the same plan on the same ring for another client's keys; masks and constants are shared.
@@ -148,9 +206,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// # Errors
     /// As [`LatencySession::new`].
     pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
-        let (relinearise, rotations) = load_keys(self.ring, &self.prepared.rotations, keys)?;
+        let keys = load_keys(self.ring, &self.prepared.request, keys)?;
         let (prepared, is_timed) = (Arc::clone(&self.prepared), self.is_timed);
-        Ok(Self { ring: self.ring, plan: self.plan, relinearise, rotations, prepared, is_timed })
+        Ok(Self { ring: self.ring, plan: self.plan, keys, prepared, is_timed })
     }
 
     /// Waits for each step, so that the spans of [`tracing`] say how long it took on the device.
@@ -200,6 +258,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         let upload = || {
             let _step = info_span!("upload", ciphertexts = inputs.len()).entered();
             let uploaded = ring.upload_seeded(&inputs.iter().collect::<Vec<_>>(), fresh)?;
+            let uploaded = ring.drop_to(uploaded, self.prepared.schedule.input.limbs)?;
             self.settle()?;
             Ok(uploaded)
         };
@@ -215,13 +274,17 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let bias = slots::<B>(&prepared.bias);
             watch.time(Some(at), "linear", wait, || ring.add_constants(&mut values, &bias))?;
             if let Some((kind, constants)) = &prepared.activation {
-                let key = self.relinearise.as_ref().ok_or(CkksError::Depth)?;
+                let key = self.keys.relinearise.as_ref().ok_or(CkksError::Depth)?;
                 let constants: Vec<_> = constants.iter().map(|constants| slots::<B>(constants)).collect();
                 let _step = trace_span!("polynomial", ciphertexts = values.len()).entered();
                 let activate = || ring.activate(key, *kind, values, &constants);
                 values = watch.time(Some(at), "polynomial", wait, activate)?;
             }
             tensors.push(values);
+            if let Some(BootstrapStep { tensors: live, limbs }) = &step.bootstrap {
+                let refresh = || live.iter().try_for_each(|&own| self.refresh(&mut tensors[own], *limbs));
+                watch.time(Some(at), "bootstrap", wait, refresh)?;
+            }
             progress.advance(1);
         }
         progress.finish();
@@ -230,10 +293,31 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         watch.time(None, "transfer", || Ok(()), || ring.download(outputs))
     }
 
+    /// Bootstraps a tensor, down to so many limbs.
+    fn refresh(&self, tensor: &mut Vec<B::Ciphertext>, limbs: usize) -> Result<(), CkksError> {
+        let missing = || CkksError::Plan("the evaluation key lacks what bootstraps need".into());
+        let keys = &self.keys;
+        let (own, prepared) = keys.bootstrap.as_ref().zip(self.prepared.bootstrap.as_ref()).ok_or_else(missing)?;
+        let keys = BootstrapKeys {
+            relinearise: keys.relinearise.as_ref().ok_or_else(missing)?,
+            conjugate: &own.conjugate,
+            to_sparse: &own.to_sparse,
+            from_sparse: &own.from_sparse,
+            rotations: &keys.rotations,
+        };
+        let _step = debug_span!("bootstrap", ciphertexts = tensor.len(), limbs).entered();
+        // One after the other: what a bootstrap holds meanwhile is many times a ciphertext.
+        for ciphertext in tensor {
+            let fresh = prepared.run(self.ring, &keys, vec![ciphertext.clone()])?;
+            *ciphertext = self.ring.drop_to(fresh, limbs)?.pop().ok_or(CkksError::Depth)?;
+        }
+        self.settle()
+    }
+
     /// The key of a rotation by `amount` slots of one ring, none for 0; `new` has seen that there is one.
     fn key(&self, amount: i64) -> Option<&B::GaloisKey> {
         let steps = amount.rem_euclid(self.plan.input.ring as i64) as usize * self.plan.lanes;
-        (steps > 0).then(|| &self.rotations[&steps])
+        (steps > 0).then(|| &self.keys.rotations[&steps])
     }
 
     /// Sums of masked rotations, not yet rescaled.
@@ -257,10 +341,10 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let inputs = if own.is_empty() { &tensors[operand.tensor] } else { &own };
             let rotated = self.babies(inputs, prepared.linear.limbs, &operand.steps)?;
             ring.release(own);
-            let terms: Vec<Vec<(usize, &B::Plaintext)>> =
-                sums.iter().map(|sum| sum.terms.iter().map(|(input, mask)| (*input, mask)).collect()).collect();
-            let step = trace_span!("products", terms = rotated.len(), sums = terms.len()).entered();
-            let totals = if terms.is_empty() { Vec::new() } else { ring.inner_products(&rotated, &terms)? };
+            let step = trace_span!("products", terms = rotated.len(), sums = sums.len()).entered();
+            let scale = ring.state(&tensors[operand.tensor][0]).scale;
+            let at = State { scale: prepared.linear.scale / scale, ..prepared.linear };
+            let totals = self.products(&rotated, sums, at)?;
             self.settle()?;
             drop(step);
             ring.release(rotated);
@@ -295,6 +379,36 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             self.settle()?;
         }
         Ok(sums)
+    }
+
+    /// Sums of masked ciphertexts; masks that are not on the device are encoded for one sum at a time.
+    fn products(
+        &self,
+        rotated: &[B::Ciphertext],
+        sums: &[Sum<HeldMask<B::Plaintext>>],
+        at: State,
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
+        let loaded: Option<Vec<Vec<(usize, &B::Plaintext)>>> = sums.iter().map(Sum::loaded).collect();
+        match loaded {
+            Some(terms) if terms.is_empty() => return Ok(Vec::new()),
+            Some(terms) => return self.ring.inner_products(rotated, &terms),
+            None => {}
+        }
+        let encode = |(input, mask): &(usize, HeldMask<B::Plaintext>)| {
+            let HeldMask::Kept(kept) = mask else { return Ok(None) };
+            let coefficients: Vec<f64> = kept.iter().map(|&c| f64::from(c) * at.scale).collect();
+            let plaintext = self.ring.host().plaintext(&coefficients, at.scale, at.limbs);
+            Ok(Some((*input, self.ring.load_plaintext(plaintext)?)))
+        };
+        let mut totals = Vec::with_capacity(sums.len());
+        for sum in sums {
+            let encoded: Vec<Option<(usize, B::Plaintext)>> =
+                sum.terms.par_iter().map(encode).collect::<Result<_, CkksError>>()?;
+            let terms: Vec<(usize, &B::Plaintext)> =
+                encoded.iter().flatten().map(|(input, mask)| (*input, mask)).collect();
+            totals.extend(self.ring.inner_products(rotated, std::slice::from_ref(&terms))?);
+        }
+        Ok(totals)
     }
 
     /// Every ciphertext, at so many limbs, rotated by every baby step, in the order of [`baby_number`].
@@ -358,7 +472,8 @@ fn prepare<B: RnsOps>(
     plan: &LatencyPlan,
     schedule: &LatencySchedule,
 ) -> Result<Vec<PreparedMap<B>>, CkksError> {
-    let writer = Writer { ring, encoders: [const { OnceLock::new() }; _], lanes: plan.lanes };
+    let keeps_masks = network.refresh.is_some();
+    let writer = Writer { ring, keeps_masks, encoders: [const { OnceLock::new() }; _], lanes: plan.lanes };
     let mut tensors = vec![Tensor { first: 0, layout: plan.input.clone(), limbs: schedule.input.limbs }];
     let mut gains = vec![1.0; network.input.len()];
     for ((stage, map), step) in network.stages.iter().zip(&plan.maps).zip(&schedule.steps) {
@@ -426,28 +541,32 @@ fn prepare_map<B: RnsOps>(
     Ok(prepared)
 }
 
-/// Keys on a device: of relinearisation, and by rotation.
-type LoadedKeys<B> = (Option<<B as RnsOps>::SwitchKey>, BTreeMap<usize, <B as RnsOps>::GaloisKey>);
-
-fn load_keys<B: RnsOps>(
-    ring: &B,
-    rotations: &[(usize, usize)],
-    keys: &SeededEvaluationKey,
-) -> Result<LoadedKeys<B>, CkksError> {
-    let load = |&(steps, limbs): &(usize, usize)| {
+fn load_keys<B: RnsOps>(ring: &B, request: &KeyRequest, keys: &SeededEvaluationKey) -> Result<Keys<B>, CkksError> {
+    let lacks = |what: &str| CkksError::Plan(format!("the evaluation key lacks {what} that the plan needs"));
+    let load = |(&steps, &limbs): (&usize, &usize)| {
         let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
-        let key = key.filter(|key| key.limbs as usize >= limbs);
-        let key =
-            key.ok_or_else(|| CkksError::Plan("the evaluation key lacks a rotation that the plan needs".into()))?;
+        let key = key.filter(|key| key.limbs as usize >= limbs).ok_or_else(|| lacks("a rotation"))?;
         Ok((steps, ring.load_galois_key(key, steps)?))
     };
-    let loading = debug_span!("load keys", rotations = rotations.len()).entered();
-    let rotations: Result<_, CkksError> = rotations.iter().map(load).collect();
-    let relinearise = keys.relinearise.as_ref().map(|key| ring.load_switch_key(key)).transpose()?;
+    let loading = debug_span!("load keys", rotations = request.rotation_limbs.len()).entered();
+    let rotations: Result<_, CkksError> = request.rotation_limbs.iter().map(load).collect();
+    let enough = |key: &&SeededSwitchKey| key.limbs as usize >= request.relinearisation_limbs;
+    let relinearise = keys.relinearise.as_ref().filter(enough).map(|key| ring.load_switch_key(key)).transpose()?;
+    let bootstrap = match (request.bootstrap, &keys.bootstrap) {
+        (None, _) => None,
+        (Some(limbs), Some(own)) if limbs.all().iter().zip(own.limbs().all()).all(|(&need, has)| need <= has) => {
+            Some(SparseKeys {
+                conjugate: ring.load_automorphism_key(&own.conjugate, ring.host().conjugation_element())?,
+                to_sparse: ring.load_automorphism_key(&own.to_sparse, 1)?,
+                from_sparse: ring.load_automorphism_key(&own.from_sparse, 1)?,
+            })
+        }
+        (Some(_), _) => return Err(lacks("a key of bootstraps")),
+    };
     if !loading.is_disabled() {
         ring.sync()?;
     }
-    Ok((relinearise, rotations?))
+    Ok(Keys { relinearise, rotations: rotations?, bootstrap })
 }
 
 fn slots<B: RnsOps>(plaintexts: &[B::Plaintext]) -> Vec<Constant<'_, B::Plaintext>> {
