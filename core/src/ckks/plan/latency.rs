@@ -4,6 +4,7 @@
 use crate::ckks::plan::limbs::limbs_of_stages;
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::cost::{CkksCost, WorkSeconds};
@@ -86,6 +87,7 @@ impl LatencyPlan {
         let limbs = limbs_of_stages(network, params.primes.len());
         let mut tensors = vec![Tensor { first: 0, layout: input.clone(), limbs: limbs[0] }];
         let mut maps = Vec::new();
+        let read = network.refresh.is_some().then(|| network.tensors_read());
         let (mut seconds, mut keys) = (Vec::new(), 0.0);
         let shapes = network.stages.iter().map(|stage| &stage.shape).chain([&network.output.shape]);
         let mut first = network.input.len();
@@ -96,13 +98,23 @@ impl LatencyPlan {
             let pricing = Pricing { params, cost, limbs: own };
             let mut best: Option<(LinearMap, Price)> = None;
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
-            for output in candidates(shape, values, &tensors, ring) {
-                for with_windows in [false, true] {
-                    let planned = LinearMap::plan(rows, &tensors, output.clone(), with_windows, &pricing);
-                    let Some((map, price)) = planned else { continue };
-                    if best.as_ref().is_none_or(|(_, least)| price.weight() < least.weight()) {
-                        best = Some((map, price));
-                    }
+            // Deep networks have many tensors that a stage has nothing to do with.
+            let near: Vec<&Tensor> = match &read {
+                Some(read) => read[at].iter().map(|&tensor| &tensors[tensor]).collect(),
+                None => tensors.iter().collect(),
+            };
+            let most_period = tensors.iter().map(|tensor| tensor.layout.period).max().unwrap_or(1);
+            let windows: &[bool] = if rows.groups.is_empty() { &[false] } else { &[false, true] };
+            let tried: Vec<(Layout, bool)> = candidates(shape, values, &near, most_period, ring)
+                .into_iter()
+                .flat_map(|output| windows.iter().map(move |&with_windows| (output.clone(), with_windows)))
+                .collect();
+            let planned = tried
+                .into_par_iter()
+                .map(|(output, with_windows)| LinearMap::plan(rows, &tensors, output, with_windows, &pricing));
+            for (map, price) in planned.collect::<Vec<_>>().into_iter().flatten() {
+                if best.as_ref().is_none_or(|(_, least)| price.weight() < least.weight()) {
+                    best = Some((map, price));
                 }
             }
             let (map, price) = best.ok_or("a stage has no layout")?;
@@ -263,13 +275,12 @@ impl LatencyPlan {
 }
 
 /// Layouts that a stage's values may take.
-fn candidates(shape: &[usize], values: usize, tensors: &[Tensor], ring: usize) -> Vec<Layout> {
+fn candidates(shape: &[usize], values: usize, tensors: &[&Tensor], most_period: usize, ring: usize) -> Vec<Layout> {
     let [channels, height, width] = image_shape(shape);
     let mut layouts = vec![Layout::vector(values, ring)];
     if height * width == 1 || channels * height * width != values {
         return layouts;
     }
-    let most_period = tensors.iter().map(|tensor| tensor.layout.period).max().unwrap_or(1);
     for before in tensors {
         let from = &before.layout;
         for gap in (1..=MOST_GAP).map(|times| times * from.gap) {

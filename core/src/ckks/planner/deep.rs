@@ -39,15 +39,16 @@ pub struct Packed {
     pub seconds: f64,
 }
 
-/// Puts bootstraps where a run takes the least time, in the set of networks.
+/// Puts bootstraps where a run takes the least time, in the set of networks. `layouts` are those of another fit of the
+/// same network, which have the same maps.
 ///
 /// # Errors
 /// A sentence where the levels between two stages do not fit, or a tensor lies in no slots that a bootstrap takes.
-pub fn place(network: &PolynomialNetwork, cost: &CkksCost) -> Result<Packed, String> {
+pub fn place(network: &PolynomialNetwork, cost: &CkksCost, layouts: Option<&LatencyPlan>) -> Result<Packed, String> {
     let params = ParameterSet::new(LOG2_DEGREE, LEVELS, PRIME_LOG2, SPECIAL)?;
     let guessed = |_: usize, limbs: usize| GUESSED_STAGE * limbs as f64;
     let after = shortest(network, &params, guessed, |_| GUESSED_BOOTSTRAP)?;
-    let packed = pack(network, after.clone(), &params, cost)?;
+    let packed = pack(network, after.clone(), &params, cost, layouts)?;
     // Once more with what the maps really take.
     let program = Program::new(&params, packed.recipe()?)?;
     let bootstrap = bootstrap_seconds(&program, &params, cost);
@@ -55,7 +56,7 @@ pub fn place(network: &PolynomialNetwork, cost: &CkksCost) -> Result<Packed, Str
     let exact = |at: usize, limbs: usize| stage_seconds(network, latency, &params, cost, at, limbs).total();
     let each = |tensor: usize| latency.maps[tensor - 1].output.ciphertexts() as f64 * bootstrap.total();
     let better = shortest(network, &params, exact, each)?;
-    if better == after { Ok(packed) } else { pack(network, better, &params, cost) }
+    if better == after { Ok(packed) } else { pack(network, better, &params, cost, Some(latency)) }
 }
 
 impl Packed {
@@ -124,6 +125,7 @@ pub fn pack(
     after: Vec<usize>,
     params: &ParameterSet,
     cost: &CkksCost,
+    layouts: Option<&LatencyPlan>,
 ) -> Result<Packed, String> {
     let mut network = network.clone();
     let scale = f64::from(PRIME_LOG2).exp2();
@@ -135,7 +137,10 @@ pub fn pack(
     if !network.fits(params.primes.len()) {
         return Err("the set has too few levels between two bootstraps".into());
     }
-    let (mut latency, _) = LatencyPlan::new(&network, params, cost, 1)?;
+    let mut latency = match layouts {
+        Some(latency) => latency.clone(),
+        None => LatencyPlan::new(&network, params, cost, 1)?.0,
+    };
     let tensors = network.refreshed().into_iter().flat_map(|(_, tensors)| tensors);
     let period = tensors.map(|tensor| latency.maps[tensor - 1].output.period).max().unwrap_or(1);
     let log2_slots = period.trailing_zeros().clamp(3, most);

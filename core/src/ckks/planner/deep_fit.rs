@@ -34,7 +34,7 @@ type Lane = [f32; LANES];
 
 /// How much wider than the calibrated range fits of a degree reach.
 fn widening(degree: usize) -> f64 {
-    if degree > 7 { 1.4 } else { 1.15 }
+    if degree > 7 { 1.4 } else { 1.25 }
 }
 
 /// Some inputs, and what the network and the polynomials make of them.

@@ -78,6 +78,8 @@ const MOST_PLAIN_LEVELS: usize = 76;
 /// says no.
 const SCREENED_INPUTS: usize = 24;
 const SCREENED_ERROR: f64 = 0.05;
+/// What exploded is cut off at so many times the largest output.
+const EXPLODED: f64 = 16.0;
 /// Held-out inputs of a fold by which the share of values outside of the bounds is told.
 const OUTSIDE_INPUTS: usize = 40;
 /// Inputs may leave their calibrated range by this share of it, as fits reach further too.
@@ -182,6 +184,13 @@ fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
     [2, 4].into_iter().all(is_far)
 }
 
+/// Outputs with those cut off that exploded, which are errors as large as any.
+fn guarded(mut output: Vec<f64>, bound: f64) -> Vec<f64> {
+    let most = EXPLODED * bound;
+    output.iter_mut().for_each(|y| *y = if y.is_nan() { most } else { y.clamp(-most, most) });
+    output
+}
+
 /// A plan with bootstraps, of the least degree that keeps the loss within its budget.
 fn plan_with_bootstraps(
     network: &Network,
@@ -197,11 +206,11 @@ fn plan_with_bootstraps(
     let all: Vec<&[f32]> = calibration.iter().map(Vec::as_slice).collect();
     let numbers: Vec<usize> = judge.folds.numbers().collect();
     progress.start("fitting deep polynomials", (DEEP_DEGREES.len() * (numbers.len() + 1)) as u64);
-    let mut best = f64::INFINITY;
+    let (mut best, mut layouts) = (f64::INFINITY, None);
     for degree in DEEP_DEGREES {
         let polynomials = fit_deep(network, &all, degree, deadline)?;
         progress.advance(1);
-        let packed = place(&polynomials, &options.cost).map_err(PlanError::Depth)?;
+        let packed = place(&polynomials, &options.cost, layouts.as_ref()).map_err(PlanError::Depth)?;
         let noise = SlotNoise::packed(&packed.network, &packed.params, Some(&packed.latency));
         let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
         let (mut observed, mut outside) = (Vec::new(), (0, 0));
@@ -211,7 +220,8 @@ fn plan_with_bootstraps(
             own.keep_as(&packed.network);
             own.refresh.clone_from(&packed.network.refresh);
             let terms = own.term_count();
-            observed.extend(judge.observe(fold, terms, 1, |input, seed| own.simulate(input, &noise, seed)));
+            let run = |input: &[f32], seed| guarded(own.simulate(input, &noise, seed), own.output_bound);
+            observed.extend(judge.observe(fold, terms, 1, run));
             let held_out = judge.folds.held_out(fold);
             let few = held_out.iter().step_by(held_out.len().div_ceil(OUTSIDE_INPUTS).max(1));
             let few: Vec<&[f32]> = few.map(|&at| all[at]).collect();
@@ -229,6 +239,7 @@ fn plan_with_bootstraps(
             return finish(network, chosen, &verdict.loss, range);
         }
         best = best.min(verdict.decisive);
+        layouts = Some(packed.latency);
     }
     Err(PlanError::Polynomials { max_loss: options.max_loss, best })
 }
