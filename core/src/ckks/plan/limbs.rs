@@ -95,7 +95,8 @@ pub fn segments(stages: &[PolynomialStage], after: &[usize]) -> Vec<(usize, usiz
     starts.windows(2).enumerate().map(segment).collect()
 }
 
-/// Limbs at which each stage and the output begin, for parameters that have the levels: see [`PolynomialNetwork::fits`].
+/// Limbs at which each stage and the output begin, for parameters that have the levels: see
+/// [`PolynomialNetwork::fits`].
 #[must_use]
 pub fn limbs_of_stages(network: &PolynomialNetwork, limbs: usize) -> Vec<usize> {
     let mut begins = vec![None; network.stages.len() + 1];

@@ -1,7 +1,7 @@
 //! Where bootstraps go, and what a plan with them costs.
 //!
-//! Limbs cost time: a stage is the cheaper the fewer levels come behind it before the next bootstrap, and each bootstrap
-//! takes as long as several stages. All ways of dividing the stages into stretches are compared by a shortest path over
+//! Limbs cost time: a stage is the cheaper the fewer levels come behind it before the next bootstrap, and each
+//! bootstrap takes as long as several stages. All ways of dividing the stages into stretches are compared by a shortest path over
 //! the stages, with the times that the maps take at the limbs that they would begin at.
 
 use crate::ckks::bootstrap::program::{Map, Program};
