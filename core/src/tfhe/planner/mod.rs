@@ -308,19 +308,16 @@ impl Search<'_> {
             folded_tail: FOLDED_TAIL,
             widening: wider * widening,
             guard_sigmas: GUARD_SIGMAS,
-            spread_steps: false,
         }
     }
 
-    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them tighter
-    /// ones. The more precise others are, the more the rounding of weights counts, so that wider ones are tried there.
-    /// Trees are also tried with comparisons that are taken to vary.
+    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them
+    /// tighter ones. The more precise others are, the more the rounding of weights counts, so that wider ones are
+    /// tried there.
     fn settings_to_try(&self, weight_bits: u32, wider: f64) -> Vec<Settings> {
         let usual = self.settings(weight_bits, wider);
         let has_folded = self.subject.folded.contains(&true) && usual.tail_probability < FOLDED_TAIL;
         let far = has_folded.then_some(Settings { folded_tail: usual.tail_probability, ..usual });
-        let has_steps = self.subject.network.stages.iter().flat_map(|s| &s.functions).any(|f| f.step().is_some());
-        let spread = has_steps.then_some(Settings { spread_steps: true, ..usual });
         let arguments = self.subject.network.activation_count() as f64 * self.subject.ranges.count as f64;
         let is_evident = |tail: f64| wider == 1.0 && tail * arguments >= TIGHT_EVIDENCE;
         let tight = |(weight_bits, tail): (u32, f64)| Settings {
@@ -334,7 +331,7 @@ impl Search<'_> {
         let tails = || TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail));
         let widths = std::iter::once(weight_bits).chain((weight_bits < TIGHT_WEIGHT_BITS).then_some(TIGHT_WEIGHT_BITS));
         let tight = widths.flat_map(|bits| tails().map(move |tail| (bits, tail))).map(tight);
-        [usual].into_iter().chain(far).chain(spread).chain(tight).collect()
+        [usual].into_iter().chain(far).chain(tight).collect()
     }
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to.

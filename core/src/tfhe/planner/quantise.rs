@@ -72,8 +72,6 @@ pub struct Settings {
     pub widening: f64,
     /// Standard deviations of noise kept free at both ends of a half-turn range.
     pub guard_sigmas: f64,
-    /// Whether comparisons that hardly varied are taken to vary a little, as all other values are.
-    pub spread_steps: bool,
 }
 
 /// A plan and what the noise model says about it.
@@ -262,7 +260,7 @@ impl Subject<'_> {
         for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
             self.account(row, scale.turns, share, &group_of, &mut groups);
         }
-        self.spread_evenly(settings.spread_steps, &mut groups);
+        self.spread_evenly(&mut groups);
         let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
         for group in &mut groups {
             group.choose_scale(limit);
@@ -374,16 +372,15 @@ impl Subject<'_> {
         }
     }
 
-    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for them
-    /// as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights. With
-    /// comparisons it is as the trees are: a leaf that no input reached may need weights as fine as the others'.
-    fn spread_evenly(&self, spread_steps: bool, groups: &mut [Group]) {
+    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for
+    /// them as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights.
+    /// Comparisons are left alone: a leaf of a tree that no input reached needs no coarser weights than the others.
+    fn spread_evenly(&self, groups: &mut [Group]) {
         let mut first = 1;
         for stage in &self.network.stages {
             let own = &mut groups[first..first + stage.functions.len()];
             let mean = own.iter().map(|group| group.value_variance).sum::<f64>() / own.len().max(1) as f64;
-            let is_spread = |function: &Function| spread_steps || function.step().is_none();
-            for (group, _) in own.iter_mut().zip(&stage.functions).filter(|(_, function)| is_spread(function)) {
+            for (group, _) in own.iter_mut().zip(&stage.functions).filter(|(_, function)| function.step().is_none()) {
                 group.value_variance = group.value_variance.max(LEAST_SPREAD * mean);
             }
             first += stage.functions.len();
