@@ -326,7 +326,6 @@ impl Search<'_> {
             folded_tail: tail,
             widening: 1.0,
             guard_sigmas: 0.0,
-            ..usual
         };
         let tails = || TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail));
         let widths = std::iter::once(weight_bits).chain((weight_bits < TIGHT_WEIGHT_BITS).then_some(TIGHT_WEIGHT_BITS));
