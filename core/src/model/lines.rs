@@ -85,22 +85,8 @@ struct Composing {
 impl Composing {
     /// The row without values that are left out; `more` stand for those from `first` on.
     fn expand(&mut self, row: &Row, more: &[Row], first: usize) -> Row {
-        let Self { parts, sum } = self;
-        let part = |source: u32| match parts.get(source as usize) {
-            Some(part) => part.as_ref(),
-            None => (source as usize).checked_sub(first).and_then(|at| more.get(at)),
-        };
-        if row.taps.iter().all(|tap| part(tap.source).is_none()) {
-            return row.clone();
-        }
-        sum.add_constant(row.bias);
-        for tap in row.taps.iter() {
-            match part(tap.source) {
-                None => sum.add_value(tap.source, f64::from(tap.weight)),
-                Some(inner) => sum.add_row(inner, f64::from(tap.weight)),
-            }
-        }
-        sum.take()
+        let add = |sum: &mut RowSum, tap: &Tap, inner: &Row| sum.add_row(inner, f64::from(tap.weight));
+        self.sum.replaced(row, &self.parts, (more, first), add)
     }
 }
 

@@ -58,6 +58,32 @@ impl RowSum {
         }
     }
 
+    /// The row with values replaced: `parts` says what stands for each value so far, `more` for those from `first` on,
+    /// and `add` adds what stands for a tap. The sum must be empty.
+    pub fn replaced<T>(
+        &mut self,
+        row: &Row,
+        parts: &[Option<T>],
+        (more, first): (&[T], usize),
+        add: impl Fn(&mut Self, &Tap, &T),
+    ) -> Row {
+        let part = |source: u32| match parts.get(source as usize) {
+            Some(part) => part.as_ref(),
+            None => (source as usize).checked_sub(first).and_then(|at| more.get(at)),
+        };
+        if row.taps.iter().all(|tap| part(tap.source).is_none()) {
+            return row.clone();
+        }
+        self.add_constant(row.bias);
+        for tap in row.taps.iter() {
+            match part(tap.source) {
+                None => self.add_value(tap.source, f64::from(tap.weight)),
+                Some(part) => add(self, tap, part),
+            }
+        }
+        self.take()
+    }
+
     /// The sum as a row, its taps sorted and without zeros; empties the accumulator.
     pub fn take(&mut self) -> Row {
         self.touched.sort_unstable();

@@ -58,8 +58,8 @@ pub struct Options {
     pub cost: CkksCost,
 }
 
-/// Linear layers are taken together, as long as all rows have so many terms at the most: a layer of its own would take a
-/// level.
+/// Linear layers are taken together, as long as all rows have so many terms at the most: a layer of its own would
+/// take a level.
 const LINE_TERMS: Lengths = Lengths { a_value: f64::INFINITY, all: (1_u64 << 27) as f64 };
 /// Noise of the output, over the largest calibrated output, that any set may have.
 const MOST_NOISE: f64 = 8e-5;

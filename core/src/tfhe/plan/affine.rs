@@ -86,6 +86,15 @@ impl AffineMap {
     }
 }
 
+impl AffineBlock {
+    /// The values that a position reads, in the order of its terms.
+    fn gather<T: Copy>(&self, position: usize, values: &[T], gathered: &mut Vec<T>) {
+        gathered.clear();
+        let picks = &self.picks[position * self.terms..][..self.terms];
+        gathered.extend(picks.iter().map(|&pick| values[pick as usize]));
+    }
+}
+
 /// Inputs that [`evaluate_lanes`] takes side by side.
 pub const LANES: usize = 16;
 
@@ -96,9 +105,7 @@ pub fn evaluate_lanes(map: &AffineMap, values: &[[u32; LANES]]) -> Vec<[u32; LAN
     let mut gathered = Vec::new();
     for block in &map.blocks {
         for position in 0..block.positions {
-            gathered.clear();
-            let picks = &block.picks[position * block.terms..][..block.terms];
-            gathered.extend(picks.iter().map(|&pick| values[pick as usize]));
+            block.gather(position, values, &mut gathered);
             products(pulp::Arch::new(), block, position, &gathered, &mut out);
         }
     }
@@ -152,9 +159,7 @@ pub fn evaluate(map: &AffineMap, values: &[u32]) -> Vec<u32> {
     let mut gathered = Vec::new();
     for block in &map.blocks {
         for position in 0..block.positions {
-            gathered.clear();
-            let picks = &block.picks[position * block.terms..][..block.terms];
-            gathered.extend(picks.iter().map(|&pick| values[pick as usize]));
+            block.gather(position, values, &mut gathered);
             for kernel in 0..block.kernels {
                 let weights = &block.weights[kernel * block.terms..][..block.terms];
                 let sum = weights

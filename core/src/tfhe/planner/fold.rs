@@ -14,7 +14,7 @@
 use crate::model::function::{Binary, Function, Unary};
 use crate::model::growth::Growth;
 use crate::model::kink::Kink;
-use crate::model::network::{Network, Row, Stage};
+use crate::model::network::{Network, Row, Stage, Tap};
 use crate::model::row_sum::RowSum;
 
 /// Most terms of a network all of whose stages are folded.
@@ -120,27 +120,13 @@ impl Folding {
 
     /// The row with every folded value replaced by its parts; `more` are those of the values from `first` on.
     fn expand(&mut self, row: &Row, more: &[(Kink, Row)], first: usize) -> Row {
-        let Self { paths, sum } = self;
-        let path = |source: u32| match paths.get(source as usize) {
-            Some(path) => path.as_ref(),
-            None => (source as usize).checked_sub(first).and_then(|at| more.get(at)),
-        };
-        if row.taps.iter().all(|tap| path(tap.source).is_none()) {
-            return row.clone();
-        }
-        sum.add_constant(row.bias);
-        for tap in row.taps.iter() {
+        let add = |sum: &mut RowSum, tap: &Tap, (kink, inner): &(Kink, Row)| {
             let weight = f64::from(tap.weight);
-            match path(tap.source) {
-                None => sum.add_value(tap.source, weight),
-                Some((kink, inner)) => {
-                    sum.add_constant(weight * kink.constant);
-                    sum.add_value(tap.source, weight * kink.even);
-                    sum.add_row(inner, weight * kink.odd);
-                }
-            }
-        }
-        sum.take()
+            sum.add_constant(weight * kink.constant);
+            sum.add_value(tap.source, weight * kink.even);
+            sum.add_row(inner, weight * kink.odd);
+        };
+        self.sum.replaced(row, &self.paths, (more, first), add)
     }
 }
 

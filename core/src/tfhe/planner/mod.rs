@@ -311,8 +311,9 @@ impl Search<'_> {
         }
     }
 
-    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them tighter
-    /// ones. The more precise others are, the more the rounding of weights counts, so that wider ones are tried there.
+    /// Ranges as wide as new data ask for; folded ones as wide as all others; and if nothing speaks against them
+    /// tighter ones. The more precise others are, the more the rounding of weights counts, so that wider ones are
+    /// tried there.
     fn settings_to_try(&self, weight_bits: u32, wider: f64) -> Vec<Settings> {
         let usual = self.settings(weight_bits, wider);
         let has_folded = self.subject.folded.contains(&true) && usual.tail_probability < FOLDED_TAIL;
@@ -325,7 +326,6 @@ impl Search<'_> {
             folded_tail: tail,
             widening: 1.0,
             guard_sigmas: 0.0,
-            ..usual
         };
         let tails = || TIGHT_TAILS.into_iter().filter(|&tail| is_evident(tail));
         let widths = std::iter::once(weight_bits).chain((weight_bits < TIGHT_WEIGHT_BITS).then_some(TIGHT_WEIGHT_BITS));

@@ -372,14 +372,17 @@ impl Subject<'_> {
         }
     }
 
-    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for them
-    /// as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights.
+    /// Takes values that hardly varied to vary a little, beside those of their stage: where weights are rounded for
+    /// them as finely as they can be, nothing is gained, and the bootstrap's noise is multiplied by large weights.
+    /// Comparisons are left alone: a leaf of a tree that no input reached needs no coarser weights than the others.
     fn spread_evenly(&self, groups: &mut [Group]) {
         let mut first = 1;
         for stage in &self.network.stages {
             let own = &mut groups[first..first + stage.functions.len()];
             let mean = own.iter().map(|group| group.value_variance).sum::<f64>() / own.len().max(1) as f64;
-            own.iter_mut().for_each(|group| group.value_variance = group.value_variance.max(LEAST_SPREAD * mean));
+            for (group, _) in own.iter_mut().zip(&stage.functions).filter(|(_, function)| function.step().is_none()) {
+                group.value_variance = group.value_variance.max(LEAST_SPREAD * mean);
+            }
             first += stage.functions.len();
         }
     }
