@@ -22,14 +22,18 @@ pub fn budget(asked: Option<MemorySize>) -> u64 {
 /// # Errors
 /// A sentence with both sizes.
 pub fn check_keys(params: &Params, is_large_allowed: bool) -> Result<(), CliError> {
-    let file = match params {
-        Params::Tfhe(params) => SeededEvaluationKey::file_bytes(&params.tfhe),
-        Params::Ckks(params) => params.keys.file_bytes(&params.ckks),
+    let (file, needed) = match params {
+        Params::Tfhe(params) => {
+            let file = SeededEvaluationKey::file_bytes(&params.tfhe);
+            (file, file)
+        }
+        // Keys are made without their masks.
+        Params::Ckks(params) => (params.keys.file_bytes(&params.ckks), params.keys.loaded_bytes(&params.ckks) / 2),
     };
-    key_fits(file, is_large_allowed, available_bytes())
+    key_fits(file, needed, is_large_allowed, available_bytes())
 }
 
-fn key_fits(file: u64, is_large_allowed: bool, available: Option<u64>) -> Result<(), CliError> {
+fn key_fits(file: u64, needed: u64, is_large_allowed: bool, available: Option<u64>) -> Result<(), CliError> {
     if file > MOST_KEY_BYTES && !is_large_allowed {
         return Err(CliError::refusal(format!(
             "these parameters ask for an evaluation key of {}, and at most {} are made unasked; if you trust whoever \
@@ -38,8 +42,6 @@ fn key_fits(file: u64, is_large_allowed: bool, available: Option<u64>) -> Result
             report::bytes(MOST_KEY_BYTES)
         )));
     }
-    // Residues of CKKS take a word each in memory, and the bits of their prime in a file.
-    let needed = file.saturating_mul(9) / 8;
     if available.is_some_and(|available| needed > available) {
         return Err(CliError::refusal(format!(
             "these parameters ask for keys that take {} of memory, and {} are to be had",
@@ -157,7 +159,10 @@ mod tests {
     #[test]
     fn large_keys_are_made_for_those_who_ask_and_have_the_memory() {
         let sentence = |file, is_allowed, available| {
-            key_fits(file, is_allowed, available).err().map(|error| error.to_string()).unwrap_or_default()
+            key_fits(file, file + (256 << 20), is_allowed, available)
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()
         };
         assert_eq!(sentence(MOST_KEY_BYTES, false, Some(4 << 30)), "");
         let refused = sentence(MOST_KEY_BYTES + 1, false, None);

@@ -54,8 +54,7 @@ pub(crate) fn key_bytes(plan: &Plan) -> u64 {
             let [(_, bootstrap), (_, keyswitch)] = tfhe_key_bytes(&plan.params.tfhe);
             bootstrap.saturating_add(keyswitch)
         }
-        // A residue takes the bits of its prime in a file and a word in memory; masks are as large as bodies.
-        Plan::Ckks(plan) => plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4,
+        Plan::Ckks(plan) => plan.params.keys.loaded_bytes(&plan.params.ckks),
     }
 }
 
@@ -94,12 +93,10 @@ fn host_bytes(whole: &Plan, inputs: usize) -> u64 {
         }
         Plan::Ckks(plan) => {
             let params = &plan.params;
-            // A residue takes the bits of its prime in a file and a word in memory; masks are as large as bodies.
-            let words = params.keys.file_bytes(&params.ckks).saturating_mul(9) / 8;
             let count = u32::try_from(inputs).unwrap_or(u32::MAX);
             let ciphertexts =
                 [ckks::EncryptedInput::file_bytes(params, count), ckks::EncryptedOutput::file_bytes(params, count)];
-            [words, words.saturating_mul(2), params.prediction.memory_bytes].into_iter().chain(ciphertexts).collect()
+            [key_bytes(whole), run_bytes(whole)].into_iter().chain(ciphertexts).collect()
         }
     };
     parts.into_iter().fold(0, u64::saturating_add)

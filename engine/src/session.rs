@@ -1,7 +1,6 @@
 //! Sessions of either scheme: encrypted inputs in, encrypted outputs out, a pass at a time.
 
 use heman_core::batch::Timings;
-use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::plan::width::GpuShares;
@@ -128,10 +127,6 @@ impl Devices {
         for (queue, device) in self.names.iter().enumerate() {
             tracing::info!(queue, device, threads = self.threads, "loads a plan and a key");
         }
-        let is_host = matches!(self.opened, Opened::CkksCpu(_));
-        if matches!(plan, Plan::Ckks(plan) if plan.network.refresh.is_some() && !is_host) {
-            return Err(CkksError::Plan("plans with bootstraps run on the CPU alone".into()).into());
-        }
         match (&self.opened, plan, key) {
             (Opened::TfheCpu(backend), Plan::Tfhe(plan), EvaluationKey::Tfhe(key)) => {
                 Ok(Box::new(TfheSession::new(std::slice::from_ref(backend), plan, key)?.timed(is_timed)))
@@ -164,7 +159,7 @@ impl Devices {
 /// Bytes of a GPU's memory that keys leave: they lie where ciphertexts do, with their masks; and stretches between
 /// blocks are lost. What a run of latency packing works with is not part of its own count.
 fn beside_keys(reach_bytes: u64, plan: &CkksPlan) -> u64 {
-    let keys = plan.params.keys.file_bytes(&plan.params.ckks).saturating_mul(9) / 4;
+    let keys = plan.params.keys.loaded_bytes(&plan.params.ckks);
     let works = if plan.latency.is_some() { 2 * GpuShares { reach_bytes }.work_bytes() } else { 0 };
     (reach_bytes / 10 * 9).saturating_sub(keys.saturating_add(works))
 }

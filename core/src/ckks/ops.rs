@@ -100,6 +100,12 @@ pub trait RnsOps: Sync + Sized {
     /// Ciphertexts to the host, after all steps before it.
     fn download(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Ciphertext>, CkksError>;
 
+    /// What `act` gives; its parts side by side are work of the host for this device, and take no more threads than it
+    /// was given.
+    fn on_threads<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        act()
+    }
+
     /// Waits for all steps before it.
     fn sync(&self) -> Result<(), CkksError>;
 

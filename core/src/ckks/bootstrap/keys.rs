@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ckks::bootstrap::recipe::loaded_key_bytes;
 use crate::ckks::files::seeded::SeededSwitchKey;
+use crate::ckks::params::key_request::loaded_key_bytes;
 use crate::ckks::params::set::ParameterSet;
 
 /// Keys that a bootstrap needs, each for so many limbs.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::cost::CkksCost;
+use crate::ckks::params::key_request::loaded_key_bytes;
 use crate::ckks::params::set::{ParameterSet, RingKind};
 use crate::ckks::params::sparse::{check_sparse_modulus, sparse_modulus_bits};
 use crate::ckks::ring::number::State;
@@ -142,13 +143,6 @@ impl Recipe {
     pub fn levels_left(&self, params: &ParameterSet) -> usize {
         self.output(params).limbs.saturating_sub(INPUT_LIMBS)
     }
-}
-
-/// Bytes of a key with its masks, for so many limbs.
-#[must_use]
-pub fn loaded_key_bytes(params: &ParameterSet, limbs: usize) -> u64 {
-    let special = params.special_primes.len();
-    ((8 * limbs.div_ceil(special) * (limbs + special)) as u64) << params.log2_degree
 }
 
 /// Grids for factors of so many depths, by what their rotations cost at the limbs of the second transform.

@@ -113,6 +113,10 @@ impl RnsOps for CpuRing {
         Ok(matrix)
     }
 
+    fn on_threads<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.threads.install(act)
+    }
+
     fn load_switch_key(&self, key: &SeededSwitchKey) -> Result<SwitchKey, CkksError> {
         self.threads.install(|| self.ring.expand_key(key)).ok_or(CkksError::Residues)
     }

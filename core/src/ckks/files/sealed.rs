@@ -9,7 +9,7 @@ use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput, Parts};
 use crate::ckks::files::evaluation_key::{SeededBootstrapKeys, SeededEvaluationKey};
 use crate::ckks::files::packed::{LOAD, packed_bytes, read_residues, unpack_residues, write_residues};
 use crate::ckks::files::seeded::{Seed, SeededCiphertext, SeededSwitchKey};
-use crate::ckks::params::key_request::{BootstrapLimbs, KeyRequest};
+use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::params::public::Params;
 use crate::ckks::params::set::ParameterSet;
 use crate::files::chunks::{Reader, value_bytes, write_value};
@@ -57,15 +57,6 @@ impl KeyRequest {
 
     fn rest_bytes(&self, params: &ParameterSet) -> u64 {
         self.all_limbs().map(|limbs| key_bytes(params, limbs)).sum()
-    }
-
-    /// Limbs of each key, in the order of the file.
-    fn all_limbs(&self) -> impl Iterator<Item = usize> {
-        Some(self.relinearisation_limbs)
-            .into_iter()
-            .filter(|&limbs| limbs > 0)
-            .chain(self.rotation_limbs.values().copied())
-            .chain(self.bootstrap.into_iter().flat_map(BootstrapLimbs::all))
     }
 }
 

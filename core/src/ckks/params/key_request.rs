@@ -19,6 +19,30 @@ pub struct KeyRequest {
     pub bootstrap: Option<BootstrapLimbs>,
 }
 
+impl KeyRequest {
+    /// Limbs of each key, in the order of the file.
+    pub(in crate::ckks) fn all_limbs(&self) -> impl Iterator<Item = usize> {
+        Some(self.relinearisation_limbs)
+            .into_iter()
+            .filter(|&limbs| limbs > 0)
+            .chain(self.rotation_limbs.values().copied())
+            .chain(self.bootstrap.into_iter().flat_map(BootstrapLimbs::all))
+    }
+
+    /// Bytes of all keys on a device, with their masks.
+    #[must_use]
+    pub fn loaded_bytes(&self, params: &ParameterSet) -> u64 {
+        self.all_limbs().map(|limbs| loaded_key_bytes(params, limbs)).fold(0, u64::saturating_add)
+    }
+}
+
+/// Bytes of a key for so many limbs on a device, with its masks: a word for each residue.
+#[must_use]
+pub fn loaded_key_bytes(params: &ParameterSet, limbs: usize) -> u64 {
+    let special = params.special_primes.len();
+    ((8 * limbs.div_ceil(special) * (limbs + special)) as u64) << params.log2_degree
+}
+
 /// Limbs of the keys that bootstraps alone need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

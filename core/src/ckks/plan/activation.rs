@@ -11,6 +11,8 @@ use crate::ckks::plan::chebyshev::{self, FIFTEENTH, SEVENTH};
 const MOST_SHIFT: f64 = 8.0;
 /// Leading coefficients below this share of the largest one are noise of the fit.
 const NEGLIGIBLE: f64 = 1e-6;
+/// Where arguments are cut off: the interval ends at 2 or before, and powers of it up to 32 are still numbers.
+const FAR: f64 = (1_u64 << 24) as f64;
 
 /// A polynomial of `u = (x - centre) / radius`, in the form in which it is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -249,8 +251,11 @@ impl Form {
         self.evaluate_with(u, v, || 0.0)
     }
 
-    /// The value at u and v, with what `error` gives added wherever an encrypted evaluation rescales.
+    /// The value at u and v, with what `error` gives added wherever an encrypted evaluation rescales. Arguments far
+    /// beyond the interval, where a ciphertext would hold nothing any more, are cut off at [`FAR`]: the values are
+    /// numbers, and as wrong.
     pub(in crate::ckks) fn evaluate_with(&self, u: f64, v: f64, mut error: impl FnMut() -> f64) -> f64 {
+        let (u, v) = (u.clamp(-FAR, FAR), v.clamp(-FAR, FAR));
         match *self {
             Self::Product { gain } => gain * (u * v + error()),
             Self::Square { gain, shift, constant } => gain * ((u + shift) * (u + shift) + constant + error()),

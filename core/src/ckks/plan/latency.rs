@@ -172,8 +172,8 @@ impl LatencyPlan {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 before.ciphertexts()
             };
-            // Masks that are kept as coefficients: those of a polynomial in a power of X where their numbers repeat.
-            let kept = (8 * map.period * self.lanes).min(4 * params.degree()) as u64;
+            // Masks that are kept as half their coefficients: of a polynomial in a power of X where their numbers repeat.
+            let kept = (4 * map.period * self.lanes).min(2 * params.degree()) as u64;
             let own = |operand: &Operand| {
                 let steps = &operand.steps;
                 let count = |pick: fn(&Axis) -> usize| steps.axes.iter().map(pick).product::<usize>();

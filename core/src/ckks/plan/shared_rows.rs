@@ -22,8 +22,12 @@ impl SharedRows {
     /// The maps of a network, stage by stage and then the output's, where all values of a stage are at one level.
     pub fn of_network(network: &PolynomialNetwork) -> Vec<Self> {
         let channels = network.channels();
-        let first_group = network.value_count() as u32;
-        network.maps().map(|rows| Self::new(&rows, first_group, |source| (channels[source as usize], 0))).collect()
+        network.maps().map(|rows| Self::of_map(&rows, &channels)).collect()
+    }
+
+    /// One of the maps of [`SharedRows::of_network`], with the channel of every value of the network.
+    pub fn of_map(rows: &[&Row], channels: &[u64]) -> Self {
+        Self::new(rows, channels.len() as u32, |source| (channels[source as usize], 0))
     }
 
     /// What a value reads, each node once: its row and, where there are more rows than values, the rows that far behind

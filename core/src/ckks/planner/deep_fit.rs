@@ -222,9 +222,9 @@ fn keep_read(places: &mut Places, groups: &mut [Group], last_reads: &[usize], at
     let old = places.clone();
     let mut next = 0;
     let mut kept = Vec::new();
-    for tensor in 0..=at + 1 {
+    for (tensor, &last) in last_reads.iter().enumerate().take(at + 2) {
         let length = old.firsts[tensor + 1] - old.firsts[tensor];
-        places.held[tensor] = old.held[tensor].filter(|_| last_reads[tensor] > at).map(|held| {
+        places.held[tensor] = old.held[tensor].filter(|_| last > at).map(|held| {
             kept.push(held..held + length);
             next += length;
             next - length
@@ -432,8 +432,9 @@ mod tests {
             };
             inputs(100, 0.35).iter().map(off).sum::<f64>().sqrt()
         };
-        let size = inputs(100, 0.35).iter().map(|x| network.evaluate(&[f64::from(x[0]), f64::from(x[1])]).1);
-        let size = size.flatten().map(|y| y * y).sum::<f64>().sqrt();
+        let new = inputs(100, 0.35);
+        let outputs = new.iter().map(|x| network.evaluate(&[f64::from(x[0]), f64::from(x[1])]).1);
+        let size = outputs.flatten().map(|y| y * y).sum::<f64>().sqrt();
         let (seven, fifteen) = (error(7) / size, error(15) / size);
         assert!(fifteen < seven && seven < 0.15, "{seven} {fifteen}");
     }

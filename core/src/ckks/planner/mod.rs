@@ -166,7 +166,7 @@ fn plan_without_bootstraps(
 /// off even on the inputs that they were fitted to.
 fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
     let stages = network.stages.iter().filter(|stage| stage.factors.is_empty()).count();
-    if 1 + 4 * stages <= MOST_PLAIN_LEVELS {
+    if 4 * stages < MOST_PLAIN_LEVELS {
         return false;
     }
     let inputs = &calibration[..calibration.len().min(SCREENED_INPUTS)];
@@ -178,8 +178,7 @@ fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
             polynomials.evaluate(input).iter().zip(exact).map(|(own, y)| (own - y).powi(2)).sum()
         };
         let error: f64 = inputs.par_iter().zip(&exact).map(error).sum();
-        // Not a number is far as well.
-        !(error <= SCREENED_ERROR * size)
+        error > SCREENED_ERROR * size
     };
     [2, 4].into_iter().all(is_far)
 }
@@ -205,6 +204,7 @@ fn plan_with_bootstraps(
     let deadline = progress.deadline();
     let all: Vec<&[f32]> = calibration.iter().map(Vec::as_slice).collect();
     let numbers: Vec<usize> = judge.folds.numbers().collect();
+    progress.finish();
     progress.start("fitting deep polynomials", (DEEP_DEGREES.len() * (numbers.len() + 1)) as u64);
     let (mut best, mut layouts) = (f64::INFINITY, None);
     for degree in DEEP_DEGREES {

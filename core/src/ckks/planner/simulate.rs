@@ -53,7 +53,7 @@ impl SlotNoise {
         let limbs = limbs_of_stages(network, params.primes.len());
         let fresh = f64::from(params.scale_log2).exp2();
         // What each map reads, as far as one scale stands for all of it.
-        let mut read = State { scale: fresh, limbs: params.primes.len() };
+        let mut read = State { scale: fresh, limbs: limbs[0] };
         let mut maps = Vec::with_capacity(limbs.len());
         let switch = |read: State| {
             if rotates { noise::key_switch(params, read.limbs) * root / read.scale } else { 0.0 }

@@ -267,7 +267,9 @@ impl<B: RnsOps> Run<'_, B> {
             let plaintext = self.ring.host().plaintext(&mask.coefficients, map.mask_scale, map.input.limbs);
             Ok((mask.baby, self.ring.load_plaintext(plaintext)?))
         };
-        let plaintexts: Vec<(usize, B::Plaintext)> = masks.par_iter().map(encode).collect::<Result<_, CkksError>>()?;
+        let plaintexts: Result<Vec<(usize, B::Plaintext)>, CkksError> =
+            self.ring.on_threads(|| masks.par_iter().map(encode).collect());
+        let plaintexts = plaintexts?;
         let terms: Vec<(usize, &B::Plaintext)> = plaintexts.iter().map(|(baby, mask)| (*baby, mask)).collect();
         let mut sums = Vec::with_capacity(babies.len());
         for own in babies {

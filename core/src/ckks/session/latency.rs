@@ -31,6 +31,7 @@ use crate::ckks::plan::wiring::Tensor;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::number::State;
 use crate::ckks::ring::slots::SlotEncoder;
+use crate::model::network::Row;
 use crate::progress::Progress;
 
 /// A network with polynomials, encoded.
@@ -62,6 +63,8 @@ struct Prepared<B: RnsOps> {
     /// Keys that a run needs.
     request: KeyRequest,
     maps: Vec<PreparedMap<B>>,
+    /// For each tensor the last map that reads it.
+    last_uses: Vec<Option<usize>>,
     bootstrap: Option<PreparedBootstrap>,
 }
 
@@ -69,9 +72,22 @@ struct Prepared<B: RnsOps> {
 enum HeldMask<P> {
     /// On the device.
     Loaded(P),
-    /// Coefficients of its numbers, to be encoded when it is used. Their precision of 24 bits is far beyond what the
-    /// noise of a bootstrap leaves.
+    /// The first half of its numbers' coefficients, to be encoded when it is used. Their precision of 24 bits is far
+    /// beyond what the noise of a bootstrap leaves.
     Kept(Vec<f32>),
+}
+
+/// The first half of a polynomial's coefficients: real slots of the complex ring have `m(X) = m(X^-1)`, so that
+/// coefficient `n - k` is the negative of coefficient k, and the one in the middle is 0.
+fn half(coefficients: &[f64]) -> Vec<f32> {
+    coefficients[..coefficients.len() / 2].iter().map(|&c| c as f32).collect()
+}
+
+/// All coefficients of a polynomial of real slots from [`half`] of them, times `scale`.
+fn whole(half: &[f32], scale: f64) -> Vec<f64> {
+    let first = half.iter().map(|&c| f64::from(c) * scale);
+    let second = half[1..].iter().rev().map(|&c| -f64::from(c) * scale);
+    first.chain([0.0]).chain(second).collect()
 }
 
 impl<P> HeldMask<P> {
@@ -83,6 +99,9 @@ impl<P> HeldMask<P> {
     }
 }
 
+/// Baby steps by their numbers, and what each is multiplied with.
+type Terms<'m, P> = Vec<(usize, &'m P)>;
+
 /// Sums of products that belong to one ciphertext of the output behind one giant step.
 struct Sum<P> {
     output: usize,
@@ -93,7 +112,7 @@ struct Sum<P> {
 
 impl<P> Sum<HeldMask<P>> {
     /// The terms, if all their masks are on the device.
-    fn loaded(&self) -> Option<Vec<(usize, &P)>> {
+    fn loaded(&self) -> Option<Terms<'_, P>> {
         self.terms.iter().map(|(input, mask)| mask.loaded().map(|mask| (*input, mask))).collect()
     }
 }
@@ -128,7 +147,7 @@ impl<B: RnsOps> Writer<'_, B> {
 
     fn mask(&self, slots: &[f64], at: State) -> Result<HeldMask<B::Plaintext>, CkksError> {
         if self.keeps_masks {
-            return Ok(HeldMask::Kept(self.coefficients(slots, 1.0).into_iter().map(|c| c as f32).collect()));
+            return Ok(HeldMask::Kept(half(&self.coefficients(slots, 1.0))));
         }
         Ok(HeldMask::Loaded(self.plaintext(slots, at)?))
     }
@@ -193,11 +212,12 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         let bootstrap = recipe.map(|recipe| PreparedBootstrap::new(ring.params(), recipe)).transpose();
         let bootstrap = bootstrap.map_err(CkksError::Plan)?;
         let loading = debug_span!("load maps", maps = plan.maps.len()).entered();
-        let maps = prepare(ring, network, plan, &schedule)?;
+        let maps = ring.on_threads(|| prepare(ring, network, plan, &schedule))?;
         if !loading.is_disabled() {
             ring.sync()?;
         }
-        let prepared = Arc::new(Prepared { schedule, request, maps, bootstrap });
+        let last_uses = last_uses(plan);
+        let prepared = Arc::new(Prepared { schedule, request, maps, last_uses, bootstrap });
         Ok(Self { ring, plan, keys: loaded, prepared, is_timed: false })
     }
 
@@ -284,6 +304,9 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             if let Some(BootstrapStep { tensors: live, limbs }) = &step.bootstrap {
                 let refresh = || live.iter().try_for_each(|&own| self.refresh(&mut tensors[own], *limbs));
                 watch.time(Some(at), "bootstrap", wait, refresh)?;
+            }
+            for (tensor, _) in self.prepared.last_uses.iter().enumerate().filter(|(_, last)| **last == Some(at)) {
+                ring.release(std::mem::take(&mut tensors[tensor]));
             }
             progress.advance(1);
         }
@@ -388,24 +411,23 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         sums: &[Sum<HeldMask<B::Plaintext>>],
         at: State,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let loaded: Option<Vec<Vec<(usize, &B::Plaintext)>>> = sums.iter().map(Sum::loaded).collect();
+        let loaded: Option<Vec<Terms<'_, B::Plaintext>>> = sums.iter().map(Sum::loaded).collect();
         match loaded {
             Some(terms) if terms.is_empty() => return Ok(Vec::new()),
             Some(terms) => return self.ring.inner_products(rotated, &terms),
             None => {}
         }
         let encode = |(input, mask): &(usize, HeldMask<B::Plaintext>)| {
-            let HeldMask::Kept(kept) = mask else { return Ok(None) };
-            let coefficients: Vec<f64> = kept.iter().map(|&c| f64::from(c) * at.scale).collect();
-            let plaintext = self.ring.host().plaintext(&coefficients, at.scale, at.limbs);
-            Ok(Some((*input, self.ring.load_plaintext(plaintext)?)))
+            let HeldMask::Kept(kept) = mask else { return None };
+            let plaintext = self.ring.host().plaintext(&whole(kept, at.scale), at.scale, at.limbs);
+            Some(self.ring.load_plaintext(plaintext).map(|mask| (*input, mask)))
         };
         let mut totals = Vec::with_capacity(sums.len());
         for sum in sums {
-            let encoded: Vec<Option<(usize, B::Plaintext)>> =
-                sum.terms.par_iter().map(encode).collect::<Result<_, CkksError>>()?;
-            let terms: Vec<(usize, &B::Plaintext)> =
-                encoded.iter().flatten().map(|(input, mask)| (*input, mask)).collect();
+            let encoded: Result<Vec<(usize, B::Plaintext)>, CkksError> =
+                self.ring.on_threads(|| sum.terms.par_iter().filter_map(encode).collect());
+            let encoded = encoded?;
+            let terms: Terms<'_, B::Plaintext> = encoded.iter().map(|(input, mask)| (*input, mask)).collect();
             totals.extend(self.ring.inner_products(rotated, std::slice::from_ref(&terms))?);
         }
         Ok(totals)
@@ -482,9 +504,28 @@ fn prepare<B: RnsOps>(
     }
     let scales: Vec<f64> = schedule.tensors().map(|state| state.scale).collect();
     let values = Values { tensors, gains, scales };
-    let rows = SharedRows::of_network(network);
-    let prepared = plan.maps.par_iter().zip(&rows).enumerate();
-    prepared.map(|(at, (map, rows))| prepare_map(&writer, network, &values, (map, rows), at, schedule)).collect()
+    // Masks are wide numbers until they are encoded: where they hold much memory, those of few maps are made at a time.
+    let side_by_side = if keeps_masks { 2 } else { plan.maps.len() };
+    let channels = network.channels();
+    let all: Vec<(usize, Vec<&Row>)> = network.maps().enumerate().collect();
+    let mut prepared = Vec::with_capacity(plan.maps.len());
+    for some in all.chunks(side_by_side) {
+        let one = |(at, rows): &(usize, Vec<&Row>)| {
+            let rows = SharedRows::of_map(rows, &channels);
+            prepare_map(&writer, network, &values, (&plan.maps[*at], &rows), *at, schedule)
+        };
+        prepared.extend(some.par_iter().map(one).collect::<Result<Vec<_>, CkksError>>()?);
+    }
+    Ok(prepared)
+}
+
+/// For each tensor the last map that reads it: 0 is the input, i + 1 what map i gives.
+fn last_uses(plan: &LatencyPlan) -> Vec<Option<usize>> {
+    let mut last = vec![None; plan.maps.len() + 1];
+    for (at, map) in plan.maps.iter().enumerate() {
+        map.operands.iter().for_each(|operand| last[operand.tensor] = Some(at));
+    }
+    last
 }
 
 /// What maps read.
