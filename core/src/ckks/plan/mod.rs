@@ -1,6 +1,7 @@
 //! The plan of a model under CKKS: what the model owner's server runs. Self-contained, bound to its public parameters.
 
 pub mod activation;
+pub mod bootstraps;
 pub mod chebyshev;
 pub mod keys;
 pub mod latency;
@@ -9,6 +10,8 @@ pub mod linear;
 pub mod polynomials;
 pub mod pricing;
 pub mod refresh;
+#[cfg(test)]
+pub(in crate::ckks) mod samples;
 pub mod scales;
 pub mod shared_rows;
 pub mod steps;
@@ -82,7 +85,9 @@ impl Whole for Plan {
                 own.check_refresh(network)?;
                 let keys = key_request(network, Some(own), &self.params.ckks)?;
                 let asked = &self.params.keys;
-                let has_keys = keys.rotation_limbs == asked.rotation_limbs && keys.bootstrap == asked.bootstrap;
+                let has_keys = keys.relinearisation_limbs <= asked.relinearisation_limbs
+                    && keys.rotation_limbs == asked.rotation_limbs
+                    && keys.bootstrap == asked.bootstrap;
                 if has_keys { Ok(()) } else { Err("the plan's packing is not that of its parameters".into()) }
             }
             _ => Err("the plan's packing is not that of its parameters".into()),
