@@ -222,9 +222,9 @@ fn keep_read(places: &mut Places, groups: &mut [Group], last_reads: &[usize], at
     let old = places.clone();
     let mut next = 0;
     let mut kept = Vec::new();
-    for tensor in 0..=at + 1 {
+    for (tensor, &last) in last_reads.iter().enumerate().take(at + 2) {
         let length = old.firsts[tensor + 1] - old.firsts[tensor];
-        places.held[tensor] = old.held[tensor].filter(|_| last_reads[tensor] > at).map(|held| {
+        places.held[tensor] = old.held[tensor].filter(|_| last > at).map(|held| {
             kept.push(held..held + length);
             next += length;
             next - length
