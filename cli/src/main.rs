@@ -1,5 +1,6 @@
 //! The `heman` command: encrypted inference for ONNX models.
 
+mod allocator;
 mod args;
 mod core_dumps;
 mod device;
@@ -20,6 +21,9 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: allocator::LargePages = allocator::LargePages;
 
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {

@@ -1,7 +1,12 @@
 //! Plans with a field or a few changed.
 
+use heman_core::ckks::bootstrap::recipe::{MAPS, Recipe};
 use heman_core::ckks::params::layout::Layout;
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::Plan as CkksPlan;
+use heman_core::ckks::plan::activation::Form;
+use heman_core::ckks::plan::polynomials::{Closing, Scaling};
+use heman_core::ckks::plan::refresh::Refresh;
 use heman_core::ckks::plan::steps::Steps;
 use heman_core::either::plan::Plan;
 use heman_core::files::chunks::Reader;
@@ -162,9 +167,60 @@ fn steps(of: &mut Steps, random: &mut Random) {
     });
 }
 
+fn scaling(of: &mut Scaling, random: &mut Random) {
+    match random.below(3) {
+        0 => of.argument_log2 = random.once_in(8).then(|| random.integer() as u32).or(Some(random.below(80) as u32)),
+        1 => of.rescales = !of.rescales,
+        _ => of.closing = random.pick(&[Closing::Value, Closing::Sum, Closing::Output]),
+    }
+}
+
+fn form(random: &mut Random) -> Form {
+    let gain = if random.once_in(2) { 1.0 } else { random.real() };
+    match random.below(6) {
+        0 => Form::Product { gain },
+        1 => Form::Square { gain, shift: random.real(), constant: random.real() },
+        2 => Form::Octic { gain, rest: [0.5; 8] },
+        3 | 4 => Form::Seventh { gain, constants: std::array::from_fn(|_| random.real()) },
+        _ => Form::Fifteenth { gain, constants: [0.25; 16] },
+    }
+}
+
+fn recipe(of: &mut Recipe, params: &ParameterSet, random: &mut Random) {
+    match random.below(8) {
+        0 => of.bound = random.real(),
+        1 => of.ratio_log2 = random.integer() as u32,
+        2 => of.input_scale = random.real(),
+        3 => of.output_scale = random.real(),
+        4 => of.log2_slots = random.integer() as u32,
+        5 => of.maps[random.below(MAPS)].depths = random.integer() as u32,
+        6 => size(&mut of.maps[random.below(MAPS)].babies, random),
+        // A sound one for more slots.
+        _ => {
+            let scales = [of.input_scale, of.output_scale];
+            let other = Recipe::new(params, random.below(17) as u32, of.bound, of.ratio_log2, scales);
+            *of = other.unwrap_or_else(|_| of.clone());
+        }
+    }
+}
+
+fn refresh(of: &mut Option<Refresh>, params: &ParameterSet, random: &mut Random) {
+    match of {
+        None => {
+            let own = Recipe::new(params, 3, 1.0, 10, [f64::from(params.scale_log2).exp2(); 2]);
+            *of = own.ok().map(|recipe| Refresh { recipe, after: vec![random.below(3)] });
+        }
+        Some(refresh) => match random.below(8) {
+            0 => *of = None,
+            1..4 => list(&mut refresh.after, random, size),
+            _ => recipe(&mut refresh.recipe, params, random),
+        },
+    }
+}
+
 fn ckks(plan: &mut CkksPlan, random: &mut Random) {
     let network = &mut plan.network;
-    match random.below(9) {
+    match random.below(11) {
         0 => {
             if let Some(own) = params(plan.params.to_json(), random) {
                 plan.params = own;
@@ -174,12 +230,18 @@ fn ckks(plan: &mut CkksPlan, random: &mut Random) {
         2 => rows(&mut network.output_rows, random),
         3 => name(&mut network.output_operator, random),
         4 => list(&mut network.input.shape, random, size),
-        5 | 6 => list(&mut network.stages, random, |stage, random| match random.below(6) {
+        5 => refresh(&mut network.refresh, &plan.params.ckks, random),
+        6..9 => list(&mut network.stages, random, |stage, random| match random.below(8) {
             0 => name(if random.once_in(2) { &mut stage.name } else { &mut stage.operator }, random),
             1 => list(&mut stage.shape, random, size),
             2 => rows(&mut stage.rows, random),
             3 => rows(&mut stage.factors, random),
             4 => list(&mut stage.channel, random, |channel, random| *channel = random.integer() as u32),
+            5 => scaling(&mut stage.scaling, random),
+            6 => {
+                let form = form(random);
+                stage.activations.iter_mut().for_each(|activation| activation.form = form);
+            }
             _ => list(&mut stage.activations, random, |activation, random| {
                 *(if random.once_in(2) { &mut activation.centre } else { &mut activation.radius }) = random.real();
             }),

@@ -6,7 +6,12 @@ use std::sync::OnceLock;
 use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::files::ciphertexts as ckks_files;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::planner::Options as CkksOptions;
+use heman_core::ckks::planner::deep::pack;
+use heman_core::ckks::planner::deep_fit::fit_deep;
+use heman_core::deadline::Deadline;
 use heman_core::either::files::EncryptedOutput;
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
@@ -102,9 +107,31 @@ fn stage() -> Stage {
     }
 }
 
-fn planned(scheme: Scheme, batch: usize, network: &Network) -> Plan {
+fn samples() -> Vec<Vec<f32>> {
     let sample = |at: usize| (0..4).map(|i| ((at * 4 + i) as f32 * 0.77).sin()).collect();
-    let samples: Vec<Vec<f32>> = (0..64).map(sample).collect();
+    (0..64).map(sample).collect()
+}
+
+/// A plan of polynomials of degree 7 with a bootstrap of eight slots, on the smallest ring that has room for one.
+///
+/// # Panics
+/// If the planner does.
+#[must_use]
+pub fn deep() -> CkksPlan {
+    let behind = Stage { rows: vec![row(0.3, &[(4, 0.5), (5, 0.4)]), row(0.0, &[(5, -0.9)])], ..stage() };
+    let mut network = network(vec![stage(), behind]);
+    // The input is not bootstrapped.
+    network.output_rows = (0..3).map(|at| row(0.1, &[(4 + at, 0.8), (7, 0.3)])).collect();
+    let samples = samples();
+    let inputs: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
+    let polynomials = fit_deep(&network, &inputs, 7, Deadline::NEVER).expect("there is time");
+    let params = ParameterSet::new(15, 25, 29, 3).expect("a secure set");
+    let packed = pack(&polynomials, vec![1], &params, &CkksCost::default(), None).expect("levels that suffice");
+    CkksPlan::new(packed.network, params, Some(packed.latency), (-1.0, 1.0)).expect("a sound recipe")
+}
+
+fn planned(scheme: Scheme, batch: usize, network: &Network) -> Plan {
+    let samples = samples();
     let (max_loss, task) = (0.3, Task::Regress);
     let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
     let ckks = CkksOptions { max_loss, confident: false, task, batch, cost: CkksCost::default() };
@@ -112,12 +139,13 @@ fn planned(scheme: Scheme, batch: usize, network: &Network) -> Plan {
     derived.expect("a small network has a plan").plan
 }
 
-/// Plans of a scheme: one without stages, and small ones with all that a plan can hold.
+/// Plans of a scheme: one without stages, and small ones with all that a plan can hold; of CKKS one with a bootstrap.
 #[must_use]
 pub fn plans(scheme: Scheme) -> Vec<Plan> {
     let batches: &[usize] = if scheme == Scheme::Ckks { &[1, 1 << 14] } else { &[1] };
     let own = batches.iter().map(|&batch| planned(scheme, batch, &network(vec![stage()])));
-    own.chain([planned(scheme, 1, &network(Vec::new()))]).collect()
+    let deep = (scheme == Scheme::Ckks).then(|| Plan::Ckks(Box::new(deep())));
+    own.chain([planned(scheme, 1, &network(Vec::new()))]).chain(deep).collect()
 }
 
 fn output(owner: &Owner, inputs: u32) -> EncryptedOutput {

@@ -4,19 +4,32 @@
 #[path = "../../import/tests/onnx/mod.rs"]
 mod onnx;
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use heman_client::SecretKey;
+use heman_core::ckks::bootstrap::recipe::{MapShape, Recipe};
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::params::key_request::KeyRequest;
+use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::plan::Plan as CkksPlan;
+use heman_core::ckks::plan::activation::{Activation, Form};
+use heman_core::ckks::plan::polynomials::{Closing, PolynomialStage};
 use heman_core::ckks::planner::Options as CkksOptions;
 use heman_core::either::params::Params;
 use heman_core::either::plan::Plan;
 use heman_core::either::planner::{self, Options};
 use heman_core::files::chunks::Reader;
 use heman_core::files::scheme::Scheme;
+use heman_core::files::sealed::Sealed;
+use heman_core::model::network::{Row, Tap};
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::planner::options::Options as TfheOptions;
-use heman_hostile::seeds::owner;
+use heman_hostile::drive::MOST_SECONDS;
+use heman_hostile::seeds::{deep, owner};
 use heman_import::import_bytes;
 use onnx::Attr::{Int, Ints};
 use onnx::Onnx;
@@ -80,6 +93,114 @@ fn name(object: &mut Value, name: &str) {
 fn rotations(object: &mut Value) {
     let limbs = object["ckks"]["primes"].as_array().map_or(1, Vec::len);
     object["keys"]["rotation_limbs"] = (1..=2048).map(|steps| (steps.to_string(), json!(limbs))).collect();
+}
+
+/// Keys of bootstraps that no set of theirs has, or that would tell the sparse secret.
+#[test]
+fn parameters_that_ask_for_other_keys_of_bootstraps_are_refused_for_that() {
+    let text = deep().params.to_json();
+    assert!(text.contains("\"bootstrap\": {") && Params::from_json(text.as_bytes()).is_ok());
+    let cases: [(&str, Spoil, &str); 6] = [
+        ("limbs that there are not", |p| p["keys"]["bootstrap"]["conjugation_limbs"] = 27.into(), "cannot be made"),
+        ("2^64 - 1 limbs", |p| p["keys"]["bootstrap"]["from_sparse_limbs"] = u64::MAX.into(), "cannot be made"),
+        ("a key without limbs", |p| p["keys"]["bootstrap"]["from_sparse_limbs"] = 0.into(), "cannot be made"),
+        ("a sparse key of three limbs", |p| p["keys"]["bootstrap"]["to_sparse_limbs"] = 3.into(), "cannot be made"),
+        ("a key that is left out", |p| p["keys"]["bootstrap"] = json!({}), "missing field"),
+        ("the ring of real slots", |p| p["ckks"]["ring"] = "real".into(), ""),
+    ];
+    for (what, spoil, reason) in cases {
+        let mut object: Value = serde_json::from_str(&text).expect("JSON");
+        spoil(&mut object);
+        match Params::from_json(object.to_string().as_bytes()) {
+            Ok(_) => panic!("{what} is taken"),
+            Err(error) => assert!(error.to_string().contains(reason), "{what}: {error}"),
+        }
+    }
+}
+
+fn refused(plan: &CkksPlan) -> String {
+    let file = plan.seal(&());
+    let begin = Instant::now();
+    let error = Reader::of_bytes(&file).and_then(Plan::open).err().expect("an unsound plan").to_string();
+    assert!(begin.elapsed().as_secs_f64() < MOST_SECONDS, "{error}: {:?}", begin.elapsed());
+    error
+}
+
+fn recipe(plan: &mut CkksPlan) -> &mut Recipe {
+    &mut plan.network.refresh.as_mut().expect("a bootstrap").recipe
+}
+
+#[test]
+fn plans_whose_bootstraps_cannot_be_are_refused_for_that() {
+    let wider = |plan: &mut CkksPlan| {
+        let map = &mut plan.latency.as_mut().expect("rotations").maps[1];
+        (map.period, map.output.period) = (16, 16);
+    };
+    let cases: [(&str, fn(&mut CkksPlan), &str); 13] = [
+        ("slots beyond those of the recipe", wider, "more slots than its bootstraps take in"),
+        ("depths that overflow", |p| recipe(p).maps = [MapShape { depths: u32::MAX, babies: 1 }; 3], "factors"),
+        (
+            "factors of 2^10 masks",
+            |p| recipe(p).maps = [1, 4, 10].map(|depths| MapShape { depths, babies: 1 }),
+            "factors",
+        ),
+        ("slots of another recipe", |p| recipe(p).log2_slots = u32::MAX, "factors"),
+        ("no bound", |p| recipe(p).bound = f64::NAN, "range or a scale"),
+        ("another scale behind", |p| recipe(p).output_scale *= 2.0, "another scale"),
+        ("another scale before", |p| recipe(p).input_scale *= 1.01, "another scale"),
+        ("another scale of a stage", |p| p.network.stages[1].scaling.argument_log2 = Some(28), "another scale"),
+        ("a scale of 2^61", |p| p.network.stages[0].scaling.argument_log2 = Some(61), "out of range"),
+        ("sums of three parts", |p| p.network.stages[0].scaling.closing = Closing::Sum, "no product to be summed"),
+        ("no place", |p| p.network.refresh.as_mut().expect("a bootstrap").after.clear(), "each once and in order"),
+        ("too few levels", |p| p.network.refresh.as_mut().expect("a bootstrap").after = vec![0], "too few levels"),
+        ("a key of fewer limbs", |p| p.params.keys.relinearisation_limbs -= 1, "not that of its parameters"),
+    ];
+    let sound = deep();
+    for (what, spoil, reason) in cases {
+        let mut plan = sound.clone();
+        spoil(&mut plan);
+        let error = refused(&plan);
+        assert!(error.contains(reason), "{what}: {error}");
+    }
+}
+
+/// Squares behind each other, with a bootstrap behind every so many of them.
+fn long(stages: usize, every: usize, output_taps: Vec<Tap>) -> CkksPlan {
+    let mut plan = deep();
+    let form = Form::Square { gain: 1.0, shift: 0.0, constant: 0.0 };
+    let tap = |at: usize| Tap { source: if at == 0 { 0 } else { at as u32 + 3 }, weight: 0.5 };
+    let first = plan.network.stages[0].clone();
+    let stage = |at: usize| PolynomialStage {
+        name: String::new(),
+        operator: String::new(),
+        shape: vec![1],
+        rows: vec![Row { bias: 0.0, taps: vec![tap(at)].into() }],
+        channel: vec![0],
+        activations: vec![Activation { centre: 0.0, radius: 1.0, form }],
+        ..first.clone()
+    };
+    plan.network.stages = (0..stages).map(stage).collect();
+    plan.network.output_rows.iter_mut().for_each(|row| row.taps = output_taps.clone().into());
+    // The largest set, whose primes are all next to 2^29.
+    plan.params.ckks = ParameterSet::new(16, 49, 29, 8).expect("a secure set");
+    plan.params.keys = KeyRequest { relinearisation_limbs: 0, rotation_limbs: BTreeMap::new(), bootstrap: None };
+    if let Packing::Latency { input, output, .. } = &mut plan.params.packing {
+        (input.ring, output.ring) = (1 << 15, 1 << 15);
+    }
+    plan.network.refresh.as_mut().expect("a bootstrap").after = (1..=stages / every).map(|at| at * every - 1).collect();
+    plan
+}
+
+#[test]
+fn many_bootstraps_are_refused_in_little_time() {
+    let last = |stages: usize| vec![Tap { source: stages as u32 + 3, weight: 1.0 }];
+    let error = refused(&long(50_000, 1, last(50_000)));
+    assert!(error.contains("behind 50000 stages"), "{error}");
+    // All of them are read in the end.
+    let error = refused(&long(10_000, 10, (4..10_004).map(|source| Tap { source, weight: 1.0 }).collect()));
+    assert!(error.contains("tensors, more than"), "{error}");
+    let error = refused(&long(10_000, 10, last(10_000)));
+    assert!(error.contains("another scale"), "{error}");
 }
 
 /// What is sound and large is the next verb's to refuse, by a size that it knows before it makes anything.

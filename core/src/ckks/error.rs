@@ -53,10 +53,11 @@ const SCALE_TOLERANCE: f64 = 1e-9;
 /// # Errors
 /// [`CkksError::Scale`].
 pub fn same_scale(left: f64, right: f64) -> Result<(), CkksError> {
-    if (left / right - 1.0).abs() > SCALE_TOLERANCE {
-        return Err(CkksError::Scale { left: left.log2(), right: right.log2() });
+    // A scale that is no number equals none.
+    if (left / right - 1.0).abs() <= SCALE_TOLERANCE {
+        return Ok(());
     }
-    Ok(())
+    Err(CkksError::Scale { left: left.log2(), right: right.log2() })
 }
 
 /// Fails unless there are as many limbs on both sides.
@@ -73,4 +74,21 @@ pub fn same_limbs(left: usize, right: usize) -> Result<(), CkksError> {
 /// [`CkksError::Level`].
 pub fn enough_limbs(left: usize, right: usize) -> Result<(), CkksError> {
     if left <= right { Ok(()) } else { Err(CkksError::Level { left, right }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_that_differ_or_are_no_numbers_are_refused() {
+        assert_eq!(same_scale(2_f64.powi(29), 2_f64.powi(29) * (1.0 + 1e-10)), Ok(()));
+        for wrong in [2_f64.powi(29) * (1.0 + 1e-8), 2_f64.powi(30), 0.0, f64::NAN, f64::INFINITY] {
+            assert!(
+                same_scale(2_f64.powi(29), wrong).is_err() && same_scale(wrong, 2_f64.powi(29)).is_err(),
+                "{wrong}"
+            );
+        }
+        assert!(same_scale(0.0, 0.0).is_err());
+    }
 }

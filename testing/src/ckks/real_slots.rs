@@ -1,8 +1,6 @@
 //! Plans in the ring of real slots.
 
 use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::params::key_request::KeyRequest;
-use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan;
 use heman_core::ckks::plan::latency::LatencyPlan;
@@ -23,7 +21,7 @@ pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
     let chain = chains(&network, (RingKind::Real, LOG2_DEGREE), true, &[]).swap_remove(0);
     network.keep(&chain);
     let (network, ckks) = (&network, chain.params);
-    let (lanes, limbs) = (plan.params.inputs_per_run(), ckks.primes.len());
+    let lanes = plan.params.inputs_per_run();
     let (latency, _) = LatencyPlan::new(network, &ckks, &CkksCost::default(), lanes).expect("the input fits");
     let noise = SlotNoise::packed(network, &ckks, Some(&latency)).expect("the chain is deep enough");
     let squares = |(at, input): (usize, &Vec<f32>)| -> Vec<f64> {
@@ -31,16 +29,9 @@ pub fn latency_in_real_slots(plan: &Plan, inputs: &[Vec<f32>]) -> Plan {
         network.evaluate(input).iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).powi(2)).collect()
     };
     let squares: Vec<f64> = inputs.iter().enumerate().flat_map(squares).collect();
-    let mut params = plan.params.clone();
-    params.output.noise = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
-    params.output.scale = ckks.output_scale(network.output_bound);
-    params.keys = KeyRequest {
-        relinearisation_limbs: if plan.params.keys.relinearisation_limbs == 0 { 0 } else { limbs - 1 },
-        rotation_limbs: latency.rotations(network, limbs),
-        bootstrap: None,
-    };
-    params.packing = Packing::Latency { lanes, input: latency.input.clone(), output: latency.output().clone() };
-    params.plan_digest = Plan::digest(network, Some(&latency));
-    params.ckks = ckks;
-    Plan { params, network: network.clone(), latency: Some(latency) }
+    let noise = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+    let (low, high) = (plan.params.input.low, plan.params.input.high);
+    let mut own = Plan::new(network.clone(), ckks, Some(latency), (low, high)).expect("there are no bootstraps");
+    own.params.output.noise = noise;
+    own
 }

@@ -153,6 +153,8 @@ pub fn activations<D: RnsDevice>(device: &D) {
         (FormKind::Quartic, 3),
         (FormKind::Sextic, 4),
         (FormKind::Octic, 4),
+        (FormKind::Seventh, 4),
+        (FormKind::Fifteenth, 5),
     ];
     for twins in of_all_sets(device) {
         let params = twins.params();
@@ -172,7 +174,9 @@ fn activation<R: RnsOps>(twins: &Twins<R>, key: &SeededSwitchKey, kind: FormKind
     let arguments = if kind == FormKind::Product { 2 * elements } else { elements };
     let scale = f64::from(params.scale_log2).exp2();
     let u = ciphertexts(params, arguments, limbs, scale, 81);
-    for is_open in [false, true] {
+    // Polynomials of the Chebyshev basis end in values.
+    let endings: &[bool] = if kind.chebyshev_constants().is_some() { &[false] } else { &[false, true] };
+    for &is_open in endings {
         polynomials(twins, key, kind, &u, uses(kind, params, State { scale, limbs }, is_open), is_open);
     }
 }

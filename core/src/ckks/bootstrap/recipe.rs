@@ -64,9 +64,7 @@ impl Recipe {
         ratio_log2: u32,
         scales: [f64; 2],
     ) -> Result<Self, String> {
-        let first = log2_slots.div_ceil(3);
-        let second = (log2_slots - first).div_ceil(2);
-        let depths = [first, second, log2_slots - first - second];
+        let depths = balanced(log2_slots);
         let [input_scale, output_scale] = scales;
         let maps = depths.map(|depths| MapShape { depths, babies: 1 });
         let recipe = Self { log2_slots, bound, ratio_log2, input_scale, output_scale, maps };
@@ -87,10 +85,11 @@ impl Recipe {
             return Err(format!("a bootstrap takes {SPENT_LIMBS} primes and leaves none of {}", params.primes.len()));
         }
         check_sparse_modulus(params, MOST_RAISED_LIMBS)?;
-        let depths: u32 = self.maps.iter().map(|map| map.depths).sum();
-        let sound =
-            |map: &MapShape| (1..=10).contains(&map.depths) && (1..=1 << (map.depths + 1)).contains(&map.babies);
-        if depths != self.log2_slots || self.log2_slots >= params.log2_degree || !self.maps.iter().all(sound) {
+        // Factors of unlike depths would have masks without number: each has as many as its depths make.
+        let is_balanced = self.log2_slots < params.log2_degree
+            && self.maps.map(|map| map.depths) == balanced(self.log2_slots)
+            && self.maps.iter().all(|map| map.depths > 0);
+        if !is_balanced || !self.maps.iter().all(|map| (1..=1 << (map.depths + 1)).contains(&map.babies)) {
             return invalid("has factors that do not make its transform");
         }
         if self.maps[MAPS - 1].babies.count_ones() != 1 || self.maps[MAPS - 1].babies > 1 << self.maps[MAPS - 1].depths
@@ -145,6 +144,13 @@ impl Recipe {
     }
 }
 
+/// Depths of the transform's factors, as alike as they can be.
+fn balanced(log2_slots: u32) -> [u32; MAPS] {
+    let first = log2_slots.div_ceil(3);
+    let second = (log2_slots - first).div_ceil(2);
+    [first, second, log2_slots - first - second]
+}
+
 /// Grids for factors of so many depths, by what their rotations cost at the limbs of the second transform.
 fn cheapest_grids(params: &ParameterSet, depths: [u32; MAPS]) -> [MapShape; MAPS] {
     let cost = CkksCost::default();
@@ -197,5 +203,35 @@ mod tests {
         assert_eq!(grids[2], (5, 8), "32 diagonals that go round, at all primes");
         assert!(grids[..2] == [(5, 9), (5, 7)] || grids[..2] == [(5, 7), (5, 9)], "{grids:?}");
         assert!((298.0..300.0).contains(&Recipe::sparse_modulus_bits(&params)));
+    }
+
+    #[test]
+    fn factors_that_are_not_alike_are_refused() {
+        let params = ParameterSet::new(16, 49, 29, 8).expect("a secure set");
+        let recipe = Recipe::new(&params, 15, 1.0, 9, [2_f64.powi(29); 2]).expect("a sound recipe");
+        let with = |log2_slots: u32, maps: [(u32, usize); MAPS]| Recipe {
+            log2_slots,
+            maps: maps.map(|(depths, babies)| MapShape { depths, babies }),
+            ..recipe.clone()
+        };
+        assert_eq!(with(15, [(5, 63), (5, 64), (5, 32)]).check(&params), Ok(()));
+        for (log2_slots, maps) in [
+            (15, [(u32::MAX, 1); MAPS]),
+            (15, [(1, 1), (4, 1), (10, 1)]),
+            (15, [(5, 0), (5, 1), (5, 1)]),
+            (15, [(5, 65), (5, 1), (5, 1)]),
+            (15, [(5, usize::MAX), (5, 1), (5, 1)]),
+            (2, [(1, 1), (1, 1), (0, 1)]),
+            (0, [(0, 1); MAPS]),
+            (16, [(6, 1), (5, 1), (5, 1)]),
+            (u32::MAX, [(u32::MAX / 3, 1); MAPS]),
+        ] {
+            let error = with(log2_slots, maps).check(&params).expect_err("factors that make no transform");
+            assert!(error.contains("factors that do not make its transform"), "{maps:?}: {error}");
+        }
+        for babies in [3, 64] {
+            let error = with(15, [(5, 1), (5, 1), (5, babies)]).check(&params).expect_err("a grid that overlaps");
+            assert!(error.contains("does not go round"), "{babies}: {error}");
+        }
     }
 }

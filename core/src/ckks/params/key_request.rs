@@ -77,3 +77,35 @@ impl BootstrapLimbs {
         check_sparse_modulus(params, self.to_sparse_limbs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_bootstraps_that_cannot_be_made_are_refused() {
+        let params = ParameterSet::new(15, 25, 29, 3).expect("a secure set");
+        let sound = BootstrapLimbs { conjugation_limbs: 20, to_sparse_limbs: 2, from_sparse_limbs: 26 };
+        assert_eq!(sound.check(&params), Ok(()));
+        for wrong in [
+            BootstrapLimbs { conjugation_limbs: 0, ..sound },
+            BootstrapLimbs { to_sparse_limbs: 0, ..sound },
+            BootstrapLimbs { from_sparse_limbs: 0, ..sound },
+            BootstrapLimbs { conjugation_limbs: 27, ..sound },
+            BootstrapLimbs { from_sparse_limbs: usize::MAX, ..sound },
+            BootstrapLimbs { to_sparse_limbs: 3, ..sound },
+        ] {
+            let error = wrong.check(&params).expect_err("no such key");
+            assert!(error.contains("cannot be made"), "{wrong:?}: {error}");
+        }
+        let short = ParameterSet { key_limbs: 25, ..params.clone() };
+        assert!(sound.check(&short).is_err_and(|error| error.contains("cannot be made")));
+        let real = ParameterSet { ring: RingKind::Real, ..params.clone() };
+        assert!(sound.check(&real).is_err_and(|error| error.contains("a ring that has none")));
+        let small = ParameterSet { log2_degree: 14, ..params };
+        assert!(sound.check(&small).is_err_and(|error| error.contains("N = 2^14")));
+        let wide = ParameterSet::new(15, 23, 29, 4).expect("a secure set");
+        let limbs = BootstrapLimbs { from_sparse_limbs: 24, ..sound };
+        assert!(limbs.check(&wide).is_err_and(|error| error.contains("a sparse secret protects")));
+    }
+}

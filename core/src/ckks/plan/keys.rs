@@ -8,14 +8,15 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::limbs::limbs_of_stages;
 use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::scales::OUTPUT_LIMBS;
 
 /// Limbs at which products are relinearised first.
 fn relinearisation_limbs(network: &PolynomialNetwork, limbs: usize) -> usize {
     let at = limbs_of_stages(network, limbs);
     let own = |(stage, &limbs): (&PolynomialStage, &usize)| match (stage.depth(), stage.scaling.closing) {
         (0, _) => 0,
-        // Sums of outputs are rescaled until two limbs hold them.
-        (1, Closing::Output) => 2,
+        // Sums of outputs are rescaled until few limbs hold them.
+        (1, Closing::Output) => OUTPUT_LIMBS,
         _ => limbs - usize::from(stage.scaling.rescales),
     };
     network.stages.iter().zip(&at).map(own).max().unwrap_or(0)
@@ -54,5 +55,35 @@ fn merge(limbs: &mut BTreeMap<usize, usize>, others: &BTreeMap<usize, usize>) {
     for (&steps, &other) in others {
         let own = limbs.entry(steps).or_insert(other);
         *own = other.max(*own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::cost::CkksCost;
+    use crate::ckks::plan::samples::{network, seventh};
+
+    #[test]
+    fn rotations_that_bootstraps_and_maps_share_have_the_larger_limbs() {
+        let mut limbs = BTreeMap::from([(1, 9), (2, 3), (3, 5)]);
+        merge(&mut limbs, &BTreeMap::from([(1, 4), (2, 7), (8, 6)]));
+        assert_eq!(limbs, BTreeMap::from([(1, 9), (2, 7), (3, 5), (8, 6)]));
+
+        let params = ParameterSet::new(15, 25, 29, 3).expect("a secure set");
+        let mut network = network(&[seventh(), seventh()], &[&[0], &[1], &[1, 2]]);
+        network.refresh_behind(&[1]);
+        let (latency, _) = LatencyPlan::new(&network, &params, &CkksCost::default(), 1).expect("a small input");
+        let of_maps = latency.rotations(&network, params.primes.len());
+        let recipe = &network.refresh.as_ref().expect("bootstraps").recipe;
+        let of_bootstraps = Program::new(&params, recipe).expect("a sound recipe").keys(&params);
+        let request = key_request(&network, Some(&latency), &params).expect("a sound recipe");
+        let larger = |steps: &usize| of_maps.get(steps).max(of_bootstraps.rotation_limbs.get(steps));
+        assert!(request.rotation_limbs.iter().all(|(steps, limbs)| larger(steps) == Some(limbs)));
+        let either = of_maps.keys().chain(of_bootstraps.rotation_limbs.keys());
+        assert!(either.into_iter().all(|steps| request.rotation_limbs.contains_key(steps)));
+        // Eight limbs of the first product, and those of the sine.
+        assert_eq!(request.relinearisation_limbs, of_bootstraps.relinearisation_limbs);
+        assert_eq!(request.bootstrap.map(BootstrapLimbs::all), Some([20, 2, 26]));
     }
 }

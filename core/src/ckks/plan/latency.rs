@@ -11,8 +11,9 @@ use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::layout::{Layout, image_shape};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::linear::{LinearMap, Operand};
-use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
+use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork, PolynomialStage};
 use crate::ckks::plan::pricing::{Price, Pricing};
+use crate::ckks::plan::scales::OUTPUT_LIMBS;
 use crate::ckks::plan::shared_rows::SharedRows;
 use crate::ckks::plan::steps::Axis;
 use crate::ckks::plan::wiring::Tensor;
@@ -93,8 +94,8 @@ impl LatencyPlan {
         let mut first = network.input.len();
         for ((at, rows), shape) in SharedRows::of_network(network).iter().enumerate().zip(shapes) {
             let is_output = at == network.stages.len();
-            // The output is not rescaled: two limbs hold it.
-            let own = if is_output { limbs[at].min(2) } else { limbs[at] };
+            // The output is not rescaled: few limbs hold it.
+            let own = if is_output { limbs[at].min(OUTPUT_LIMBS) } else { limbs[at] };
             let pricing = Pricing { params, cost, limbs: own };
             let mut best: Option<(LinearMap, Price)> = None;
             let values = network.stages.get(at).map_or(rows.rows.len(), |stage| stage.rows.len());
@@ -143,6 +144,9 @@ impl LatencyPlan {
         self.input.check()?;
         if self.maps.len() != network.stages.len() + 1 {
             return Err("the plan has another number of maps than its network".into());
+        }
+        if network.stages.iter().any(|stage| stage.scaling.closing != Closing::Value) {
+            return Err("rotated values are no products of three parts".into());
         }
         let is_time = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
         let are_times = |s: &WorkSeconds| is_time(s.switching) && is_time(s.products);
@@ -241,7 +245,7 @@ impl LatencyPlan {
     pub fn mask_words(&self, network: &PolynomialNetwork, params: &ParameterSet) -> usize {
         let limbs = limbs_of_stages(network, params.primes.len());
         let of_map = |(at, (map, &limbs)): (usize, (&LinearMap, &usize))| {
-            let limbs = if at + 1 == self.maps.len() { limbs.min(2) } else { limbs };
+            let limbs = if at + 1 == self.maps.len() { limbs.min(OUTPUT_LIMBS) } else { limbs };
             let of_operand = |operand: &Operand| {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 operand.steps.places.len() * before.ciphertexts()
@@ -264,7 +268,7 @@ impl LatencyPlan {
         let mut rotations = BTreeMap::new();
         let stages = limbs_of_stages(network, limbs);
         for (at, map) in self.maps.iter().enumerate() {
-            let own = if at + 1 == self.maps.len() { stages[at].min(2) } else { stages[at] };
+            let own = if at + 1 == self.maps.len() { stages[at].min(OUTPUT_LIMBS) } else { stages[at] };
             for amount in map.rotations() {
                 let most = rotations.entry(amount * self.lanes).or_insert(own);
                 *most = own.max(*most);

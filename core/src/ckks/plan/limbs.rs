@@ -3,46 +3,11 @@
 //! Without bootstraps the first stage begins at all limbs. Between two bootstraps a stage begins at as few limbs as
 //! there are levels to come: limbs that nothing needs cost time.
 
-use std::collections::BTreeSet;
-
 use crate::ckks::bootstrap::recipe::{INPUT_LIMBS, SPENT_LIMBS};
-use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
-use crate::model::network::Row;
-
-/// Limbs of the output: so many hold it.
-const OUTPUT_LIMBS: usize = 2;
+use crate::ckks::plan::scales::OUTPUT_LIMBS;
 
 impl PolynomialNetwork {
-    /// For each map the tensors that it reads: 0 is the input, i + 1 the values of stage i.
-    #[must_use]
-    pub fn tensors_read(&self) -> Vec<BTreeSet<usize>> {
-        let mut firsts = vec![self.input.len()];
-        for stage in &self.stages {
-            firsts.push(firsts[firsts.len() - 1] + stage.rows.len());
-        }
-        let of_map = |rows: Vec<&Row>| {
-            let (mut read, mut last) = (BTreeSet::new(), 0..0);
-            for source in rows.iter().flat_map(|row| row.taps.iter()).map(|tap| tap.source as usize) {
-                if !last.contains(&source) {
-                    let tensor = firsts.partition_point(|&first| first <= source);
-                    last = tensor.checked_sub(1).map_or(0, |before| firsts[before])..firsts[tensor];
-                    read.insert(tensor);
-                }
-            }
-            read
-        };
-        self.maps().map(of_map).collect()
-    }
-
-    /// For each bootstrap the stage that it stands behind, and the tensors that it takes in.
-    #[must_use]
-    pub fn refreshed(&self) -> Vec<(usize, Vec<usize>)> {
-        let Some(refresh) = &self.refresh else { return Vec::new() };
-        let read = self.tensors_read();
-        refresh.after.iter().map(|&stage| (stage, live_behind(&read, stage))).collect()
-    }
-
     /// Whether parameters of so many limbs have the levels.
     #[must_use]
     pub fn fits(&self, limbs: usize) -> bool {
@@ -51,30 +16,6 @@ impl PolynomialNetwork {
         let room = |segment: usize| if segment == 0 { limbs } else { fresh };
         segments(&self.stages, &refresh.after).iter().enumerate().all(|(at, &(_, begins))| begins <= room(at))
     }
-
-    /// Checks the places of bootstraps, and their recipe against a set. The network itself is sound.
-    ///
-    /// # Errors
-    /// A sentence that names the first violation.
-    pub fn check_refresh(&self, params: &ParameterSet) -> Result<(), String> {
-        let Some(refresh) = &self.refresh else { return Ok(()) };
-        refresh.recipe.check(params)?;
-        let is_sorted = refresh.after.windows(2).all(|pair| pair[0] < pair[1]);
-        if !is_sorted || refresh.after.last().is_none_or(|&last| last >= self.stages.len()) {
-            return Err("the plan's bootstraps are not behind its stages, each once and in order".into());
-        }
-        if self.refreshed().iter().any(|(_, tensors)| tensors.contains(&0)) {
-            return Err("the plan has a bootstrap of its input, whose numbers have no common bound".into());
-        }
-        Ok(())
-    }
-}
-
-/// The tensors that are there behind a stage and read by a later map, of maps that read the given ones.
-#[must_use]
-pub fn live_behind(read: &[BTreeSet<usize>], stage: usize) -> Vec<usize> {
-    let later: BTreeSet<usize> = read[stage + 1..].iter().flatten().copied().collect();
-    later.range(..=stage + 1).copied().collect()
 }
 
 /// Limbs that stages begin at which end in a bootstrap, or in the output.
@@ -110,4 +51,33 @@ pub fn limbs_of_stages(network: &PolynomialNetwork, limbs: usize) -> Vec<usize> 
         left.push(own.unwrap_or_else(|| before(&left)));
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::plan::samples::{network, seventh, square};
+
+    #[test]
+    fn stretches_begin_at_as_few_limbs_as_they_need() {
+        let forms = [seventh(), seventh(), square(), seventh()];
+        let mut network = network(&forms, &[&[0], &[1], &[2], &[3], &[4]]);
+        assert_eq!(network.stages.iter().map(PolynomialStage::levels).collect::<Vec<_>>(), [4, 4, 2, 4]);
+        assert_eq!(limbs_of_stages(&network, 17), [17, 13, 9, 7, 3], "all limbs without bootstraps");
+        assert!(network.fits(16) && !network.fits(15));
+        // Eight levels and five limbs for the bootstrap; six levels and two limbs for the output.
+        network.refresh_behind(&[1]);
+        assert_eq!(segments(&network.stages, &[1]), [(0, 13), (2, 8)]);
+        assert_eq!(limbs_of_stages(&network, 50), [13, 9, 8, 6, 2]);
+        assert!(network.fits(SPENT_LIMBS + 8) && !network.fits(SPENT_LIMBS + 7) && !network.fits(0));
+        // The output alone stands behind the last stage.
+        network.refresh_behind(&[3]);
+        assert_eq!(segments(&network.stages, &[3]), [(0, 19), (4, 2)]);
+        assert_eq!(limbs_of_stages(&network, 50), [19, 15, 11, 9, 2]);
+        assert!(network.fits(SPENT_LIMBS + 2) && !network.fits(SPENT_LIMBS + 1));
+        // The first stretch has all limbs, not those that a bootstrap leaves.
+        network.refresh_behind(&[0, 2]);
+        assert_eq!(limbs_of_stages(&network, 50), [9, 11, 7, 6, 2]);
+        assert!(network.fits(SPENT_LIMBS + 11) && !network.fits(SPENT_LIMBS + 10));
+    }
 }

@@ -268,7 +268,7 @@ impl LinearMap {
         let mut last: Option<((usize, usize, usize), Vec<u32>)> = None;
         let mut sound = true;
         wiring.for_each(|entry, row, value, w| {
-            let Some(operand) = own_operand[entry.tensor] else {
+            let Some(operand) = own_operand[entry.tensor].filter(|_| sound) else {
                 sound = false;
                 return;
             };
@@ -283,6 +283,11 @@ impl LinearMap {
             let Some((_, places)) = &mut last else { return };
             let place = &mut places[entry.amount];
             if *place == u32::MAX {
+                // Only masks that the plan's memory counts are made.
+                sound = self.operands[operand].steps.places.contains_key(&entry.amount);
+                if !sound {
+                    return;
+                }
                 *place = masks[operand].len() as u32;
                 let diagonal = Diagonal { output: entry.output, amount: entry.amount, input: entry.input };
                 masks[operand].push((diagonal, vec![0.0; self.period]));

@@ -1,6 +1,7 @@
 //! The plan of a model under CKKS: what the model owner's server runs. Self-contained, bound to its public parameters.
 
 pub mod activation;
+pub mod bootstraps;
 pub mod chebyshev;
 pub mod keys;
 pub mod latency;
@@ -9,6 +10,8 @@ pub mod linear;
 pub mod polynomials;
 pub mod pricing;
 pub mod refresh;
+#[cfg(test)]
+pub(in crate::ckks) mod samples;
 pub mod scales;
 pub mod shared_rows;
 pub mod steps;
@@ -19,13 +22,16 @@ pub mod wiring;
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::params::packing::Packing;
-use crate::ckks::params::public::Params;
+use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::keys::key_request;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::files::container::{Binding, Kind};
+use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::Whole;
+use crate::model::columns::Columns;
 
 /// A model with polynomials, and how it is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +45,49 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Network and packing, with the parameters that follow from them, for inputs within a range. What is predicted is
+    /// left to whoever knows it.
+    ///
+    /// # Errors
+    /// A sentence if the network has bootstraps that the parameters do not hold.
+    pub fn new(
+        network: PolynomialNetwork,
+        ckks: ParameterSet,
+        latency: Option<LatencyPlan>,
+        (low, high): (f64, f64),
+    ) -> Result<Self, String> {
+        let keys = key_request(&network, latency.as_ref(), &ckks)?;
+        let packing = latency.as_ref().map_or(Packing::Throughput, |latency| Packing::Latency {
+            lanes: latency.lanes,
+            input: latency.input.clone(),
+            output: latency.output().clone(),
+        });
+        let params = Params {
+            format: FORMAT.into(),
+            version: VERSION,
+            scheme: Scheme::Ckks,
+            input: InputEncoding {
+                tensor: network.input.clone(),
+                parts: network.inputs.clone(),
+                low,
+                high,
+                columns: Columns::default(),
+            },
+            output: OutputEncoding {
+                tensor: network.output.clone(),
+                scale: ckks.output_scale(network.output_bound),
+                noise: 0.0,
+                client_ops: network.client_ops.clone(),
+            },
+            plan_digest: Self::digest(&network, latency.as_ref()),
+            prediction: Prediction::default(),
+            ckks,
+            packing,
+            keys,
+        };
+        Ok(Self { params, network, latency })
+    }
+
     /// Digest of network and packing.
     #[must_use]
     pub fn digest(network: &PolynomialNetwork, latency: Option<&LatencyPlan>) -> String {
@@ -82,7 +131,9 @@ impl Whole for Plan {
                 own.check_refresh(network)?;
                 let keys = key_request(network, Some(own), &self.params.ckks)?;
                 let asked = &self.params.keys;
-                let has_keys = keys.rotation_limbs == asked.rotation_limbs && keys.bootstrap == asked.bootstrap;
+                let has_keys = keys.relinearisation_limbs <= asked.relinearisation_limbs
+                    && keys.rotation_limbs == asked.rotation_limbs
+                    && keys.bootstrap == asked.bootstrap;
                 if has_keys { Ok(()) } else { Err("the plan's packing is not that of its parameters".into()) }
             }
             _ => Err("the plan's packing is not that of its parameters".into()),

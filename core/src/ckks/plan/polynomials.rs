@@ -2,6 +2,8 @@
 //!
 //! Every channel of a stage has a polynomial of its own, fitted behind the polynomials of the stages before it.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ckks::plan::activation::{Activation, Form};
@@ -11,6 +13,10 @@ use crate::model::client_op::ClientOps;
 use crate::model::decoding::list;
 use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
+
+/// log2 of the scales that polynomials' arguments may have: below them noise is all that is left, above them none of the
+/// primes that products are divided by is as large.
+const ARGUMENT_LOG2: RangeInclusive<u32> = 14..=60;
 
 /// Where an error comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,6 +291,9 @@ impl PolynomialNetwork {
             }
             if !stage.map().iter().all(|row| sound(row, values)) {
                 return Err(format!("the rows of stage {} are unsound", stage.name));
+            }
+            if stage.scaling.argument_log2.is_some_and(|log2| !ARGUMENT_LOG2.contains(&log2)) {
+                return Err(format!("the scale of stage {} is out of range", stage.name));
             }
             let kind = stage.activations.first().map(|activation| activation.form.kind());
             let closes = kind.is_some_and(|kind| kind.chebyshev_constants().is_some());

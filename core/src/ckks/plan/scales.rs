@@ -3,10 +3,11 @@
 use crate::ckks::error::CkksError;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::polynomials::PolynomialStage;
+use crate::ckks::plan::uses::uses;
 use crate::ckks::ring::number::State;
 
-/// Limbs of an output element.
-const OUTPUT_LIMBS: usize = 2;
+/// Limbs of the output: so many hold it.
+pub const OUTPUT_LIMBS: usize = 2;
 
 /// Scale and limbs of a stage's sums, and of its polynomials' arguments, where what it reads has `limbs` limbs.
 ///
@@ -22,6 +23,16 @@ pub fn map_states(stage: &PolynomialStage, params: &ParameterSet, limbs: usize) 
         return Ok((argument, argument));
     }
     Ok((State { scale: scale * f64::from(params.primes[limbs - 1]), limbs }, argument))
+}
+
+/// Scale and limbs of a stage's values whose products are ciphertexts again, where what it reads has `limbs` limbs.
+///
+/// # Errors
+/// As [`map_states`].
+pub fn value_state(stage: &PolynomialStage, params: &ParameterSet, limbs: usize) -> Result<State, CkksError> {
+    let (_, argument) = map_states(stage, params, limbs)?;
+    let kind = stage.activations.first().map(|activation| activation.form.kind());
+    Ok(kind.map_or(argument, |kind| uses(kind, params, argument, false).value))
 }
 
 /// Scale and limbs of the output's sums, of values at `limbs` limbs.

@@ -1,18 +1,20 @@
 //! Where bootstraps go, and what a plan with them costs.
 //!
 //! Limbs cost time: a stage is the cheaper the fewer levels come behind it before the next bootstrap, and each
-//! bootstrap takes as long as several stages. All ways of dividing the stages into stretches are compared by a shortest path over
-//! the stages, with the times that the maps take at the limbs that they would begin at.
+//! bootstrap takes as long as several stages. All ways of dividing the stages into stretches are compared by a
+//! shortest path over the stages, with the times that the maps take at the limbs that they would begin at.
 
 use crate::ckks::bootstrap::program::{Map, Program};
 use crate::ckks::bootstrap::recipe::{INPUT_LIMBS, PRIMES_A_LEVEL, Recipe, SPENT_LIMBS};
 use crate::ckks::cost::{CkksCost, WorkSeconds};
 use crate::ckks::params::set::ParameterSet;
+use crate::ckks::plan::bootstraps::live_behind;
 use crate::ckks::plan::latency::LatencyPlan;
-use crate::ckks::plan::limbs::{limbs_of_stages, limbs_of_stretch, live_behind};
+use crate::ckks::plan::limbs::{limbs_of_stages, limbs_of_stretch};
 use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
 use crate::ckks::plan::pricing::Pricing;
 use crate::ckks::plan::refresh::Refresh;
+use crate::ckks::plan::scales::OUTPUT_LIMBS;
 use crate::ckks::ring::raise::MOST_RAISED_LIMBS;
 
 /// log2 N of plans with bootstraps.
@@ -73,7 +75,7 @@ fn shortest(
     bootstrap: impl Fn(usize) -> f64,
 ) -> Result<Vec<usize>, String> {
     let (count, limbs) = (network.stages.len(), params.primes.len());
-    let read = network.tensors_read();
+    let live = live_behind(&network.tensors_read(), &(0..count).collect::<Vec<_>>());
     // The least time to the end of stage `at - 1` and a bootstrap there, and the bootstraps on the way.
     let mut best: Vec<Option<(f64, Vec<usize>)>> = vec![None; count + 1];
     best[0] = Some((0.0, Vec::new()));
@@ -100,7 +102,7 @@ fn shortest(
                 }
                 continue;
             }
-            let live = live_behind(&read, to - 1);
+            let live = &live[to - 1];
             if live.contains(&0) {
                 continue;
             }
@@ -134,9 +136,6 @@ pub fn pack(
     let recipe = Recipe::new(params, most, 1.0, RATIO_LOG2, [scale; 2])?;
     network.refresh = Some(Refresh { recipe, after });
     network.check_refresh(params)?;
-    if !network.fits(params.primes.len()) {
-        return Err("the set has too few levels between two bootstraps".into());
-    }
     let mut latency = match layouts {
         Some(latency) => latency.clone(),
         None => LatencyPlan::new(&network, params, cost, 1)?.0,
@@ -173,7 +172,7 @@ fn stage_seconds(
     limbs: usize,
 ) -> WorkSeconds {
     let map = &latency.maps[at];
-    let limbs = if at == network.stages.len() { limbs.min(2) } else { limbs };
+    let limbs = if at == network.stages.len() { limbs.min(OUTPUT_LIMBS) } else { limbs };
     let pricing = Pricing { params, cost, limbs };
     let layout = |tensor: usize| tensor.checked_sub(1).map_or(&latency.input, |at| &latency.maps[at].output);
     let (price, masks) = map.price(|tensor| layout(tensor).ciphertexts(), &pricing);
@@ -232,4 +231,71 @@ pub fn leaves_bounds(network: &PolynomialNetwork, input: &[f32]) -> bool {
         };
         own.iter().enumerate().any(leaves)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::plan::samples;
+    use crate::ckks::plan::samples::{seventh, square};
+
+    /// Stages of four levels, each reading the one before it; map `late` reads the input as well.
+    fn network(stages: usize, late: usize) -> PolynomialNetwork {
+        let own: Vec<Vec<usize>> = (0..=stages).map(|at| if at == late { vec![0, at] } else { vec![at] }).collect();
+        let reads: Vec<&[usize]> = own.iter().map(Vec::as_slice).collect();
+        samples::network(&vec![seventh(); stages], &reads)
+    }
+
+    fn set() -> ParameterSet {
+        ParameterSet::new(LOG2_DEGREE, LEVELS, PRIME_LOG2, SPECIAL).expect("a secure set")
+    }
+
+    #[test]
+    fn there_are_few_bootstraps_where_they_are_dear_and_more_where_limbs_are() {
+        // The first stretch has 45 levels, the others 23, the last one 26: 11, 5 and 6 stages.
+        let (network, params) = (network(20, 0), set());
+        let places = |bootstrap: f64| {
+            let after = shortest(&network, &params, |_, limbs| limbs as f64, |_| bootstrap).expect("enough levels");
+            let mut placed = network.clone();
+            placed.refresh_behind(&after);
+            assert_eq!(placed.check_refresh(&params), Ok(()));
+            after
+        };
+        assert_eq!(places(1e6).len(), 2);
+        assert_eq!(places(0.0), (0..19).collect::<Vec<_>>(), "between all stages");
+        let some = places(60.0).len();
+        assert!((3..20).contains(&some), "{some}");
+        // Whoever asks for places gets one, though levels would do without.
+        assert_eq!(
+            shortest(&self::network(2, 0), &params, |_, limbs| limbs as f64, |_| 1e6).map(|after| after.len()),
+            Ok(1)
+        );
+    }
+
+    #[test]
+    fn no_bootstrap_stands_before_the_last_map_that_reads_the_input() {
+        let params = set();
+        for late in [3, 8, 10] {
+            let after = shortest(&network(16, late), &params, |_, limbs| limbs as f64, |_| 0.0).expect("enough levels");
+            assert_eq!(after[0], late, "stages before are in the first stretch");
+        }
+        let error = shortest(&network(16, 11), &params, |_, limbs| limbs as f64, |_| 0.0)
+            .expect_err("48 levels and a bootstrap");
+        assert!(error.contains("no places for bootstraps"), "{error}");
+    }
+
+    #[test]
+    fn a_stage_that_no_stretch_holds_is_an_error() {
+        // Four limbs are left: a square and the output.
+        let params = ParameterSet::new(15, 25, 29, 3).expect("a secure set");
+        let flat = |_: usize, limbs: usize| limbs as f64;
+        let reads: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[4], &[5], &[6], &[7]];
+        let forms = |last| [[seventh(); 5].as_slice(), &[last, last]].concat();
+        let short = samples::network(&[[seventh(); 5].as_slice(), &[square()]].concat(), &reads[..7]);
+        assert_eq!(shortest(&short, &params, flat, |_| 1.0), Ok(vec![4]));
+        for network in [samples::network(&forms(seventh()), &reads), samples::network(&forms(square()), &reads)] {
+            let error = shortest(&network, &params, flat, |_| 1.0).expect_err("too deep");
+            assert!(error.ends_with("what one leaves, 4"), "{error}");
+        }
+    }
 }

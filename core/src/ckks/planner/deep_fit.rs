@@ -432,9 +432,8 @@ mod tests {
             };
             inputs(100, 0.35).iter().map(off).sum::<f64>().sqrt()
         };
-        let new = inputs(100, 0.35);
-        let outputs = new.iter().map(|x| network.evaluate(&[f64::from(x[0]), f64::from(x[1])]).1);
-        let size = outputs.flatten().map(|y| y * y).sum::<f64>().sqrt();
+        let size = inputs(100, 0.35).into_iter().map(|x| network.evaluate(&[f64::from(x[0]), f64::from(x[1])]).1);
+        let size = size.flatten().map(|y| y * y).sum::<f64>().sqrt();
         let (seven, fifteen) = (error(7) / size, error(15) / size);
         assert!(fifteen < seven && seven < 0.15, "{seven} {fifteen}");
     }
