@@ -28,7 +28,7 @@ pub fn check_keys(params: &Params, is_large_allowed: bool) -> Result<(), CliErro
             (file, file)
         }
         // Keys are made without their masks.
-        Params::Ckks(params) => (params.keys.file_bytes(&params.ckks), params.keys.loaded_bytes(&params.ckks) / 2),
+        Params::Ckks(params) => (params.keys.file_bytes(&params.ckks), params.keys.bodies_bytes(&params.ckks)),
     };
     key_fits(file, needed, is_large_allowed, available_bytes())
 }

@@ -1,6 +1,7 @@
 //! How much memory an inference takes on the host, before it begins.
 
 use heman_core::ckks::files::ciphertexts as ckks;
+use heman_core::ckks::plan::keys::loaded_bytes;
 use heman_core::device::DEFAULT_BUFFER_BYTES;
 use heman_core::either::plan::Plan;
 use heman_core::files::sealed::OfBatch;
@@ -54,7 +55,7 @@ pub(crate) fn key_bytes(plan: &Plan) -> u64 {
             let [(_, bootstrap), (_, keyswitch)] = tfhe_key_bytes(&plan.params.tfhe);
             bootstrap.saturating_add(keyswitch)
         }
-        Plan::Ckks(plan) => plan.params.keys.loaded_bytes(&plan.params.ckks),
+        Plan::Ckks(plan) => loaded_bytes(&plan.params.keys, &plan.params.ckks),
     }
 }
 

@@ -100,8 +100,7 @@ pub trait RnsOps: Sync + Sized {
     /// Ciphertexts to the host, after all steps before it.
     fn download(&self, batch: Vec<Self::Ciphertext>) -> Result<Vec<Ciphertext>, CkksError>;
 
-    /// What `act` gives; its parts side by side are work of the host for this device, and take no more threads than it
-    /// was given.
+    /// What `act` gives: work of the host for this device, on no more threads than it was given.
     fn on_threads<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         act()
     }
@@ -129,6 +128,12 @@ pub trait RnsOps: Sync + Sized {
     /// As [`RnsOps::load_automorphism_key`], for the rotation of slots by `steps` to the left.
     fn load_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError> {
         self.load_automorphism_key(key, self.host().rotation_element(steps))
+    }
+
+    /// As [`RnsOps::load_galois_key`], for one of many keys that are each used a few times in a run: a device may make
+    /// its masks for each use, so that it takes half the memory.
+    fn load_rare_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<Self::GaloisKey, CkksError> {
+        self.load_galois_key(key, steps)
     }
 
     /// Scale and limbs.

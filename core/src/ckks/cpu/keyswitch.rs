@@ -2,10 +2,10 @@
 //!
 //! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`crate::ckks::noise::key_switch`].
 
+use crate::ckks::files::seeded::Seed;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
-use crate::ckks::ring::keys::GaloisKey;
-use crate::ckks::ring::keys::SwitchKey;
+use crate::ckks::ring::keys::{GaloisKey, Masks, SwitchKey};
 use crate::ckks::ring::words;
 use crate::residues::modulus::{Factor, Modulus};
 
@@ -155,16 +155,35 @@ impl Ring {
         let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
         self.for_each(pairs, |(at, (body, mask))| {
             let place = if at < limbs { at } else { key.limbs + at - limbs };
+            let limb = self.extended_limb(limbs, at);
             digits(at, &mut |ours: &[&[u32]]| {
                 let words = (key.limbs + self.params.special_primes.len()) * degree;
-                let of_key = |part: usize| -> Vec<&[u32]> {
-                    (0..ours.len()).map(|digit| &key.parts[part][digit * words + place * degree..][..degree]).collect()
-                };
-                let modulus = self.modulus(self.extended_limb(limbs, at));
-                words::inner_products(self.arch, modulus, [&mut *body, &mut *mask], [&of_key(0), &of_key(1)], ours, 1);
+                let range = |digit: usize| digit * words + place * degree..digit * words + (place + 1) * degree;
+                let bodies: Vec<&[u32]> = (0..ours.len()).map(|digit| &key.bodies[range(digit)]).collect();
+                let sums = [&mut *body, &mut *mask];
+                match &key.masks {
+                    Masks::Held(masks) => {
+                        let masks: Vec<&[u32]> = (0..ours.len()).map(|digit| &masks[range(digit)]).collect();
+                        words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
+                    }
+                    Masks::Seeded(seed) => {
+                        let made: Vec<Vec<u32>> =
+                            (0..ours.len()).map(|digit| self.mask_of(seed, digit, limb)).collect();
+                        let masks: Vec<&[u32]> = made.iter().map(Vec::as_slice).collect();
+                        words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
+                        made.into_iter().for_each(|mask| self.pool.give(mask));
+                    }
+                }
             });
         });
         products
+    }
+
+    /// The mask of one digit of a key at one limb of QP.
+    fn mask_of(&self, seed: &Seed, digit: usize, limb: usize) -> Vec<u32> {
+        let mut mask = self.pool.take(self.degree());
+        self.uniform(seed, digit, limb, &mut mask);
+        mask
     }
 
     /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.

@@ -127,6 +127,11 @@ impl RnsOps for CpuRing {
         Ok(GaloisKey::new(&self.ring, element, key))
     }
 
+    fn load_rare_galois_key(&self, key: &SeededSwitchKey, steps: usize) -> Result<GaloisKey, CkksError> {
+        let key = self.threads.install(|| self.ring.lean_key(key)).ok_or(CkksError::Residues)?;
+        Ok(GaloisKey::new(&self.ring, self.ring.rotation_element(steps), key))
+    }
+
     fn state(&self, ciphertext: &Ciphertext) -> State {
         State { scale: ciphertext.scale, limbs: self.ring.limbs_of(ciphertext) }
     }

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
-use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
+use crate::ckks::ring::keys::{GaloisKey, Masks, SwitchKey};
 use crate::ckks::ring::words;
 
 /// What masks are expanded from.
@@ -133,7 +133,16 @@ impl Ring {
             let limb = self.extended_limb(limbs, at % shape.limbs);
             self.uniform(&seeded.seed, at / shape.limbs, limb, mask);
         });
-        Some(SwitchKey { limbs, parts: [seeded.bodies.clone(), Arc::new(masks)] })
+        Some(SwitchKey { limbs, bodies: seeded.bodies.clone(), masks: Masks::Held(Arc::new(masks)) })
+    }
+
+    /// As [`Ring::expand_key`], with masks that are made whenever they are used: half the memory, and for each use about
+    /// as much time as its products take.
+    #[must_use]
+    pub fn lean_key(&self, seeded: &SeededSwitchKey) -> Option<SwitchKey> {
+        self.sound_key(seeded)?;
+        let limbs = seeded.limbs as usize;
+        Some(SwitchKey { limbs, bodies: seeded.bodies.clone(), masks: Masks::Seeded(seeded.seed) })
     }
 
     /// As [`Ring::expand_key`], for a rotation by `steps` to the left.
@@ -207,5 +216,31 @@ mod tests {
         let p = f64::from(ring.modulus(0).p);
         let mean = all[0].iter().map(|&x| f64::from(x)).sum::<f64>() / all[0].len() as f64;
         assert!((mean / p - 0.5).abs() < 0.027, "{}", mean / p);
+    }
+
+    #[test]
+    fn masks_that_are_made_for_each_use_are_those_that_are_held() {
+        let params = ParameterSet::new(12, 2, 28, 1).expect("secure");
+        let ring = Ring::new(params).expect("secure");
+        let (degree, limbs) = (ring.degree(), 2);
+        let shape = ring.key_shape(limbs).expect("keys have so many limbs");
+        let mut bodies = vec![0; shape.digits * shape.limbs * degree];
+        for (at, body) in bodies.chunks_exact_mut(degree).enumerate() {
+            ring.uniform(&[4; 32], at / shape.limbs, ring.extended_limb(limbs, at % shape.limbs), body);
+        }
+        let seeded = SeededSwitchKey { seed: [5; 32], limbs: limbs as u32, bodies: Arc::new(bodies) };
+        let [held, made] = [ring.expand_key(&seeded), ring.lean_key(&seeded)].map(|key| key.expect("a sound key"));
+        for used in 1..=limbs {
+            let mut polynomial = vec![0; used * degree];
+            for (limb, words) in polynomial.chunks_exact_mut(degree).enumerate() {
+                ring.uniform(&[6; 32], 0, limb, words);
+            }
+            let switched = ring.switch(&polynomial, &held);
+            assert!(switched == ring.switch(&polynomial, &made) && switched[0] != switched[1], "{used} limbs");
+            let digits = ring.decompose(&polynomial);
+            assert!(ring.inner_product(&digits, &made) == switched, "{used} limbs, digits at hand");
+        }
+        let short = SeededSwitchKey { bodies: Arc::new(vec![0; degree]), ..seeded };
+        assert!(ring.lean_key(&short).is_none());
     }
 }

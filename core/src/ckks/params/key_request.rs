@@ -29,10 +29,10 @@ impl KeyRequest {
             .chain(self.bootstrap.into_iter().flat_map(BootstrapLimbs::all))
     }
 
-    /// Bytes of all keys on a device, with their masks.
+    /// Bytes of all keys in memory, without their masks.
     #[must_use]
-    pub fn loaded_bytes(&self, params: &ParameterSet) -> u64 {
-        self.all_limbs().map(|limbs| loaded_key_bytes(params, limbs)).fold(0, u64::saturating_add)
+    pub fn bodies_bytes(&self, params: &ParameterSet) -> u64 {
+        self.all_limbs().map(|limbs| loaded_key_bytes(params, limbs) / 2).fold(0, u64::saturating_add)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::ckks::bootstrap::program::Program;
-use crate::ckks::params::key_request::{BootstrapLimbs, KeyRequest};
+use crate::ckks::bootstrap::recipe::SPENT_LIMBS;
+use crate::ckks::params::key_request::{BootstrapLimbs, KeyRequest, loaded_key_bytes};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::limbs::limbs_of_stages;
@@ -48,6 +49,21 @@ pub fn key_request(
         });
     }
     Ok(request)
+}
+
+/// Whether a rotation's key is used a few times in a run: of plans with bootstraps those that maps alone use. Devices
+/// may hold less of them.
+#[must_use]
+pub fn is_rare(request: &KeyRequest, params: &ParameterSet, limbs: usize) -> bool {
+    request.bootstrap.is_some() && limbs + SPENT_LIMBS <= params.primes.len()
+}
+
+/// Bytes of all keys on the host, with the masks that it holds.
+#[must_use]
+pub fn loaded_bytes(request: &KeyRequest, params: &ParameterSet) -> u64 {
+    let bytes = |limbs: usize| loaded_key_bytes(params, limbs);
+    let saved = request.rotation_limbs.values().filter(|&&limbs| is_rare(request, params, limbs));
+    request.all_limbs().map(bytes).sum::<u64>() - saved.map(|&limbs| bytes(limbs) / 2).sum::<u64>()
 }
 
 /// A key for more limbs serves fewer as well.

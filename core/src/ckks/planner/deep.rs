@@ -83,19 +83,15 @@ fn shortest(
     for from in 0..count {
         let Some((before, after)) = best[from].clone() else { continue };
         let room = if from == 0 { limbs } else { limbs - SPENT_LIMBS };
-        for to in from + 1..=count {
-            let is_last = to == count;
-            let begins = limbs_of_stretch(&network.stages[from..to], is_last);
-            if begins > room {
-                break;
-            }
-            let mut left = begins;
-            let mut seconds = before;
+        // The last stretch leaves fewer limbs than the others, and may fit where one that ends before it does not.
+        let begins = |to: usize| limbs_of_stretch(&network.stages[from..to], to == count);
+        for (to, begins) in (from + 1..=count).map(|to| (to, begins(to))).filter(|&(_, begins)| begins <= room) {
+            let (mut left, mut seconds) = (begins, before);
             for at in from..to {
                 seconds += stage(at, left);
                 left -= network.stages[at].levels();
             }
-            if is_last {
+            if to == count {
                 // A network that does without is planned elsewhere, unless no ring has the precision.
                 if whole.as_ref().is_none_or(|(least, _)| seconds < *least) && !after.is_empty() {
                     whole = Some((seconds, after.clone()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ckks::error::CkksError;
+use crate::ckks::files::seeded::Seed;
 use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::Ring;
 
@@ -11,9 +12,19 @@ use crate::ckks::ring::context::Ring;
 pub struct SwitchKey {
     /// Largest number of limbs that it switches.
     pub limbs: usize,
-    /// Bodies and masks, `u32[digit][limbs + special][N]`, values in Montgomery form; shared with what they were read
-    /// from.
-    pub parts: [Arc<Vec<u32>>; 2],
+    /// `u32[digit][limbs + special][N]`, values in Montgomery form; shared with what they were read from.
+    pub bodies: Arc<Vec<u32>>,
+    /// As many values.
+    pub masks: Masks,
+}
+
+/// Masks of a key.
+#[derive(Clone)]
+pub enum Masks {
+    /// All of them.
+    Held(Arc<Vec<u32>>),
+    /// Made again whenever they are used: [`Ring::uniform`].
+    Seeded(Seed),
 }
 
 /// What an automorphism X -> X^element needs.

@@ -2,12 +2,13 @@
 //! lanes.
 
 use crate::batch::Stopwatch;
-use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
+use crate::ckks::files::seeded::SeededCiphertext;
 use crate::ckks::params::key_request::KeyRequest;
 use crate::ckks::plan::keys::key_request;
 use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::{BootstrapStep, LatencySchedule};
-use crate::ckks::session::bootstrap::{BootstrapKeys, PreparedBootstrap};
+use crate::ckks::session::bootstrap::PreparedBootstrap;
+use crate::ckks::session::keys::Keys;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -41,20 +42,6 @@ pub struct LatencySession<'a, B: RnsOps> {
     keys: Keys<B>,
     prepared: Arc<Prepared<B>>,
     is_timed: bool,
-}
-
-/// A client's keys on the device.
-struct Keys<B: RnsOps> {
-    relinearise: Option<B::SwitchKey>,
-    rotations: BTreeMap<usize, B::GaloisKey>,
-    bootstrap: Option<SparseKeys<B>>,
-}
-
-/// What bootstraps need beside.
-struct SparseKeys<B: RnsOps> {
-    conjugate: B::GaloisKey,
-    to_sparse: B::GaloisKey,
-    from_sparse: B::GaloisKey,
 }
 
 /// What sessions of all keys have in common.
@@ -207,7 +194,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         }
         // Keys that lack something are found before masks are encoded.
         let request = key_request(network, Some(plan), ring.params()).map_err(CkksError::Plan)?;
-        let loaded = load_keys(ring, &request, keys)?;
+        let loaded = Keys::load(ring, &request, keys)?;
         let recipe = network.refresh.as_ref().map(|refresh| &refresh.recipe);
         let bootstrap = recipe.map(|recipe| PreparedBootstrap::new(ring.params(), recipe)).transpose();
         let bootstrap = bootstrap.map_err(CkksError::Plan)?;
@@ -226,7 +213,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// # Errors
     /// As [`LatencySession::new`].
     pub fn with_key(&self, keys: &SeededEvaluationKey) -> Result<Self, CkksError> {
-        let keys = load_keys(self.ring, &self.prepared.request, keys)?;
+        let keys = Keys::load(self.ring, &self.prepared.request, keys)?;
         let (prepared, is_timed) = (Arc::clone(&self.prepared), self.is_timed);
         Ok(Self { ring: self.ring, plan: self.plan, keys, prepared, is_timed })
     }
@@ -319,15 +306,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// Bootstraps a tensor, down to so many limbs.
     fn refresh(&self, tensor: &mut Vec<B::Ciphertext>, limbs: usize) -> Result<(), CkksError> {
         let missing = || CkksError::Plan("the evaluation key lacks what bootstraps need".into());
-        let keys = &self.keys;
-        let (own, prepared) = keys.bootstrap.as_ref().zip(self.prepared.bootstrap.as_ref()).ok_or_else(missing)?;
-        let keys = BootstrapKeys {
-            relinearise: keys.relinearise.as_ref().ok_or_else(missing)?,
-            conjugate: &own.conjugate,
-            to_sparse: &own.to_sparse,
-            from_sparse: &own.from_sparse,
-            rotations: &keys.rotations,
-        };
+        let (keys, prepared) = self.keys.of_bootstraps().zip(self.prepared.bootstrap.as_ref()).ok_or_else(missing)?;
         let _step = debug_span!("bootstrap", ciphertexts = tensor.len(), limbs).entered();
         // One after the other: what a bootstrap holds meanwhile is many times a ciphertext.
         for ciphertext in tensor {
@@ -580,34 +559,6 @@ fn prepare_map<B: RnsOps>(
         prepared.activation = Some((kind, constants?));
     }
     Ok(prepared)
-}
-
-fn load_keys<B: RnsOps>(ring: &B, request: &KeyRequest, keys: &SeededEvaluationKey) -> Result<Keys<B>, CkksError> {
-    let lacks = |what: &str| CkksError::Plan(format!("the evaluation key lacks {what} that the plan needs"));
-    let load = |(&steps, &limbs): (&usize, &usize)| {
-        let key = u32::try_from(steps).ok().and_then(|steps| keys.rotations.get(&steps));
-        let key = key.filter(|key| key.limbs as usize >= limbs).ok_or_else(|| lacks("a rotation"))?;
-        Ok((steps, ring.load_galois_key(key, steps)?))
-    };
-    let loading = debug_span!("load keys", rotations = request.rotation_limbs.len()).entered();
-    let rotations: Result<_, CkksError> = request.rotation_limbs.iter().map(load).collect();
-    let enough = |key: &&SeededSwitchKey| key.limbs as usize >= request.relinearisation_limbs;
-    let relinearise = keys.relinearise.as_ref().filter(enough).map(|key| ring.load_switch_key(key)).transpose()?;
-    let bootstrap = match (request.bootstrap, &keys.bootstrap) {
-        (None, _) => None,
-        (Some(limbs), Some(own)) if limbs.all().iter().zip(own.limbs().all()).all(|(&need, has)| need <= has) => {
-            Some(SparseKeys {
-                conjugate: ring.load_automorphism_key(&own.conjugate, ring.host().conjugation_element())?,
-                to_sparse: ring.load_automorphism_key(&own.to_sparse, 1)?,
-                from_sparse: ring.load_automorphism_key(&own.from_sparse, 1)?,
-            })
-        }
-        (Some(_), _) => return Err(lacks("a key of bootstraps")),
-    };
-    if !loading.is_disabled() {
-        ring.sync()?;
-    }
-    Ok(Keys { relinearise, rotations: rotations?, bootstrap })
 }
 
 fn slots<B: RnsOps>(plaintexts: &[B::Plaintext]) -> Vec<Constant<'_, B::Plaintext>> {

@@ -1,6 +1,7 @@
 //! Runs a CKKS plan on batches of any size, run after run.
 
 pub mod bootstrap;
+mod keys;
 pub mod latency;
 pub mod throughput;
 
