@@ -36,6 +36,7 @@ use onnx::Onnx;
 use serde_json::{Value, json};
 
 type Spoil = fn(&mut Value);
+type SpoilPlan = fn(&mut CkksPlan);
 
 fn spoilt(scheme: Scheme, spoil: Spoil) -> Result<Params, String> {
     let mut object: Value = serde_json::from_str(&owner(scheme).plan.params_json()).expect("JSON");
@@ -136,7 +137,7 @@ fn plans_whose_bootstraps_cannot_be_are_refused_for_that() {
         let map = &mut plan.latency.as_mut().expect("rotations").maps[1];
         (map.period, map.output.period) = (16, 16);
     };
-    let cases: [(&str, fn(&mut CkksPlan), &str); 13] = [
+    let cases: [(&str, SpoilPlan, &str); 13] = [
         ("slots beyond those of the recipe", wider, "more slots than its bootstraps take in"),
         ("depths that overflow", |p| recipe(p).maps = [MapShape { depths: u32::MAX, babies: 1 }; 3], "factors"),
         (

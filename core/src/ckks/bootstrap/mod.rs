@@ -6,4 +6,5 @@ pub mod precision;
 
 pub mod program;
 pub mod recipe;
+pub mod series;
 pub mod sine;

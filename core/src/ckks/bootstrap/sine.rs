@@ -8,9 +8,10 @@
 //! Sources: Han and Ki, CT-RSA 2020, section 4, for the cosine and its doublings; Bossuat, Mouchet, Troncoso-Pastoriza,
 //! Hubaux, EUROCRYPT 2021, for scales that are chosen from the result backwards.
 
-use std::f64::consts::{PI, TAU};
+use std::f64::consts::TAU;
 
 use crate::ckks::bootstrap::recipe::{PRIMES_A_LEVEL, Recipe};
+use crate::ckks::bootstrap::series::{interpolate, parts_of_fifteenth};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::params::sparse::SPARSE_WEIGHT;
 use crate::ckks::ring::number::State;
@@ -48,29 +49,6 @@ pub struct Sine {
     pub steps: Vec<Step>,
     /// What a unit of the result is of `sin(2 pi t)`: the bound over the sine's argument at the bound.
     pub gain: f64,
-}
-
-/// Chebyshev coefficients of the polynomial of [`DEGREE`] that has the values of f at the Chebyshev points.
-fn interpolate(f: impl Fn(f64) -> f64) -> Vec<f64> {
-    let points = DEGREE + 1;
-    let angle = |at: usize| PI * (at as f64 + 0.5) / points as f64;
-    let coefficient = |k: usize| {
-        let sum: f64 = (0..points).map(|at| f(angle(at).cos()) * (k as f64 * angle(at)).cos()).sum();
-        sum * if k == 0 { 1.0 } else { 2.0 } / points as f64
-    };
-    (0..points).map(coefficient).collect()
-}
-
-/// Quotient and remainder of a division by `T_d`, d at least half of the number of coefficients.
-pub(in crate::ckks) fn divide(coefficients: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut remainder = coefficients[..d].to_vec();
-    let mut quotient = vec![coefficients[d]];
-    for (k, &c) in coefficients.iter().enumerate().skip(d + 1) {
-        // T_(d + j) = 2 T_d T_j - T_(d - j).
-        quotient.push(2.0 * c);
-        remainder[2 * d - k] -= c;
-    }
-    (quotient, remainder)
 }
 
 /// Numbers of the values.
@@ -121,10 +99,7 @@ impl Sine {
         let angle = TAU * RANGE / f64::from(1 << DOUBLINGS);
         let cosine = |u: f64| gains[0] * (angle * ((u + 1.0) / 2.0).max(0.0).sqrt()).cos();
         // p = T_8 (T_4 (T_2 e + f) + d) + T_4 c + b.
-        let (of_high, rest) = divide(&interpolate(cosine), 8);
-        let (of_low, d) = divide(&of_high, 4);
-        let (e, f) = divide(&of_low, 2);
-        let (c, b) = divide(&rest, 4);
+        let [e, f, d, c, b] = parts_of_fifteenth(&interpolate(DEGREE, cosine));
         // T_k is half of W_k, and so is every T_d that multiplies: factor by factor.
         let terms = |coefficients: &[f64], by: f64| -> Vec<(usize, f64)> {
             let values = [W1, W2, W3].into_iter();
@@ -180,19 +155,6 @@ impl Sine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotients_and_remainders_make_the_polynomial() {
-        let coefficients: Vec<f64> = (0..16).map(|k| (f64::from(k) * 1.7).sin()).collect();
-        let value = |coefficients: &[f64], u: f64| -> f64 {
-            coefficients.iter().enumerate().map(|(k, c)| c * (k as f64 * u.acos()).cos()).sum()
-        };
-        let (quotient, remainder) = divide(&coefficients, 8);
-        for u in [-0.99, -0.3, 0.0, 0.71, 1.0] {
-            let whole = (8.0 * f64::acos(u)).cos() * value(&quotient, u) + value(&remainder, u);
-            assert!((whole - value(&coefficients, u)).abs() < 1e-12);
-        }
-    }
 
     #[test]
     fn steps_give_the_sine_around_every_integer() {

@@ -44,8 +44,8 @@ impl PolynomialNetwork {
         after.iter().copied().zip(live_behind(&self.tensors_read(), after)).collect()
     }
 
-    /// Checks the places of bootstraps, and their recipe against a set and the values that it is for. The network itself
-    /// is sound. Without bootstraps there is nothing to check.
+    /// Checks the places of bootstraps, and their recipe against a set and the values that it is for. The network
+    /// itself is sound. Without bootstraps there is nothing to check.
     ///
     /// # Errors
     /// A sentence that names the first violation.

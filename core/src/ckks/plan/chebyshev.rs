@@ -8,7 +8,7 @@
 //! (Paterson and Stockmeyer, SIAM J. Comput. 1973). Scales are chosen from the result backwards: the value has just the
 //! scale that the argument has.
 
-use crate::ckks::bootstrap::sine::divide;
+use crate::ckks::bootstrap::series::{divide, parts_of_fifteenth};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::number::State;
 
@@ -98,9 +98,7 @@ pub fn seventh(coefficients: &[f64; SEVENTH]) -> [f64; SEVENTH] {
 /// The same for degree 15.
 #[must_use]
 pub fn fifteenth(coefficients: &[f64; FIFTEENTH]) -> [f64; FIFTEENTH] {
-    let (high, rest) = divide(coefficients, 8);
-    let ((low, d), (c, b)) = (divide(&high, 4), divide(&rest, 4));
-    let (e, f) = divide(&low, 2);
+    let [e, f, d, c, b] = parts_of_fifteenth(coefficients);
     let parts = [(&e, 0.125), (&f, 0.25), (&d, 0.5), (&c, 0.5), (&b, 1.0)];
     // T_k is half of W_k, but for T_0.
     let of_part = |(part, by): (&Vec<f64>, f64)| {

@@ -14,8 +14,8 @@ use crate::model::decoding::list;
 use crate::model::network::{Row, Tap, TensorInfo};
 use crate::model::rows;
 
-/// log2 of the scales that polynomials' arguments may have: below them noise is all that is left, above them none of the
-/// primes that products are divided by is as large.
+/// log2 of the scales that polynomials' arguments may have: below them noise is all that is left, and the squares of
+/// larger ones are far beyond what the primes of a level divide.
 const ARGUMENT_LOG2: RangeInclusive<u32> = 14..=60;
 
 /// Where an error comes from.
