@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn masks_that_are_made_for_each_use_are_those_that_are_held() {
-        let params = ParameterSet::new(12, 2, 28, 1).expect("secure");
+        let params = ParameterSet::new(13, 2, 28, 1).expect("secure");
         let ring = Ring::new(params).expect("secure");
         let (degree, limbs) = (ring.degree(), 2);
         let shape = ring.key_shape(limbs).expect("keys have so many limbs");
