@@ -31,6 +31,10 @@ const MARGINS_PER_INPUT: usize = 64;
 const CONTRADICTION: f64 = 0.05;
 /// Changes that are expected beyond those counted, where nothing but counting is possible.
 const UNSEEN: f64 = 0.3;
+/// Relative error up to which the outputs behind decisions are those of the network, and the share of the inputs, the
+/// worst ones, that it leaves out: where those change their decision they count as such.
+const MOST_OUTPUT_ERROR: f64 = 0.25;
+const LEFT_OUT: f64 = 0.01;
 /// Normal quantile of 95 %.
 const NORMAL_95: f64 = 1.645;
 
@@ -40,7 +44,8 @@ pub(crate) struct Verdict {
     /// The promise.
     pub loss: Loss,
     /// What the budget bounds: the expected loss, its upper bound where confidence is asked for, or what the inputs
-    /// that there are lose where they say nothing of others.
+    /// that there are lose where they say nothing of others. Where outputs are far off what they should be it is more
+    /// than any of them, however few decisions that changes.
     pub decisive: f64,
 }
 
@@ -260,7 +265,8 @@ impl<'a> Judge<'a> {
         let counted = share.max(expected) * held_out as f64;
         let upper = if unknown { 1.0 } else { upper_95(counted, held_out as u64).max(promised) };
         let loss = Loss { disagreement: Some(share), relative_error, expected: promised, upper_95: Some(upper), doubt };
-        Verdict { loss, decisive: if self.is_confident { upper } else { expected } }
+        let decisive = if self.is_confident { upper } else { expected };
+        Verdict { loss, decisive: decisive.max(typical_error(errors) - MOST_OUTPUT_ERROR) }
     }
 
     fn doubt(&self) -> Option<Doubt> {
@@ -286,6 +292,13 @@ impl Decision<'_> {
             Self::OfClient(ops) => ops.decision(shape, values).unwrap_or_default(),
         }
     }
+}
+
+/// The relative error of outputs without the worst of them, from squared ones.
+fn typical_error(mut squared: Vec<f64>) -> f64 {
+    squared.sort_unstable_by(f64::total_cmp);
+    let kept = squared.len() - (LEFT_OUT * squared.len() as f64) as usize;
+    (squared[..kept].iter().sum::<f64>() / kept.max(1) as f64).sqrt()
 }
 
 /// Whether an output reads a function that changes at one point only, as those of decision trees do.
@@ -378,6 +391,18 @@ mod tests {
         assert_eq!((doubt, verdicts[1].decisive), (None, expected));
         let confident = judged(&gaussian(400, 2, 1), Task::Classify, 0.01, true);
         assert_eq!(Some(confident.decisive), upper_95);
+    }
+
+    #[test]
+    fn outputs_that_are_far_off_are_a_loss_though_decisions_stay() {
+        // One of two classes far ahead: errors as large as the outputs' deviation change nothing.
+        let inputs: Vec<Vec<f32>> = gaussian(200, 2, 5).into_iter().map(|x| vec![100.0 * x[0].signum(), x[1]]).collect();
+        let [close, far] = [0.2, 40.0].map(|deviation| judged(&inputs, Task::Classify, deviation, false));
+        assert!(close.loss.relative_error < 0.25 && close.decisive == close.loss.expected, "{close:?}");
+        assert!(far.loss.disagreement.is_some_and(|share| share < 0.05), "{far:?}");
+        assert!(far.decisive > 0.05 && far.decisive > far.loss.expected, "{far:?}");
+        // One input in two hundred that explodes is a decision, and no more.
+        assert!((typical_error([vec![0.01; 199], vec![1e12]].concat()) - 0.1).abs() < 1e-9);
     }
 
     #[test]
