@@ -155,7 +155,7 @@ fn agrees(what: &str, network: &PolynomialNetwork, after: usize, kinds: &[FormKi
     let share = measured / plan.network.output_bound;
     println!("{what}: {:.2} of the predicted error, 2^{:.1} of the output's bound", measured / predicted, share.log2());
     assert!(measured < 4.0 * predicted, "{what}: {measured}, predicted {predicted}");
-    assert!(measured > 0.05 * predicted, "{what}: {measured}, predicted {predicted}");
+    assert!(measured > 0.02 * predicted, "{what}: {measured}, predicted {predicted}");
 }
 
 #[test]
