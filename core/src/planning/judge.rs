@@ -396,7 +396,8 @@ mod tests {
     #[test]
     fn outputs_that_are_far_off_are_a_loss_though_decisions_stay() {
         // One of two classes far ahead: errors as large as the outputs' deviation change nothing.
-        let inputs: Vec<Vec<f32>> = gaussian(200, 2, 5).into_iter().map(|x| vec![100.0 * x[0].signum(), x[1]]).collect();
+        let inputs: Vec<Vec<f32>> =
+            gaussian(200, 2, 5).into_iter().map(|x| vec![100.0 * x[0].signum(), x[1]]).collect();
         let [close, far] = [0.2, 40.0].map(|deviation| judged(&inputs, Task::Classify, deviation, false));
         assert!(close.loss.relative_error < 0.25 && close.decisive == close.loss.expected, "{close:?}");
         assert!(far.loss.disagreement.is_some_and(|share| share < 0.05), "{far:?}");

@@ -14,12 +14,10 @@ use rayon::prelude::*;
 use crate::ckks::cost::CkksCost;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
-use crate::ckks::params::packing::Packing;
-use crate::ckks::params::public::{InputEncoding, OutputEncoding, Params, Prediction};
+use crate::ckks::params::public::Prediction;
 use crate::ckks::params::set::{ParameterSet, RING_OF_PLANS, RingKind};
 use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEEP_DEGREES;
-use crate::ckks::plan::keys::key_request;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
 use crate::ckks::plan::width::Width;
 use crate::ckks::planner::choice::{Chosen, choose, noise_of};
@@ -29,10 +27,7 @@ use crate::ckks::planner::fit::Degrees;
 use crate::ckks::planner::least_squares::widenings;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
-use crate::files::params::{FORMAT, VERSION};
-use crate::files::scheme::Scheme;
 use crate::files::sealed::OfBatch;
-use crate::model::columns::Columns;
 use crate::model::lines::{Lengths, is_line, without_lines};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
@@ -317,53 +312,27 @@ fn throughput_bytes(network: &PolynomialNetwork, params: &ParameterSet) -> Resul
     Ok(ThroughputSchedule::new(network, params, width)?.peak_bytes())
 }
 
-fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, (low, high): (f64, f64)) -> Result<Plan, PlanError> {
+fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, range: (f64, f64)) -> Result<Plan, PlanError> {
     let Chosen { params: ckks, latency, seconds, noise, outside } = chosen;
-    let keys = key_request(&network, latency.as_ref(), &ckks).map_err(PlanError::Depth)?;
-    let packing = latency.as_ref().map_or(Packing::Throughput, |latency| Packing::Latency {
-        lanes: latency.lanes,
-        input: latency.input.clone(),
-        output: latency.output().clone(),
-    });
-    let mut params = Params {
-        format: FORMAT.into(),
-        version: VERSION,
-        scheme: Scheme::Ckks,
-        input: InputEncoding {
-            tensor: network.input.clone(),
-            parts: network.inputs.clone(),
-            low,
-            high,
-            columns: Columns::default(),
-        },
-        output: OutputEncoding {
-            tensor: network.output.clone(),
-            scale: ckks.output_scale(network.output_bound),
-            noise,
-            client_ops: network.client_ops.clone(),
-        },
-        plan_digest: Plan::digest(&network, latency.as_ref()),
-        prediction: Prediction::default(),
-        ckks,
-        packing,
-        keys,
-    };
-    let memory_bytes = match &latency {
-        Some(latency) => latency.memory_bytes(&network, &params.ckks),
-        None => throughput_bytes(&network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
+    let mut plan = Plan::new(network, ckks, latency, range).map_err(PlanError::Depth)?;
+    plan.params.output.noise = noise;
+    let (params, network) = (&plan.params, &plan.network);
+    let memory_bytes = match &plan.latency {
+        Some(latency) => latency.memory_bytes(network, &params.ckks),
+        None => throughput_bytes(network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
     };
     let inputs = params.inputs_per_run() as u32;
     let degree = network.stages.iter().filter_map(|stage| stage.activations.first()).map(|a| a.form.degree()).max();
-    params.prediction = Prediction {
+    plan.params.prediction = Prediction {
         loss: *loss,
         degree: degree.unwrap_or(0),
-        bootstraps: latency.as_ref().map_or(0, |latency| latency.bootstraps(&network)),
+        bootstraps: plan.latency.as_ref().map_or(0, |latency| latency.bootstraps(network)),
         outside,
         thread_seconds_per_run: seconds,
         evaluation_key_bytes: params.keys.file_bytes(&params.ckks),
-        input_bytes: EncryptedInput::file_bytes(&params, inputs),
-        output_bytes: EncryptedOutput::file_bytes(&params, inputs),
+        input_bytes: EncryptedInput::file_bytes(params, inputs),
+        output_bytes: EncryptedOutput::file_bytes(params, inputs),
         memory_bytes,
     };
-    Ok(Plan { params, network, latency })
+    Ok(plan)
 }
