@@ -99,7 +99,7 @@ impl Ring {
         let repeats = (degree / count).min(MOST_REPEATS);
         let size = degree / repeats;
         let rounded = Rounded::new(self.arch, coefficients);
-        let mut out = vec![0; limbs * size];
+        let mut out = self.pool.take(limbs * size);
         let mut values = vec![0; size];
         for (limb, out) in out.chunks_exact_mut(size).enumerate() {
             let modulus = self.modulus(limb);
@@ -118,6 +118,13 @@ impl Ring {
             }
         }
         Plaintext { words: out, repeats, scale }
+    }
+}
+
+impl Ring {
+    /// Gives plaintexts' memory back for later operations.
+    pub fn recycle_plaintexts(&self, plaintexts: impl IntoIterator<Item = Plaintext>) {
+        plaintexts.into_iter().for_each(|plaintext| self.pool.give(plaintext.words));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ckks::bootstrap::recipe::Recipe;
 use crate::ckks::bootstrap::sine::Step;
 use crate::ckks::error::{CkksError, same_scale};
 use crate::ckks::files::seeded::SeededSwitchKey;
-use crate::ckks::ops::{Constant, Product, RnsOps};
+use crate::ckks::ops::{Constant, Product, RnsOps, refs};
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::number::{Number, State};
 
@@ -275,6 +275,7 @@ impl<B: RnsOps> Run<'_, B> {
         for own in babies {
             sums.extend(self.ring.inner_products(own, std::slice::from_ref(&terms))?);
         }
+        self.ring.release_plaintexts(plaintexts.into_iter().map(|(_, mask)| mask).collect());
         Ok(sums)
     }
 
@@ -347,10 +348,6 @@ impl<B: RnsOps> Run<'_, B> {
             }
         }
     }
-}
-
-fn refs<C>(batch: &[C]) -> Vec<&C> {
-    batch.iter().collect()
 }
 
 /// Whether there is a key of enough limbs for everything that is asked for.

@@ -408,6 +408,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let encoded = encoded?;
             let terms: Terms<'_, B::Plaintext> = encoded.iter().map(|(input, mask)| (*input, mask)).collect();
             totals.extend(self.ring.inner_products(rotated, std::slice::from_ref(&terms))?);
+            self.ring.release_plaintexts(encoded.into_iter().map(|(_, mask)| mask).collect());
         }
         Ok(totals)
     }
