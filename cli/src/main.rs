@@ -1,6 +1,5 @@
 //! The `heman` command: encrypted inference for ONNX models.
 
-mod allocator;
 mod args;
 mod core_dumps;
 mod device;
@@ -21,9 +20,10 @@ mod verbs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use heman_engine::large_pages::LargePages;
 
 #[global_allocator]
-static ALLOCATOR: allocator::LargePages = allocator::LargePages;
+static ALLOCATOR: LargePages = LargePages;
 
 fn main() -> ExitCode {
     let args = match args::Args::try_parse() {

@@ -8,6 +8,7 @@ mod choice;
 mod devices;
 mod error;
 mod forecast;
+pub mod large_pages;
 pub mod measure;
 pub mod memory;
 mod need;

@@ -18,11 +18,16 @@ mod vectors;
 use std::io::Write;
 use std::process::ExitCode;
 
+use heman_engine::large_pages::LargePages;
+
 use crate::error::StageError;
 use crate::places::Places;
 use crate::size::Size;
 use crate::stage::Stage;
 use crate::steps::Steps;
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 fn main() -> ExitCode {
     let steps = Steps::begin();

@@ -11,7 +11,7 @@ const LARGE: usize = 4 << 20;
 /// What a range that is asked for begins at a multiple of.
 const PAGE: usize = 4096;
 
-/// The system's allocator, with large pages for large buffers.
+/// The system's allocator, with large pages for large buffers. A program makes it its own by `#[global_allocator]`.
 pub struct LargePages;
 
 // SAFETY: every call is the system allocator's, and its results are passed on as they are.
