@@ -5,7 +5,6 @@
 //! Sources: Cheon, Kim, Kim, Song (ASIACRYPT 2017); Cheon, Han, Kim, Kim, Song (SAC 2018) for the RNS variant; Han and
 //! Ki (CT-RSA 2020) for hybrid key switching; Kim and Song (ICISC 2018) for the conjugate-invariant ring.
 
-pub mod activate;
 pub mod bootstrap;
 pub mod cost;
 pub mod cpu;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use heman_core::ckks::activate::{activate_in_steps, activate_open_in_steps};
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::SeededSwitchKey;
-use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps};
+use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps, activate_in_steps, activate_open_in_steps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::uses::{Uses, uses};

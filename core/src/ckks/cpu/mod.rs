@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::ckks::activate::{activate_in_steps, activate_open_in_steps};
 use crate::ckks::error::{CkksError, enough_limbs};
 use crate::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
+use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps, activate_in_steps, activate_open_in_steps};
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;

@@ -136,8 +136,8 @@ impl Ring {
         Some(SwitchKey { limbs, bodies: seeded.bodies.clone(), masks: Masks::Held(Arc::new(masks)) })
     }
 
-    /// As [`Ring::expand_key`], with masks that are made whenever they are used: half the memory, and for each use about
-    /// as much time as its products take.
+    /// As [`Ring::expand_key`], with masks that are made whenever they are used: half the memory, and for each use
+    /// about as much time as its products take.
     #[must_use]
     pub fn lean_key(&self, seeded: &SeededSwitchKey) -> Option<SwitchKey> {
         self.sound_key(seeded)?;

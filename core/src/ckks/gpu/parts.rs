@@ -1,10 +1,9 @@
 //! Batches in parts that fit the device's memory. A function fails as the step of [`crate::ckks::ops::RnsOps`] of its
 //! name does.
 
-use crate::ckks::activate::{activate_in_steps, activate_open_in_steps};
 use crate::ckks::error::CkksError;
 use crate::ckks::gpu::GpuRing;
-use crate::ckks::ops::{Constant, Product};
+use crate::ckks::ops::{Constant, Product, activate_in_steps, activate_open_in_steps};
 use crate::ckks::plan::activation::FormKind;
 
 /// [`crate::ckks::ops::RnsOps::rescale`] by `divide`, which divides ciphertexts of one number of limbs by their last

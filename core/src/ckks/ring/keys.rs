@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::ckks::error::CkksError;
-use crate::ckks::files::seeded::Seed;
 use crate::ckks::params::set::RingKind;
 use crate::ckks::ring::context::Ring;
 
@@ -23,8 +22,8 @@ pub struct SwitchKey {
 pub enum Masks {
     /// All of them.
     Held(Arc<Vec<u32>>),
-    /// Made again whenever they are used: [`Ring::uniform`].
-    Seeded(Seed),
+    /// Made again from their seed whenever they are used: [`Ring::uniform`].
+    Seeded([u8; 32]),
 }
 
 /// What an automorphism X -> X^element needs.
