@@ -115,7 +115,7 @@ impl Ring {
         Ok(Self {
             spread: false,
             arch: pulp::Arch::new(),
-            pool: Pool::default(),
+            pool: Pool::new(all.len() << params.log2_degree),
             rings: all.par_iter().map(|&modulus| transform(params.ring, modulus, params.log2_degree)).collect(),
             smaller: all.iter().map(|_| Default::default()).collect(),
             digits,
