@@ -37,13 +37,15 @@ pub fn parts_of_fifteenth(coefficients: &[f64]) -> [Vec<f64>; 5] {
     [e, f, d, c, b]
 }
 
+/// The value at u by the definition: what tests compare with.
+#[cfg(test)]
+pub(in crate::ckks) fn value(coefficients: &[f64], u: f64) -> f64 {
+    coefficients.iter().enumerate().map(|(k, c)| c * (k as f64 * u.acos()).cos()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn value(coefficients: &[f64], u: f64) -> f64 {
-        coefficients.iter().enumerate().map(|(k, c)| c * (k as f64 * u.acos()).cos()).sum()
-    }
 
     #[test]
     fn interpolation_gives_a_polynomial_itself() {

@@ -2,6 +2,8 @@
 //!
 //! Source: Han and Ki, CT-RSA 2020, section 3. Noise: [`crate::ckks::noise::key_switch`].
 
+use std::borrow::Cow;
+
 use crate::ckks::files::seeded::Seed;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
@@ -160,18 +162,17 @@ impl Ring {
                 let words = (key.limbs + self.params.special_primes.len()) * degree;
                 let range = |digit: usize| digit * words + place * degree..digit * words + (place + 1) * degree;
                 let bodies: Vec<&[u32]> = (0..ours.len()).map(|digit| &key.bodies[range(digit)]).collect();
+                let mask_of = |digit: usize| match &key.masks {
+                    Masks::Held(masks) => Cow::Borrowed(&masks[range(digit)]),
+                    Masks::Seeded(seed) => Cow::Owned(self.mask_of(seed, digit, limb)),
+                };
+                let own: Vec<Cow<'_, [u32]>> = (0..ours.len()).map(mask_of).collect();
+                let masks: Vec<&[u32]> = own.iter().map(AsRef::as_ref).collect();
                 let sums = [&mut *body, &mut *mask];
-                match &key.masks {
-                    Masks::Held(masks) => {
-                        let masks: Vec<&[u32]> = (0..ours.len()).map(|digit| &masks[range(digit)]).collect();
-                        words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
-                    }
-                    Masks::Seeded(seed) => {
-                        let made: Vec<Vec<u32>> =
-                            (0..ours.len()).map(|digit| self.mask_of(seed, digit, limb)).collect();
-                        let masks: Vec<&[u32]> = made.iter().map(Vec::as_slice).collect();
-                        words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
-                        made.into_iter().for_each(|mask| self.pool.give(mask));
+                words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
+                for mask in own {
+                    if let Cow::Owned(made) = mask {
+                        self.pool.give(made);
                     }
                 }
             });
