@@ -113,6 +113,10 @@ pub struct Planning {
     /// Inputs that come at a time; by default 1 for latency, as many as one run takes for throughput
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub batch: Option<u32>,
+    /// Ring of CKKS: complex slots are what most libraries take and has been studied more, real ones hold twice as many
+    /// numbers
+    #[arg(long, value_enum, default_value = "any")]
+    pub ring: RingChoice,
     /// Device that will run the plan: cpu, auto (the fastest one here), cuda or wgpu (with a number as in cuda:1), a
     /// card such as h100 or rtx4090, or a file that heman devices --measure wrote on another machine
     #[arg(long, default_value = "cpu")]
@@ -444,6 +448,17 @@ pub enum Goal {
     Latency,
     /// The time of many
     Throughput,
+}
+
+/// The ring of CKKS.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RingChoice {
+    /// The one that answers first
+    Any,
+    /// X^N + 1
+    Complex,
+    /// The conjugate-invariant ring
+    Real,
 }
 
 /// How loss is measured.

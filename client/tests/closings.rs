@@ -5,7 +5,7 @@ use heman_client::ckks::secret::SecretPolynomial;
 use heman_core::ckks::files::seeded::SeededCiphertext;
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::RING_OF_PLANS;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::polynomials::{Closing, PolynomialNetwork};
 use heman_core::ckks::planner::chains::{Chain, chains, closings};
 use heman_core::ckks::planner::simulate::SlotNoise;
@@ -76,7 +76,7 @@ fn check(network: &Network, degree: usize, log2_degree: u32, expected: &[Closing
     let plain = PolynomialNetwork::fit(network, &samples(64), degree, 1.15);
     let closings = closings(&plain);
     assert_eq!(closings, expected);
-    let found = chains(&plain, (RING_OF_PLANS, log2_degree), false, &closings);
+    let found = chains(&plain, (RingKind::Complex, log2_degree), false, &closings);
     let kinds = |chain: &Chain| {
         let kind = chain.scalings.iter().map(|scaling| (scaling.rescales, scaling.closing)).collect::<Vec<_>>();
         (kind, chain.params.primes.len())

@@ -6,6 +6,7 @@ use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::ciphertexts::EncryptedOutput as CkksOutput;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
 use heman_core::either::plan::Plan;
@@ -64,6 +65,7 @@ fn planned(scheme: Scheme) -> Plan {
         confident: false,
         task: Task::Regress,
         batch: 1,
+        rings: &RingKind::ALL,
         cost: CkksCost::default(),
     };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan

@@ -4,6 +4,7 @@ use heman_client::ckks::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan;
 use heman_core::ckks::planner::{Options, plan};
 use heman_core::ckks::session::Session;
@@ -118,7 +119,8 @@ fn samples(count: usize, length: usize) -> Vec<Vec<f32>> {
 }
 
 fn planned(network: &Network, batch: usize, task: Task) -> Plan {
-    let options = Options { max_loss: 0.2, confident: false, task, batch, cost: CkksCost::default() };
+    let options =
+        Options { max_loss: 0.2, confident: false, task, batch, rings: &RingKind::ALL, cost: CkksCost::default() };
     plan(network, &samples(64, network.input.len()), &options, &NoProgress).expect("a plan")
 }
 
@@ -198,8 +200,14 @@ fn what_polynomials_cannot_do_is_refused() {
     let step = Function::Binary(Binary::Less, Box::new(Function::X), Box::new(Function::Constant(0.0)));
     let rows = (0..4).map(|o| row(0.0, (0..16).map(|i| (i, weight(o * 16 + i))))).collect();
     let network = network(&[1, 16], vec![stage(&[1, 4], rows, 4, &step)], vec![row(0.0, [(16, 1.0), (17, 2.0)])]);
-    let options =
-        Options { max_loss: 0.005, confident: false, task: Task::Regress, batch: 1, cost: CkksCost::default() };
+    let options = Options {
+        max_loss: 0.005,
+        confident: false,
+        task: Task::Regress,
+        batch: 1,
+        rings: &RingKind::ALL,
+        cost: CkksCost::default(),
+    };
     let error = plan(&network, &samples(64, 16), &options, &NoProgress).expect_err("no polynomial is a step");
     assert!(matches!(error, PlanError::Polynomials { .. }), "{error}");
 }

@@ -3,6 +3,7 @@
 use heman_client::{ckks, tfhe};
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
@@ -69,6 +70,7 @@ fn ckks_multiplies() {
             confident: false,
             task: Task::Regress,
             batch,
+            rings: &RingKind::ALL,
             cost: CkksCost::default(),
         };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");

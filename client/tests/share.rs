@@ -8,6 +8,7 @@ use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::files::ciphertexts::{EncryptedOutput, Parts};
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan;
 use heman_core::ckks::planner::{Options, plan};
 use heman_core::ckks::ring::context::Ring;
@@ -26,12 +27,18 @@ const OUTPUTS: usize = 2000;
 /// Half of 30 bits.
 const FLOOD: f64 = 32_768.0;
 
-/// Copies of the inputs, each with `offset` added.
+/// Copies of the inputs, each with `offset` added, in the ring whose slots have imaginary parts.
 fn planned(offset: f64) -> Plan {
     let rows = (0..OUTPUTS).map(|o| row(offset, [(o % 4, 1.0)])).collect();
     let network = network(&[1, 4], Vec::new(), rows);
-    let options =
-        Options { max_loss: 0.05, confident: false, task: Task::Regress, batch: 1, cost: CkksCost::default() };
+    let options = Options {
+        max_loss: 0.05,
+        confident: false,
+        task: Task::Regress,
+        batch: 1,
+        rings: &[RingKind::Complex],
+        cost: CkksCost::default(),
+    };
     let sample = |at: usize| (0..4).map(|i| ((at * 4 + i) as f32).sin()).collect();
     let samples: Vec<Vec<f32>> = (0..64).map(sample).collect();
     plan(&network, &samples, &options, &NoProgress).expect("a linear map")

@@ -6,7 +6,8 @@ namespace {
 
 constexpr u32 LIMBS = 2, SPECIAL = 1, EXTENDED = LIMBS + SPECIAL, DIGITS = LIMBS;
 
-// Any odd numbers below 2^30 for primes, and behind them factors; then roots of each prime.
+// Any odd numbers below 2^30 for primes, and behind them factors; then roots of each prime, before which the root of folding stands: 0 where the
+// ring is not that of real slots.
 struct Table {
     u32 degree, factors = EXTENDED, roots = EXTENDED + 16;
     std::unique_ptr<uint2[]> entries;
@@ -16,6 +17,9 @@ struct Table {
             entries[i] = {static_cast<u32>(random_words()) >> 3 | 1, static_cast<u32>(random_words())};
         }
         for (u32 prime = 0; prime < EXTENDED; prime++) entries[prime].x = (1u << 29) + 2 * prime + 1;
+    }
+    void without_folding(u32 prime_roots) {
+        for (u32 prime = 0; prime < EXTENDED; prime++) entries[roots + prime * prime_roots] = {0, 0};
     }
 };
 
@@ -42,8 +46,9 @@ RnsLaunchParams params(u32 arguments, u32 degree, u32 block, u32 roots, u32 oper
 }
 
 // Two launches where the block is smaller than the polynomial.
-void transforms(u32 degree, u32 block) {
-    const Table table(degree);
+void transforms(u32 degree, u32 block, bool is_real) {
+    Table table(degree);
+    if (!is_real) table.without_folding(params(2, degree, block, table.roots).prime_roots);
     const uint2* constants = table.entries.get();
     const Polynomials from(5, degree), kept(1, degree), addend(1, degree), out(1, degree), parts(LIMBS, degree);
     auto order = filled<u32>(degree);
@@ -54,7 +59,8 @@ void transforms(u32 degree, u32 block) {
     RnsUp ups[] = {{0, 0, 1u << 24, table.factors, 7}};
     const auto up_params = params(2, degree, block, table.roots);
     launch(("rns_inverse_" + stem).c_str(), blocks, 1, threads, shared, up_params, constants, static_cast<const RnsUp*>(ups), up);
-    if (blocks > 1) launch("rns_inverse_columns", block / 256, 1, 256, 0, up_params, constants, static_cast<const RnsUp*>(ups), up);
+    const char* const columns = is_real ? "rns_inverse_columns_real" : "rns_inverse_columns";
+    if (blocks > 1) launch(columns, block / 256, 1, 256, 0, up_params, constants, static_cast<const RnsUp*>(ups), up);
     const auto down = arguments({from.address(), out.address(), kept.address(), addend.address(), reinterpret_cast<u64>(order.get())});
     for (u32 sources = 1; sources <= 5; sources++) {
         const u32 ordered = blocks == 1 && sources % 2 ? 4u << 24 : NOWHERE;
@@ -118,8 +124,10 @@ void matrices() {
 }  // namespace
 
 void exercise_ckks() {
-    for (u32 log2 : {12, 13, 14}) transforms(1u << log2, 1u << log2);
-    for (u32 log2 : {13, 14, 15, 16}) transforms(1u << log2, 4096);
+    for (bool is_real : {false, true}) {
+        for (u32 log2 : {12, 13, 14}) transforms(1u << log2, 1u << log2, is_real);
+        for (u32 log2 : {13, 14, 15, 16}) transforms(1u << log2, 4096, is_real);
+    }
     words();
     matrices();
 }

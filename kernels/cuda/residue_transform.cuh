@@ -161,6 +161,43 @@ struct ResidueTransform {
         }
     }
 
+    // An element of the conjugate-invariant ring is folded by butterflies of words j and N - j before the first depth, and behind the last one on the
+    // way up (core/src/residues/fold.rs): words of phase 0 of the whole polynomial. Words 0 and N / 2 have no partners. Both read what `store<0>` put
+    // into shared memory, so that threads may still read when they end. Down: from residues to below 4p.
+    static __device__ __forceinline__ void fold(u32 (&x)[P], const u32* words, uint2 root, u32 t, u32 p) {
+        const u32* const mirrored = words + shared(THREADS - t);
+#pragma unroll
+        for (u32 i = 0; i < P; i++) {
+            if (i == 0 && t == 0) continue;
+            const u32 partner = mirrored[partner_step(i)];
+            x[i] = i < P / 2 ? x[i] + times_lazy(partner, root, p) : partner + 2 * p - times_lazy(x[i], root, p);
+        }
+    }
+
+    // Up: from below 2p to below 4p, twice as large as the element's coefficients.
+    static __device__ __forceinline__ void unfold(u32 (&x)[P], const u32* words, uint2 root, u32 t, u32 p) {
+        const u32* const mirrored = words + shared(THREADS - t);
+#pragma unroll
+        for (u32 i = 0; i < P; i++) {
+            if (i == 0) {
+                x[i] += t == 0 ? x[i] : mirrored[partner_step(i)];
+            } else if (i < P / 2) {
+                x[i] += mirrored[partner_step(i)];
+            } else {
+                // The root is r^-1, and r is its negative: the word in the middle is multiplied by 1 + r.
+                const bool is_middle = i == P / 2 && t == 0;
+                const u32 turned = times_lazy(is_middle ? x[i] : mirrored[partner_step(i)] + 2 * p - x[i], root, p);
+                x[i] = is_middle ? x[i] + 2 * p - turned : turned;
+            }
+        }
+    }
+
+    // Word `t + i THREADS` is the thread's word i in phase 0. Its partner is word P - 1 - i of thread THREADS - t, from whose word 0 it lies so far.
+    static __device__ __forceinline__ constexpr u32 partner_step(u32 i) {
+        static_assert(PADDED && THREADS % 32 == 0, "words of a thread lie constants apart");
+        return (P - 1 - i) * (THREADS + THREADS / 32);
+    }
+
     // A whole polynomial's values in their own order, P a thread: the place of the thread's value k, and where it stands in shared memory. A warp
     // has two rows of 16 that are eight rows apart, whose leaves fall on 32 banks.
     static __device__ __forceinline__ u32 value_place(u32 t, u32 k) {

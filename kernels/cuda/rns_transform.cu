@@ -44,6 +44,16 @@ __device__ __forceinline__ void convert_block(u32 (&x)[P], u32 count, const u32*
     });
 }
 
+// Coefficients of the conjugate-invariant ring to words of the polynomial that is transformed; before the roots of such a ring stands that of folding.
+__device__ __forceinline__ void fold(u32 (&x)[P], u32* words, const uint2* roots, u32 t, u32 p) {
+    const uint2 root = constant(roots, 0);
+    if (root.x == 0) return;
+    Transform::template store<0>(x, words, 0, t);
+    __syncthreads();
+    Transform::fold(x, words, root, t, p);
+    __syncthreads();
+}
+
 __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uint2* constants, const RnsDown* records, const RnsArguments& arguments) {
     u32* const words = shared_words();
     const RnsDown& record = records[blockIdx.y];
@@ -56,6 +66,7 @@ __device__ __forceinline__ void forward(const RnsLaunchParams& params, const uin
     u32 x[P];
     if (params.log2_blocks == 0) {
         convert_block(x, record.sources, at(record.source), t, params.log2_degree, constants, record.conversion, modulus);
+        fold(x, words, roots, t, modulus.x);
     } else {
         const u32* const between = at(record.between) + first + t;
 #pragma unroll
@@ -133,6 +144,12 @@ __device__ __forceinline__ void inverse(const RnsLaunchParams& params, const uin
     __syncthreads();
     u32 x[P];
     Transform::inverse(x, words, roots, t, modulus.x);
+    const uint2 root = constant(roots, 0);
+    if (params.log2_blocks == 0 && root.x != 0) {
+        Transform::template store<0>(x, words, 0, t);
+        __syncthreads();
+        Transform::unfold(x, words, root, t, modulus.x);
+    }
     u32* const target = at_place(arguments, params, own.item, record.target) + first + t;
     const uint2 factor = constant(constants, record.factor);
 #pragma unroll
@@ -169,6 +186,7 @@ __device__ __forceinline__ void switch_limb(const RnsLaunchParams& params, const
             __syncthreads();
             const u32* const sources = parts + static_cast<u64>(first) * Transform::N;
             convert_block(x, count, sources, t, HEMAN_LOG2_N, constants, conversions[limb * digits + digit], modulus);
+            fold(x, words, roots, t, modulus.x);
             Transform::forward(x, words, roots, t, modulus.x);
             __syncthreads();
         }

@@ -82,6 +82,14 @@ fn converted(item: Down, place: u32, modulus: vec2<u32>) -> u32 {
     return reduce(sum, modulus);
 }
 
+// Elements of the conjugate-invariant ring are folded before the first depth, by butterflies of words j and N - j
+// (core/src/residues/fold.rs). Their root stands before those of the prime, where other rings have 0. Word 0 has no
+// partner, and word N / 2 meets itself.
+fn folded(x: u32, partner: u32, is_upper: bool, root: vec2<u32>, p: u32) -> u32 {
+    let product = times_lazy(select(partner, x, is_upper), root, p);
+    return select(x + product, partner + 2u * p - product, is_upper);
+}
+
 @compute @workgroup_size(256)
 fn rns_forward_columns(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let item = down_item(workgroup.y);
@@ -92,6 +100,16 @@ fn rns_forward_columns(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(loc
     let blocks = 1u << params.log2_blocks;
     for (var k = 0u; k < blocks; k++) {
         x[k] = converted(item, column + k * BLOCK, modulus);
+    }
+    let root = constants[roots];
+    if (root.x != 0u) {
+        for (var k = 0u; k < blocks; k++) {
+            let place = column + k * BLOCK;
+            if (place != 0u) {
+                let partner = converted(item, blocks * BLOCK - place, modulus);
+                x[k] = folded(x[k], partner, 2u * k >= blocks, root, modulus.x);
+            }
+        }
     }
     depths_down(&x, 0u, params.log2_blocks, 1u, roots, modulus.x);
     for (var k = 0u; k < blocks; k++) {
@@ -114,6 +132,22 @@ fn rns_forward(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
         }
     }
     workgroupBarrier();
+    if (params.log2_blocks == 0u) {
+        let root = constants[roots];
+        var x: array<u32, 16>;
+        for (var k = 0u; k < 16u; k++) {
+            let place = thread + k * 256u;
+            x[k] = shared_words[place];
+            if (root.x != 0u && place != 0u) {
+                x[k] = folded(x[k], shared_words[BLOCK - place], k >= 8u, root, modulus.x);
+            }
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < 16u; k++) {
+            shared_words[thread + k * 256u] = x[k];
+        }
+        workgroupBarrier();
+    }
     block_down(0u, thread, true, (1u << params.log2_blocks) + workgroup.x, roots, modulus.x);
     workgroupBarrier();
     for (var k = 0u; k < 16u; k++) {
@@ -131,7 +165,7 @@ fn rns_forward(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
 }
 
 // On the way up, for each item: source, prime's index, target, index of the factor that coefficients are multiplied
-// with (1 / N is part of it), and what is added to them.
+// with (1 / N is part of it, and 1 / 2 of what was folded), and what is added to them.
 const UP_WORDS: u32 = 5u;
 
 struct Up {
@@ -151,6 +185,18 @@ fn finished(item: Up, word: u32, modulus: vec2<u32>) -> u32 {
     return add_residues(times(word, constants[item.factor], modulus.x), item.offset, modulus.x);
 }
 
+// Back from folding, twice as large as the element's coefficients: word j, its partner N - j, and N.
+fn unfolded(x: u32, partner: u32, place: u32, degree: u32, root: vec2<u32>, p: u32) -> u32 {
+    if (2u * place < degree) {
+        return x + partner;
+    }
+    if (2u * place == degree) {
+        // The root is r^-1, and r is its negative: the word in the middle is multiplied by 1 + r.
+        return x + 2u * p - times_lazy(x, root, p);
+    }
+    return times_lazy(partner + 2u * p - x, root, p);
+}
+
 @compute @workgroup_size(256)
 fn rns_inverse(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let item = up_item(workgroup.y);
@@ -168,6 +214,10 @@ fn rns_inverse(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
         let place = thread + k * 256u;
         var word = shared_words[place];
         if (params.log2_blocks == 0u) {
+            let root = constants[roots];
+            if (root.x != 0u) {
+                word = unfolded(word, shared_words[(BLOCK - place) & (BLOCK - 1u)], place, BLOCK, root, modulus.x);
+            }
             word = finished(item, word, modulus);
         }
         store(item.target_ + first + place, word);
@@ -182,10 +232,43 @@ fn rns_inverse_columns(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(loc
     let roots = params.roots + (item.prime << (LOG2_BLOCK + params.log2_blocks));
     var x: array<u32, 16>;
     let blocks = 1u << params.log2_blocks;
+    let root = constants[roots];
+    // Columns whose words meet are one thread's, so that no other one reads what it writes.
+    if (root.x != 0u && column > BLOCK / 2u) {
+        return;
+    }
     for (var k = 0u; k < blocks; k++) {
         x[k] = load(item.target_ + column + k * BLOCK);
     }
     depths_up(&x, 0u, params.log2_blocks, 1u, roots, modulus.x);
+    if (root.x != 0u) {
+        let other = BLOCK - column;
+        let degree = blocks * BLOCK;
+        let is_alone = column == 0u || other == column;
+        var y: array<u32, 16>;
+        if (is_alone) {
+            // The partner of word k is word K - 1 - k of the middle column, and word K - k of the first one.
+            for (var k = 0u; k < blocks; k++) {
+                y[k] = x[select(k, (k + 1u) & (blocks - 1u), column == 0u)];
+            }
+        } else {
+            for (var k = 0u; k < blocks; k++) {
+                y[k] = load(item.target_ + other + k * BLOCK);
+            }
+            depths_up(&y, 0u, params.log2_blocks, 1u, roots, modulus.x);
+        }
+        for (var k = 0u; k < blocks; k++) {
+            let place = column + k * BLOCK;
+            let partner = y[blocks - 1u - k];
+            let word = unfolded(x[k], partner, place, degree, root, modulus.x);
+            store(item.target_ + place, finished(item, word, modulus));
+            if (!is_alone) {
+                let word = unfolded(partner, x[k], degree - place, degree, root, modulus.x);
+                store(item.target_ + degree - place, finished(item, word, modulus));
+            }
+        }
+        return;
+    }
     for (var k = 0u; k < blocks; k++) {
         store(item.target_ + column + k * BLOCK, finished(item, x[k], modulus));
     }

@@ -129,7 +129,8 @@ impl Operations {
         let products = converted * special.min(limbs) + 2.0 * digits * extended + 2.0 * limbs * special;
         let reductions = converted + 2.0 * extended + 2.0 * limbs;
         let words = Self::product(wide).times(products).and(Self::reduction(wide).times(reductions));
-        Self::transform(wide, degree).times(transforms).and(words.times(degree))
+        let butterflies = degree / 2.0 * f64::from(params.ring.log2_half_order(params.log2_degree));
+        Self::butterfly(wide).times(butterflies * transforms).and(words.times(degree))
     }
 }
 

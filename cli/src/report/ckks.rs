@@ -3,6 +3,7 @@
 use heman_core::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::public::Params;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::schedule::latency::LatencySchedule;
@@ -67,7 +68,7 @@ pub fn params_text(params: &Params) -> String {
     };
     let client = client::text(&params.output.tensor, &params.output.client_ops).unwrap_or_default();
     format!(
-        "scheme        CKKS, N = 2^{}, {} slots, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
+        "scheme        CKKS, N = 2^{}, {} {} slots, log2(QP) = {:.1}, {} levels of {} bits, {} special prime(s)\n\
          security      at least {REQUIRED_BITS:.0} bits\n\
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, {}\n\
@@ -77,6 +78,7 @@ pub fn params_text(params: &Params) -> String {
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
         ckks.log2_degree,
         ckks.slots(),
+        if ckks.ring == RingKind::Real { "real" } else { "complex" },
         ckks.modulus_bits(),
         ckks.primes.len() - 1,
         ckks.scale_log2,

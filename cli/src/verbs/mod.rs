@@ -15,6 +15,7 @@ mod keyparams;
 mod man;
 
 use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::plan::Plan;
 use heman_core::either::planner::Options;
@@ -23,7 +24,7 @@ use heman_core::tfhe::planner::options as tfhe;
 
 use serde_json::{Value, json};
 
-use crate::args::{Args, Goal, Planning, SchemeChoice, TaskChoice, Verb};
+use crate::args::{Args, Goal, Planning, RingChoice, SchemeChoice, TaskChoice, Verb};
 use crate::core_dumps;
 use crate::error::CliError;
 use crate::trace::Trace;
@@ -129,6 +130,11 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
         confident: planning.confident,
         task,
         batch,
+        rings: match planning.ring {
+            RingChoice::Any => &RingKind::ALL,
+            RingChoice::Complex => &[RingKind::Complex],
+            RingChoice::Real => &[RingKind::Real],
+        },
         cost: CkksCost::default(),
     };
     Ok(Options { tfhe, ckks })

@@ -9,7 +9,7 @@ use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
 use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
@@ -87,18 +87,22 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    fn new(backend: &CudaBackend, log2_block: u32, log2_degree: u32) -> Result<Self, BackendError> {
+    fn new(backend: &CudaBackend, log2_block: u32, (kind, log2_degree): (RingKind, u32)) -> Result<Self, BackendError> {
         let load = |image: &Image, name: &str, shared| backend.function("loading kernels", image, name, shared);
         let of_block = |stem: &str| {
             let image = &RNS_TRANSFORM[(log2_block - LOG2_SMALL_BLOCK) as usize];
             load(image, &format!("rns_{stem}_{}", 1 << log2_block), block_shared_bytes(log2_block))
+        };
+        let inverse_columns = match kind {
+            RingKind::Complex => "rns_inverse_columns",
+            RingKind::Real => "rns_inverse_columns_real",
         };
         Ok(Self {
             forward: of_block("forward")?,
             inverse: of_block("inverse")?,
             switch: if log2_block == log2_degree { Some(of_block("switch")?) } else { None },
             forward_columns: load(&RNS_COLUMNS, "rns_forward_columns", 0)?,
-            inverse_columns: load(&RNS_COLUMNS, "rns_inverse_columns", 0)?,
+            inverse_columns: load(&RNS_COLUMNS, inverse_columns, 0)?,
             words: load(&RNS_WORDS, "rns_words", 0)?,
             tensor: load(&RNS_WORDS, "rns_tensor", 0)?,
             key_products: load(&RNS_WORDS, "rns_key_products", 0)?,
@@ -114,12 +118,6 @@ impl RnsDevice for CudaBackend {
     type Ring = CudaRing;
 
     fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<CudaRing, CkksError> {
-        if params.ring != RING_OF_PLANS {
-            return Err(CkksError::Plan(format!(
-                "{} takes no ring of real slots; the CPU takes every ring",
-                self.name()
-            )));
-        }
         let [least, most] = LOG2_DEGREES;
         if !(least..=most).contains(&params.log2_degree) {
             return Err(CkksError::Plan(format!(
@@ -146,7 +144,7 @@ impl RnsDevice for CudaBackend {
         let divided_twice = DividedTwice::new(&ring, &places, &mut table);
         let table = self.load("loading constants", table.as_flattened())?;
         Ok(CudaRing {
-            kernels: Kernels::new(self, log2_block, params.log2_degree)?,
+            kernels: Kernels::new(self, log2_block, (params.ring, params.log2_degree))?,
             reach_bytes: self.free_bytes()?,
             uploads: Uploads::new(&self.stream).map_err(|error| self.error("loading constants", error, 0))?,
             backend: self.handle(),

@@ -2,7 +2,7 @@
 
 use heman_core::ckks::ops::{RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::ParameterSet;
+use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 
 use crate::ckks::keys::{ciphertexts, plaintext, switch_key};
@@ -28,18 +28,20 @@ fn steps<R: RnsOps>(ring: &R, batch: &[Ciphertext]) -> Vec<Vec<Ciphertext>> {
     all.iter().map(|batch| download(ring, batch)).collect()
 }
 
-/// The same words as another device's, in rings of 2^14 to 2^16.
+/// The same words as another device's, in rings of 2^14 to 2^16, and in the smallest one of real slots.
 ///
 /// # Panics
 /// If words differ.
 pub fn large<D: RnsDevice, T: RnsDevice>(device: &D, trusted: &T) {
-    for log2_degree in 14..=16 {
-        let params = ParameterSet::new(log2_degree, 2, 28, 2).expect("a secure set");
+    let (real, complex) = (RingKind::Real, RingKind::Complex);
+    for (kind, log2_degree) in [(real, 12), (real, 14), (real, 15), (real, 16), (complex, 14), (complex, 16)] {
+        let (scale_log2, special) = if log2_degree == 12 { (22, 1) } else { (28, 2) };
+        let params = ParameterSet::of(kind, log2_degree, 2, scale_log2, special).expect("a secure set");
         let batch = ciphertexts(&params, 2, 3, SCALE, 4);
         let got = steps(&device.ring(&params, Occupancy::Many).expect("a ring"), &batch);
         let want = steps(&trusted.ring(&params, Occupancy::Many).expect("a ring"), &batch);
         for (step, (got, want)) in got.iter().zip(&want).enumerate() {
-            assert!(got == want, "N = 2^{log2_degree}, step {step}");
+            assert!(got == want, "{kind:?}, N = 2^{log2_degree}, step {step}");
         }
     }
 }

@@ -7,7 +7,7 @@ use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
 use heman_core::ckks::gpu::{GpuRing, parts, words};
 use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
-use heman_core::ckks::params::set::{ParameterSet, RING_OF_PLANS};
+use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
@@ -75,12 +75,6 @@ impl RnsDevice for WgpuBackend {
     type Ring = WgpuRing;
 
     fn ring(&self, params: &ParameterSet, _occupancy: Occupancy) -> Result<WgpuRing, CkksError> {
-        if params.ring != RING_OF_PLANS {
-            return Err(CkksError::Plan(format!(
-                "{} takes no ring of real slots; the CPU takes every ring",
-                self.context.name
-            )));
-        }
         if !(RNS_LOG2_BLOCK..=MOST_LOG2_DEGREE).contains(&params.log2_degree) {
             return Err(CkksError::Plan(format!(
                 "{} takes rings of 2^{RNS_LOG2_BLOCK} to 2^{MOST_LOG2_DEGREE}, and these parameters have 2^{}; the CPU \

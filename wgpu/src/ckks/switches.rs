@@ -6,6 +6,7 @@
 use heman_core::ckks::error::{CkksError, enough_limbs, same_limbs};
 use heman_core::ckks::gpu::{GpuRing, Operation, parts, words};
 use heman_core::ckks::ops::{Product, RnsOps};
+use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::ring::constants::DigitPlaces;
 use heman_kernels::wgsl::RNS_LOG2_BLOCK;
 use heman_kernels::{RnsPermuteParams, RnsTensorParams, RnsTransformParams};
@@ -56,7 +57,8 @@ impl WgpuRing {
         let special = self.params().special_primes.len();
         let words = self.degree() as f64;
         if log2_blocks > 0 {
-            let multiplications = words * (special as f64 + f64::from(log2_blocks) / 2.0);
+            let (converted, folded) = self.folding();
+            let multiplications = words * (converted * special as f64 + folded + f64::from(log2_blocks) / 2.0);
             let groups = [(1 << RNS_LOG2_BLOCK) / 256, 0];
             self.over(&Over { step, kernel: &self.kernels.forward_columns, params, groups, multiplications }, items)?;
         }
@@ -69,7 +71,7 @@ impl WgpuRing {
     fn up(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
         let log2_blocks = self.log2_degree() - RNS_LOG2_BLOCK;
         let params = RnsTransformParams { items: 0, log2_blocks, roots: self.places.up };
-        let multiplications = self.degree() as f64 * (2.0 + f64::from(RNS_LOG2_BLOCK) / 2.0);
+        let multiplications = self.degree() as f64 * (2.0 + self.folding().1 + f64::from(RNS_LOG2_BLOCK) / 2.0);
         let groups = [1 << log2_blocks, 0];
         self.over(&Over { step, kernel: &self.kernels.inverse, params, groups, multiplications }, items)?;
         if log2_blocks > 0 {
@@ -78,6 +80,14 @@ impl WgpuRing {
             self.over(&over, items)?;
         }
         Ok(())
+    }
+
+    /// How often words are converted where columns are transformed, and multiplications of folding a word.
+    fn folding(&self) -> (f64, f64) {
+        match self.params().ring {
+            RingKind::Complex => (1.0, 0.0),
+            RingKind::Real => (2.0, 1.0),
+        }
     }
 
     fn words(&self, polynomials: usize) -> u32 {

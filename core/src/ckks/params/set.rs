@@ -35,10 +35,10 @@ pub enum RingKind {
     Real,
 }
 
-/// The ring of plans: every device takes it.
-pub const RING_OF_PLANS: RingKind = RingKind::Complex;
-
 impl RingKind {
+    /// All of them: every device takes each.
+    pub const ALL: [Self; 2] = [Self::Complex, Self::Real];
+
     /// Numbers that a ciphertext holds at dimension `2^log2_degree`.
     #[must_use]
     pub fn slots(self, log2_degree: u32) -> usize {
@@ -112,12 +112,12 @@ impl PrimeBits {
 }
 
 impl ParameterSet {
-    /// As [`ParameterSet::of`], in the ring of plans.
+    /// As [`ParameterSet::of`], in the ring of complex slots.
     ///
     /// # Errors
     /// As [`ParameterSet::of`].
     pub fn new(log2_degree: u32, levels: usize, scale_log2: u32, special: usize) -> Result<Self, String> {
-        Self::of(RING_OF_PLANS, log2_degree, levels, scale_log2, special)
+        Self::of(RingKind::Complex, log2_degree, levels, scale_log2, special)
     }
 
     /// `levels` primes next to `2^scale_log2` above one base prime of 30 bits, and `special` special primes of 30 bits.

@@ -46,50 +46,55 @@ struct Candidate {
 /// The network with its scales, and the cheapest secure parameters and packing for the batch whose noise is at most
 /// `most_noise`.
 pub(in crate::ckks) fn choose(
-    ring: RingKind,
+    rings: &[RingKind],
     polynomials: &PolynomialNetwork,
     calibration: &[Vec<f32>],
     (batch, cost): (usize, &CkksCost),
     most_noise: f64,
     deadline: Deadline,
 ) -> Result<(PolynomialNetwork, Chosen), PlanError> {
-    let search = Search { ring, polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
+    let search = Search { polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
     let mut last = "no parameters are precise enough".to_string();
-    let (mut best, mut found, mut slots_alone) = (None, [false; 2], false);
+    let mut best = None;
+    // For each ring which packings were found, and whether latency packing is no longer worth a search.
+    let mut found = vec![[false; 2]; rings.len()];
     let closings = closings(polynomials);
     for log2_degree in RINGS.filter(|log2| MOST_MODULUS_BITS.iter().any(|(own, _)| own == log2)) {
-        deadline.check()?;
-        let mut candidates = search.throughput(log2_degree, &closings);
-        // Where inputs fill all slots, rotations can only add to the work.
-        slots_alone |= found[0] && batch >= ring.slots(log2_degree);
-        found[1] |= slots_alone;
-        if !slots_alone {
-            match search.latency(log2_degree, most_noise) {
-                Ok(packed) => candidates.extend(packed),
-                Err(error) => last = error,
+        let mut candidates = Vec::new();
+        for (&ring, found) in rings.iter().zip(&mut found) {
+            deadline.check()?;
+            candidates.extend(search.throughput((ring, log2_degree), &closings));
+            // Where inputs fill all slots, rotations can only add to the work.
+            found[1] |= found[0] && batch >= ring.slots(log2_degree);
+            if !found[1] {
+                match search.latency((ring, log2_degree), most_noise) {
+                    Ok(packed) => candidates.extend(packed),
+                    Err(error) => last = error,
+                }
             }
         }
         // Noise is simulated for those alone that could be taken.
         candidates.sort_by(|a, b| a.total.total_cmp(&b.total));
-        let mut of_ring = [false; 2];
         for candidate in candidates {
             let least = best.as_ref().map_or(f64::INFINITY, |(_, least): &(_, f64)| *least);
+            let own = rings.iter().position(|&ring| ring == candidate.chain.params.ring).unwrap_or(0);
             let kind = usize::from(candidate.latency.is_some());
-            if candidate.total >= least && of_ring[kind] {
+            if candidate.total >= least && found[own][kind] {
                 continue;
             }
             deadline.check()?;
             let Some(noise) = search.noise(&candidate).filter(|&noise| noise <= most_noise) else { continue };
-            of_ring[kind] = true;
+            found[own][kind] = true;
             // Less noise is worth a little time.
             let total = candidate.total * (1.0 + NOISE_PRICE * noise / most_noise);
             if total < least {
                 best = Some(((candidate, noise), total));
             }
         }
-        found.iter_mut().zip(of_ring).for_each(|(found, own)| *found |= own);
         // A larger ring makes a run no faster; it only takes more inputs at a time.
-        if found == [true; 2] && batch <= ring.slots(log2_degree) {
+        let is_enough =
+            |(ring, found): (&RingKind, &[bool; 2])| *found == [true; 2] && batch <= ring.slots(log2_degree);
+        if rings.iter().zip(&found).any(is_enough) {
             break;
         }
     }
@@ -103,7 +108,6 @@ pub(in crate::ckks) fn choose(
 }
 
 struct Search<'a> {
-    ring: RingKind,
     polynomials: &'a PolynomialNetwork,
     calibration: &'a [Vec<f32>],
     batch: usize,
@@ -113,7 +117,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// One input a slot.
-    fn throughput(&self, log2_degree: u32, closings: &[Closing]) -> Vec<Candidate> {
+    fn throughput(&self, ring: (RingKind, u32), closings: &[Closing]) -> Vec<Candidate> {
         let mut network = self.polynomials.clone();
         let candidate = |chain: Chain| {
             network.keep(&chain);
@@ -124,14 +128,14 @@ impl Search<'_> {
             let runs = self.batch.div_ceil(chain.params.slots()) as f64;
             Candidate { total: runs * (seconds + inputs), seconds, latency: None, chain }
         };
-        chains(self.polynomials, (self.ring, log2_degree), false, closings).into_iter().map(candidate).collect()
+        chains(self.polynomials, ring, false, closings).into_iter().map(candidate).collect()
     }
 
     /// One input over many slots, with the best number of lanes for each chain.
-    fn latency(&self, log2_degree: u32, most_noise: f64) -> Result<Vec<Candidate>, String> {
+    fn latency(&self, ring: (RingKind, u32), most_noise: f64) -> Result<Vec<Candidate>, String> {
         let mut packed = Vec::new();
         let mut last = String::new();
-        for chain in chains(self.polynomials, (self.ring, log2_degree), true, &[]) {
+        for chain in chains(self.polynomials, ring, true, &[]) {
             // A narrower chain takes the same time.
             let primes = |params: &ParameterSet| (params.primes.len(), params.special_primes.len());
             if packed.iter().any(|own: &Candidate| primes(&own.chain.params) == primes(&chain.params)) {
@@ -330,8 +334,7 @@ mod tests {
         for depths in [&[][..], &[1], &[2], &[3], &[1, 1], &[2, 2], &[2, 1], &[1, 2, 3], &[3; 6]] {
             let plain = network(depths);
             let closings = closings(&plain);
-            let kinds = [RingKind::Complex, RingKind::Real];
-            for ring in RINGS.flat_map(|log2_degree| kinds.map(|kind| (kind, log2_degree))) {
+            for ring in RINGS.flat_map(|log2_degree| RingKind::ALL.map(|kind| (kind, log2_degree))) {
                 for rotates in [false, true] {
                     for chain in chains(&plain, ring, rotates, &closings) {
                         assert_eq!(chain.params.check(), Ok(()));

@@ -15,7 +15,7 @@ use crate::ckks::cost::CkksCost;
 use crate::ckks::error::CkksError;
 use crate::ckks::files::ciphertexts::{EncryptedInput, EncryptedOutput};
 use crate::ckks::params::public::Prediction;
-use crate::ckks::params::set::{ParameterSet, RING_OF_PLANS, RingKind};
+use crate::ckks::params::set::{ParameterSet, RingKind};
 use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEEP_DEGREES;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
@@ -49,6 +49,8 @@ pub struct Options {
     pub task: Task,
     /// Inputs that come at a time.
     pub batch: usize,
+    /// The rings that may be planned in. Bootstraps are planned in that of complex slots alone.
+    pub rings: &'static [RingKind],
     /// Cost of the machine that will run the plan.
     pub cost: CkksCost,
 }
@@ -80,25 +82,11 @@ const OUTSIDE_INPUTS: usize = 40;
 /// Inputs may leave their calibrated range by this share of it, as fits reach further too.
 const INPUT_MARGIN: f64 = 0.05;
 
-/// Derives polynomials, parameters and plan, in the ring that every device takes.
+/// Derives polynomials, parameters and plan, in the one of the rings that answers first.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn plan(
-    network: &Network,
-    calibration: &[Vec<f32>],
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<Plan, PlanError> {
-    plan_in(RING_OF_PLANS, network, calibration, options, progress)
-}
-
-/// As [`plan`], in a ring that the caller chooses: devices may not take it.
-///
-/// # Errors
-/// [`PlanError`].
-pub fn plan_in(
-    ring: RingKind,
     network: &Network,
     calibration: &[Vec<f32>],
     options: &Options,
@@ -126,19 +114,18 @@ pub fn plan_in(
     let plain = if needs_bootstraps(network, calibration) {
         Err(PlanError::Depth("no ring has the levels of polynomials that are close enough".into()))
     } else {
-        plan_without_bootstraps(ring, network, calibration, options, (&judge, range), progress)
+        plan_without_bootstraps(network, calibration, options, (&judge, range), progress)
     };
     match plain {
-        Err(PlanError::Depth(reason)) if ring == RingKind::Complex => {
+        Err(PlanError::Depth(reason)) if options.rings.contains(&RingKind::Complex) => {
             plan_with_bootstraps(network, calibration, options, (&judge, range), (reason, progress))
         }
         other => other,
     }
 }
 
-/// A plan in one of the rings that need no bootstraps.
+/// A plan whose ring has levels for all of the network.
 fn plan_without_bootstraps(
-    ring: RingKind,
     network: &Network,
     calibration: &[Vec<f32>],
     options: &Options,
@@ -149,7 +136,7 @@ fn plan_without_bootstraps(
     progress.finish();
     let batch = (options.batch, &options.cost);
     let most = most_noise(network, &polynomials, calibration);
-    let (polynomials, chosen) = choose(ring, &polynomials, calibration, batch, most, progress.deadline())?;
+    let (polynomials, chosen) = choose(options.rings, &polynomials, calibration, batch, most, progress.deadline())?;
     held_out.iter_mut().for_each(|own| own.keep_as(&polynomials));
     let noise = SlotNoise::packed(&polynomials, &chosen.params, chosen.latency.as_ref());
     let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
