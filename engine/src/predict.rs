@@ -13,10 +13,12 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan as tfhe;
 use heman_core::tfhe::schedule::{Schedule, Step};
 
-use crate::profile::{DeviceProfile, KindRates};
+use crate::profile::{DeviceProfile, KindRates, Load};
 
 /// log2 of the ring whose ciphertexts profiles count.
 pub(crate) const LOG2_COUNTED_RING: u32 = 13;
+/// Bytes of keys and masks that the caches of a host hold from run to run.
+const CACHED_BYTES: u64 = 8 << 20;
 /// Rows of a map that devices take side by side in CKKS, where a ciphertext holds one value of each input.
 const WAVE_ROWS: usize = 128;
 
@@ -25,8 +27,8 @@ pub(crate) struct Work {
     scheme: Scheme,
     /// The set of a TFHE plan.
     set: Option<ParameterSet>,
-    /// Whether few ciphertexts of CKKS are there at a time.
-    is_few: bool,
+    /// What a run of CKKS has to read.
+    load: Load,
     steps: Vec<Repeated>,
 }
 
@@ -124,11 +126,11 @@ impl Work {
         match plan {
             Plan::Tfhe(plan) => {
                 let steps = tfhe_steps(plan, inputs.max(1));
-                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), is_few: false, steps }
+                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), load: Load::Many, steps }
             }
             Plan::Ckks(plan) => {
                 let steps = ckks_steps(plan, inputs.max(1));
-                Self { scheme: Scheme::Ckks, set: None, is_few: plan.latency.is_some(), steps }
+                Self { scheme: Scheme::Ckks, set: None, load: ckks_load(plan), steps }
             }
         }
     }
@@ -147,7 +149,7 @@ impl Work {
     pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
         let (rates, rows) = match self.scheme {
             Scheme::Tfhe => device.tfhe.map(|speed| (KindRates::even(speed.threads), speed.rows)),
-            Scheme::Ckks => device.ckks_rates(self.is_few),
+            Scheme::Ckks => device.ckks_rates(self.load),
         }
         .ok_or(NotRun::Scheme)?;
         // A rotation's own time, a unit of what the device's threads would take for it.
@@ -171,7 +173,8 @@ impl Work {
                 rows: step.rows,
                 seconds,
                 at_least: device.step_seconds,
-                fill: f64::from(rows.max(1)),
+                // What takes one ciphertext at its full rate takes any part of one as well: those of small rings.
+                fill: if rows > 1 || step.rows <= 0.0 { f64::from(rows.max(1)) } else { step.rows },
             }
         };
         Ok(self.steps.iter().map(step).collect())
@@ -195,6 +198,15 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
         Repeated { stage, kind, operations: rows, count: 1.0, rows, each: Spent::Threads(rows * each) }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
+}
+
+fn ckks_load(plan: &ckks::Plan) -> Load {
+    let params = &plan.params;
+    let Some(latency) = &plan.latency else { return Load::Many };
+    let masks = size_of::<u32>() * latency.mask_words(&plan.network, &params.ckks);
+    // The second half of each key is a seed in files.
+    let keys = 2 * params.keys.file_bytes(&params.ckks);
+    if masks as u64 + keys <= CACHED_BYTES { Load::Cached } else { Load::Few }
 }
 
 /// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.
@@ -262,13 +274,19 @@ mod tests {
     fn work(rows: f64) -> Work {
         let (kind, operations) = (StepKind::Linear, rows);
         let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, each: Spent::Threads(rows) };
-        Work { scheme: Scheme::Tfhe, set: None, is_few: false, steps: vec![step] }
+        Work { scheme: Scheme::Tfhe, set: None, load: Load::Many, steps: vec![step] }
     }
 
     #[test]
     fn few_rows_take_as_long_as_fill_the_device() {
         let seconds = |rows| work(rows).seconds(&device(4.0, 8, 0.0)).expect("TFHE runs");
         assert_eq!([1.0, 8.0, 9.0, 16.0].map(seconds), [4.0, 4.0, 8.0, 8.0]);
+    }
+
+    #[test]
+    fn small_rings_leave_no_part_of_a_host_idle() {
+        let seconds = |rows| work(rows).seconds(&device(4.0, 1, 0.0)).expect("TFHE runs");
+        assert_eq!([0.5, 1.0, 1.5].map(seconds), [0.25, 0.5, 0.75]);
     }
 
     #[test]
@@ -288,16 +306,21 @@ mod tests {
         let step = Repeated { stage: 0, kind: StepKind::Stage, operations: 1.0, count: 1.0, rows: 3.0, each };
         let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 };
         let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25 });
-        let seconds = |is_few, ckks_rates| {
+        let seconds = |load, ckks_rates| {
             let ckks = Some(Speed { threads: 2.0, rows: 3 });
             let device = DeviceProfile { ckks, ckks_rates, ..device(1.0, 1, 0.0) };
-            let work = Work { scheme: Scheme::Ckks, set: None, is_few, steps: vec![Repeated { ..step }] };
+            let work = Work { scheme: Scheme::Ckks, set: None, load, steps: vec![Repeated { ..step }] };
             work.seconds(&device).expect("CKKS runs")
         };
-        assert_eq!(seconds(false, Some(CkksRates { many, few })), 3.0 + 4.0);
-        assert_eq!(seconds(true, Some(CkksRates { many, few })), 6.0 + 0.5 + 0.25);
-        assert_eq!(seconds(true, Some(CkksRates { many, few: None })), 4.0, "as many threads as the device has");
-        assert_eq!(seconds(true, None), 4.0);
+        let cached = Some(KindRates { switching: 2.0, products: 4.0, step_seconds: 0.5 });
+        let rates = CkksRates { many, few, cached };
+        assert_eq!(seconds(Load::Many, Some(rates)), 3.0 + 4.0);
+        assert_eq!(seconds(Load::Few, Some(rates)), 6.0 + 0.5 + 0.25);
+        assert_eq!(seconds(Load::Cached, Some(rates)), 3.0 + 0.5 + 0.5);
+        assert_eq!(seconds(Load::Cached, Some(CkksRates { cached: None, ..rates })), 6.0 + 0.5 + 0.25);
+        let without = CkksRates { many, few: None, cached: None };
+        assert_eq!(seconds(Load::Few, Some(without)), 4.0, "as many threads as the device has");
+        assert_eq!(seconds(Load::Few, None), 4.0);
     }
 
     #[test]

@@ -126,8 +126,8 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
             return Err(format!("rows of {scheme} of {name:?} is not between 1 and {MOST_ROWS}"));
         }
     }
-    if let Some(CkksRates { many, few }) = device.ckks_rates {
-        for rates in [Some(many), few].into_iter().flatten() {
+    if let Some(CkksRates { many, few, cached }) = device.ckks_rates {
+        for rates in [Some(many), few, cached].into_iter().flatten() {
             let KindRates { switching, products, step_seconds } = rates;
             if ![switching, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
                 return Err(format!("threads of ckks_rates of {name:?} are not above 0 and at most {MOST_THREADS}"));
@@ -175,6 +175,7 @@ mod tests {
                 ckks_rates: Some(CkksRates {
                     many: KindRates { switching: 2.0, products: 0.7, step_seconds: 0.5 },
                     few: None,
+                    cached: None,
                 }),
                 step_seconds: 0.25,
                 rings: vec![RingRate {

@@ -28,6 +28,20 @@ pub struct CkksRates {
     /// whose time for few ciphertexts follows from how many they take side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few: Option<KindRates>,
+    /// As `few`, of a plan whose keys and masks caches hold together. None where it was not measured, and for GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<KindRates>,
+}
+
+/// What a run of CKKS has to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Many ciphertexts.
+    Many,
+    /// Few, and keys and masks that come from memory.
+    Few,
+    /// Few, and keys and masks that stay in caches from run to run.
+    Cached,
 }
 
 impl KindRates {
@@ -44,15 +58,16 @@ impl KindRates {
 }
 
 impl DeviceProfile {
-    /// What the device does of each kind of CKKS's work, and how many ciphertexts it takes side by side then. `is_few`
-    /// says that there are few ciphertexts at a time. None where it does not run CKKS.
-    pub(crate) fn ckks_rates(&self, is_few: bool) -> Option<(KindRates, u32)> {
+    /// What the device does of each kind of CKKS's work, and how many ciphertexts it takes side by side then. None
+    /// where it does not run CKKS.
+    pub(crate) fn ckks_rates(&self, load: Load) -> Option<(KindRates, u32)> {
         let Speed { threads, rows } = self.ckks?;
         Some(match self.ckks_rates {
-            Some(CkksRates { few: Some(few), .. }) if is_few => (few, 1),
+            Some(CkksRates { cached: Some(cached), .. }) if load == Load::Cached => (cached, 1),
+            Some(CkksRates { few: Some(few), .. }) if load != Load::Many => (few, 1),
             // The host spreads a single ciphertext over its threads.
-            Some(CkksRates { many, few: Some(_) }) => (many, 1),
-            Some(CkksRates { many, .. }) if !is_few => (many, rows),
+            Some(CkksRates { many, few: Some(_), .. }) => (many, 1),
+            Some(CkksRates { many, .. }) if load == Load::Many => (many, rows),
             _ => (KindRates::even(threads), rows),
         })
     }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cards::{CARDS, card};
 pub use file::ProfileError;
+pub(crate) use kinds::Load;
 pub use kinds::{CkksRates, KindRates};
 pub use rings::RingRate;
 

@@ -13,6 +13,8 @@ use crate::error::CliError;
 
 /// Different batches of the smallest size; of larger ones there is one each.
 const VARIANTS: usize = 4;
+/// Bytes of batches that are followed by no other one of their size.
+const MUCH: u64 = 256 << 20;
 
 /// Encrypted inputs by number, used again and again: no step's time depends on what they hold.
 pub struct Pool<'a> {
@@ -44,8 +46,9 @@ impl<'a> Pool<'a> {
             return Ok(());
         }
         let variants = if filled <= self.unit { VARIANTS } else { 1 };
-        let mut batches = Vec::with_capacity(variants);
-        for _ in 0..variants {
+        let mut batches: Vec<EncryptedInput> = Vec::with_capacity(variants);
+        let params = self.key.params();
+        while batches.len() < variants && batches.iter().map(|own| own.sealed_bytes(&params)).sum::<u64>() < MUCH {
             let values: Vec<f32> =
                 (0..filled).flat_map(|at| &self.inputs[(self.next + at) % self.inputs.len()]).copied().collect();
             self.next += filled;
