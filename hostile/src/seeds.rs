@@ -177,12 +177,13 @@ fn profile() -> Profiles {
         grouping_factor: 2,
         bootstraps_per_second: 12.5,
     };
+    let rates = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 };
     profiles.insert(DeviceProfile {
         name: "GPU (Vulkan)".into(),
         measured: Some("2026-11-26".into()),
         tfhe: Some(Speed { threads: 3.5, rows: 7 }),
         ckks: None,
-        ckks_rates: Some(CkksRates { many: KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 }, few: None }),
+        ckks_rates: Some(CkksRates { many: rates, few: None, cached: Some(rates) }),
         step_seconds: 0.25,
         rings: vec![ring],
     });
