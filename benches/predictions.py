@@ -141,6 +141,8 @@ def main():
         print(f"| {name} | {schemes[name]} | {whole:.4g} | {totals[-1]:.2f} | {', '.join(cells)} |", flush=True)
     for name, error in sorted(refused.items()):
         print(f"| {name} | refused | | | {error[:100]} |")
+    if not totals:
+        sys.exit("no model was measured")
     for what, values in (("models", totals), ("stages", ratios)):
         within = sum(0.75 <= value <= 1.25 for value in values)
         print(f"\n{what}: {within} of {len(values)} within 25 %, median {statistics.median(values):.2f}", end="")

@@ -2,7 +2,7 @@
 //
 // Depths of the tree are taken LOG_P at a time (a phase), with one exchange through shared memory between two phases. Values stay below 4p on
 // the way down, below 2p on the way up. Depths are those of core/src/residues/ntt.rs. The N words may be a part of a larger polynomial: roots are
-// those of its own subtree, entry 2^d + i for depth d, entry 0 unused, and each depth's roots in the order in which threads read them. So what a
+// those of its own subtree, entry 2^d + i for depth d, entry 0 that of folding, and each depth's roots in the order in which threads read them. So what a
 // warp reads at once lies side by side, where nodes in their own order lie up to a line of the cache apart. The order is that of
 // cuda/src/roots_by_thread.rs.
 //

@@ -132,13 +132,13 @@ fn rns_forward(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
         }
     }
     workgroupBarrier();
-    if (params.log2_blocks == 0u) {
-        let root = constants[roots];
+    let root = constants[roots];
+    if (params.log2_blocks == 0u && root.x != 0u) {
         var x: array<u32, 16>;
         for (var k = 0u; k < 16u; k++) {
             let place = thread + k * 256u;
             x[k] = shared_words[place];
-            if (root.x != 0u && place != 0u) {
+            if (place != 0u) {
                 x[k] = folded(x[k], shared_words[BLOCK - place], k >= 8u, root, modulus.x);
             }
         }

@@ -34,7 +34,8 @@ fn steps<R: RnsOps>(ring: &R, batch: &[Ciphertext]) -> Vec<Vec<Ciphertext>> {
 /// If words differ.
 pub fn large<D: RnsDevice, T: RnsDevice>(device: &D, trusted: &T) {
     let (real, complex) = (RingKind::Real, RingKind::Complex);
-    for (kind, log2_degree) in [(real, 12), (real, 14), (real, 15), (real, 16), (complex, 14), (complex, 16)] {
+    let all = (14..=16).flat_map(|log2_degree| [real, complex].map(|kind| (kind, log2_degree)));
+    for (kind, log2_degree) in all.chain([(real, 12)]) {
         let (scale_log2, special) = if log2_degree == 12 { (22, 1) } else { (28, 2) };
         let params = ParameterSet::of(kind, log2_degree, 2, scale_log2, special).expect("a secure set");
         let batch = ciphertexts(&params, 2, 3, SCALE, 4);

@@ -56,13 +56,14 @@ impl WgpuRing {
         let params = RnsTransformParams { items: 0, log2_blocks, roots: self.places.down };
         let special = self.params().special_primes.len();
         let words = self.degree() as f64;
+        let (converted, folded) = self.folding();
+        let of_block = if log2_blocks > 0 { 0.0 } else { folded };
         if log2_blocks > 0 {
-            let (converted, folded) = self.folding();
             let multiplications = words * (converted * special as f64 + folded + f64::from(log2_blocks) / 2.0);
             let groups = [(1 << RNS_LOG2_BLOCK) / 256, 0];
             self.over(&Over { step, kernel: &self.kernels.forward_columns, params, groups, multiplications }, items)?;
         }
-        let multiplications = words * (2.0 + f64::from(RNS_LOG2_BLOCK) / 2.0);
+        let multiplications = words * (2.0 + of_block + f64::from(RNS_LOG2_BLOCK) / 2.0);
         let groups = [1 << log2_blocks, 0];
         self.over(&Over { step, kernel: &self.kernels.forward, params, groups, multiplications }, items)
     }
@@ -71,11 +72,14 @@ impl WgpuRing {
     fn up(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
         let log2_blocks = self.log2_degree() - RNS_LOG2_BLOCK;
         let params = RnsTransformParams { items: 0, log2_blocks, roots: self.places.up };
-        let multiplications = self.degree() as f64 * (2.0 + self.folding().1 + f64::from(RNS_LOG2_BLOCK) / 2.0);
+        let folded = self.folding().1;
+        let of_block = if log2_blocks > 0 { 0.0 } else { folded };
+        let multiplications = self.degree() as f64 * (2.0 + of_block + f64::from(RNS_LOG2_BLOCK) / 2.0);
         let groups = [1 << log2_blocks, 0];
         self.over(&Over { step, kernel: &self.kernels.inverse, params, groups, multiplications }, items)?;
         if log2_blocks > 0 {
             let groups = [(1 << RNS_LOG2_BLOCK) / 256, 0];
+            let multiplications = multiplications + self.degree() as f64 * folded;
             let over = Over { step, kernel: &self.kernels.inverse_columns, params, groups, multiplications };
             self.over(&over, items)?;
         }

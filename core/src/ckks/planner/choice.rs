@@ -56,17 +56,18 @@ pub(in crate::ckks) fn choose(
     let search = Search { polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
     let mut last = "no parameters are precise enough".to_string();
     let mut best = None;
-    // For each ring which packings were found, and whether latency packing is no longer worth a search.
-    let mut found = vec![[false; 2]; rings.len()];
+    // For each ring which packings were found, and whether inputs fill all slots of a degree that was.
+    let mut found = vec![([false; 2], false); rings.len()];
     let closings = closings(polynomials);
     for log2_degree in RINGS.filter(|log2| MOST_MODULUS_BITS.iter().any(|(own, _)| own == log2)) {
         let mut candidates = Vec::new();
-        for (&ring, found) in rings.iter().zip(&mut found) {
+        for (&ring, (found, slots_alone)) in rings.iter().zip(&mut found) {
             deadline.check()?;
             candidates.extend(search.throughput((ring, log2_degree), &closings));
             // Where inputs fill all slots, rotations can only add to the work.
-            found[1] |= found[0] && batch >= ring.slots(log2_degree);
-            if !found[1] {
+            *slots_alone |= found[0] && batch >= ring.slots(log2_degree);
+            found[1] |= *slots_alone;
+            if !*slots_alone {
                 match search.latency((ring, log2_degree), most_noise) {
                     Ok(packed) => candidates.extend(packed),
                     Err(error) => last = error,
@@ -79,12 +80,12 @@ pub(in crate::ckks) fn choose(
             let least = best.as_ref().map_or(f64::INFINITY, |(_, least): &(_, f64)| *least);
             let own = rings.iter().position(|&ring| ring == candidate.chain.params.ring).unwrap_or(0);
             let kind = usize::from(candidate.latency.is_some());
-            if candidate.total >= least && found[own][kind] {
+            if candidate.total >= least && found[own].0[kind] {
                 continue;
             }
             deadline.check()?;
             let Some(noise) = search.noise(&candidate).filter(|&noise| noise <= most_noise) else { continue };
-            found[own][kind] = true;
+            found[own].0[kind] = true;
             // Less noise is worth a little time.
             let total = candidate.total * (1.0 + NOISE_PRICE * noise / most_noise);
             if total < least {
@@ -92,9 +93,8 @@ pub(in crate::ckks) fn choose(
             }
         }
         // A larger ring makes a run no faster; it only takes more inputs at a time.
-        let is_enough =
-            |(ring, found): (&RingKind, &[bool; 2])| *found == [true; 2] && batch <= ring.slots(log2_degree);
-        if rings.iter().zip(&found).any(is_enough) {
+        let has_both = found.iter().map(|(packings, _)| *packings == [true; 2]);
+        if rings.iter().zip(has_both).any(|(ring, has_both)| has_both && batch <= ring.slots(log2_degree)) {
             break;
         }
     }

@@ -120,6 +120,9 @@ pub fn plan(
         Err(PlanError::Depth(reason)) if options.rings.contains(&RingKind::Complex) => {
             plan_with_bootstraps(network, calibration, options, (&judge, range), (reason, progress))
         }
+        Err(PlanError::Depth(reason)) => {
+            Err(PlanError::Depth(format!("{reason}, and bootstraps are planned in the ring of complex slots alone")))
+        }
         other => other,
     }
 }
