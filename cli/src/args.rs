@@ -113,8 +113,8 @@ pub struct Planning {
     /// Inputs that come at a time; by default 1 for latency, as many as one run takes for throughput
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub batch: Option<u32>,
-    /// Ring of CKKS: complex slots are what most libraries take and have been studied more, real ones hold twice as many
-    /// numbers; without effect where TFHE is taken
+    /// Ring of CKKS: complex slots are what most libraries take and have been studied more, real ones hold twice as
+    /// many numbers; without effect where TFHE is taken
     #[arg(long, value_enum, default_value = "any")]
     pub ring: RingChoice,
     /// Device that will run the plan: cpu, auto (the fastest one here), cuda or wgpu (with a number as in cuda:1), a
