@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heman_client::SecretKey;
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::ciphertexts::EncryptedOutput as CkksOutput;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
 use heman_core::either::plan::Plan;
@@ -60,14 +58,7 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 
 fn planned(scheme: Scheme) -> Plan {
     let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
-    let ckks = ckks::Options {
-        max_loss: MOST_LOSS,
-        confident: false,
-        task: Task::Regress,
-        batch: 1,
-        rings: &RingKind::ALL,
-        cost: CkksCost::default(),
-    };
+    let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, ..ckks::Options::default() };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
 }
 

@@ -1,9 +1,7 @@
 //! Products of encrypted values under both schemes, planned from a network and against its plaintext.
 
 use heman_client::{ckks, tfhe};
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks_planner;
 use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
@@ -67,11 +65,9 @@ fn ckks_multiplies() {
     for batch in [1, 20_000] {
         let options = ckks_planner::Options {
             max_loss: MOST_LOSS,
-            confident: false,
             task: Task::Regress,
             batch,
-            rings: &RingKind::ALL,
-            cost: CkksCost::default(),
+            ..ckks_planner::Options::default()
         };
         let plan = ckks_planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan");
         assert_eq!(plan.network.activation_count(), 2 * INPUTS, "a product is one multiplication");

@@ -4,7 +4,6 @@ use std::f64::consts::PI;
 
 use heman_client::ckks::{SecretKey, Sharing};
 use heman_client::{ClientError, Tensor, TensorData};
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::files::ciphertexts::{EncryptedOutput, Parts};
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::packing::Packing;
@@ -31,14 +30,7 @@ const FLOOD: f64 = 32_768.0;
 fn planned(offset: f64) -> Plan {
     let rows = (0..OUTPUTS).map(|o| row(offset, [(o % 4, 1.0)])).collect();
     let network = network(&[1, 4], Vec::new(), rows);
-    let options = Options {
-        max_loss: 0.05,
-        confident: false,
-        task: Task::Regress,
-        batch: 1,
-        rings: &[RingKind::Complex],
-        cost: CkksCost::default(),
-    };
+    let options = Options { max_loss: 0.05, task: Task::Regress, rings: &[RingKind::Complex], ..Options::default() };
     let sample = |at: usize| (0..4).map(|i| ((at * 4 + i) as f32).sin()).collect();
     let samples: Vec<Vec<f32>> = (0..64).map(sample).collect();
     plan(&network, &samples, &options, &NoProgress).expect("a linear map")

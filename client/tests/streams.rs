@@ -1,9 +1,7 @@
 //! Files of ciphertexts in parts: the bytes, and the results, are those of the whole.
 
 use heman_client::SecretKey;
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::files::ciphertexts as ckks;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner::Options as CkksOptions;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput};
 use heman_core::either::params::Params;
@@ -25,8 +23,7 @@ fn params() -> [Params; 2] {
     let samples: Vec<Vec<f32>> = (0..32).map(|at| values(at + 1).split_off(4 * at)).collect();
     let (max_loss, task) = (0.05, Task::Regress);
     let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-    let ckks =
-        CkksOptions { max_loss, confident: false, task, batch: 64, rings: &RingKind::ALL, cost: CkksCost::default() };
+    let ckks = CkksOptions { max_loss, task, batch: 64, ..CkksOptions::default() };
     let options = Options { tfhe, ckks };
     [Scheme::Tfhe, Scheme::Ckks].map(|scheme| {
         let derived = planner::plan(Some(scheme), &network, &samples, &options, &NoProgress);

@@ -2,9 +2,7 @@
 //! `HEMAN_REQUIRE=wgpu` a missing driver is a failure.
 
 use heman_client::SecretKey;
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::ops::RnsDevice;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
@@ -75,14 +73,7 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 
 fn planned(scheme: Scheme, batch: usize) -> Plan {
     let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
-    let ckks = ckks::Options {
-        max_loss: MOST_LOSS,
-        confident: false,
-        task: Task::Regress,
-        batch,
-        rings: &RingKind::ALL,
-        cost: CkksCost::default(),
-    };
+    let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, batch, ..ckks::Options::default() };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
 }
 

@@ -7,8 +7,6 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::fs::PermissionsExt;
 
 use heman_client::{KeyFile, SecretKey};
-use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::params::Params;
 use heman_core::files::chunks::Reader;
@@ -76,14 +74,7 @@ fn masked_part(path: &std::path::Path) -> Vec<u8> {
 fn ckks() -> Params {
     let rows = (0..4).map(|o| row(0.5, [(o, 1.0)])).collect();
     let network = network(&[1, 4], Vec::new(), rows);
-    let options = ckks::Options {
-        max_loss: 0.05,
-        confident: false,
-        task: Task::Regress,
-        batch: 1,
-        rings: &RingKind::ALL,
-        cost: CkksCost::default(),
-    };
+    let options = ckks::Options { max_loss: 0.05, task: Task::Regress, ..ckks::Options::default() };
     let samples: Vec<Vec<f32>> = (0..64).map(|at| (0..4).map(|i| ((at * 4 + i) as f32).sin()).collect()).collect();
     Params::Ckks(ckks::plan(&network, &samples, &options, &NoProgress).expect("a linear map").params)
 }

@@ -7,7 +7,6 @@ use heman_client::SecretKey;
 use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::files::ciphertexts as ckks_files;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::planner::Options as CkksOptions;
 use heman_core::ckks::planner::deep::pack;
@@ -135,8 +134,7 @@ fn planned(scheme: Scheme, batch: usize, network: &Network) -> Plan {
     let samples = samples();
     let (max_loss, task) = (0.3, Task::Regress);
     let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-    let ckks =
-        CkksOptions { max_loss, confident: false, task, batch, rings: &RingKind::ALL, cost: CkksCost::default() };
+    let ckks = CkksOptions { max_loss, task, batch, ..CkksOptions::default() };
     let derived = planner::plan(Some(scheme), network, &samples, &Options { tfhe, ckks }, &NoProgress);
     derived.expect("a small network has a plan").plan
 }

@@ -9,11 +9,9 @@ use std::time::Instant;
 
 use heman_client::SecretKey;
 use heman_core::ckks::bootstrap::recipe::{MapShape, Recipe};
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::params::key_request::KeyRequest;
 use heman_core::ckks::params::packing::Packing;
 use heman_core::ckks::params::set::ParameterSet;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::plan::Plan as CkksPlan;
 use heman_core::ckks::plan::activation::{Activation, Form};
 use heman_core::ckks::plan::polynomials::{Closing, PolynomialStage};
@@ -299,14 +297,7 @@ fn whatever_is_planned_is_read_by_everybody_else() {
             (0..32).map(|at| (0..4).map(|i| ((at * 4 + i) as f32 * 0.77).sin()).collect()).collect();
         let (max_loss, task) = (0.3, Task::Regress);
         let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-        let ckks = CkksOptions {
-            max_loss,
-            confident: false,
-            task,
-            batch: 1,
-            rings: &RingKind::ALL,
-            cost: CkksCost::default(),
-        };
+        let ckks = CkksOptions { max_loss, task, ..CkksOptions::default() };
         let options = Options { tfhe, ckks };
         for scheme in [Scheme::Tfhe, Scheme::Ckks] {
             let Ok(derived) = planner::plan(Some(scheme), &network, &samples, &options, &NoProgress) else {

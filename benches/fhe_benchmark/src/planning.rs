@@ -5,8 +5,6 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::time::Instant;
 
-use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::either::planner::{self, Options};
 use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
@@ -96,14 +94,7 @@ fn make(
     let start = Instant::now();
     let derive = |max_loss| {
         let (task, batch) = (Task::Classify, planned.batch);
-        let ckks = ckks::planner::Options {
-            max_loss,
-            confident: false,
-            task,
-            batch,
-            rings: &RingKind::ALL,
-            cost: CkksCost::default(),
-        };
+        let ckks = ckks::planner::Options { max_loss, task, batch, ..Default::default() };
         let tfhe = tfhe::planner::options::Options { max_loss, task, ..Default::default() };
         planner::plan(planned.scheme, network, inputs, &Options { tfhe, ckks }, &NoProgress)
     };

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use heman_client::SecretKey;
-use heman_core::ckks::cost::CkksCost;
-use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::planner;
 use heman_core::either::planner::{Derived, Options};
@@ -64,10 +62,7 @@ pub(super) fn planned(scheme: Option<Scheme>, progress: &dyn Progress) -> Result
     let network = import_bytes(MODEL)?;
     let calibration = samples_from_npz(CALIBRATION, &network.input.shape)?;
     let inputs: Vec<Vec<f32>> = calibration.iter().map(Cow::into_owned).collect();
-    let tfhe = tfhe::Options::default();
-    let (max_loss, task, cost) = (tfhe.max_loss, tfhe.task, CkksCost::default());
-    let ckks = ckks::Options { max_loss, confident: false, task, batch: 1, rings: &RingKind::ALL, cost };
-    let options = Options { tfhe, ckks };
+    let options = Options { tfhe: tfhe::Options::default(), ckks: ckks::Options::default() };
     let _planning = info_span!("plan").entered();
     let derived = planner::plan(scheme, &network, &inputs, &options, progress).map_err(planning_failed)?;
     Ok((network, derived))

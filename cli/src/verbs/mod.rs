@@ -14,7 +14,6 @@ mod keygen;
 mod keyparams;
 mod man;
 
-use heman_core::ckks::cost::CkksCost;
 use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::plan::Plan;
@@ -135,7 +134,7 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
             RingChoice::Complex => &[RingKind::Complex],
             RingChoice::Real => &[RingKind::Real],
         },
-        cost: CkksCost::default(),
+        ..ckks::Options::default()
     };
     Ok(Options { tfhe, ckks })
 }

@@ -38,18 +38,19 @@ const LEAST_WORK: f64 = 0.25;
 /// Seconds of each kind.
 const SECONDS: f64 = 0.3;
 
+fn set((log2_degree, levels, scale_log2, special): (u32, usize, u32, usize)) -> Result<ParameterSet, CkksError> {
+    ParameterSet::new(log2_degree, levels, scale_log2, special).map_err(CkksError::Plan)
+}
+
 /// Measures a device; with `has_few` also for few ciphertexts.
 pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<CkksRates, CkksError> {
-    let (log2_degree, levels, scale, special) = RING;
-    let params = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
+    let params = set(RING)?;
     let many = |common| many(&device.ring(&params, Occupancy::Many)?, common);
     if !has_few {
         return Ok(CkksRates { many: many(0.0)?, few: None, cached: None });
     }
     let common = common_seconds(device, Occupancy::Few, small_turn_seconds)?;
-    let (log2_degree, levels, scale, special) = CACHED_RING;
-    let small = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
-    let cached = few(&device.ring(&small, Occupancy::Few)?, 1, common)?;
+    let cached = few(&device.ring(&set(CACHED_RING)?, Occupancy::Few)?, 1, common)?;
     let few = few(&device.ring(&params, Occupancy::Few)?, SETS, common)?;
     let many = many(common_seconds(device, Occupancy::Many, small_map_seconds)?)?;
     Ok(CkksRates { many, few: Some(few), cached: Some(cached) })
@@ -77,9 +78,9 @@ fn common_seconds<D: RnsDevice>(
     step_seconds: fn(&D::Ring) -> Result<f64, CkksError>,
 ) -> Result<f64, CkksError> {
     let mut points = Vec::new();
-    for (log2_degree, levels, scale, special) in SMALL_RINGS {
-        let params = ParameterSet::new(log2_degree, levels, scale, special).map_err(CkksError::Plan)?;
-        let work = f64::from(log2_degree) * params.degree() as f64;
+    for ring in SMALL_RINGS {
+        let params = set(ring)?;
+        let work = f64::from(params.log2_degree) * params.degree() as f64;
         points.push((work, step_seconds(&device.ring(&params, occupancy)?)?));
     }
     let [(work, seconds), (more_work, more_seconds)] = points[..] else { return Ok(0.0) };

@@ -4,7 +4,6 @@ pub mod degrees;
 pub mod keys;
 pub mod products;
 pub mod raises;
-pub mod real_slots;
 pub mod suite;
 pub mod switches;
 pub mod twins;

@@ -55,6 +55,19 @@ pub struct Options {
     pub cost: CkksCost,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_loss: 0.005,
+            confident: false,
+            task: Task::Auto,
+            batch: 1,
+            rings: &RingKind::ALL,
+            cost: CkksCost::default(),
+        }
+    }
+}
+
 /// Linear layers are taken together, as long as all rows have so many terms at the most: a layer of its own would
 /// take a level.
 const LINE_TERMS: Lengths = Lengths { a_value: f64::INFINITY, all: (1_u64 << 27) as f64 };
