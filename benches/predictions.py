@@ -45,7 +45,8 @@ def fastest(profiles):
         if isinstance(first, dict):
             return {key: merge([value[key] for value in values], key) for key in first}
         if isinstance(first, list):
-            return [merge(list(own)) for own in zip(*values, strict=True)]
+            # A slow phase of the machine leaves time for fewer rings.
+            return [merge(list(own)) for own in zip(*values, strict=False)]
         if isinstance(first, float):
             return statistics.median(values) if name.endswith("_seconds") else max(values)
         return first

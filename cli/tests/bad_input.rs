@@ -82,7 +82,7 @@ fn files_of_other_versions_are_refused_by_a_sentence_with_both() {
                 let mut other = sound.clone();
                 other[7] = version;
                 work.write(file, &other);
-                let sentence = format!("{file}: this file has format version {version}; this build reads version 10");
+                let sentence = format!("{file}: this file has format version {version}; this build reads version 11");
                 for args in [args, &["inspect", file]] {
                     let message = work.fails(args);
                     assert!(message.contains(&sentence), "{message}");

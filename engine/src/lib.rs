@@ -22,6 +22,7 @@ pub use choice::DeviceChoice;
 pub use devices::{Devices, Wanted};
 pub use error::EngineError;
 pub use forecast::{Peaks, StepForecast};
+pub use predict::StepKind;
 pub use profile::{CkksRates, DeviceProfile, KindRates, ProfileError, Profiles, RingRate, Speed};
 pub use session::{Inputs, Outputs, Session};
 pub use target::{ForTarget, Target, TargetChoice, Targets};

@@ -4,7 +4,7 @@ use heman_core::ckks::cost::{CkksCost, WorkSeconds};
 use heman_core::ckks::plan as ckks;
 use heman_core::ckks::plan::linear::{LinearMap, Operand};
 use heman_core::ckks::plan::steps::{Axis, Steps};
-use heman_core::ckks::planner::choice::throughput_seconds;
+use heman_core::ckks::planner::choice::{expansion_seconds, throughput_seconds};
 use heman_core::either::plan::Plan;
 use heman_core::files::scheme::Scheme;
 use heman_core::tfhe::cost::rings::Ring;
@@ -17,8 +17,8 @@ use crate::profile::{DeviceProfile, KindRates, Load};
 
 /// log2 of the ring whose ciphertexts profiles count.
 pub(crate) const LOG2_COUNTED_RING: u32 = 13;
-/// Bytes of keys and masks that the caches of a host hold from run to run.
-const CACHED_BYTES: u64 = 8 << 20;
+/// Bytes of keys and masks, or of ciphertexts, that the caches of a host hold from step to step.
+const CACHED_BYTES: u64 = 4 << 20;
 /// Rows of a map that devices take side by side in CKKS, where a ciphertext holds one value of each input.
 const WAVE_ROWS: usize = 128;
 
@@ -42,6 +42,9 @@ struct Repeated {
     count: f64,
     /// Bootstraps or ciphertexts side by side in each.
     rows: f64,
+    /// Values whose polynomials are evaluated side by side, each on a thread of its own where a host runs them; none
+    /// where all threads share each.
+    elements: Option<usize>,
     each: Spent,
 }
 
@@ -65,6 +68,8 @@ pub enum StepKind {
     Bootstrap,
     /// A linear map and its polynomials (CKKS).
     Stage,
+    /// Inputs that are made of what clients send (CKKS).
+    Transfer,
 }
 
 impl StepKind {
@@ -76,6 +81,7 @@ impl StepKind {
             Self::Keyswitch => "keyswitch",
             Self::Bootstrap => "bootstrap",
             Self::Stage => "stage",
+            Self::Transfer => "transfer",
         }
     }
 }
@@ -164,7 +170,7 @@ impl Work {
             let seconds = match step.each {
                 Spent::Threads(seconds) if step.kind == StepKind::Bootstrap => rotation * seconds / rates.switching,
                 Spent::Threads(seconds) => seconds / rates.switching,
-                Spent::Work(work) => rates.seconds(work),
+                Spent::Work(work) => rates.seconds(work, step.elements),
             };
             PredictedStep {
                 stage: step.stage,
@@ -195,14 +201,20 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
             Step::Bootstrap { stage, rows, .. } => (stage, StepKind::Bootstrap, rows, bootstrap),
         };
         let rows = (rows * inputs) as f64;
-        Repeated { stage, kind, operations: rows, count: 1.0, rows, each: Spent::Threads(rows * each) }
+        let each = Spent::Threads(rows * each);
+        Repeated { stage, kind, operations: rows, count: 1.0, rows, elements: None, each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
 
 fn ckks_load(plan: &ckks::Plan) -> Load {
     let params = &plan.params;
-    let Some(latency) = &plan.latency else { return Load::Many };
+    let Some(latency) = &plan.latency else {
+        let of_stages = plan.network.stages.iter().map(|stage| stage.rows.len()).sum::<usize>();
+        let ciphertexts = plan.network.input.len() + of_stages + plan.network.output_rows.len();
+        let bytes = (ciphertexts * 2 * size_of::<u32>() * params.ckks.primes.len()) << params.ckks.log2_degree;
+        return if bytes as u64 <= CACHED_BYTES { Load::ManyCached } else { Load::Many };
+    };
     let masks = size_of::<u32>() * latency.mask_words(&plan.network, &params.ckks);
     // The second half of each key is a seed in files.
     let keys = 2 * params.keys.file_bytes(&params.ckks);
@@ -239,10 +251,30 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
             operations: runs * steps * rows as f64,
             count: runs * steps,
             rows: rows as f64 * ring,
+            elements: plan.latency.is_none().then_some(rows),
             each: Spent::Work(work / steps),
         }
     };
-    maps.iter().zip(work).enumerate().map(step).collect()
+    let stages = maps.iter().zip(work).enumerate().map(step);
+    transfer(plan, runs, ring).into_iter().chain(stages).collect()
+}
+
+/// The inputs of each run of throughput packing.
+fn transfer(plan: &ckks::Plan, runs: f64, ring: f64) -> Option<Repeated> {
+    if plan.latency.is_some() {
+        return None;
+    }
+    let products = expansion_seconds(&plan.network, &plan.params.ckks, &CkksCost::default());
+    let inputs = plan.network.input.len() as f64;
+    Some(Repeated {
+        stage: 0,
+        kind: StepKind::Transfer,
+        operations: runs * inputs,
+        count: runs,
+        rows: inputs * ring,
+        elements: None,
+        each: Spent::Work(WorkSeconds { switching: 0.0, products }),
+    })
 }
 
 /// Steps of a map of latency packing that wait for each other: rotations of one ciphertext are one, and each rotation
@@ -273,7 +305,8 @@ mod tests {
 
     fn work(rows: f64) -> Work {
         let (kind, operations) = (StepKind::Linear, rows);
-        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, each: Spent::Threads(rows) };
+        let each = Spent::Threads(rows);
+        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, elements: None, each };
         Work { scheme: Scheme::Tfhe, set: None, load: Load::Many, steps: vec![step] }
     }
 
@@ -303,18 +336,22 @@ mod tests {
     #[test]
     fn each_kind_of_ckks_work_takes_what_the_device_takes_for_it() {
         let each = Spent::Work(WorkSeconds { switching: 6.0, products: 2.0 });
-        let step = Repeated { stage: 0, kind: StepKind::Stage, operations: 1.0, count: 1.0, rows: 3.0, each };
-        let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 };
-        let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25 });
+        let (kind, elements) = (StepKind::Stage, None);
+        let step = Repeated { stage: 0, kind, operations: 1.0, count: 1.0, rows: 3.0, elements, each };
+        let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0, threads: 0 };
+        let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25, threads: 0 });
         let seconds = |load, ckks_rates| {
             let ckks = Some(Speed { threads: 2.0, rows: 3 });
             let device = DeviceProfile { ckks, ckks_rates, ..device(1.0, 1, 0.0) };
             let work = Work { scheme: Scheme::Ckks, set: None, load, steps: vec![Repeated { ..step }] };
             work.seconds(&device).expect("CKKS runs")
         };
-        let cached = Some(KindRates { switching: 2.0, products: 4.0, step_seconds: 0.5 });
+        let cached = Some(KindRates { switching: 2.0, products: 4.0, step_seconds: 0.5, threads: 0 });
         let rates = CkksRates { many, few, cached };
         assert_eq!(seconds(Load::Many, Some(rates)), 3.0 + 4.0);
+        assert_eq!(seconds(Load::ManyCached, Some(rates)), 3.0 + 4.0, "masks are no slower from memory here");
+        let slow = Some(KindRates { products: 2.0, ..many });
+        assert_eq!(seconds(Load::ManyCached, Some(CkksRates { few: slow, ..rates })), 3.0 + 2.0);
         assert_eq!(seconds(Load::Few, Some(rates)), 6.0 + 0.5 + 0.25);
         assert_eq!(seconds(Load::Cached, Some(rates)), 3.0 + 0.5 + 0.5);
         assert_eq!(seconds(Load::Cached, Some(CkksRates { cached: None, ..rates })), 6.0 + 0.5 + 0.25);
@@ -329,7 +366,7 @@ mod tests {
         let rotation = CostModel::default().rotation_seconds(&set);
         let (stage, operations) = (0, 10.0);
         let each = Spent::Threads(10.0 * rotation);
-        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, each };
+        let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, elements: None, each };
         let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];
         let work = Work { set: Some(set), steps, ..work(0.0) };
         let seconds = |rings| work.seconds(&DeviceProfile { rings, ..device(2.0, 1, 0.0) }).expect("TFHE runs");

@@ -141,9 +141,10 @@ fn rows(of: &mut Vec<Row>, random: &mut Random) {
 }
 
 fn layout(of: &mut Layout, random: &mut Random) {
-    match random.below(8) {
+    match random.below(9) {
         0 => size(&mut of.shape[random.below(3)], random),
         1 => size(&mut of.gap, random),
+        7 => size(&mut of.channels_per_block, random),
         2 => size(&mut of.pitch, random),
         3 => size(&mut of.block, random),
         4 => size(&mut of.blocks_per_ciphertext, random),

@@ -175,7 +175,7 @@ fn profile() -> Profiles {
         grouping_factor: 2,
         bootstraps_per_second: 12.5,
     };
-    let rates = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0 };
+    let rates = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0, threads: 2 };
     profiles.insert(DeviceProfile {
         name: "GPU (Vulkan)".into(),
         measured: Some("2026-11-26".into()),

@@ -10,7 +10,7 @@ use crate::files::scheme::Scheme;
 /// First bytes of every binary file.
 pub const MAGIC: [u8; 6] = *b"HEMAN\x1a";
 /// Version of the container and of all bodies.
-pub const VERSION: u8 = 10;
+pub const VERSION: u8 = 11;
 /// Bytes before the body: magic, kind, version, scheme, binding, fingerprint, body length, checksum.
 pub const HEADER_BYTES: usize = CHECKSUM_AT + DIGEST_BYTES;
 /// Bytes of the body in every chunk but the last, which may be shorter.

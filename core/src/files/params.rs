@@ -8,7 +8,7 @@ use crate::model::network::TensorInfo;
 /// First field of every parameter file.
 pub const FORMAT: &str = "heman-params";
 /// Version of the parameter file.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// Largest parameter file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Largest number of elements of an input or output tensor.

@@ -29,9 +29,9 @@ fn square<R: RnsOps>(ring: &R, key: &SeededSwitchKey, ciphertext: &Ciphertext) -
     Ok(ring.download(product)?.remove(0))
 }
 
-/// Measures a device, and compares a product of it with the host's; `has_few` says whether few ciphertexts are measured
-/// on their own.
-pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<Part, EngineError> {
+/// Measures a device, and compares a product of it with the host's; of a host, which has
+/// threads, few ciphertexts are measured on their own.
+pub(super) fn measure<D: RnsDevice>(device: &D, host_threads: Option<u32>) -> Result<Part, EngineError> {
     let params = ParameterSet::new(LOG2_COUNTED_RING, LEVELS, SCALE_LOG2, 1).map_err(CkksError::Plan)?;
     let key = uniform_key(&params);
     // Plans with few ciphertexts at a time ask for one kind of ring, and plans with many for the other.
@@ -62,6 +62,6 @@ pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<Part, E
     let step = || many.add_assign(&mut sums, &[&terms[0]]);
     let step_seconds = step_seconds(step, || device.sync().map_err(CkksError::from))?;
     // A device that is too small for the ring of kinds still has its rate in this one.
-    let rates = kinds::measure(device, has_few).ok();
+    let rates = kinds::measure(device, host_threads).ok();
     Ok(Part { speed, step_seconds, rings: Vec::new(), rates })
 }

@@ -4,7 +4,7 @@
 //! The ring is one that networks of two or three activations get, and the keys and masks are too many for caches, as
 //! theirs are.
 
-use heman_core::ckks::cost::CkksCost;
+use heman_core::ckks::cost::{CkksCost, MapSize};
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
@@ -42,16 +42,25 @@ fn set((log2_degree, levels, scale_log2, special): (u32, usize, u32, usize)) -> 
     ParameterSet::new(log2_degree, levels, scale_log2, special).map_err(CkksError::Plan)
 }
 
-/// Measures a device; with `has_few` also for few ciphertexts.
-pub(super) fn measure<D: RnsDevice>(device: &D, has_few: bool) -> Result<CkksRates, CkksError> {
+/// Measures a device; a host, which has threads, also for few ciphertexts.
+pub(super) fn measure<D: RnsDevice>(device: &D, host_threads: Option<u32>) -> Result<CkksRates, CkksError> {
     let params = set(RING)?;
-    let many = |common| many(&device.ring(&params, Occupancy::Many)?, common);
-    if !has_few {
+    // As a pass of a network runs, from one of the device's threads.
+    let many = |common| {
+        let ring = device.ring(&params, Occupancy::Many)?;
+        let threads = |rates| KindRates { threads: host_threads.unwrap_or(0), ..rates };
+        ring.on_threads(|| many(&ring, common).map(threads))
+    };
+    let few = |params: &ParameterSet, sets, common| {
+        let ring = device.ring(params, Occupancy::Few)?;
+        ring.on_threads(|| few(&ring, sets, common))
+    };
+    if host_threads.is_none() {
         return Ok(CkksRates { many: many(0.0)?, few: None, cached: None });
     }
     let common = common_seconds(device, Occupancy::Few, small_turn_seconds)?;
-    let cached = few(&device.ring(&set(CACHED_RING)?, Occupancy::Few)?, 1, common)?;
-    let few = few(&device.ring(&params, Occupancy::Few)?, SETS, common)?;
+    let cached = few(&set(CACHED_RING)?, 1, common)?;
+    let few = few(&params, SETS, common)?;
     let many = many(common_seconds(device, Occupancy::Many, small_map_seconds)?)?;
     Ok(CkksRates { many, few: Some(few), cached: Some(cached) })
 }
@@ -81,7 +90,8 @@ fn common_seconds<D: RnsDevice>(
     for ring in SMALL_RINGS {
         let params = set(ring)?;
         let work = f64::from(params.log2_degree) * params.degree() as f64;
-        points.push((work, step_seconds(&device.ring(&params, occupancy)?)?));
+        let ring = device.ring(&params, occupancy)?;
+        points.push((work, ring.on_threads(|| step_seconds(&ring))?));
     }
     let [(work, seconds), (more_work, more_seconds)] = points[..] else { return Ok(0.0) };
     Ok((seconds - work * (more_seconds - seconds) / (more_work - work)).clamp(0.0, seconds))
@@ -156,7 +166,7 @@ fn few<R: RnsOps>(ring: &R, sets: usize, step_seconds: f64) -> Result<KindRates,
         ring.release(sums);
         Ok(())
     })?;
-    Ok(KindRates { switching, products, step_seconds })
+    Ok(KindRates { switching, products, step_seconds, threads: 0 })
 }
 
 /// Many squares, and a matrix times many ciphertexts. A step takes `step_seconds` beside its work.
@@ -174,8 +184,7 @@ fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> 
         Ok(())
     })?;
     let map = ring.load_map(matrix(params, MAP)?)?;
-    let work =
-        (rows * terms) as f64 * cost.matrix_seconds(params, limbs) + terms as f64 * cost.source_seconds(params, limbs);
+    let work = cost.map_seconds(params, limbs, MapSize { products: rows * terms, reads: terms, results: rows });
     let products = threads(work, step_seconds, |()| {
         let position = Position { terms: own.iter().collect(), kernels: (0..rows as u32).collect() };
         let sums = ring.apply_map(&map, &[position])?;
@@ -183,7 +192,7 @@ fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> 
         ring.release(sums);
         Ok(())
     })?;
-    Ok(KindRates { switching, products, step_seconds })
+    Ok(KindRates { switching, products, step_seconds, threads: 0 })
 }
 
 #[cfg(test)]
@@ -193,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_host_has_a_rate_for_every_kind() {
-        let rates = measure(&CpuBackend::new(1).expect("a thread"), true).expect("the host");
+        let rates = measure(&CpuBackend::new(1).expect("a thread"), Some(1)).expect("the host");
         let all = [Some(rates.many), rates.few, rates.cached].into_iter().flatten();
         let all: Vec<f64> = all.flat_map(|rates| [rates.switching, rates.products]).collect();
         assert!(all.len() == 6 && all.iter().all(|threads| (1e-3..1e3).contains(threads)), "{rates:?}");

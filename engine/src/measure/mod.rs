@@ -85,16 +85,20 @@ impl Subject {
         let (name, tfhe, ckks) = match self.0 {
             Place::Cpu => {
                 let backend = CpuBackend::new(threads)?;
-                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend, true)))
+                (
+                    backend.name(),
+                    step(tfhe::measure(&backend)),
+                    step(ckks::measure(&backend, Some(backend.threads() as u32))),
+                )
             }
             Place::Cuda(index) => {
                 let backend = CudaBackend::open(index)?;
-                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend, false)))
+                (backend.name(), step(tfhe::measure(&backend)), step(ckks::measure(&backend, None)))
             }
             Place::Wgpu(index) => {
                 let backend = WgpuBackend::open(index)?;
                 let tfhe = tfhe::check_exact(&backend).and_then(|()| tfhe::measure(&backend));
-                (backend.name(), step(tfhe), step(ckks::measure(&backend, false)))
+                (backend.name(), step(tfhe), step(ckks::measure(&backend, None)))
             }
         };
         progress.finish();

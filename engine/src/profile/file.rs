@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CkksRates, DeviceProfile, KindRates, Profiles, Speed};
 
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of a file at the most.
 const MOST_BYTES: u64 = 1 << 20;
 /// Devices of a file at the most.
@@ -80,7 +80,10 @@ impl Profiles {
         let broken = |error: serde_json::Error| format!("this is no device profile ({error})");
         let head: Head = serde_json::from_slice(text).map_err(broken)?;
         if head.version != VERSION {
-            return Err(format!("the device profile has version {}, and this program reads {VERSION}", head.version));
+            return Err(format!(
+                "the device profile has version {}, and this program reads {VERSION}: remove it, and measure again",
+                head.version
+            ));
         }
         let content: Content = serde_json::from_slice(text).map_err(broken)?;
         if content.devices.len() > MOST_DEVICES {
@@ -128,9 +131,12 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
     }
     if let Some(CkksRates { many, few, cached }) = device.ckks_rates {
         for rates in [Some(many), few, cached].into_iter().flatten() {
-            let KindRates { switching, products, step_seconds } = rates;
+            let KindRates { switching, products, step_seconds, threads } = rates;
             if ![switching, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
                 return Err(format!("threads of ckks_rates of {name:?} are not above 0 and at most {MOST_THREADS}"));
+            }
+            if f64::from(threads) > MOST_THREADS {
+                return Err(format!("threads of ckks_rates of {name:?} are more than {MOST_THREADS}"));
             }
             if !(0.0..=most).contains(&step_seconds) {
                 return Err(format!("step_seconds of ckks_rates of {name:?} is not between 0 and {most}"));
@@ -173,7 +179,7 @@ mod tests {
                 tfhe: Some(Speed { threads: 1.0 / 3.0, rows: 7 }),
                 ckks: None,
                 ckks_rates: Some(CkksRates {
-                    many: KindRates { switching: 2.0, products: 0.7, step_seconds: 0.5 },
+                    many: KindRates { switching: 2.0, products: 0.7, step_seconds: 0.5, threads: 2 },
                     few: None,
                     cached: None,
                 }),
@@ -225,11 +231,11 @@ mod tests {
         };
         for (text, why) in [
             (String::new(), "this is no device profile"),
-            ("[1]".into(), "this is no device profile"),
+            ("[2]".into(), "this is no device profile"),
             ("[".repeat(100_000), "this is no device profile"),
             (" ".repeat(MOST_BYTES as usize + 1), "at most 1048576 bytes"),
-            (changed("\"version\": 1", "\"version\": 2"), "has version 2"),
-            (changed("\"version\": 1", "\"version\": 1, \"more\": 0"), "unknown field `more`"),
+            (changed("\"version\": 2", "\"version\": 1"), "has version 1"),
+            (changed("\"version\": 2", "\"version\": 2, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 7, \"more\": 0"), "unknown field `more`"),
             (changed("\"step_seconds\": 0.25", "\"step_seconds\": 0.25, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 0"), "rows of tfhe of \"GPU (Vulkan)\""),
@@ -259,7 +265,10 @@ mod tests {
         ] {
             std::fs::write(&path, &text).expect("writable");
             let sentence = Profiles::read(&path).expect_err(why).to_string();
-            assert!(sentence.starts_with(&path.display().to_string()) && sentence.contains(why), "{sentence}");
+            assert!(
+                sentence.starts_with(&path.display().to_string()) && sentence.contains(why),
+                "{sentence} without {why}"
+            );
         }
         let sentence = Profiles::read(folder.path()).expect_err("a folder").to_string();
         assert!(sentence.contains("this is not a file"), "{sentence}");

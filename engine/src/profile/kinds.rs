@@ -16,6 +16,9 @@ pub struct KindRates {
     /// Seconds that a step takes beside its work: its threads begin and end together.
     #[serde(default)]
     pub step_seconds: f64,
+    /// Threads of a host that each evaluate the polynomials of a value of their own; 0 where all share each value.
+    #[serde(default)]
+    pub threads: u32,
 }
 
 /// The same with many ciphertexts at a time, and with few.
@@ -38,6 +41,8 @@ pub struct CkksRates {
 pub(crate) enum Load {
     /// Many ciphertexts.
     Many,
+    /// As many of small rings as caches hold.
+    ManyCached,
     /// Few, and keys and masks that come from memory.
     Few,
     /// Few, and keys and masks that stay in caches from run to run.
@@ -47,13 +52,16 @@ pub(crate) enum Load {
 impl KindRates {
     /// The same of every kind.
     pub(crate) fn even(threads: f64) -> Self {
-        Self { switching: threads, products: threads, step_seconds: 0.0 }
+        Self { switching: threads, products: threads, step_seconds: 0.0, threads: 0 }
     }
 
-    /// Seconds of a step with some work.
+    /// Seconds of a step with some work; `elements` are the values whose polynomials it evaluates side by side, if
+    /// threads share them out.
     #[must_use]
-    pub fn seconds(&self, work: WorkSeconds) -> f64 {
-        self.step_seconds + work.switching / self.switching + work.products / self.products
+    pub fn seconds(&self, work: WorkSeconds, elements: Option<usize>) -> f64 {
+        let taken = |elements: usize| elements.next_multiple_of(self.threads as usize) as f64 / elements as f64;
+        let idle = elements.filter(|&elements| elements > 0 && self.threads > 0).map_or(1.0, taken);
+        self.step_seconds + idle * work.switching / self.switching + work.products / self.products
     }
 }
 
@@ -64,10 +72,14 @@ impl DeviceProfile {
         let Speed { threads, rows } = self.ckks?;
         Some(match self.ckks_rates {
             Some(CkksRates { cached: Some(cached), .. }) if load == Load::Cached => (cached, 1),
-            Some(CkksRates { few: Some(few), .. }) if load != Load::Many => (few, 1),
+            Some(CkksRates { few: Some(few), .. }) if load == Load::Few || load == Load::Cached => (few, 1),
+            Some(CkksRates { many, few: Some(few), cached: Some(cached) }) if load == Load::ManyCached => {
+                // What products gain where masks come from a cache.
+                (KindRates { products: many.products * cached.products / few.products, ..many }, 1)
+            }
             // The host spreads a single ciphertext over its threads.
             Some(CkksRates { many, few: Some(_), .. }) => (many, 1),
-            Some(CkksRates { many, .. }) if load == Load::Many => (many, rows),
+            Some(CkksRates { many, .. }) if load == Load::Many || load == Load::ManyCached => (many, rows),
             _ => (KindRates::even(threads), rows),
         })
     }

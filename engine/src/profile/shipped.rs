@@ -7,7 +7,10 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_wgpu::bounds::Gpu;
 
 use super::rings::{RingRate, bit_seconds, rates};
-use super::{DeviceProfile, Speed};
+use super::{CkksRates, DeviceProfile, KindRates, Speed};
+
+/// Seconds that a step of CKKS takes the host beside its work.
+const CKKS_STEP_SECONDS: f64 = 6e-6;
 
 /// The set whose bootstraps are counted: what the planner takes for many networks.
 fn counted_set() -> ParameterSet {
@@ -19,24 +22,30 @@ pub(super) fn tfhe_threads(bootstraps: f64) -> f64 {
     bootstraps * CostModel::default().bootstrap_seconds(&counted_set())
 }
 
-/// The host. A thread with AVX-512 reaches the model's rate in TFHE, and two thirds of it in CKKS, on a Zen 5 and a
-/// Zen 4. AVX2 has half the speed in TFHE, as measured on the Zen 5; in CKKS, whose transforms are not vectorised by
-/// hand there, a third of it. Plain code has a sixth and a seventh.
+/// The host, by what two threads of a Zen 5 measured with each instruction set on 27 November 2026.
 pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
-    let (tfhe, ckks) = match name.rsplit(", ").next() {
-        Some("AVX-512") => (1.0, 0.68),
-        Some("AVX2") => (0.5, 0.25),
-        _ => (0.16, 0.1),
+    // Switching and products: with many ciphertexts, with few, and with few that caches hold.
+    let (tfhe, [many, few, cached]) = match name.rsplit(", ").next() {
+        Some("AVX-512") => (1.0, [(2.0, 1.5), (1.6, 1.45), (2.5, 2.3)]),
+        Some("AVX2") => (0.5, [(1.2, 0.18), (1.05, 1.05), (0.95, 1.1)]),
+        _ => (0.16, [(0.32, 0.16), (0.31, 0.64), (0.3, 0.9)]),
     };
     let count = threads as f64;
+    let rates = |(switching, products): (f64, f64), threads: usize| KindRates {
+        switching: switching * count,
+        products: products * count,
+        step_seconds: CKKS_STEP_SECONDS,
+        threads: threads as u32,
+    };
+    let ckks_rates = CkksRates { many: rates(many, threads), few: Some(rates(few, 0)), cached: Some(rates(cached, 0)) };
     DeviceProfile {
         name: name.into(),
         measured: None,
         // A thread takes three ciphertexts to be that fast: they share what it reads of the key.
         tfhe: Some(Speed { threads: tfhe * count, rows: 3 * threads.max(1) as u32 }),
         // A single ciphertext is spread over the threads.
-        ckks: Some(Speed { threads: ckks * count, rows: 1 }),
-        ckks_rates: None,
+        ckks: Some(Speed { threads: few.0 * count, rows: 1 }),
+        ckks_rates: Some(ckks_rates),
         step_seconds: 5e-6,
         rings: Vec::new(),
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use heman_core::batch::Timings;
 use heman_core::either::plan::Plan;
 use heman_core::progress::NoProgress;
-use heman_engine::{Session, StepForecast};
+use heman_engine::{Session, StepForecast, StepKind};
 use heman_load::figure::Figure;
 use serde_json::{Map, Value, json};
 
@@ -56,7 +56,8 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
         let kinds = passes.first().into_iter().flat_map(|timings| &timings.stages).filter(|(at, ..)| *at == stage);
         let steps: Map<String, Value> = kinds.map(|(_, step, _)| kind(step)).collect();
         let sum = |part: fn(&StepForecast) -> Option<f64>| -> Option<f64> {
-            forecast.iter().filter(|step| step.stage == stage).filter_map(part).reduce(|sum, part| sum + part)
+            let own = |step: &&StepForecast| step.stage == stage && step.step != StepKind::Transfer.name();
+            forecast.iter().filter(own).filter_map(part).reduce(|sum, part| sum + part)
         };
         let mut object = json!({
             "stage": stage,

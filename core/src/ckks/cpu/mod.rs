@@ -18,7 +18,7 @@ use crate::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps, activate_
 use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
-use crate::ckks::plan::width::Width;
+use crate::ckks::plan::width::{Width, waiting_words};
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
@@ -39,7 +39,10 @@ impl RnsDevice for CpuBackend {
     fn ring(&self, params: &ParameterSet, occupancy: Occupancy) -> Result<CpuRing, CkksError> {
         let ring = self.pool.install(|| Ring::new(params.clone())).map_err(CkksError::Plan)?;
         let ring = ring.on(self.arch);
-        let ring = if occupancy == Occupancy::Few { ring.spread() } else { ring };
+        let ring = match occupancy {
+            Occupancy::Few => ring.spread(),
+            Occupancy::Many => ring.keeping(waiting_words(params, self.pool.current_num_threads())),
+        };
         Ok(CpuRing { ring, threads: self.pool.clone() })
     }
 }

@@ -6,10 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 /// Channels on a grid of rows, between whose pixels other channels may lie ("multiplexed": Lee et al., ICML 2022,
-/// section 4).
+/// section 4). Where none do, there are more blocks, and fewer diagonals between them.
 ///
-/// Value `(c h + y) w + x` lies in block `c / gap^2`, at row `y gap + c / gap % gap` and column `x gap + c % gap` of
-/// its grid.
+/// Value `(c h + y) w + x` is that of channel `i = c % channels_per_block` of block `c / channels_per_block`, and lies
+/// at row `y gap + i / gap` and column `x gap + i % gap` of its grid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
@@ -17,6 +17,8 @@ pub struct Layout {
     pub shape: [usize; 3],
     /// Slots from a pixel to the next one of its channel.
     pub gap: usize,
+    /// Channels in one block, `gap^2` at the most.
+    pub channels_per_block: usize,
     /// Slots from a row of the grid to the next.
     pub pitch: usize,
     /// Slots from a block to the next.
@@ -57,6 +59,7 @@ impl Layout {
         Self {
             shape: [channels, height, width],
             gap: 1,
+            channels_per_block: 1,
             pitch: width,
             block,
             blocks_per_ciphertext: fitting,
@@ -70,7 +73,17 @@ impl Layout {
     #[must_use]
     pub fn vector(length: usize, ring: usize) -> Self {
         let period = length.next_power_of_two().min(ring);
-        Self { shape: [length, 1, 1], gap: 1, pitch: 1, block: 1, blocks_per_ciphertext: period, period, skew: 0, ring }
+        Self {
+            shape: [length, 1, 1],
+            gap: 1,
+            channels_per_block: 1,
+            pitch: 1,
+            block: 1,
+            blocks_per_ciphertext: period,
+            period,
+            skew: 0,
+            ring,
+        }
     }
 
     /// Largest ring: half of the largest degree.
@@ -84,6 +97,8 @@ impl Layout {
         let [channels, height, width] = self.shape;
         let sane = |x: &usize| (1..=1 << 28).contains(x);
         let numbers = [channels, height, width, self.gap, self.pitch, self.block, self.blocks_per_ciphertext];
+        let is_filled =
+            self.gap.checked_mul(self.gap).is_some_and(|most| (1..=most).contains(&self.channels_per_block));
         if !numbers.iter().all(sane)
             || !self.ring.is_power_of_two()
             || !self.period.is_power_of_two()
@@ -96,6 +111,7 @@ impl Layout {
         let fits = row <= self.pitch || grid == 1;
         let blocks = self.blocks_per_ciphertext.checked_mul(self.block);
         if !fits
+            || !is_filled
             || self.period > self.ring
             || self.skew >= self.period
             || extent.is_none_or(|e| e > self.block)
@@ -121,7 +137,7 @@ impl Layout {
     /// Ciphertexts of one lane's input.
     #[must_use]
     pub fn ciphertexts(&self) -> usize {
-        self.shape[0].div_ceil(self.gap * self.gap).div_ceil(self.blocks_per_ciphertext)
+        self.shape[0].div_ceil(self.channels_per_block).div_ceil(self.blocks_per_ciphertext)
     }
 
     /// Ciphertext and first slot of a value; it is repeated every [`Layout::period`] slots, [`Layout::skew`] slots
@@ -130,7 +146,7 @@ impl Layout {
     pub fn place(&self, value: usize) -> (usize, usize) {
         let [_, height, width] = self.shape;
         let (x, y, c) = (value % width, value / width % height, value / width / height);
-        let (block, within) = (c / (self.gap * self.gap), c % (self.gap * self.gap));
+        let (block, within) = (c / self.channels_per_block, c % self.channels_per_block);
         let (row, column) = (y * self.gap + within / self.gap, x * self.gap + within % self.gap);
         let own = block % self.blocks_per_ciphertext;
         (block / self.blocks_per_ciphertext, own * self.block + row * self.pitch + column)
@@ -197,6 +213,7 @@ mod tests {
         let multiplexed = Layout {
             shape: [16, 10, 10],
             gap: 2,
+            channels_per_block: 4,
             pitch: 32,
             block: 1024,
             blocks_per_ciphertext: 4,
@@ -208,7 +225,13 @@ mod tests {
         assert_eq!(multiplexed.ciphertexts(), 1);
         assert_eq!(multiplexed.place(100 * 5 + 10 * 3 + 7), (0, 1024 + 6 * 32 + 14 + 1));
         assert!(Layout { block: 500, ..multiplexed.clone() }.check().is_err());
-        assert!(Layout { period: 2048, ..multiplexed }.check().is_err());
+        assert!(Layout { period: 2048, ..multiplexed.clone() }.check().is_err());
+        assert!(Layout { channels_per_block: 5, ..multiplexed.clone() }.check().is_err());
+        assert!(Layout { channels_per_block: 0, ..multiplexed.clone() }.check().is_err());
+        let apart =
+            Layout { channels_per_block: 1, blocks_per_ciphertext: 16, period: 16384, ring: 16384, ..multiplexed };
+        sound(&apart);
+        assert_eq!(apart.place(100 * 5 + 10 * 3 + 7), (0, 5 * 1024 + 6 * 32 + 14));
     }
 
     #[test]

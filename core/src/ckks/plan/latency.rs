@@ -288,14 +288,26 @@ fn candidates(shape: &[usize], values: usize, tensors: &[&Tensor], most_period: 
     for before in tensors {
         let from = &before.layout;
         for gap in (1..=MOST_GAP).map(|times| times * from.gap) {
-            for block in [from.block, from.period] {
+            let fills: &[usize] = if gap > 1 { &[gap * gap, 1] } else { &[1] };
+            let blocks = [from.block, from.period].into_iter();
+            for (block, &channels_per_block) in blocks.flat_map(|block| fills.iter().map(move |fill| (block, fill))) {
                 let fitting = (ring / block).max(1);
-                let blocks = channels.div_ceil(gap * gap);
+                let blocks = channels.div_ceil(channels_per_block);
                 let blocks_per_ciphertext = fitting.min(blocks);
                 let period = (blocks_per_ciphertext * block).next_power_of_two().max(most_period);
                 let shape = [channels, height, width];
                 let pitch = from.pitch;
-                let layout = Layout { shape, gap, pitch, block, blocks_per_ciphertext, period, skew: 0, ring };
+                let layout = Layout {
+                    shape,
+                    gap,
+                    channels_per_block,
+                    pitch,
+                    block,
+                    blocks_per_ciphertext,
+                    period,
+                    skew: 0,
+                    ring,
+                };
                 if layout.check().is_ok() && !layouts.contains(&layout) {
                     layouts.push(layout);
                 }

@@ -100,12 +100,21 @@ impl Width {
         let extended = limbs + special;
         // Four ciphertexts of an activation, the product's three parts and its coefficients; digits and their products.
         let row = 4 * 2 * limbs + 4 * limbs + (limbs.div_ceil(special) + 2) * extended;
-        let polynomials = threads * row + Pool::most_kept(threads) * extended;
-        let fitting = WAVE_BYTES >> (3 + params.log2_degree);
-        let fitting = fitting / limbs;
-        Self {
-            wave_rows: fitting.clamp(WAVE_ROWS[0], WAVE_ROWS[1]).max(WAVE_ROWS_PER_THREAD * threads),
-            working_bytes: (4 * polynomials as u64) << params.log2_degree,
-        }
+        let words = ((threads * row) << params.log2_degree) + waiting_words(params, threads);
+        Self { wave_rows: wave_rows(params, threads), working_bytes: 4 * words as u64 }
     }
+}
+
+/// Rows of a wave on so many threads.
+fn wave_rows(params: &ParameterSet, threads: usize) -> usize {
+    let fitting = (WAVE_BYTES >> (3 + params.log2_degree)) / params.primes.len();
+    fitting.clamp(WAVE_ROWS[0], WAVE_ROWS[1]).max(WAVE_ROWS_PER_THREAD * threads)
+}
+
+/// Words of the buffers that wait for use on so many threads: those of polynomials, and those of a wave's sums.
+#[must_use]
+pub fn waiting_words(params: &ParameterSet, threads: usize) -> usize {
+    let limbs = params.primes.len();
+    let of_polynomials = Pool::most_kept(threads) * (limbs + params.special_primes.len());
+    (of_polynomials + 2 * limbs * wave_rows(params, threads)) << params.log2_degree
 }

@@ -22,8 +22,9 @@ const MOST_SCALE: u32 = 29;
 const LEAST_SCALE: u32 = 22;
 /// From one scale that is tried to the next.
 const SCALE_STEP: usize = 2;
-/// Most special primes that are tried.
-const MOST_SPECIAL: usize = 4;
+/// Most special primes that are tried: with more of them a polynomial has fewer digits, each to be converted to more
+/// primes.
+const MOST_SPECIAL: usize = 10;
 /// log2 of the scales of weights that meet fresh ciphertexts without a division behind them: which of them makes the
 /// errors of inputs and weights weigh the same depends on how many inputs a row has.
 const BARE_WEIGHTS: [u32; 3] = [12, 13, 15];
@@ -231,6 +232,10 @@ impl Variant {
             None if open => 2,
             None => 0,
         };
+        // One special prime less would leave as many digits.
+        if special_count > 1 && key_limbs.div_ceil(special_count) == key_limbs.div_ceil(special_count - 1) {
+            return None;
+        }
         levels.reverse();
         let chain = [base, levels].concat();
         let of_key: u32 = chain[..key_limbs].iter().sum();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use crate::ckks::cost::{CkksCost, WorkSeconds};
+use crate::ckks::cost::{CkksCost, MapSize, WorkSeconds};
 use crate::ckks::params::set::{MOST_MODULUS_BITS, ParameterSet, RingKind};
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::limbs::limbs_of_stages;
@@ -123,7 +123,8 @@ impl Search<'_> {
             network.keep(&chain);
             let cost = self.cost;
             let seconds = seconds_of(&network, &self.counts, &chain.params, cost);
-            let seconds = seconds.into_iter().sum::<WorkSeconds>().total();
+            let seconds =
+                seconds.into_iter().sum::<WorkSeconds>().total() + expansion_seconds(&network, &chain.params, cost);
             let inputs = cost.input_seconds(&chain.params, network.input.len());
             let runs = self.batch.div_ceil(chain.params.slots()) as f64;
             Candidate { total: runs * (seconds + inputs), seconds, latency: None, chain }
@@ -203,10 +204,7 @@ pub(in crate::ckks) fn noise_of(polynomials: &PolynomialNetwork, calibration: &[
 
 /// What a map has to do with one input a slot.
 struct Counts {
-    /// Terms of all rows.
-    terms: usize,
-    /// Values that they read.
-    sources: usize,
+    map: MapSize,
     /// Shared sums, and their members.
     sums: usize,
     members: usize,
@@ -214,20 +212,25 @@ struct Counts {
 
 impl Counts {
     fn of(network: &PolynomialNetwork) -> Vec<Self> {
-        let count = |rows: SharedRows| Self {
-            terms: rows.rows.iter().map(|(_, taps)| taps.len()).sum(),
-            sources: rows
-                .rows
-                .iter()
-                .flat_map(|(_, taps)| taps)
-                .map(|&(source, _)| source)
-                .collect::<HashSet<_>>()
-                .len(),
-            sums: rows.groups.len(),
-            members: rows.groups.iter().map(Vec::len).sum(),
+        let count = |rows: SharedRows| {
+            let sources = |(_, taps): &(f64, Vec<(u32, f64)>)| -> Vec<u32> { taps.iter().map(|tap| tap.0).collect() };
+            // Rows of one position read the same.
+            let positions: HashSet<Vec<u32>> = rows.rows.iter().map(sources).collect();
+            let map = MapSize {
+                products: rows.rows.iter().map(|(_, taps)| taps.len()).sum(),
+                reads: positions.iter().map(Vec::len).sum(),
+                results: rows.rows.len(),
+            };
+            Self { map, sums: rows.groups.len(), members: rows.groups.iter().map(Vec::len).sum() }
         };
         SharedRows::of_network(network).into_iter().map(count).collect()
     }
+}
+
+/// Thread-seconds in which the inputs of such a run are made of what clients send.
+#[must_use]
+pub fn expansion_seconds(network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> f64 {
+    network.input.len() as f64 * cost.expand_seconds(params)
 }
 
 /// Thread-seconds of a run with one slot an input, for each map with the polynomials behind it.
@@ -250,23 +253,19 @@ fn seconds_of(
         // The output is not rescaled: two limbs hold it, if it is no sum of products of three parts.
         let own = if at == network.stages.len() && !is_open { limbs[at].min(2) } else { limbs[at] };
         let parts = if is_open { 1.5 } else { 1.0 };
-        let rows = counts.terms as f64 * cost.matrix_seconds(params, own);
-        let mut products = parts * (rows + counts.sources as f64 * cost.source_seconds(params, own));
+        let mut products = parts * cost.map_seconds(params, own, counts.map);
         let mut switching = 0.0;
         if before == Closing::Sum && counts.sums > 0 {
             let at_sum = limbs[at] + 1;
-            products += 1.5 * counts.members as f64 * cost.product_seconds(params, at_sum);
+            products += 1.5 * counts.members as f64 * cost.add_seconds(params, at_sum);
             let closed = cost.rotate_seconds(params, at_sum) + cost.rescale_seconds(params, at_sum);
             switching += counts.sums as f64 * closed;
         } else {
-            products += counts.members as f64 * cost.product_seconds(params, own);
+            products += counts.members as f64 * cost.add_seconds(params, own);
         }
         if is_open {
             let rescales: f64 = (3..=own).map(|limbs| 1.5 * cost.rescale_seconds(params, limbs)).sum();
             switching += network.output_rows.len() as f64 * (rescales + cost.rotate_seconds(params, own.min(2)));
-        }
-        if at == 0 {
-            products += network.input.len() as f64 * cost.expand_seconds(params);
         }
         WorkSeconds { switching, products }
     };

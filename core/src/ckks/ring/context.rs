@@ -142,6 +142,13 @@ impl Ring {
         self
     }
 
+    /// Keeps so many words of buffers for later operations.
+    #[must_use]
+    pub(in crate::ckks) fn keeping(mut self, words: usize) -> Self {
+        self.pool = self.pool.keeping(words);
+        self
+    }
+
     /// The same constants, for operations that are each spread over the current thread pool.
     #[must_use]
     pub fn spread(mut self) -> Self {

@@ -11,6 +11,8 @@ pub(in crate::ckks) struct Pool {
     free: Mutex<Free>,
     /// Words of the largest polynomials.
     largest: usize,
+    /// Words that are kept on any number of threads.
+    least_kept: usize,
 }
 
 /// Free buffers by their size, those of one size in the order in which they came.
@@ -50,7 +52,12 @@ impl Free {
 impl Pool {
     /// Of a ring whose largest polynomials have so many words.
     pub fn new(largest: usize) -> Self {
-        Self { free: Mutex::default(), largest }
+        Self { free: Mutex::default(), largest, least_kept: 0 }
+    }
+
+    /// Keeps as many words in any case.
+    pub fn keeping(self, least_kept: usize) -> Self {
+        Self { least_kept, ..self }
     }
 
     /// A buffer of `words` words and no more, content arbitrary: whoever takes it writes all of it.
@@ -69,7 +76,7 @@ impl Pool {
         if buffer.capacity() == 0 {
             return;
         }
-        let most = Self::most_kept(rayon::current_num_threads()) * self.largest;
+        let most = (Self::most_kept(rayon::current_num_threads()) * self.largest).max(self.least_kept);
         let mut surplus = Vec::new();
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.put(buffer);

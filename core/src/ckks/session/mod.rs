@@ -3,6 +3,7 @@
 pub mod bootstrap;
 mod keys;
 pub mod latency;
+mod pass;
 pub mod throughput;
 
 use std::ops::Range;
