@@ -78,7 +78,7 @@ fn files_of_other_versions_are_refused_by_a_sentence_with_both() {
         let work = complete(scheme);
         for (args, file) in STEPS.into_iter().skip(3) {
             let sound = work.read(file);
-            for version in [2, 11] {
+            for version in [2, 12] {
                 let mut other = sound.clone();
                 other[7] = version;
                 work.write(file, &other);
@@ -92,11 +92,11 @@ fn files_of_other_versions_are_refused_by_a_sentence_with_both() {
         }
         let text = String::from_utf8(work.read("params.json")).expect("text");
         // Fields of another version do not matter: its number is read first.
-        let other = text.replacen("\"version\": 6,", "\"version\": 7, \"unheard_of\": true,", 1);
+        let other = text.replacen("\"version\": 7,", "\"version\": 8, \"unheard_of\": true,", 1);
         work.write("params.json", other.as_bytes());
         let message = work.fails(&["keygen", "-i", "params.json", "-o", "x"]);
         assert!(
-            message.contains("params.json: this parameter file has version 7; this build reads version 6"),
+            message.contains("params.json: this parameter file has version 8; this build reads version 7"),
             "{message}"
         );
     }

@@ -76,7 +76,7 @@ fn check(network: &Network, degree: usize, log2_degree: u32, expected: &[Closing
     let plain = PolynomialNetwork::fit(network, &samples(64), degree, 1.15);
     let closings = closings(&plain);
     assert_eq!(closings, expected);
-    let found = chains(&plain, (RingKind::Complex, log2_degree), false, &closings);
+    let found = chains(&plain, (RingKind::Complex, log2_degree), 4, false, &closings);
     let kinds = |chain: &Chain| {
         let kind = chain.scalings.iter().map(|scaling| (scaling.rescales, scaling.closing)).collect::<Vec<_>>();
         (kind, chain.params.primes.len())

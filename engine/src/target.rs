@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use heman_core::ckks::planner::chains::MOST_SPECIAL;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::either::plan::Plan;
 use heman_core::either::planner::{Derived, Estimate, Pace};
@@ -17,6 +18,9 @@ use crate::error::EngineError;
 use crate::predict::Work;
 use crate::profile::{CARDS, DeviceProfile, Profiles, card};
 use crate::scheduler::{Simulated, Timeline};
+
+/// Special primes of plans for GPUs at the most.
+const GPU_MOST_SPECIAL: usize = 4;
 
 /// Targets as users name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,13 @@ impl Target {
             return CostModel::default();
         }
         self.profile.tfhe_cost().unwrap_or_default()
+    }
+
+    /// Special primes that its CKKS plans have at the most. GPUs convert up to four at a time from registers, and no
+    /// more have been measured there.
+    #[must_use]
+    pub fn most_special(&self) -> usize {
+        if self.is_host { MOST_SPECIAL } else { GPU_MOST_SPECIAL }
     }
 
     /// The one scheme that the device runs; none if it runs both.

@@ -62,6 +62,7 @@ pub fn derive_for(
         }
         let mut options = options.clone();
         options.tfhe.cost = target.cost();
+        options.ckks.most_special = target.most_special();
         let planned = planner::plan_at(target.pace(), asked.or(able), network, &inputs, &options, &bar);
         planned.map_err(planning_failed)
     };

@@ -38,6 +38,15 @@ pub fn sets() -> [ParameterSet; 3] {
     [smallest(), set(4, 28, 2), set(3, 29, 3)]
 }
 
+/// Seven limbs in digits of five and two: more sources than kernels convert from registers.
+///
+/// # Panics
+/// Never: the set is secure.
+#[must_use]
+pub fn long_digits() -> ParameterSet {
+    ParameterSet::new(14, 6, 28, 5).expect("a secure set")
+}
+
 /// A reproducible seed.
 #[must_use]
 pub fn seed(number: u32) -> Seed {

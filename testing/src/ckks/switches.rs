@@ -11,7 +11,7 @@ use heman_core::ckks::plan::uses::{Uses, uses};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::number::{Number, State};
 
-use crate::ckks::keys::{ciphertexts, plaintext, smallest, switch_key};
+use crate::ckks::keys::{ciphertexts, long_digits, plaintext, smallest, switch_key};
 use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
 
 const SCALE: f64 = 4_194_304.0;
@@ -28,38 +28,43 @@ fn each_level<D: RnsDevice>(device: &D, see: impl Fn(&Twins<D::Ring>, usize, usi
     }
 }
 
+/// Products of pairs and squares at one level with a key for as many limbs or more.
+fn see_products<R: RnsOps>(twins: &Twins<R>, limbs: usize, of_key: usize) {
+    let params = twins.params();
+    let key = switch_key(params, of_key, 30);
+    let batch = ciphertexts(params, 4, limbs, SCALE, 31);
+    macro_rules! run {
+        ($ring:expr) => {{
+            let (ring, own) = ($ring, upload($ring, &batch));
+            let key = ring.load_switch_key(&key).expect("loads");
+            let pairs = [(&own[0], &own[1]), (&own[2], &own[2]), (&own[3], &own[3])];
+            let products = ring.multiply(&pairs, &key).expect("operands that fit");
+            let rescaled = ring.multiply_rescale(&pairs, &key);
+            assert_held("factors", ring, &own, &batch);
+            (products, rescaled)
+        }};
+    }
+    let (want, want_rescaled) = run!(&twins.reference);
+    let (got, got_rescaled) = run!(&twins.candidate);
+    let what = format!("{limbs} of {of_key} limbs, {} special primes", params.special_primes.len());
+    assert_held(&format!("multiply, {what}"), &twins.candidate, &got, &download(&twins.reference, &want));
+    match (got_rescaled, want_rescaled) {
+        (Ok(got), Ok(want)) => {
+            let want = download(&twins.reference, &want);
+            assert_held(&format!("multiply_rescale, {what}"), &twins.candidate, &got, &want);
+        }
+        (got, want) => {
+            assert_eq!((limbs, got.err(), want.err()), (1, Some(CkksError::Depth), Some(CkksError::Depth)))
+        }
+    }
+}
+
 /// Products of pairs and squares at every level with one, two and three special primes, with keys for the level and for
 /// more limbs.
 pub fn products<D: RnsDevice>(device: &D) {
-    each_level(device, |twins, limbs, of_key| {
-        let params = twins.params();
-        let key = switch_key(params, of_key, 30);
-        let batch = ciphertexts(params, 4, limbs, SCALE, 31);
-        macro_rules! run {
-            ($ring:expr) => {{
-                let (ring, own) = ($ring, upload($ring, &batch));
-                let key = ring.load_switch_key(&key).expect("loads");
-                let pairs = [(&own[0], &own[1]), (&own[2], &own[2]), (&own[3], &own[3])];
-                let products = ring.multiply(&pairs, &key).expect("operands that fit");
-                let rescaled = ring.multiply_rescale(&pairs, &key);
-                assert_held("factors", ring, &own, &batch);
-                (products, rescaled)
-            }};
-        }
-        let (want, want_rescaled) = run!(&twins.reference);
-        let (got, got_rescaled) = run!(&twins.candidate);
-        let what = format!("{limbs} of {of_key} limbs, {} special primes", params.special_primes.len());
-        assert_held(&format!("multiply, {what}"), &twins.candidate, &got, &download(&twins.reference, &want));
-        match (got_rescaled, want_rescaled) {
-            (Ok(got), Ok(want)) => {
-                let want = download(&twins.reference, &want);
-                assert_held(&format!("multiply_rescale, {what}"), &twins.candidate, &got, &want);
-            }
-            (got, want) => {
-                assert_eq!((limbs, got.err(), want.err()), (1, Some(CkksError::Depth), Some(CkksError::Depth)))
-            }
-        }
-    });
+    each_level(device, see_products);
+    let twins = Twins::new(device, &long_digits(), Occupancy::Many);
+    [7, 6, 5].into_iter().for_each(|limbs| see_products(&twins, limbs, 7));
     let twins = Twins::new(device, &smallest(), Occupancy::Many);
     let params = twins.params().clone();
     let (a, b) = (ciphertexts(&params, MOST, 3, SCALE, 32), ciphertexts(&params, MOST, 3, SCALE, 33));

@@ -18,6 +18,9 @@ pub struct Decomposed {
     digits: Vec<Vec<u32>>,
 }
 
+/// Gives the digits at one limb in use to what it is called with.
+type DigitsAt<'d> = dyn Fn(usize, &mut dyn FnMut(&[&[u32]])) + Sync + 'd;
+
 impl Ring {
     /// Limb of QP at place `at` of an extended polynomial that has `limbs` limbs of Q.
     #[must_use]
@@ -97,7 +100,7 @@ impl Ring {
     /// If the key is for fewer limbs.
     #[must_use]
     pub fn switch(&self, polynomial: &[u32], key: &SwitchKey) -> [Vec<u32>; 2] {
-        self.divide_by_special(self.switch_products(polynomial, key), polynomial.len() / self.degree())
+        self.with_digits(polynomial, |limbs, digits| self.divide(limbs, key, digits, |_, _| {}))
     }
 
     /// The same with `addends` added and divided by the last prime of Q as well: [`Ring::rescale`] of the sum, at one
@@ -107,77 +110,55 @@ impl Ring {
     /// If there is one limb, or the key is for fewer.
     #[must_use]
     pub fn switch_and_rescale(&self, polynomial: &[u32], key: &SwitchKey, addends: &[Vec<u32>; 2]) -> [Vec<u32>; 2] {
-        self.divide_twice(self.switch_products(polynomial, key), addends, polynomial.len() / self.degree())
+        self.with_digits(polynomial, |limbs, digits| self.divide_twice(limbs, key, digits, addends))
     }
 
-    /// Digits of a polynomial (values) times a key, over all primes in use.
-    fn switch_products(&self, polynomial: &[u32], key: &SwitchKey) -> [Vec<u32>; 2] {
+    /// Calls `act` with what gives the digits of a polynomial (values) at one limb in use, made when asked for.
+    fn with_digits<R>(&self, polynomial: &[u32], act: impl FnOnce(usize, &DigitsAt<'_>) -> R) -> R {
         let degree = self.degree();
         let limbs = polynomial.len() / degree;
         let active: Vec<&Digit> = self.active_digits(limbs).collect();
         let coefficients = self.digit_coefficients(polynomial, &active);
-        let products = self.key_products(limbs, key, |at, multiply| {
+        let result = act(limbs, &|at, multiply| {
             let limb = self.extended_limb(limbs, at);
-            let extended: Vec<Option<Vec<u32>>> = active
-                .iter()
-                .map(|digit| {
-                    (!digit.owns(at)).then(|| {
-                        let mut out = self.pool.take(degree);
-                        self.extend(digit, &coefficients, limb, &mut out);
-                        out
-                    })
+            let made = |digit: &&Digit| {
+                (!digit.owns(at)).then(|| {
+                    let mut out = self.pool.take(degree);
+                    self.extend(digit, &coefficients, limb, &mut out);
+                    out
                 })
-                .collect();
-            let mut ours: Vec<&[u32]> = Vec::with_capacity(extended.len());
-            for digit in &extended {
-                ours.push(match digit {
-                    Some(values) => values,
-                    None => &polynomial[at * degree..][..degree],
-                });
-            }
+            };
+            let made: Vec<Option<Vec<u32>>> = active.iter().map(made).collect();
+            let own = &polynomial[(at * degree).min(polynomial.len())..];
+            let ours: Vec<&[u32]> =
+                made.iter().map(|digit| digit.as_deref().unwrap_or_else(|| &own[..degree])).collect();
             multiply(&ours);
-            extended.into_iter().flatten().for_each(|buffer| self.pool.give(buffer));
+            made.into_iter().flatten().for_each(|buffer| self.pool.give(buffer));
         });
         self.pool.give(coefficients);
-        products
+        result
     }
 
-    /// Sums of digits times a key over all limbs in use; `digits` gives those of a limb to what it is called with.
-    fn key_products(
-        &self,
-        limbs: usize,
-        key: &SwitchKey,
-        digits: impl Fn(usize, &mut dyn FnMut(&[&[u32]])) + Sync + Send,
-    ) -> [Vec<u32>; 2] {
+    /// The sums of the digits at one limb in use times a key.
+    fn key_product(&self, limbs: usize, key: &SwitchKey, at: usize, ours: &[&[u32]], sums: [&mut [u32]; 2]) {
         let degree = self.degree();
-        assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
-        let extended = limbs + self.params.special_primes.len();
-        let mut products = [self.pool.take(extended * degree), self.pool.take(extended * degree)];
-        let [body, mask] = &mut products;
-        let pairs = body.chunks_exact_mut(degree).zip(mask.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(pairs, |(at, (body, mask))| {
-            let place = if at < limbs { at } else { key.limbs + at - limbs };
-            let limb = self.extended_limb(limbs, at);
-            digits(at, &mut |ours: &[&[u32]]| {
-                let words = (key.limbs + self.params.special_primes.len()) * degree;
-                let range = |digit: usize| digit * words + place * degree..digit * words + (place + 1) * degree;
-                let bodies: Vec<&[u32]> = (0..ours.len()).map(|digit| &key.bodies[range(digit)]).collect();
-                let mask_of = |digit: usize| match &key.masks {
-                    Masks::Held(masks) => Cow::Borrowed(&masks[range(digit)]),
-                    Masks::Seeded(seed) => Cow::Owned(self.mask_of(seed, digit, limb)),
-                };
-                let own: Vec<Cow<'_, [u32]>> = (0..ours.len()).map(mask_of).collect();
-                let masks: Vec<&[u32]> = own.iter().map(AsRef::as_ref).collect();
-                let sums = [&mut *body, &mut *mask];
-                words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
-                for mask in own {
-                    if let Cow::Owned(made) = mask {
-                        self.pool.give(made);
-                    }
-                }
-            });
-        });
-        products
+        let place = if at < limbs { at } else { key.limbs + at - limbs };
+        let limb = self.extended_limb(limbs, at);
+        let words = (key.limbs + self.params.special_primes.len()) * degree;
+        let range = |digit: usize| digit * words + place * degree..digit * words + (place + 1) * degree;
+        let bodies: Vec<&[u32]> = (0..ours.len()).map(|digit| &key.bodies[range(digit)]).collect();
+        let mask_of = |digit: usize| match &key.masks {
+            Masks::Held(masks) => Cow::Borrowed(&masks[range(digit)]),
+            Masks::Seeded(seed) => Cow::Owned(self.mask_of(seed, digit, limb)),
+        };
+        let own: Vec<Cow<'_, [u32]>> = (0..ours.len()).map(mask_of).collect();
+        let masks: Vec<&[u32]> = own.iter().map(AsRef::as_ref).collect();
+        words::inner_products(self.arch, self.modulus(limb), sums, [&bodies, &masks], ours, 1);
+        for mask in own {
+            if let Cow::Owned(made) = mask {
+                self.pool.give(made);
+            }
+        }
     }
 
     /// The mask of one digit of a key at one limb of QP.
@@ -187,63 +168,89 @@ impl Ring {
         mask
     }
 
-    /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
-    ///
-    /// # Panics
-    /// If the key is for fewer limbs.
-    #[must_use]
-    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
-        let (degree, limbs) = (self.degree(), decomposed.limbs);
-        let products = self.key_products(limbs, key, |at, multiply| {
-            let digits = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]);
-            multiply(&digits.collect::<Vec<&[u32]>>());
-        });
-        self.divide_by_special(products, limbs)
-    }
-
-    /// Coefficients of the special limbs of two extended polynomials, prepared for [`Ring::convert`].
-    fn prepare_special(&self, polynomials: &mut [Vec<u32>; 2], limbs: usize) {
-        let degree = self.degree();
-        let [special, others] = polynomials.each_mut().map(|polynomial| &mut polynomial[limbs * degree..]);
-        let parts = special.chunks_exact_mut(degree).zip(others.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(at, (words, others))| {
-            for words in [words, others] {
+    /// Coefficients of the digits' products with a key at the special primes, prepared for [`Ring::convert`].
+    fn special_products(&self, limbs: usize, key: &SwitchKey, digits: &DigitsAt<'_>) -> [Vec<u32>; 2] {
+        assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
+        let (degree, count) = (self.degree(), self.params.special_primes.len());
+        let mut products = [self.pool.take(count * degree), self.pool.take(count * degree)];
+        let [bodies, masks] = &mut products;
+        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(parts, |(at, (body, mask))| {
+            digits(limbs + at, &mut |ours| self.key_product(limbs, key, limbs + at, ours, [&mut *body, &mut *mask]));
+            for words in [body, mask] {
                 self.rings[self.limbs() + at].inverse(self.arch, words);
                 self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
             }
         });
+        products
     }
 
-    /// Divides two extended polynomials (values) by P, adds `addends`, and divides by the last prime of Q: both
+    /// The digits' products with a key at the primes of Q, divided by P. A limb goes through all steps on one thread,
+    /// both parts one after the other, so that its products and roots are in the cache; `finish` is the last of them.
+    fn divide(
+        &self,
+        limbs: usize,
+        key: &SwitchKey,
+        digits: &DigitsAt<'_>,
+        finish: impl Fn(usize, [&mut [u32]; 2]) + Sync + Send,
+    ) -> [Vec<u32>; 2] {
+        let degree = self.degree();
+        let special = self.special_products(limbs, key, digits);
+        let mut quotients = [self.pool.take(limbs * degree), self.pool.take(limbs * degree)];
+        let [bodies, masks] = &mut quotients;
+        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(parts, |(limb, (body, mask))| {
+            digits(limb, &mut |ours| self.key_product(limbs, key, limb, ours, [&mut *body, &mut *mask]));
+            let modulus = self.modulus(limb);
+            let mut remainder = self.pool.take(degree);
+            for (words, special) in [&mut *body, &mut *mask].into_iter().zip(&special) {
+                self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
+                self.rings[limb].forward(self.arch, &mut remainder);
+                words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
+            }
+            self.pool.give(remainder);
+            finish(limb, [body, mask]);
+        });
+        special.into_iter().for_each(|buffer| self.pool.give(buffer));
+        quotients
+    }
+
+    /// The digits' products with a key, divided by P, with `addends` added and divided by the last prime of Q: both
     /// remainders meet as coefficients, before one transform.
-    fn divide_twice(&self, mut polynomials: [Vec<u32>; 2], addends: &[Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
+    fn divide_twice(
+        &self,
+        limbs: usize,
+        key: &SwitchKey,
+        digits: &DigitsAt<'_>,
+        addends: &[Vec<u32>; 2],
+    ) -> [Vec<u32>; 2] {
         let (degree, last) = (self.degree(), limbs - 1);
-        self.prepare_special(&mut polynomials, limbs);
+        let special = self.special_products(limbs, key, digits);
+        let mut remainders = [self.pool.take(degree), self.pool.take(degree)];
+        let [body, mask] = &mut remainders;
+        digits(last, &mut |ours| self.key_product(limbs, key, last, ours, [&mut *body, &mut *mask]));
         let modulus = self.modulus(last);
         let half = modulus.p / 2;
-        let remainders = [0, 1].map(|part| {
-            let (kept, special) = polynomials[part].split_at_mut(limbs * degree);
-            let words = &mut kept[last * degree..];
-            let mut remainder = self.pool.take(degree);
+        let mut remainder = self.pool.take(degree);
+        for ((words, special), addend) in remainders.iter_mut().zip(&special).zip(addends) {
             self.convert(modulus, special, &self.special_conversions[last], &mut remainder);
             self.rings[last].forward(self.arch, &mut remainder);
             words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[last]);
-            words::add(self.arch, modulus, words, &addends[part][last * degree..limbs * degree]);
-            remainder.copy_from_slice(words);
-            self.rings[last].inverse(self.arch, &mut remainder);
-            words::leave_montgomery(self.arch, modulus, &mut remainder, half);
-            remainder
-        });
-        let [(kept, special), (other_kept, other_special)] =
-            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
-        let (special, other_special) = (&*special, &*other_special);
-        let pairs = kept.chunks_exact_mut(degree).zip(other_kept.chunks_exact_mut(degree)).take(last);
-        self.for_each(pairs.enumerate().collect(), |(limb, (words, others))| {
+            words::add(self.arch, modulus, words, &addend[last * degree..limbs * degree]);
+            self.rings[last].inverse(self.arch, words);
+            words::leave_montgomery(self.arch, modulus, words, half);
+        }
+        self.pool.give(remainder);
+        let mut quotients = [self.pool.take(last * degree), self.pool.take(last * degree)];
+        let [bodies, masks] = &mut quotients;
+        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(parts, |(limb, (body, mask))| {
+            digits(limb, &mut |ours| self.key_product(limbs, key, limb, ours, [&mut *body, &mut *mask]));
             let target = self.modulus(limb);
             let center = target.montgomery_of_word(half);
             let mut both = self.pool.take(degree);
-            for (part, (words, special)) in [(words, special), (others, other_special)].into_iter().enumerate() {
-                self.convert(target, special, &self.special_conversions[limb], &mut both);
+            for (part, words) in [body, mask].into_iter().enumerate() {
+                self.convert(target, &special[part], &self.special_conversions[limb], &mut both);
                 let quotient = self.special_quotient[limb];
                 words::scale_and_recenter(self.arch, target, &mut both, quotient, &remainders[part], center);
                 self.rings[limb].forward(self.arch, &mut both);
@@ -252,36 +259,24 @@ impl Ring {
             }
             self.pool.give(both);
         });
-        remainders.into_iter().for_each(|remainder| self.pool.give(remainder));
-        for polynomial in &mut polynomials {
-            polynomial.truncate(last * degree);
-        }
-        polynomials
+        special.into_iter().chain(remainders).for_each(|buffer| self.pool.give(buffer));
+        quotients
     }
 
-    /// Divides two extended polynomials (values) by P and drops the special limbs; both at one limb after the other, so
-    /// that its roots are read once.
-    fn divide_by_special(&self, mut polynomials: [Vec<u32>; 2], limbs: usize) -> [Vec<u32>; 2] {
+    /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
+    ///
+    /// # Panics
+    /// If the key is for fewer limbs.
+    #[must_use]
+    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
+        self.divide(decomposed.limbs, key, &|at, multiply| self.digits_at(decomposed, at, multiply), |_, _| {})
+    }
+
+    /// A polynomial's digits at one limb in use.
+    fn digits_at(&self, decomposed: &Decomposed, at: usize, multiply: &mut dyn FnMut(&[&[u32]])) {
         let degree = self.degree();
-        self.prepare_special(&mut polynomials, limbs);
-        let [(kept, special), (other_kept, other_special)] =
-            polynomials.each_mut().map(|polynomial| polynomial.split_at_mut(limbs * degree));
-        let (special, other_special) = (&*special, &*other_special);
-        let parts = kept.chunks_exact_mut(degree).zip(other_kept.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(limb, (words, others))| {
-            let modulus = self.modulus(limb);
-            let mut remainder = self.pool.take(degree);
-            for (words, special) in [(words, special), (others, other_special)] {
-                self.convert(modulus, special, &self.special_conversions[limb], &mut remainder);
-                self.rings[limb].forward(self.arch, &mut remainder);
-                words::subtract_and_scale(self.arch, modulus, words, &remainder, self.special_quotient[limb]);
-            }
-            self.pool.give(remainder);
-        });
-        for polynomial in &mut polynomials {
-            polynomial.truncate(limbs * degree);
-        }
-        polynomials
+        let digits = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]);
+        multiply(&digits.collect::<Vec<&[u32]>>());
     }
 }
 
@@ -301,7 +296,7 @@ impl Ring {
     /// Noise: adds [`crate::ckks::noise::key_switch`].
     #[must_use]
     pub fn automorphism(&self, ciphertext: &Ciphertext, key: &GaloisKey) -> Ciphertext {
-        self.turn(ciphertext, self.switch(&ciphertext.parts[1], &key.key), key)
+        self.with_digits(&ciphertext.parts[1], |limbs, digits| self.turn(ciphertext, (limbs, digits), key))
     }
 
     /// As [`Ring::automorphism`], with the digits of the ciphertext's mask at hand.
@@ -309,25 +304,25 @@ impl Ring {
     /// Source: Halevi and Shoup, CRYPTO 2018, section 5 ("hoisting").
     #[must_use]
     pub fn hoisted(&self, ciphertext: &Ciphertext, decomposed: &Decomposed, key: &GaloisKey) -> Ciphertext {
-        self.turn(ciphertext, self.inner_product(decomposed, &key.key), key)
+        let digits = |at: usize, multiply: &mut dyn FnMut(&[&[u32]])| self.digits_at(decomposed, at, multiply);
+        self.turn(ciphertext, (decomposed.limbs, &digits), key)
     }
 
-    /// The automorphism of a ciphertext whose mask was switched: values in another order, every limb alike.
-    fn turn(&self, ciphertext: &Ciphertext, [mut body, mask]: [Vec<u32>; 2], key: &GaloisKey) -> Ciphertext {
+    /// The automorphism of a ciphertext by its mask's digits: the mask is switched, and values change their order,
+    /// every limb alike.
+    fn turn(&self, ciphertext: &Ciphertext, (limbs, digits): (usize, &DigitsAt<'_>), key: &GaloisKey) -> Ciphertext {
         let degree = self.degree();
-        let mut parts = [self.pool.take(body.len()), self.pool.take(mask.len())];
-        let [out_body, out_mask] = &mut parts;
-        let outs = out_body.chunks_exact_mut(degree).zip(out_mask.chunks_exact_mut(degree));
-        let switched = body.chunks_exact_mut(degree).zip(mask.chunks_exact(degree));
-        let limbs = outs.zip(switched).zip(ciphertext.parts[0].chunks_exact(degree)).enumerate().collect();
-        self.for_each(limbs, |(limb, (((out_body, out_mask), (body, mask)), own))| {
-            words::add(self.arch, self.modulus(limb), body, own);
-            for ((out_body, out_mask), &from) in out_body.iter_mut().zip(out_mask).zip(&key.order) {
-                *out_body = body[from as usize];
-                *out_mask = mask[from as usize];
+        let parts = self.divide(limbs, &key.key, digits, |limb, [body, mask]| {
+            words::add(self.arch, self.modulus(limb), body, &ciphertext.parts[0][limb * degree..][..degree]);
+            let mut before = self.pool.take(degree);
+            for words in [body, mask] {
+                before.copy_from_slice(words);
+                for (word, &from) in words.iter_mut().zip(&key.order) {
+                    *word = before[from as usize];
+                }
             }
+            self.pool.give(before);
         });
-        [body, mask].into_iter().for_each(|buffer| self.pool.give(buffer));
         Ciphertext { parts, scale: ciphertext.scale }
     }
 

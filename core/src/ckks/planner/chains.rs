@@ -22,9 +22,9 @@ const MOST_SCALE: u32 = 29;
 const LEAST_SCALE: u32 = 22;
 /// From one scale that is tried to the next.
 const SCALE_STEP: usize = 2;
-/// Most special primes that are tried: with more of them a polynomial has fewer digits, each to be converted to more
-/// primes.
-const MOST_SPECIAL: usize = 10;
+/// Most special primes that are worth trying: with more of them a polynomial has fewer digits, each to be converted to
+/// more primes.
+pub const MOST_SPECIAL: usize = 10;
 /// log2 of the scales of weights that meet fresh ciphertexts without a division behind them: which of them makes the
 /// errors of inputs and weights weigh the same depends on how many inputs a row has.
 const BARE_WEIGHTS: [u32; 3] = [12, 13, 15];
@@ -110,10 +110,16 @@ pub fn closings(network: &PolynomialNetwork) -> Vec<Closing> {
     closings.into_iter().enumerate().map(own).collect()
 }
 
-/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes at
-/// several scales, the widest first.
+/// The chains on a ring, which is given by its kind and log2 N: for each variant and number of special primes, up to
+/// `most_special`, at several scales, the widest first.
 #[must_use]
-pub fn chains(network: &PolynomialNetwork, ring: (RingKind, u32), rotates: bool, closings: &[Closing]) -> Vec<Chain> {
+pub fn chains(
+    network: &PolynomialNetwork,
+    ring: (RingKind, u32),
+    most_special: usize,
+    rotates: bool,
+    closings: &[Closing],
+) -> Vec<Chain> {
     let plain = vec![Closing::Value; network.stages.len()];
     let fixed =
         Variant { bare_weights: None, closings: plain, output_bits: OUTPUT_BITS[0], has_wide_maps: false, more: 0 };
@@ -139,7 +145,7 @@ pub fn chains(network: &PolynomialNetwork, ring: (RingKind, u32), rotates: bool,
     }
     let mut found: Vec<Chain> = Vec::new();
     for variant in &variants {
-        for special_count in 1..=MOST_SPECIAL {
+        for special_count in 1..=most_special {
             let scales = (LEAST_SCALE..=MOST_SCALE).rev();
             let chain = |scale| variant.chain(network, ring, scale, special_count, rotates);
             let fitting: Vec<Chain> = scales.filter_map(chain).collect();

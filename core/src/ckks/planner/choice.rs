@@ -46,14 +46,15 @@ struct Candidate {
 /// The network with its scales, and the cheapest secure parameters and packing for the batch whose noise is at most
 /// `most_noise`.
 pub(in crate::ckks) fn choose(
-    rings: &[RingKind],
+    (rings, most_special): (&[RingKind], usize),
     polynomials: &PolynomialNetwork,
     calibration: &[Vec<f32>],
     (batch, cost): (usize, &CkksCost),
     most_noise: f64,
     deadline: Deadline,
 ) -> Result<(PolynomialNetwork, Chosen), PlanError> {
-    let search = Search { polynomials, calibration, batch, cost, counts: Counts::of(polynomials) };
+    let counts = Counts::of(polynomials);
+    let search = Search { polynomials, calibration, most_special, batch, cost, counts };
     let mut last = "no parameters are precise enough".to_string();
     let mut best = None;
     // For each ring which packings were found, and whether inputs fill all slots of a degree that was.
@@ -110,6 +111,7 @@ pub(in crate::ckks) fn choose(
 struct Search<'a> {
     polynomials: &'a PolynomialNetwork,
     calibration: &'a [Vec<f32>],
+    most_special: usize,
     batch: usize,
     cost: &'a CkksCost,
     counts: Vec<Counts>,
@@ -129,14 +131,14 @@ impl Search<'_> {
             let runs = self.batch.div_ceil(chain.params.slots()) as f64;
             Candidate { total: runs * (seconds + inputs), seconds, latency: None, chain }
         };
-        chains(self.polynomials, ring, false, closings).into_iter().map(candidate).collect()
+        chains(self.polynomials, ring, self.most_special, false, closings).into_iter().map(candidate).collect()
     }
 
     /// One input over many slots, with the best number of lanes for each chain.
     fn latency(&self, ring: (RingKind, u32), most_noise: f64) -> Result<Vec<Candidate>, String> {
         let mut packed = Vec::new();
         let mut last = String::new();
-        for chain in chains(self.polynomials, ring, true, &[]) {
+        for chain in chains(self.polynomials, ring, self.most_special, true, &[]) {
             // A narrower chain takes the same time.
             let primes = |params: &ParameterSet| (params.primes.len(), params.special_primes.len());
             if packed.iter().any(|own: &Candidate| primes(&own.chain.params) == primes(&chain.params)) {
@@ -289,6 +291,7 @@ mod tests {
     use super::*;
     use crate::ckks::plan::activation::{Activation, Form};
     use crate::ckks::plan::polynomials::{PolynomialStage, Scaling};
+    use crate::ckks::planner::chains::MOST_SPECIAL;
     use crate::model::client_op::ClientOps;
     use crate::model::network::{Row, Tap, TensorInfo};
 
@@ -335,7 +338,7 @@ mod tests {
             let closings = closings(&plain);
             for ring in RINGS.flat_map(|log2_degree| RingKind::ALL.map(|kind| (kind, log2_degree))) {
                 for rotates in [false, true] {
-                    for chain in chains(&plain, ring, rotates, &closings) {
+                    for chain in chains(&plain, ring, MOST_SPECIAL, rotates, &closings) {
                         assert_eq!(chain.params.check(), Ok(()));
                         let mut network = plain.clone();
                         network.keep(&chain);
@@ -349,13 +352,13 @@ mod tests {
             }
         }
         assert!(count > 300, "{count}");
-        assert!(chains(&network(&[3; 6]), (RingKind::Complex, 13), false, &[Closing::Value; 6]).is_empty());
+        assert!(chains(&network(&[3; 6]), (RingKind::Complex, 13), 10, false, &[Closing::Value; 6]).is_empty());
     }
 
     #[test]
     fn a_squared_layer_fits_the_smallest_ring() {
         let network = network(&[1]);
-        let found = chains(&network, (RingKind::Complex, 12), false, &closings(&network));
+        let found = chains(&network, (RingKind::Complex, 12), MOST_SPECIAL, false, &closings(&network));
         assert!(found.iter().any(|chain| chain.params.primes.len() == 3), "{found:?}");
     }
 
@@ -365,7 +368,7 @@ mod tests {
         for depths in [&[][..], &[1], &[2, 2]] {
             let plain = PolynomialNetwork { output_bound: 1e8, ..network(depths) };
             for rotates in [false, true] {
-                let found = chains(&plain, (RingKind::Complex, 14), rotates, &closings(&plain));
+                let found = chains(&plain, (RingKind::Complex, 14), MOST_SPECIAL, rotates, &closings(&plain));
                 let held = |chain: &Chain| {
                     let mut network = plain.clone();
                     network.keep(chain);

@@ -20,6 +20,7 @@ use crate::ckks::plan::Plan;
 use crate::ckks::plan::activation::DEEP_DEGREES;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
 use crate::ckks::plan::width::Width;
+use crate::ckks::planner::chains::MOST_SPECIAL;
 use crate::ckks::planner::choice::{Chosen, choose, noise_of};
 use crate::ckks::planner::deep::{Packed, leaves_bounds, place};
 use crate::ckks::planner::deep_fit::fit_deep;
@@ -51,6 +52,8 @@ pub struct Options {
     pub batch: usize,
     /// The rings that may be planned in. Bootstraps are planned in that of complex slots alone.
     pub rings: &'static [RingKind],
+    /// Special primes at the most. Bootstraps are planned with a number of their own.
+    pub most_special: usize,
     /// Cost of the machine that will run the plan.
     pub cost: CkksCost,
 }
@@ -63,6 +66,7 @@ impl Default for Options {
             task: Task::Auto,
             batch: 1,
             rings: &RingKind::ALL,
+            most_special: MOST_SPECIAL,
             cost: CkksCost::default(),
         }
     }
@@ -152,7 +156,8 @@ fn plan_without_bootstraps(
     progress.finish();
     let batch = (options.batch, &options.cost);
     let most = most_noise(network, &polynomials, calibration);
-    let (polynomials, chosen) = choose(options.rings, &polynomials, calibration, batch, most, progress.deadline())?;
+    let rings = (options.rings, options.most_special);
+    let (polynomials, chosen) = choose(rings, &polynomials, calibration, batch, most, progress.deadline())?;
     held_out.iter_mut().for_each(|own| own.keep_as(&polynomials));
     let noise = SlotNoise::packed(&polynomials, &chosen.params, chosen.latency.as_ref());
     let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
