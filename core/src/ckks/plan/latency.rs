@@ -281,10 +281,11 @@ impl LatencyPlan {
 /// Layouts that a stage's values may take.
 fn candidates(shape: &[usize], values: usize, tensors: &[&Tensor], most_period: usize, ring: usize) -> Vec<Layout> {
     let [channels, height, width] = image_shape(shape);
-    let mut layouts = vec![Layout::vector(values, ring)];
+    let vector = Layout::vector(values, ring);
     if height * width == 1 || channels * height * width != values {
-        return layouts;
+        return vec![vector];
     }
+    let mut layouts = Vec::new();
     for before in tensors {
         let from = &before.layout;
         for gap in (1..=MOST_GAP).map(|times| times * from.gap) {
@@ -314,5 +315,8 @@ fn candidates(shape: &[usize], values: usize, tensors: &[&Tensor], most_period: 
             }
         }
     }
+    // Last: where an image lies row by row without gaps, a vector has the same slots and takes as long, but what reads
+    // it would not know of rows and channels, nor find the few rotations that a convolution is made of.
+    layouts.push(vector);
     layouts
 }
