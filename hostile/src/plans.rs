@@ -144,12 +144,12 @@ fn layout(of: &mut Layout, random: &mut Random) {
     match random.below(9) {
         0 => size(&mut of.shape[random.below(3)], random),
         1 => size(&mut of.gap, random),
-        7 => size(&mut of.channels_per_block, random),
-        2 => size(&mut of.pitch, random),
-        3 => size(&mut of.block, random),
-        4 => size(&mut of.blocks_per_ciphertext, random),
-        5 => of.period = 1 << random.below(64),
-        6 => size(&mut of.skew, random),
+        2 => size(&mut of.channels_per_block, random),
+        3 => size(&mut of.pitch, random),
+        4 => size(&mut of.block, random),
+        5 => size(&mut of.blocks_per_ciphertext, random),
+        6 => of.period = 1 << random.below(64),
+        7 => size(&mut of.skew, random),
         _ => of.ring = 1 << random.below(64),
     }
 }

@@ -29,8 +29,8 @@ fn square<R: RnsOps>(ring: &R, key: &SeededSwitchKey, ciphertext: &Ciphertext) -
     Ok(ring.download(product)?.remove(0))
 }
 
-/// Measures a device, and compares a product of it with the host's; of a host, which has
-/// threads, few ciphertexts are measured on their own.
+/// Measures a device, and compares a product of it with the host's; of a host, which has threads, few ciphertexts are
+/// measured on their own.
 pub(super) fn measure<D: RnsDevice>(device: &D, host_threads: Option<u32>) -> Result<Part, EngineError> {
     let params = ParameterSet::new(LOG2_COUNTED_RING, LEVELS, SCALE_LOG2, 1).map_err(CkksError::Plan)?;
     let key = uniform_key(&params);

@@ -48,8 +48,7 @@ pub(super) fn measure<D: RnsDevice>(device: &D, host_threads: Option<u32>) -> Re
     // As a pass of a network runs, from one of the device's threads.
     let many = |common| {
         let ring = device.ring(&params, Occupancy::Many)?;
-        let threads = |rates| KindRates { threads: host_threads.unwrap_or(0), ..rates };
-        ring.on_threads(|| many(&ring, common).map(threads))
+        ring.on_threads(|| many(&ring, common, host_threads.unwrap_or(0)))
     };
     let few = |params: &ParameterSet, sets, common| {
         let ring = device.ring(params, Occupancy::Few)?;
@@ -169,8 +168,9 @@ fn few<R: RnsOps>(ring: &R, sets: usize, step_seconds: f64) -> Result<KindRates,
     Ok(KindRates { switching, products, step_seconds, threads: 0 })
 }
 
-/// Many squares, and a matrix times many ciphertexts. A step takes `step_seconds` beside its work.
-fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> {
+/// Many squares, and a matrix times many ciphertexts. A step takes `step_seconds` beside its work; a GPU has no host's
+/// threads.
+fn many<R: RnsOps>(ring: &R, step_seconds: f64, host_threads: u32) -> Result<KindRates, CkksError> {
     let (params, cost) = (ring.params(), CkksCost::default());
     let limbs = params.primes.len();
     let relinearise = ring.load_switch_key(&uniform_key(params))?;
@@ -192,7 +192,7 @@ fn many<R: RnsOps>(ring: &R, step_seconds: f64) -> Result<KindRates, CkksError> 
         ring.release(sums);
         Ok(())
     })?;
-    Ok(KindRates { switching, products, step_seconds, threads: 0 })
+    Ok(KindRates { switching, products, step_seconds, threads: host_threads })
 }
 
 #[cfg(test)]

@@ -70,17 +70,18 @@ impl DeviceProfile {
     /// where it does not run CKKS.
     pub(crate) fn ckks_rates(&self, load: Load) -> Option<(KindRates, u32)> {
         let Speed { threads, rows } = self.ckks?;
-        Some(match self.ckks_rates {
-            Some(CkksRates { cached: Some(cached), .. }) if load == Load::Cached => (cached, 1),
-            Some(CkksRates { few: Some(few), .. }) if load == Load::Few || load == Load::Cached => (few, 1),
-            Some(CkksRates { many, few: Some(few), cached: Some(cached) }) if load == Load::ManyCached => {
+        let even = (KindRates::even(threads), rows);
+        let Some(CkksRates { many, few, cached }) = self.ckks_rates else { return Some(even) };
+        Some(match load {
+            Load::Few => few.map_or(even, |few| (few, 1)),
+            Load::Cached => cached.or(few).map_or(even, |own| (own, 1)),
+            Load::Many | Load::ManyCached => {
                 // What products gain where masks come from a cache.
-                (KindRates { products: many.products * cached.products / few.products, ..many }, 1)
+                let gains = few.zip(cached).filter(|_| load == Load::ManyCached);
+                let gain = gains.map_or(1.0, |(few, cached)| cached.products / few.products);
+                // The host spreads a single ciphertext over its threads.
+                (KindRates { products: gain * many.products, ..many }, if few.is_some() { 1 } else { rows })
             }
-            // The host spreads a single ciphertext over its threads.
-            Some(CkksRates { many, few: Some(_), .. }) => (many, 1),
-            Some(CkksRates { many, .. }) if load == Load::Many || load == Load::ManyCached => (many, rows),
-            _ => (KindRates::even(threads), rows),
         })
     }
 }

@@ -93,8 +93,8 @@ impl Ring {
         Decomposed { limbs, digits }
     }
 
-    /// Digits of a polynomial (values) times a key, divided by P: [`Ring::decompose`] and [`Ring::inner_product`], limb
-    /// by limb, so that the digits of one limb are in the cache when they meet the key.
+    /// Digits of a polynomial (values), as of [`Ring::decompose`], times a key, divided by P: limb by limb, so that the
+    /// digits of one limb are in the cache when they meet the key.
     ///
     /// # Panics
     /// If the key is for fewer limbs.
@@ -168,21 +168,26 @@ impl Ring {
         mask
     }
 
+    /// Body and mask of so many limbs, of which `act` writes one limb after the other.
+    fn both_parts(&self, limbs: usize, act: impl Fn(usize, [&mut [u32]; 2]) + Sync + Send) -> [Vec<u32>; 2] {
+        let degree = self.degree();
+        let mut parts = [self.pool.take(limbs * degree), self.pool.take(limbs * degree)];
+        let [bodies, masks] = &mut parts;
+        let pairs = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
+        self.for_each(pairs, |(limb, (body, mask))| act(limb, [body, mask]));
+        parts
+    }
+
     /// Coefficients of the digits' products with a key at the special primes, prepared for [`Ring::convert`].
     fn special_products(&self, limbs: usize, key: &SwitchKey, digits: &DigitsAt<'_>) -> [Vec<u32>; 2] {
         assert!(limbs <= key.limbs, "a key for {} limbs, a ciphertext of {limbs}", key.limbs);
-        let (degree, count) = (self.degree(), self.params.special_primes.len());
-        let mut products = [self.pool.take(count * degree), self.pool.take(count * degree)];
-        let [bodies, masks] = &mut products;
-        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(at, (body, mask))| {
+        self.both_parts(self.params.special_primes.len(), |at, [body, mask]| {
             digits(limbs + at, &mut |ours| self.key_product(limbs, key, limbs + at, ours, [&mut *body, &mut *mask]));
             for words in [body, mask] {
                 self.rings[self.limbs() + at].inverse(self.arch, words);
                 self.prepare(self.modulus(self.limbs() + at), words, self.special_inverse[at]);
             }
-        });
-        products
+        })
     }
 
     /// The digits' products with a key at the primes of Q, divided by P. A limb goes through all steps on one thread,
@@ -196,10 +201,7 @@ impl Ring {
     ) -> [Vec<u32>; 2] {
         let degree = self.degree();
         let special = self.special_products(limbs, key, digits);
-        let mut quotients = [self.pool.take(limbs * degree), self.pool.take(limbs * degree)];
-        let [bodies, masks] = &mut quotients;
-        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(limb, (body, mask))| {
+        let quotients = self.both_parts(limbs, |limb, [body, mask]| {
             digits(limb, &mut |ours| self.key_product(limbs, key, limb, ours, [&mut *body, &mut *mask]));
             let modulus = self.modulus(limb);
             let mut remainder = self.pool.take(degree);
@@ -241,10 +243,7 @@ impl Ring {
             words::leave_montgomery(self.arch, modulus, words, half);
         }
         self.pool.give(remainder);
-        let mut quotients = [self.pool.take(last * degree), self.pool.take(last * degree)];
-        let [bodies, masks] = &mut quotients;
-        let parts = bodies.chunks_exact_mut(degree).zip(masks.chunks_exact_mut(degree)).enumerate().collect();
-        self.for_each(parts, |(limb, (body, mask))| {
+        let quotients = self.both_parts(last, |limb, [body, mask]| {
             digits(limb, &mut |ours| self.key_product(limbs, key, limb, ours, [&mut *body, &mut *mask]));
             let target = self.modulus(limb);
             let center = target.montgomery_of_word(half);
@@ -264,19 +263,18 @@ impl Ring {
     }
 
     /// The digits' product with a key, divided by P: body and mask that decrypt under s to the polynomial times s'.
-    ///
-    /// # Panics
-    /// If the key is for fewer limbs.
-    #[must_use]
-    pub fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
-        self.divide(decomposed.limbs, key, &|at, multiply| self.digits_at(decomposed, at, multiply), |_, _| {})
+    #[cfg(test)]
+    pub(in crate::ckks) fn inner_product(&self, decomposed: &Decomposed, key: &SwitchKey) -> [Vec<u32>; 2] {
+        self.divide(decomposed.limbs, key, &*self.digits_of(decomposed), |_, _| {})
     }
 
-    /// A polynomial's digits at one limb in use.
-    fn digits_at(&self, decomposed: &Decomposed, at: usize, multiply: &mut dyn FnMut(&[&[u32]])) {
+    /// What gives the digits that are at hand.
+    fn digits_of<'d>(&self, decomposed: &'d Decomposed) -> Box<DigitsAt<'d>> {
         let degree = self.degree();
-        let digits = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]);
-        multiply(&digits.collect::<Vec<&[u32]>>());
+        Box::new(move |at, multiply| {
+            let digits = decomposed.digits.iter().map(|digit| &digit[at * degree..][..degree]);
+            multiply(&digits.collect::<Vec<&[u32]>>());
+        })
     }
 }
 
@@ -304,8 +302,7 @@ impl Ring {
     /// Source: Halevi and Shoup, CRYPTO 2018, section 5 ("hoisting").
     #[must_use]
     pub fn hoisted(&self, ciphertext: &Ciphertext, decomposed: &Decomposed, key: &GaloisKey) -> Ciphertext {
-        let digits = |at: usize, multiply: &mut dyn FnMut(&[&[u32]])| self.digits_at(decomposed, at, multiply);
-        self.turn(ciphertext, (decomposed.limbs, &digits), key)
+        self.turn(ciphertext, (decomposed.limbs, &*self.digits_of(decomposed)), key)
     }
 
     /// The automorphism of a ciphertext by its mask's digits: the mask is switched, and values change their order,

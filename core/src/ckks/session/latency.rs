@@ -9,7 +9,6 @@ use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::latency::{BootstrapStep, LatencySchedule};
 use crate::ckks::session::bootstrap::PreparedBootstrap;
 use crate::ckks::session::keys::Keys;
-use crate::ckks::session::pass::from_a_thread;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -231,6 +230,11 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
+    /// Where it runs.
+    pub(super) fn ring(&self) -> &'a B {
+        self.ring
+    }
+
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &LatencySchedule {
@@ -250,15 +254,6 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
     /// # Errors
     /// As [`LatencySession::run`].
     pub fn run_timed(
-        &self,
-        inputs: &[SeededCiphertext],
-        watch: &mut Stopwatch,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Ciphertext>, CkksError> {
-        from_a_thread(self.ring, || self.run_here(inputs, watch, progress))
-    }
-
-    fn run_here(
         &self,
         inputs: &[SeededCiphertext],
         watch: &mut Stopwatch,

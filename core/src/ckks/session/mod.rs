@@ -21,6 +21,7 @@ use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::Plan;
 use crate::ckks::ring::ciphertext::Ciphertext;
 use crate::ckks::session::latency::LatencySession;
+use crate::ckks::session::pass::from_a_thread;
 use crate::ckks::session::throughput::ThroughputSession;
 use crate::device::error::BackendError;
 use crate::progress::Progress;
@@ -175,10 +176,10 @@ impl<B: RnsOps> Queue for Pass<'_, B> {
 
     fn pass(&self, range: Range<usize>, progress: &dyn Progress) -> Result<Vec<Ciphertext>, CkksError> {
         let run = &self.ciphertexts[range.start / self.inputs * self.per_run..][..self.per_run];
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = &mut *self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         match self.packed {
-            Packed::Throughput(session) => session.run_timed(run, &mut watch, progress),
-            Packed::Latency(session) => session.run_timed(run, &mut watch, progress),
+            Packed::Throughput(session) => from_a_thread(session.ring(), || session.run_timed(run, watch, progress)),
+            Packed::Latency(session) => from_a_thread(session.ring(), || session.run_timed(run, watch, progress)),
         }
     }
 

@@ -16,7 +16,6 @@ use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::Number;
 use crate::ckks::schedule::blocks::Weights;
 use crate::ckks::schedule::throughput::{ReadsOpen, ThroughputSchedule, Work};
-use crate::ckks::session::pass::from_a_thread;
 use crate::progress::Progress;
 
 /// A network with polynomials on a device, ready to run on batches of an input a slot: walks a [`ThroughputSchedule`].
@@ -135,6 +134,11 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
         if self.is_timed { self.ring.sync() } else { Ok(()) }
     }
 
+    /// Where it runs.
+    pub(super) fn ring(&self) -> &'a B {
+        self.ring
+    }
+
     /// What a run does.
     #[must_use]
     pub fn schedule(&self) -> &ThroughputSchedule {
@@ -154,15 +158,6 @@ impl<'a, B: RnsOps> ThroughputSession<'a, B> {
     /// # Errors
     /// As [`ThroughputSession::run`].
     pub fn run_timed(
-        &self,
-        inputs: &[SeededCiphertext],
-        watch: &mut Stopwatch,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Ciphertext>, CkksError> {
-        from_a_thread(self.ring, || self.run_here(inputs, watch, progress))
-    }
-
-    fn run_here(
         &self,
         inputs: &[SeededCiphertext],
         watch: &mut Stopwatch,
