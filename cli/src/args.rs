@@ -95,6 +95,10 @@ pub struct Planning {
     /// Calibration inputs: .npy, .npz, .zip of .npy, or a folder of .npy
     #[arg(short, long)]
     pub calibration: PathBuf,
+    /// Inputs that the model has not seen, as --calibration takes them: by them alone the loss is judged, where the
+    /// calibration inputs are such as the model was trained on, of which it is surer than of new ones
+    #[arg(long, value_name = "DATA")]
+    pub judge: Option<PathBuf>,
     /// Encryption scheme
     #[arg(long, value_enum, default_value = "auto")]
     pub scheme: SchemeChoice,
@@ -136,6 +140,11 @@ impl Planning {
     /// When it must have ended, from now on.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(Duration::from_secs(self.max_seconds.into()))
+    }
+
+    /// What it reads.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.model, &self.calibration].into_iter().chain(&self.judge)
     }
 }
 

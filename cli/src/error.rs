@@ -189,6 +189,7 @@ impl Cause for PlanError {
             Self::CalibrationShape { .. }
             | Self::CalibrationValue { .. }
             | Self::NoCalibration
+            | Self::Unseen
             | Self::PlainOutput { .. } => Failure::File,
             Self::Accuracy { .. }
             | Self::Polynomials { .. }

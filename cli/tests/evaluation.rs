@@ -106,6 +106,31 @@ fn work_with_signs(test: &[[f32; 4]]) -> Work {
 }
 
 #[test]
+fn inputs_that_judge_are_new_to_the_model_and_judge_alone() {
+    let work = one_output();
+    let with = |values: &[[f32; 4]]| work.write("judge.npy", &npy(&format!("({}, 4)", values.len()), &values.concat()));
+    for scheme in ["tfhe", "ckks"] {
+        let derive = ["keyparams", "-m", "model.onnx", "-c", "calibration.npy", "-o", "p.json", "--task", "classify"];
+        let derive = [&derive[..], &["--scheme", scheme, "--json", "--judge", "judge.npy"]].concat();
+        with(&inputs(1)[..30]);
+        let sentence = work.fails(&derive);
+        assert!(sentence.contains("none of the inputs that are to judge the loss is new"), "{sentence}");
+        with(&[[0.5, f32::NAN, 0.5, 0.5]]);
+        let sentence = work.fails(&derive);
+        assert!(sentence.contains("judge.npy") && sentence.contains("input 0 is not finite"), "{sentence}");
+        let doubt = |values: &[[f32; 4]]| {
+            with(values);
+            let found: Value = serde_json::from_str(&work.ok(&derive)).expect("JSON");
+            found["doubt"].clone()
+        };
+        assert_eq!(doubt(&inputs(5)), Value::Null);
+        // The calibration inputs have both answers, those that judge one.
+        let one_answer: Vec<[f32; 4]> = inputs(5).into_iter().filter(|x| weighted(x) > 0.0).collect();
+        assert_eq!(doubt(&one_answer), "one_answer");
+    }
+}
+
+#[test]
 fn labels_that_do_not_fit_are_refused() {
     let work = one_output();
     let test = inputs(4);

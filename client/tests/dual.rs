@@ -11,6 +11,7 @@ use heman_core::device::reference::ReferenceBackend;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function};
 use heman_core::model::network::Network;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::dual::Dual;
@@ -38,7 +39,12 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 fn no_word_differs_in_either_packing() {
     for (batch, packing) in [(1, "latency"), (20_000, "throughput")] {
         for rings in [&[RingKind::Complex], &[RingKind::Real]] {
-            let options = Options { max_loss: 0.05, task: Task::Regress, batch, rings, ..Options::default() };
+            let options = Options {
+                budget: LossBudget { max_loss: 0.05, task: Task::Regress, ..LossBudget::default() },
+                batch,
+                rings,
+                ..Options::default()
+            };
             let plan = plan(&squares_and_products(), &samples(200), &options, &NoProgress).expect("a plan");
             assert_eq!(plan.params.packing.describe(), packing);
             no_word_differs(&plan);

@@ -16,6 +16,7 @@ use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::ClientOps;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner::options as tfhe;
@@ -57,8 +58,14 @@ fn samples(count: usize) -> Vec<Vec<f32>> {
 }
 
 fn planned(scheme: Scheme) -> Plan {
-    let tfhe = tfhe::Options { max_loss: MOST_LOSS, task: Task::Regress, ..tfhe::Options::default() };
-    let ckks = ckks::Options { max_loss: MOST_LOSS, task: Task::Regress, ..ckks::Options::default() };
+    let tfhe = tfhe::Options {
+        budget: LossBudget { max_loss: MOST_LOSS, task: Task::Regress, ..LossBudget::default() },
+        ..tfhe::Options::default()
+    };
+    let ckks = ckks::Options {
+        budget: LossBudget { max_loss: MOST_LOSS, task: Task::Regress, ..LossBudget::default() },
+        ..ckks::Options::default()
+    };
     planner::plan(Some(scheme), &network(), &samples(64), &Options { tfhe, ckks }, &NoProgress).expect("a plan").plan
 }
 

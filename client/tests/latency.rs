@@ -13,6 +13,7 @@ use heman_core::files::sealed::Sealed;
 use heman_core::model::function::{Binary, Function, Unary};
 use heman_core::model::network::{Network, Row};
 use heman_core::planning::error::PlanError;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::networks::{network, products, row, stage};
@@ -120,7 +121,12 @@ fn samples(count: usize, length: usize) -> Vec<Vec<f32>> {
 const EACH_RING: [&[RingKind]; 2] = [&[RingKind::Complex], &[RingKind::Real]];
 
 fn planned(network: &Network, rings: &'static [RingKind], batch: usize, task: Task) -> Plan {
-    let options = Options { max_loss: 0.2, task, batch, rings, ..Options::default() };
+    let options = Options {
+        budget: LossBudget { max_loss: 0.2, task, ..LossBudget::default() },
+        batch,
+        rings,
+        ..Options::default()
+    };
     plan(network, &samples(64, network.input.len()), &options, &NoProgress).expect("a plan")
 }
 
@@ -196,7 +202,10 @@ fn what_polynomials_cannot_do_is_refused() {
     let step = Function::Binary(Binary::Less, Box::new(Function::X), Box::new(Function::Constant(0.0)));
     let rows = (0..4).map(|o| row(0.0, (0..16).map(|i| (i, weight(o * 16 + i))))).collect();
     let network = network(&[1, 16], vec![stage(&[1, 4], rows, 4, &step)], vec![row(0.0, [(16, 1.0), (17, 2.0)])]);
-    let options = Options { max_loss: 0.005, task: Task::Regress, ..Options::default() };
+    let options = Options {
+        budget: LossBudget { max_loss: 0.005, task: Task::Regress, ..LossBudget::default() },
+        ..Options::default()
+    };
     let error = plan(&network, &samples(64, 16), &options, &NoProgress).expect_err("no polynomial is a step");
     assert!(matches!(error, PlanError::Polynomials { .. }), "{error}");
 }

@@ -7,6 +7,7 @@ use heman_core::ckks::session::Session as CkksSession;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::Network;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::planner;
@@ -46,8 +47,10 @@ fn relative_error(results: &[Vec<f64>], inputs: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn tfhe_takes_squares() {
-    let options =
-        planner::options::Options { max_loss: MOST_LOSS, task: Task::Regress, ..planner::options::Options::default() };
+    let options = planner::options::Options {
+        budget: LossBudget { max_loss: MOST_LOSS, task: Task::Regress, ..LossBudget::default() },
+        ..planner::options::Options::default()
+    };
     let plan = planner::plan(&network(), &samples(200), &options, &NoProgress).expect("a plan").plan;
     let key = tfhe::SecretKey::generate(&plan.params).expect("secure parameters");
     let keys = key.evaluation_key(&NoProgress);
@@ -64,8 +67,7 @@ fn tfhe_takes_squares() {
 fn ckks_multiplies() {
     for batch in [1, 20_000] {
         let options = ckks_planner::Options {
-            max_loss: MOST_LOSS,
-            task: Task::Regress,
+            budget: LossBudget { max_loss: MOST_LOSS, task: Task::Regress, ..LossBudget::default() },
             batch,
             ..ckks_planner::Options::default()
         };

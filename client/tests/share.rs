@@ -16,6 +16,7 @@ use heman_core::ckks::session::Session;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::files::chunks::Reader;
 use heman_core::files::sealed::Sealed;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::networks::{network, row};
@@ -30,7 +31,11 @@ const FLOOD: f64 = 32_768.0;
 fn planned(offset: f64) -> Plan {
     let rows = (0..OUTPUTS).map(|o| row(offset, [(o % 4, 1.0)])).collect();
     let network = network(&[1, 4], Vec::new(), rows);
-    let options = Options { max_loss: 0.05, task: Task::Regress, rings: &[RingKind::Complex], ..Options::default() };
+    let options = Options {
+        budget: LossBudget { max_loss: 0.05, task: Task::Regress, ..LossBudget::default() },
+        rings: &[RingKind::Complex],
+        ..Options::default()
+    };
     let sample = |at: usize| (0..4).map(|i| ((at * 4 + i) as f32).sin()).collect();
     let samples: Vec<Vec<f32>> = (0..64).map(sample).collect();
     plan(&network, &samples, &options, &NoProgress).expect("a linear map")

@@ -10,6 +10,7 @@ use heman_core::either::streams::{InputReader, InputWriter, OutputReader, Output
 use heman_core::files::chunks::Reader;
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Batch;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::ciphertexts as tfhe;
@@ -22,8 +23,12 @@ fn params() -> [Params; 2] {
     let network = network(&[1, 4], Vec::new(), rows);
     let samples: Vec<Vec<f32>> = (0..32).map(|at| values(at + 1).split_off(4 * at)).collect();
     let (max_loss, task) = (0.05, Task::Regress);
-    let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-    let ckks = CkksOptions { max_loss, task, batch: 64, ..CkksOptions::default() };
+    let tfhe = TfheOptions { budget: LossBudget { max_loss, task, ..LossBudget::default() }, ..TfheOptions::default() };
+    let ckks = CkksOptions {
+        budget: LossBudget { max_loss, task, ..LossBudget::default() },
+        batch: 64,
+        ..CkksOptions::default()
+    };
     let options = Options { tfhe, ckks };
     [Scheme::Tfhe, Scheme::Ckks].map(|scheme| {
         let derived = planner::plan(Some(scheme), &network, &samples, &options, &NoProgress);

@@ -11,6 +11,7 @@ use heman_core::ckks::planner as ckks;
 use heman_core::either::params::Params;
 use heman_core::files::chunks::Reader;
 use heman_core::files::container::HEADER_BYTES;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_testing::networks::{network, row};
@@ -74,7 +75,10 @@ fn masked_part(path: &std::path::Path) -> Vec<u8> {
 fn ckks() -> Params {
     let rows = (0..4).map(|o| row(0.5, [(o, 1.0)])).collect();
     let network = network(&[1, 4], Vec::new(), rows);
-    let options = ckks::Options { max_loss: 0.05, task: Task::Regress, ..ckks::Options::default() };
+    let options = ckks::Options {
+        budget: LossBudget { max_loss: 0.05, task: Task::Regress, ..LossBudget::default() },
+        ..ckks::Options::default()
+    };
     let samples: Vec<Vec<f32>> = (0..64).map(|at| (0..4).map(|i| ((at * 4 + i) as f32).sin()).collect()).collect();
     Params::Ckks(ckks::plan(&network, &samples, &options, &NoProgress).expect("a linear map").params)
 }

@@ -22,8 +22,8 @@ const ENOUGH_SECONDS: f64 = 0.1;
 /// A step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepForecast {
-    /// The stage, counted as the plan has them; the output stands behind them.
-    pub stage: usize,
+    /// The stage, counted as the plan has them; the output stands behind them. None for transfers.
+    pub stage: Option<usize>,
     /// Its kind, as in [`Timings`](heman_core::batch::Timings), or `stage` where only whole stages are predicted.
     pub step: &'static str,
     /// Seconds that the cost model predicts; none where the device's speed is not known.
@@ -103,7 +103,7 @@ impl Devices {
     ) -> Vec<StepForecast> {
         let work = Work::of(plan, inputs.div_ceil(self.count()));
         let predicted = profile.and_then(|profile| work.steps_on(profile).ok());
-        let forecast = |(at, (stage, step, operations)): (usize, (usize, &'static str, f64))| StepForecast {
+        let forecast = |(at, (stage, step, operations)): (usize, (Option<usize>, &'static str, f64))| StepForecast {
             stage,
             step,
             predicted_seconds: predicted.as_ref().map(|steps| steps[at].alone()),

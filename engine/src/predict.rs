@@ -34,8 +34,8 @@ pub(crate) struct Work {
 
 /// Equal steps.
 struct Repeated {
-    /// Which map of the network, the output's last.
-    stage: usize,
+    /// Which map of the network, the output's last; none for transfers.
+    stage: Option<usize>,
     kind: StepKind,
     /// Rows of all of them together.
     operations: f64,
@@ -89,8 +89,8 @@ impl StepKind {
 /// A step, or several equal ones, as a device will see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PredictedStep {
-    /// Which map of the network, the output's last.
-    pub stage: usize,
+    /// Which map of the network, the output's last; none for transfers.
+    pub stage: Option<usize>,
     /// What it does.
     pub kind: StepKind,
     /// Equal steps, one after the other.
@@ -142,7 +142,7 @@ impl Work {
     }
 
     /// Stage, kind and operations of each step.
-    pub fn operations(&self) -> impl Iterator<Item = (usize, &'static str, f64)> {
+    pub fn operations(&self) -> impl Iterator<Item = (Option<usize>, &'static str, f64)> {
         self.steps.iter().map(|step| (step.stage, step.kind.name(), step.operations))
     }
 
@@ -202,7 +202,7 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
         };
         let rows = (rows * inputs) as f64;
         let each = Spent::Threads(rows * each);
-        Repeated { stage, kind, operations: rows, count: 1.0, rows, elements: None, each }
+        Repeated { stage: Some(stage), kind, operations: rows, count: 1.0, rows, elements: None, each }
     };
     Schedule::new(plan).steps.iter().map(step).collect()
 }
@@ -246,7 +246,7 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
     let step = |(stage, (&(steps, rows), work)): (usize, (&(usize, usize), WorkSeconds))| {
         let steps = steps.max(1) as f64;
         Repeated {
-            stage,
+            stage: Some(stage),
             kind: StepKind::Stage,
             operations: runs * steps * rows as f64,
             count: runs * steps,
@@ -267,7 +267,7 @@ fn transfer(plan: &ckks::Plan, runs: f64, ring: f64) -> Option<Repeated> {
     let products = expansion_seconds(&plan.network, &plan.params.ckks, &CkksCost::default());
     let inputs = plan.network.input.len() as f64;
     Some(Repeated {
-        stage: 0,
+        stage: None,
         kind: StepKind::Transfer,
         operations: runs * inputs,
         count: runs,
@@ -306,7 +306,7 @@ mod tests {
     fn work(rows: f64) -> Work {
         let (kind, operations) = (StepKind::Linear, rows);
         let each = Spent::Threads(rows);
-        let step = Repeated { stage: 0, kind, operations, count: 2.0, rows, elements: None, each };
+        let step = Repeated { stage: Some(0), kind, operations, count: 2.0, rows, elements: None, each };
         Work { scheme: Scheme::Tfhe, set: None, load: Load::Many, steps: vec![step] }
     }
 
@@ -337,7 +337,7 @@ mod tests {
     fn each_kind_of_ckks_work_takes_what_the_device_takes_for_it() {
         let each = Spent::Work(WorkSeconds { switching: 6.0, products: 2.0 });
         let (kind, elements) = (StepKind::Stage, None);
-        let step = Repeated { stage: 0, kind, operations: 1.0, count: 1.0, rows: 3.0, elements, each };
+        let step = Repeated { stage: Some(0), kind, operations: 1.0, count: 1.0, rows: 3.0, elements, each };
         let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0, threads: 0 };
         let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25, threads: 0 });
         let seconds = |load, ckks_rates| {
@@ -364,7 +364,7 @@ mod tests {
     fn rotations_take_what_the_device_takes_for_their_ring() {
         let set = ParameterSet::with_least_noise(800, 2, 1024, (15, 2), (2, 7));
         let rotation = CostModel::default().rotation_seconds(&set);
-        let (stage, operations) = (0, 10.0);
+        let (stage, operations) = (Some(0), 10.0);
         let each = Spent::Threads(10.0 * rotation);
         let step = |kind| Repeated { stage, kind, operations, count: 1.0, rows: 10.0, elements: None, each };
         let steps = vec![step(StepKind::Bootstrap), step(StepKind::Linear)];

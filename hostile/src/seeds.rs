@@ -22,6 +22,7 @@ use heman_core::files::scheme::Scheme;
 use heman_core::model::client_op::{ClientOp, ClientOps, ClientStep, ElementKind, NamedOutput};
 use heman_core::model::function::{Function, Unary};
 use heman_core::model::network::{Network, Row, Stage, Tap, TensorInfo};
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::ciphertexts as tfhe_files;
@@ -133,8 +134,9 @@ pub fn deep() -> CkksPlan {
 fn planned(scheme: Scheme, batch: usize, network: &Network) -> Plan {
     let samples = samples();
     let (max_loss, task) = (0.3, Task::Regress);
-    let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-    let ckks = CkksOptions { max_loss, task, batch, ..CkksOptions::default() };
+    let tfhe = TfheOptions { budget: LossBudget { max_loss, task, ..LossBudget::default() }, ..TfheOptions::default() };
+    let ckks =
+        CkksOptions { budget: LossBudget { max_loss, task, ..LossBudget::default() }, batch, ..CkksOptions::default() };
     let derived = planner::plan(Some(scheme), network, &samples, &Options { tfhe, ckks }, &NoProgress);
     derived.expect("a small network has a plan").plan
 }

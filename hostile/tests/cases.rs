@@ -23,6 +23,7 @@ use heman_core::files::chunks::Reader;
 use heman_core::files::scheme::Scheme;
 use heman_core::files::sealed::Sealed;
 use heman_core::model::network::{Row, Tap};
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
@@ -296,8 +297,10 @@ fn whatever_is_planned_is_read_by_everybody_else() {
         let samples: Vec<Vec<f32>> =
             (0..32).map(|at| (0..4).map(|i| ((at * 4 + i) as f32 * 0.77).sin()).collect()).collect();
         let (max_loss, task) = (0.3, Task::Regress);
-        let tfhe = TfheOptions { max_loss, task, ..TfheOptions::default() };
-        let ckks = CkksOptions { max_loss, task, ..CkksOptions::default() };
+        let tfhe =
+            TfheOptions { budget: LossBudget { max_loss, task, ..LossBudget::default() }, ..TfheOptions::default() };
+        let ckks =
+            CkksOptions { budget: LossBudget { max_loss, task, ..LossBudget::default() }, ..CkksOptions::default() };
         let options = Options { tfhe, ckks };
         for scheme in [Scheme::Tfhe, Scheme::Ckks] {
             let Ok(derived) = planner::plan(Some(scheme), &network, &samples, &options, &NoProgress) else {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use heman_core::either::planner::{self, Options};
 use heman_core::model::network::Network;
 use heman_core::planning::error::PlanError;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::{ckks, tfhe};
@@ -94,8 +95,9 @@ fn make(
     let start = Instant::now();
     let derive = |max_loss| {
         let (task, batch) = (Task::Classify, planned.batch);
-        let ckks = ckks::planner::Options { max_loss, task, batch, ..Default::default() };
-        let tfhe = tfhe::planner::options::Options { max_loss, task, ..Default::default() };
+        let budget = LossBudget { max_loss, task, ..LossBudget::default() };
+        let ckks = ckks::planner::Options { budget, batch, ..Default::default() };
+        let tfhe = tfhe::planner::options::Options { budget, ..Default::default() };
         planner::plan(planned.scheme, network, inputs, &Options { tfhe, ckks }, &NoProgress)
     };
     let derived = match derive(planned.max_loss) {

@@ -40,6 +40,16 @@ pub fn derive(planning: &Planning, verbose: bool) -> Result<ForTarget, CliError>
     derive_for(&network, &calibration, planning, &options, (verbose, deadline))
 }
 
+/// The inputs that judge the loss, if some were named.
+fn read_judges(planning: &Planning, network: &Network) -> Result<Vec<Vec<f32>>, CliError> {
+    let Some(path) = &planning.judge else { return Ok(Vec::new()) };
+    let judges: Vec<Vec<f32>> = read_inputs(path, &network.inputs)?.iter().map(Cow::into_owned).collect();
+    match judges.iter().position(|input| input.iter().any(|x| !x.is_finite())) {
+        Some(at) => Err(CliError::file(path, format!("input {at} is not finite"))),
+        None => Ok(judges),
+    }
+}
+
 /// As [`derive()`], for a network that is imported and calibration data that are read already.
 pub fn derive_for(
     network: &Network,
@@ -48,7 +58,10 @@ pub fn derive_for(
     options: &Options,
     (verbose, deadline): (bool, Deadline),
 ) -> Result<ForTarget, CliError> {
-    let inputs: Vec<Vec<f32>> = calibration.iter().map(Cow::into_owned).collect();
+    let mut inputs: Vec<Vec<f32>> = calibration.iter().map(Cow::into_owned).collect();
+    let judges = read_judges(planning, network)?;
+    let unseen = judges.len();
+    inputs.extend(judges);
     let only = planning.exact.then_some(Scheme::Tfhe);
     let bar = Bar::new(verbose).until(deadline);
     let plan = |target: &heman_engine::Target| {
@@ -61,6 +74,8 @@ pub fn derive_for(
             return Err(CliError::refusal(format!("{} does not run {}", target.name(), name(asked))));
         }
         let mut options = options.clone();
+        options.tfhe.budget.unseen = unseen;
+        options.ckks.budget.unseen = unseen;
         options.tfhe.cost = target.cost();
         options.ckks.most_special = target.most_special();
         let planned = planner::plan_at(target.pace(), asked.or(able), network, &inputs, &options, &bar);
@@ -159,8 +174,7 @@ pub fn run(out: &Output, args: &Keyparams) -> Result<(), CliError> {
 /// The places of parameters and plan, and the plan's name.
 fn targets(args: &Keyparams) -> Result<(Target, Target, PathBuf), CliError> {
     let weights = files_of_model(&args.planning.model);
-    let named = [&args.planning.model, &args.planning.calibration];
-    let inputs: Vec<&Path> = named.into_iter().chain(&weights).map(PathBuf::as_path).collect();
+    let inputs: Vec<&Path> = args.planning.files().chain(&weights).map(PathBuf::as_path).collect();
     let claim = |name: &Path| {
         let target = Target::claim(name, Access::Everybody, &inputs)?;
         if target.is_stdout() {

@@ -18,6 +18,7 @@ use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::planner as ckks;
 use heman_core::either::plan::Plan;
 use heman_core::either::planner::Options;
+use heman_core::planning::loss::LossBudget;
 use heman_core::planning::task::Task;
 use heman_core::tfhe::planner::options as tfhe;
 
@@ -116,18 +117,11 @@ fn options(planning: &Planning) -> Result<Options, CliError> {
         },
         |batch| batch as usize,
     );
-    let tfhe = tfhe::Options {
-        max_loss: planning.max_loss,
-        confident: planning.confident,
-        task,
-        exact: planning.exact,
-        p_fail_log2: planning.p_fail.log2,
-        ..tfhe::Options::default()
-    };
+    let budget = LossBudget { max_loss: planning.max_loss, confident: planning.confident, task, unseen: 0 };
+    let tfhe =
+        tfhe::Options { budget, exact: planning.exact, p_fail_log2: planning.p_fail.log2, ..tfhe::Options::default() };
     let ckks = ckks::Options {
-        max_loss: planning.max_loss,
-        confident: planning.confident,
-        task,
+        budget,
         batch,
         rings: match planning.ring {
             RingChoice::Any => &RingKind::ALL,

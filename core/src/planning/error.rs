@@ -60,6 +60,11 @@ pub enum PlanError {
         /// How many could.
         needed: usize,
     },
+    /// Nothing is left to judge by.
+    #[error(
+        "none of the inputs that are to judge the loss is new: all are among the calibration inputs, or there are none"
+    )]
+    Unseen,
     /// The device that the plan is for runs no ring that the planner tries.
     #[error("TFHE: the device runs none of the rings that plans have")]
     Rings,

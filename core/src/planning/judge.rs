@@ -13,7 +13,7 @@ use crate::planning::calibration::Calibration;
 use crate::planning::confidence::upper_95;
 use crate::planning::error::PlanError;
 use crate::planning::folds::Folds;
-use crate::planning::loss::{Doubt, Loss};
+use crate::planning::loss::{Doubt, Loss, LossBudget};
 use crate::planning::margins::{Rival, expected_share};
 use crate::planning::measures::Spread;
 use crate::planning::output_kind::{OutputFacts, OutputKind, kind_of};
@@ -72,7 +72,7 @@ pub(crate) struct Judge<'a> {
     /// Whether errors are jumps, all or nothing, of which margins tell nothing.
     jumps: bool,
     shape: &'a [usize],
-    is_confident: bool,
+    budget: LossBudget,
     /// See [`expected_share`].
     caution: f64,
     /// Nothing is simulated behind it.
@@ -91,11 +91,11 @@ impl<'a> Judge<'a> {
     pub(crate) fn new(
         network: &'a Network,
         calibration: &'a Calibration,
-        task: Task,
-        is_confident: bool,
+        budget: LossBudget,
         caution: f64,
         deadline: Deadline,
     ) -> Self {
+        let task = budget.task;
         let (shape, ops) = (&network.output.shape, &network.client_ops);
         let kind = kind_of(&OutputFacts::of(network), &calibration.outputs, task);
         let decided = calibration.outputs.first().and_then(|output| ops.decision(shape, output));
@@ -113,9 +113,9 @@ impl<'a> Judge<'a> {
         // Of an output that is always zero errors are absolute.
         let weights = weights.unwrap_or_else(|| vec![1.0 / network.output.len() as f64; network.output.len()]);
         let is_constant = kind == OutputKind::Constant;
-        let folds = Folds::new(&calibration.inputs);
+        let folds = Folds::new(&calibration.inputs, budget.unseen);
         let jumps = reads_steps(network);
-        Self { calibration, folds, decision, weights, is_constant, jumps, shape, is_confident, caution, deadline }
+        Self { calibration, folds, decision, weights, is_constant, jumps, shape, budget, caution, deadline }
     }
 
     /// Whether decisions are judged, not errors.
@@ -123,12 +123,16 @@ impl<'a> Judge<'a> {
         self.decision.is_some()
     }
 
-    /// Checks that there are inputs enough to bound the loss, where that is asked for.
+    /// Checks that inputs which are said to be new are, and that there are enough to bound the loss, where that is
+    /// asked for.
     ///
     /// # Errors
-    /// As [`Folds::check_confidence`].
-    pub(crate) fn check_confidence(&self, max_loss: f64) -> Result<(), PlanError> {
-        if self.is_confident { self.folds.check_confidence(max_loss) } else { Ok(()) }
+    /// [`PlanError::Unseen`], or as [`Folds::check_confidence`].
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        if self.budget.unseen > 0 && self.folds.count() == 0 {
+            return Err(PlanError::Unseen);
+        }
+        if self.budget.confident { self.folds.check_confidence(self.budget.max_loss) } else { Ok(()) }
     }
 
     /// Runs whatever gives an output for an input and a seed, with so many terms, on the inputs that the fold holds
@@ -153,14 +157,15 @@ impl<'a> Judge<'a> {
         run: impl Fn(&[(&[f32], u64)]) -> Vec<Vec<f64>> + Sync,
     ) -> Vec<Observation> {
         let inputs = &self.calibration.inputs;
+        let judging = self.folds.judging();
         let affordable = (MAX_SIMULATED_TERMS / terms.max(1)).clamp(20, MAX_RUNS);
         let runs = if self.decides() {
-            affordable.min(repeats * inputs.len())
+            affordable.min(repeats * judging.len())
         } else {
-            affordable.min(inputs.len()).min(ERROR_INPUTS)
+            affordable.min(judging.len()).min(ERROR_INPUTS)
         };
-        let index_of = |at: usize| (at * inputs.len() / runs.min(inputs.len())) % inputs.len();
-        let own: Vec<usize> = (0..runs).filter(|&at| self.folds.of(index_of(at)) == fold).collect();
+        let index_of = |at: usize| judging[(at * judging.len() / runs.min(judging.len())) % judging.len()];
+        let own: Vec<usize> = (0..runs).filter(|&at| self.folds.of(index_of(at)) == Some(fold)).collect();
         let observe = |own: &[usize]| {
             self.deadline.check().ok()?;
             let single = |&at: &usize| inputs[index_of(at)].iter().map(|&x| x as f32).collect();
@@ -245,7 +250,7 @@ impl<'a> Judge<'a> {
             let upper = upper * (1.0 + NORMAL_95 / (2.0 * held_out as f64).sqrt());
             let upper_95 = (held_out > 1).then_some(upper);
             let loss = Loss { disagreement: None, relative_error, expected: relative_error, upper_95, doubt };
-            let decisive = if self.is_confident { upper_95.unwrap_or(f64::MAX) } else { relative_error };
+            let decisive = if self.budget.confident { upper_95.unwrap_or(f64::MAX) } else { relative_error };
             return Verdict { loss, decisive };
         }
         let share = observations.iter().map(|observation| observation.changed).sum::<f64>() / runs;
@@ -265,18 +270,18 @@ impl<'a> Judge<'a> {
         let counted = share.max(expected) * held_out as f64;
         let upper = if unknown { 1.0 } else { upper_95(counted, held_out as u64).max(promised) };
         let loss = Loss { disagreement: Some(share), relative_error, expected: promised, upper_95: Some(upper), doubt };
-        let decisive = if self.is_confident { upper } else { expected };
+        let decisive = if self.budget.confident { upper } else { expected };
         Verdict { loss, decisive: decisive.max(typical_error(errors) - MOST_OUTPUT_ERROR) }
     }
 
     fn doubt(&self) -> Option<Doubt> {
-        let outputs = &self.calibration.outputs;
+        let outputs: Vec<&Vec<f64>> = self.folds.judging().iter().map(|&at| &self.calibration.outputs[at]).collect();
         if self.folds.count() == 0 {
             return Some(Doubt::OneInput);
         }
         let Some(decision) = &self.decision else { return self.is_constant.then_some(Doubt::ConstantOutput) };
-        let first = decision.answers(&outputs[0], self.shape);
-        outputs.iter().all(|output| decision.answers(output, self.shape) == first).then_some(Doubt::OneAnswer)
+        let first = decision.answers(outputs[0], self.shape);
+        outputs.into_iter().all(|output| decision.answers(output, self.shape) == first).then_some(Doubt::OneAnswer)
     }
 }
 
@@ -359,10 +364,16 @@ mod tests {
     }
 
     /// The verdict on outputs that are off by Gaussian errors of that deviation.
-    fn judged(inputs: &[Vec<f32>], task: Task, deviation: f64, is_confident: bool) -> Verdict {
+    fn judged(inputs: &[Vec<f32>], task: Task, deviation: f64, confident: bool) -> Verdict {
+        let budget = LossBudget { task, confident, ..LossBudget::default() };
+        judged_by(inputs, budget, deviation)
+    }
+
+    /// As [`judged`], with all that a budget has.
+    fn judged_by(inputs: &[Vec<f32>], budget: LossBudget, deviation: f64) -> Verdict {
         let network = identity(inputs[0].len());
         let calibration = Calibration::collect(&network, inputs, Deadline::NEVER).expect("there is time");
-        let judge = Judge::new(&network, &calibration, task, is_confident, 2.0, Deadline::NEVER);
+        let judge = Judge::new(&network, &calibration, budget, 2.0, Deadline::NEVER);
         let run = |input: &[f32], seed: u64| {
             let mut noise = Gaussian::new(seed);
             input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
@@ -374,6 +385,21 @@ mod tests {
     fn gaussian(count: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {
         let mut random = Gaussian::new(seed);
         (0..count).map(|_| (0..values).map(|_| random.next() as f32).collect()).collect()
+    }
+
+    #[test]
+    fn inputs_that_are_new_to_the_model_judge_alone() {
+        // The first are answered surely, as those are that a model was trained on; the last have Gaussian margins.
+        let mut inputs: Vec<Vec<f32>> = gaussian(400, 2, 1);
+        inputs.iter_mut().for_each(|input| input[0] += 100.0 * (input[0] - input[1]).signum());
+        inputs.extend(gaussian(400, 2, 2));
+        let loss = |unseen| {
+            judged_by(&inputs, LossBudget { unseen, task: Task::Classify, ..LossBudget::default() }, 0.01).loss
+        };
+        let alone = judged(&gaussian(400, 2, 2), Task::Classify, 0.01, false).loss;
+        assert!((loss(400).expected / alone.expected - 1.0).abs() < 1e-9, "{:?}, {alone:?} alone", loss(400));
+        assert_eq!(loss(400).upper_95, alone.upper_95);
+        assert!(loss(0).expected < 0.75 * alone.expected, "{:?}, {alone:?} without the others", loss(0));
     }
 
     #[test]

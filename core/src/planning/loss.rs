@@ -2,6 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::planning::task::Task;
+
+/// What a plan may lose, and how that is judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossBudget {
+    /// Largest share of new inputs whose decision may change, or largest relative output error.
+    pub max_loss: f64,
+    /// Whether the upper bound of the loss must keep to it, not what is to be expected.
+    pub confident: bool,
+    /// How the loss is measured.
+    pub task: Task,
+    /// The last so many calibration inputs are new to the model, and the loss is judged by them alone; 0 where that is
+    /// said of none, and parts of all are held out in turn. A model is surer of what it was trained on than of other
+    /// inputs, and fewer of those decisions change.
+    pub unseen: usize,
+}
+
+impl Default for LossBudget {
+    fn default() -> Self {
+        Self { max_loss: 0.005, confident: false, task: Task::Auto, unseen: 0 }
+    }
+}
+
 /// What an encrypted evaluation loses on inputs like the calibration data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

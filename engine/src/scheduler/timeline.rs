@@ -51,8 +51,8 @@ pub struct Span {
     pub pass: usize,
     /// Inputs of the pass.
     pub inputs: usize,
-    /// Which map of the network, the output's last.
-    pub stage: usize,
+    /// Which map of the network, the output's last; none for transfers.
+    pub stage: Option<usize>,
     /// What it does.
     pub kind: &'static str,
     /// Bootstraps or ciphertexts.
@@ -221,8 +221,12 @@ impl fmt::Display for Timeline {
         writeln!(f, "steps of the first pass:")?;
         for span in self.spans.iter().filter(|span| span.pass == 0) {
             let Span { stage, kind, rows, start, end, .. } = span;
-            let kind = if *kind == StepKind::Stage.name() { String::new() } else { format!("{kind}, ") };
-            writeln!(f, "  stage {stage}: {kind}{rows:.0} rows, {start:.4} to {end:.4} s")?;
+            let name = match stage {
+                None => kind.to_string(),
+                Some(stage) if *kind == StepKind::Stage.name() => format!("stage {stage}"),
+                Some(stage) => format!("stage {stage}: {kind}"),
+            };
+            writeln!(f, "  {name}, {rows:.0} rows, {start:.4} to {end:.4} s")?;
         }
         Ok(())
     }
@@ -234,7 +238,15 @@ mod tests {
 
     /// A step that takes `seconds` for `rows` rows on a device of 10 rows.
     fn step(rows: f64, seconds: f64) -> PredictedStep {
-        PredictedStep { stage: 0, kind: StepKind::Bootstrap, count: 1.0, rows, seconds, at_least: 0.0, fill: 10.0 }
+        PredictedStep {
+            stage: Some(0),
+            kind: StepKind::Bootstrap,
+            count: 1.0,
+            rows,
+            seconds,
+            at_least: 0.0,
+            fill: 10.0,
+        }
     }
 
     fn close(a: f64, b: f64) -> bool {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use heman_core::batch::Timings;
 use heman_core::either::plan::Plan;
 use heman_core::progress::NoProgress;
-use heman_engine::{Session, StepForecast, StepKind};
+use heman_engine::{Session, StepForecast};
 use heman_load::figure::Figure;
 use serde_json::{Map, Value, json};
 
@@ -51,12 +51,15 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
                 let same = |(at, name, _): &&(usize, &str, _)| *at == stage && *name == step;
                 timings.stages.iter().filter(same).map(|(.., time)| time.as_secs_f64()).sum()
             };
-            (step.to_string(), step_json(mean(&of_kind), forecast.iter().find(|f| f.stage == stage && f.step == step)))
+            (
+                step.to_string(),
+                step_json(mean(&of_kind), forecast.iter().find(|f| f.stage == Some(stage) && f.step == step)),
+            )
         };
         let kinds = passes.first().into_iter().flat_map(|timings| &timings.stages).filter(|(at, ..)| *at == stage);
         let steps: Map<String, Value> = kinds.map(|(_, step, _)| kind(step)).collect();
         let sum = |part: fn(&StepForecast) -> Option<f64>| -> Option<f64> {
-            let own = |step: &&StepForecast| step.stage == stage && step.step != StepKind::Transfer.name();
+            let own = |step: &&StepForecast| step.stage == Some(stage);
             forecast.iter().filter(own).filter_map(part).reduce(|sum, part| sum + part)
         };
         let mut object = json!({
@@ -66,7 +69,7 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
             "steps": steps,
         });
         let whole = StepForecast {
-            stage,
+            stage: Some(stage),
             step: "stage",
             predicted_seconds: sum(|step| step.predicted_seconds),
             bound_seconds: sum(|step| step.bound_seconds),

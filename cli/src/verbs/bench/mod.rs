@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use self::setup::Subject;
 use self::sweep::configurations;
 use super::Output;
-use crate::args::{Axis, Bench};
+use crate::args::{Axis, Bench, Planning};
 use crate::error::{CliError, printable};
 use crate::io::output::{Access, Target};
 use crate::io::weights::files_of_model;
@@ -130,7 +130,7 @@ fn claim(args: &Bench, name: Option<&PathBuf>) -> Result<Option<Target>, CliErro
     let Some(name) = name else { return Ok(None) };
     let planning = args.planning.as_ref();
     let weights = planning.map(|planning| files_of_model(&planning.model)).unwrap_or_default();
-    let of_planning = planning.into_iter().flat_map(|planning| [&planning.model, &planning.calibration]);
+    let of_planning = planning.into_iter().flat_map(Planning::files);
     let inputs: Vec<&Path> =
         of_planning.chain(&args.plan).chain(&args.data).chain(&weights).map(PathBuf::as_path).collect();
     let target = Target::claim(name, Access::Everybody, &inputs)?;

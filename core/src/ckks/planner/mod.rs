@@ -34,20 +34,15 @@ use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::judge::{Judge, Verdict};
-use crate::planning::loss::Loss;
+use crate::planning::loss::{Loss, LossBudget};
 use crate::planning::pooling::pooled;
-use crate::planning::task::Task;
 use crate::progress::Progress;
 
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Largest share of new inputs whose decision may change, or largest relative output error.
-    pub max_loss: f64,
-    /// Whether the upper bound of the loss must keep to it, not what is to be expected.
-    pub confident: bool,
-    /// How the loss is measured.
-    pub task: Task,
+    /// What new inputs may lose.
+    pub budget: LossBudget,
     /// Inputs that come at a time.
     pub batch: usize,
     /// The rings that may be planned in. Bootstraps are planned in that of complex slots alone.
@@ -61,9 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_loss: 0.005,
-            confident: false,
-            task: Task::Auto,
+            budget: LossBudget::default(),
             batch: 1,
             rings: &RingKind::ALL,
             most_special: MOST_SPECIAL,
@@ -123,8 +116,8 @@ pub fn plan(
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
-    let judge = Judge::new(network, &statistics, options.task, options.confident, CAUTION, progress.deadline());
-    judge.check_confidence(options.max_loss)?;
+    let judge = Judge::new(network, &statistics, options.budget, CAUTION, progress.deadline());
+    judge.check()?;
     let (low, high) = statistics.ranges.input;
     let margin = INPUT_MARGIN * (high - low).max(1e-6 * high.abs().max(low.abs()));
     let range = (low - margin, high + margin);
@@ -152,7 +145,7 @@ fn plan_without_bootstraps(
     (judge, range): (&Judge<'_>, (f64, f64)),
     progress: &dyn Progress,
 ) -> Result<Plan, PlanError> {
-    let Fitted { polynomials, mut held_out } = fit(network, calibration, judge, options.max_loss, progress)?;
+    let Fitted { polynomials, mut held_out } = fit(network, calibration, judge, options.budget.max_loss, progress)?;
     progress.finish();
     let batch = (options.batch, &options.cost);
     let most = most_noise(network, &polynomials, calibration);
@@ -233,7 +226,7 @@ fn plan_with_bootstraps(
             progress.advance(1);
         }
         let verdict = judge.conclude(&observed)?;
-        if verdict.decisive <= options.max_loss {
+        if verdict.decisive <= options.budget.max_loss {
             progress.finish();
             let outside = outside.0 as f64 / f64::from(outside.1.max(1) as u32);
             let noise = noise_of(&packed.network, calibration, &noise);
@@ -244,7 +237,7 @@ fn plan_with_bootstraps(
         best = best.min(verdict.decisive);
         layouts = Some(packed.latency);
     }
-    Err(PlanError::Polynomials { max_loss: options.max_loss, best })
+    Err(PlanError::Polynomials { max_loss: options.budget.max_loss, best })
 }
 
 /// Root mean square of the output's noise that no set may exceed.

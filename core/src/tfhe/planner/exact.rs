@@ -72,7 +72,8 @@ pub fn plan(
         Encoding { scales: &grids.table_inputs, outputs: &grids.outputs, groups: &grids.groups, correlations: &[] };
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
-    let judge = Judge::new(network, calibration, options.task, options.confident, CAUTION, deadline);
+    let judge = Judge::new(network, calibration, options.budget, CAUTION, deadline);
+    judge.check()?;
     let observed: Vec<_> = judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect();
     let loss = judge.conclude(&observed)?;
     let seconds = options.cost.of_a_thread().plan_seconds(&plan);

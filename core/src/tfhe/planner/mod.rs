@@ -82,7 +82,8 @@ pub fn plan(
     }
     let network = &squared;
     let (folded_network, folded) = fold_kinks(network);
-    let (calibration, traces) = Traces::collect(network, &folded_network, calibration, progress.deadline())?;
+    let (calibration, traces) =
+        Traces::collect(network, &folded_network, (calibration, options.budget.unseen), progress.deadline())?;
     if let Some(index) = calibration.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
     }
@@ -91,8 +92,8 @@ pub fn plan(
     if options.exact {
         return crate::tfhe::planner::exact::plan(network, &calibration, &statistics, options, progress.deadline());
     }
-    let judge = Judge::new(network, &calibration, options.task, options.confident, CAUTION, progress.deadline());
-    judge.check_confidence(options.max_loss)?;
+    let judge = Judge::new(network, &calibration, options.budget, CAUTION, progress.deadline());
+    judge.check()?;
     let without = |fold: usize| {
         let kept = judge.folds.kept(fold);
         (calibration.ranges_of(&kept), traces.statistics(network, Some(fold)))
@@ -108,7 +109,7 @@ pub fn plan(
 /// Probability that one table input leaves its range, such that all together cost a tenth of the budget.
 fn tail_probability(network: &Network, options: &Options) -> f64 {
     let activations = network.activation_count().max(1) as f64;
-    (0.1 * options.max_loss / activations).clamp(1e-9, 1e-4)
+    (0.1 * options.budget.max_loss / activations).clamp(1e-9, 1e-4)
 }
 
 /// How much wider than the tails say the ranges of tables are.
@@ -224,7 +225,7 @@ impl Search<'_> {
             }
         }
         self.progress.finish();
-        Err(PlanError::Accuracy { max_loss: self.options.max_loss, best: trials.best_loss })
+        Err(PlanError::Accuracy { max_loss: self.options.budget.max_loss, best: trials.best_loss })
     }
 
     /// The cheapest of those candidates that passes with these settings, and its verdict. After the first settings the
@@ -246,7 +247,7 @@ impl Search<'_> {
             trials.made.push((candidates[at], verdict.decisive));
             trials.best_loss = trials.best_loss.min(verdict.decisive);
             self.progress.advance(1);
-            if verdict.decisive <= self.options.max_loss {
+            if verdict.decisive <= self.options.budget.max_loss {
                 high = at;
                 chosen = Some((at, verdict));
             } else if is_first || chosen.is_some() {

@@ -1,6 +1,6 @@
 //! What the caller of the planner may choose, and what it finds.
 
-use crate::planning::task::Task;
+use crate::planning::loss::LossBudget;
 use crate::tfhe::cost::CostModel;
 use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::search::Candidate;
@@ -12,12 +12,8 @@ pub(crate) const CAUTION: f64 = 14.0;
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Largest share of new inputs whose decision may change, or largest relative output error.
-    pub max_loss: f64,
-    /// Whether the upper bound of the loss must keep to it, not what is to be expected.
-    pub confident: bool,
-    /// How the loss is measured.
-    pub task: Task,
+    /// What new inputs may lose.
+    pub budget: LossBudget,
     /// Integer message grid with a failure probability a bootstrap, for models that are quantised already.
     pub exact: bool,
     /// log2 of the failure probability of one bootstrap in exact mode.
@@ -28,14 +24,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            max_loss: 0.005,
-            confident: false,
-            task: Task::Auto,
-            exact: false,
-            p_fail_log2: -40.0,
-            cost: CostModel::default(),
-        }
+        Self { budget: LossBudget::default(), exact: false, p_fail_log2: -40.0, cost: CostModel::default() }
     }
 }
 

@@ -89,16 +89,19 @@ impl Traces {
     pub fn collect(
         network: &Network,
         folded: &Network,
-        inputs: &[Vec<f32>],
+        (inputs, unseen): (&[Vec<f32>], usize),
         deadline: Deadline,
     ) -> Result<(Calibration, Self), Late> {
         let activations = network.activation_count().max(1);
         let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
         let inputs = doubles(inputs);
-        let folds = Folds::new(&inputs);
-        let of_folds: Vec<Vec<usize>> = folds.numbers().map(|fold| folds.held_out(fold)).collect();
-        let groups: Vec<&[usize]> = of_folds.iter().flat_map(|inputs| inputs.chunks(GROUP)).collect();
-        let of_groups: Vec<usize> = groups.iter().map(|group| folds.of(group[0])).collect();
+        let folds = Folds::new(&inputs, unseen);
+        // What is never held out stands behind the folds.
+        let rest = folds.numbers().end;
+        let parts = folds.numbers().map(|fold| folds.held_out(fold)).chain([folds.never_held_out()]);
+        let parts: Vec<Vec<usize>> = parts.collect();
+        let groups: Vec<&[usize]> = parts.iter().flat_map(|inputs| inputs.chunks(GROUP)).collect();
+        let of_groups: Vec<usize> = groups.iter().map(|group| folds.of(group[0]).unwrap_or(rest)).collect();
         let start = |_: &[usize]| (Sums::new(network.value_count()), Vec::new());
         let functions: Vec<(&Stage, &Stage)> = network.stages.iter().zip(&folded.stages).collect();
         let see = |seen: &mut (Sums, Vec<(usize, Vec<f32>)>), own: &[usize], lanes: &Lanes| {
@@ -109,7 +112,7 @@ impl Traces {
         };
         let count = inputs.len();
         let (calibration, seen) = Calibration::trace(network, inputs, &groups, deadline, start, see)?;
-        let mut of_fold: Vec<Sums> = folds.numbers().map(|_| Sums::new(network.value_count())).collect();
+        let mut of_fold: Vec<Sums> = (0..=rest).map(|_| Sums::new(network.value_count())).collect();
         let mut arguments = vec![None; count];
         for ((sums, kept), fold) in seen.into_iter().zip(of_groups) {
             of_fold[fold].merge(&sums);
@@ -142,7 +145,7 @@ impl Traces {
         let mut sums = Sums::new(network.value_count());
         let kept = self.of_fold.iter().enumerate().filter(|&(fold, _)| Some(fold) != without);
         kept.for_each(|(_, own)| sums.merge(own));
-        let is_kept = |input: usize| Some(self.folds.of(input)) != without;
+        let is_kept = |input: usize| without.is_none_or(|fold| self.folds.of(input) != Some(fold));
         let arguments = self.arguments.iter().enumerate().filter(|&(input, _)| is_kept(input));
         let arguments: Vec<&[f32]> = arguments.filter_map(|(_, own)| own.as_deref()).collect();
         Statistics::of(network, sums, &arguments)
