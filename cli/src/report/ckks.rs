@@ -62,7 +62,7 @@ pub fn params_text(params: &Params) -> String {
     let bootstraps = match promised.bootstraps {
         0 => String::new(),
         count => format!(
-            "; {count} bootstrap(s) a run, whose bounds {:.1} % of the inputs held out leave somewhere",
+            "; {count} bootstrap(s) a run, whose bounds {:.2} % of the inputs held out leave somewhere",
             100.0 * promised.outside
         ),
     };

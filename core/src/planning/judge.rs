@@ -15,7 +15,7 @@ use crate::planning::error::PlanError;
 use crate::planning::folds::Folds;
 use crate::planning::loss::{Doubt, Loss, LossBudget};
 use crate::planning::margins::{Rival, expected_share};
-use crate::planning::measures::Spread;
+use crate::planning::measures::{Spread, has_exploded, most_of};
 use crate::planning::output_kind::{OutputFacts, OutputKind, kind_of};
 use crate::planning::task::Task;
 
@@ -75,6 +75,8 @@ pub(crate) struct Judge<'a> {
     budget: LossBudget,
     /// See [`expected_share`].
     caution: f64,
+    /// What exploded outputs are cut off at.
+    most: f64,
     /// Nothing is simulated behind it.
     deadline: Deadline,
 }
@@ -115,7 +117,9 @@ impl<'a> Judge<'a> {
         let is_constant = kind == OutputKind::Constant;
         let folds = Folds::new(&calibration.inputs, budget.unseen);
         let jumps = reads_steps(network);
-        Self { calibration, folds, decision, weights, is_constant, jumps, shape, budget, caution, deadline }
+        let ends = calibration.ranges.outputs.iter().flat_map(|(low, high)| [low.abs(), high.abs()]);
+        let most = most_of(ends.fold(0.0, f64::max));
+        Self { calibration, folds, decision, weights, is_constant, jumps, shape, budget, caution, most, deadline }
     }
 
     /// Whether decisions are judged, not errors.
@@ -180,6 +184,9 @@ impl<'a> Judge<'a> {
     }
 
     fn compare(&self, input: usize, got: &[f64]) -> Observation {
+        if has_exploded(got, self.most) {
+            return self.exploded(input, got);
+        }
         let want = &self.calibration.outputs[input];
         let squared_error =
             got.iter().zip(want).zip(&self.weights).map(|((g, w), weight)| weight * (g - w) * (g - w)).sum();
@@ -202,6 +209,16 @@ impl<'a> Judge<'a> {
             Decision::OfClient(_) => Vec::new(),
         };
         Observation { input, changed, squared_error, rivals }
+    }
+
+    /// What exploded changes every decision, whatever it is by chance, and is an error as large as any.
+    fn exploded(&self, input: usize, got: &[f64]) -> Observation {
+        let most = if self.most.is_finite() { self.most } else { 1.0 };
+        let cut = |&y: &f64| if y.is_nan() { most } else { y.clamp(-most, most) };
+        let mut observation = self.compare(input, &got.iter().map(cut).collect::<Vec<_>>());
+        observation.changed = f64::from(u8::from(self.decides()));
+        observation.rivals.iter_mut().for_each(|rival| rival.error = rival.margin.abs().max(most));
+        observation
     }
 
     /// What is next to the largest entry along the axis, at some of the other axes' positions.
@@ -385,6 +402,29 @@ mod tests {
     fn gaussian(count: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {
         let mut random = Gaussian::new(seed);
         (0..count).map(|_| (0..values).map(|_| random.next() as f32).collect()).collect()
+    }
+
+    #[test]
+    fn exploded_outputs_change_every_decision() {
+        let inputs = gaussian(400, 2, 3);
+        let network = identity(2);
+        let calibration = Calibration::collect(&network, &inputs, Deadline::NEVER).expect("there is time");
+        let budget = LossBudget { task: Task::Classify, ..LossBudget::default() };
+        let judge = Judge::new(&network, &calibration, budget, 2.0, Deadline::NEVER);
+        // Every fortieth explodes, in the direction of its own decision.
+        let judged = |large: f64| {
+            let run = |input: &[f32], seed: u64| {
+                let factor = if (seed ^ 0x5eed) % 40 == 0 { large } else { 1.0 };
+                input.iter().map(|&x| factor * f64::from(x)).collect::<Vec<f64>>()
+            };
+            judge.verdict(&judge.folds.numbers().flat_map(|fold| judge.observe(fold, 1, 1, run)).collect::<Vec<_>>())
+        };
+        assert_eq!(judged(1.0).loss.disagreement, Some(0.0));
+        for large in [1e30, f64::INFINITY, f64::NAN] {
+            let loss = judged(large).loss;
+            assert_eq!(loss.disagreement, Some(0.025), "{large}");
+            assert!(loss.expected > 0.02 && loss.is_sound(), "{large}: {loss:?}");
+        }
     }
 
     #[test]

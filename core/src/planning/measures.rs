@@ -2,6 +2,22 @@
 
 use crate::planning::output_kind::OutputKind;
 
+/// Outputs beyond so many times the largest have exploded.
+const EXPLODED: f64 = 16.0;
+
+/// What numbers of outputs stay within if none has exploded, where the largest that are known are of such a size: a
+/// polynomial that is read far outside of what it was fitted to gives numbers without any bound.
+#[must_use]
+pub fn most_of(largest: f64) -> f64 {
+    if largest > 0.0 { EXPLODED * largest } else { f64::INFINITY }
+}
+
+/// Whether a number of the output is beyond `most`, or is none.
+#[must_use]
+pub fn has_exploded(output: &[f64], most: f64) -> bool {
+    output.iter().any(|y| !y.is_finite() || y.abs() > most)
+}
+
 /// A variance below this share of the mean square is rounding.
 const ROUNDING: f64 = 1e-9;
 

@@ -1,7 +1,7 @@
 //! Encrypted outputs beside plaintext ones and beside labels, each kind of output by its own measure.
 
 use heman_core::planning::confidence::interval_95;
-use heman_core::planning::measures::{Spread, cosine, squared_errors};
+use heman_core::planning::measures::{Spread, cosine, has_exploded, most_of, squared_errors};
 use heman_core::planning::output_kind::OutputKind;
 
 use super::truth::Truth;
@@ -86,6 +86,8 @@ pub struct Comparison {
     pub relative_error: Option<f64>,
     /// Largest and mean difference of an element.
     pub differences: (f64, f64),
+    /// Inputs with a number in the output that is many times as large as any in plaintext, or none.
+    pub exploded: usize,
     /// Mean and least cosine of the angle between encrypted and plaintext outputs, where there are several numbers.
     pub cosines: Option<(f64, f64)>,
 }
@@ -133,6 +135,7 @@ pub fn compare(outputs: &Outputs<'_>) -> Comparison {
         _ => Vec::new(),
     };
     let cosines: Vec<f64> = got.iter().zip(plain).filter(|_| width > 1).map(|(g, p)| cosine(g, p)).collect();
+    let largest = plain.iter().flatten().fold(0.0, |largest: f64, y| largest.max(y.abs()));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     Comparison {
         decisions: outputs.kind.decides().then(|| decisions(outputs)),
@@ -140,6 +143,7 @@ pub fn compare(outputs: &Outputs<'_>) -> Comparison {
         all: target(outputs, &squared, &every),
         relative_error: outputs.spread.relative_error(&outputs.kind, &squared),
         differences: (differences.iter().copied().fold(0.0, f64::max), mean(&differences)),
+        exploded: got.iter().filter(|y| has_exploded(y, most_of(largest))).count(),
         cosines: (!cosines.is_empty()).then(|| (mean(&cosines), cosines.iter().copied().fold(1.0, f64::min))),
     }
 }

@@ -50,6 +50,7 @@ pub fn json(found: &Comparison, kind: OutputKind, reading: Option<&str>) -> Valu
         "relative_error": found.relative_error,
         "targets": found.targets.iter().map(target).collect::<Vec<Value>>(),
         "all_numbers": target(&found.all),
+        "outputs_exploded": found.exploded,
         "max_abs_error": found.differences.0,
         "mean_abs_error": found.differences.1,
         "mean_cosine": found.cosines.map(|(mean, _)| mean),
@@ -89,6 +90,10 @@ pub fn text(found: &Comparison, kind: OutputKind, shape: &[usize], reading: Opti
     }
     let (largest, mean) = found.differences;
     lines.push(format!("error         largest {largest:.3e}, mean {mean:.3e}"));
+    if found.exploded > 0 {
+        let text = "output(s) exploded: polynomials were read far outside of what they were fitted to";
+        lines.push(format!("              {} {text}", found.exploded));
+    }
     if found.targets.is_empty() {
         lines.push(format!("all numbers   {}", measures(&found.all)));
     }

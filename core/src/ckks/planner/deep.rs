@@ -11,7 +11,7 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::bootstraps::live_behind;
 use crate::ckks::plan::latency::LatencyPlan;
 use crate::ckks::plan::limbs::{limbs_of_stages, limbs_of_stretch};
-use crate::ckks::plan::polynomials::{PolynomialNetwork, double};
+use crate::ckks::plan::polynomials::PolynomialNetwork;
 use crate::ckks::plan::pricing::Pricing;
 use crate::ckks::plan::refresh::Refresh;
 use crate::ckks::plan::scales::OUTPUT_LIMBS;
@@ -213,10 +213,9 @@ fn bootstrap_seconds(program: &Program, params: &ParameterSet, cost: &CkksCost) 
     WorkSeconds { switching: maps.switching + steps.sum::<f64>() + conjugation + keys, products: maps.products }
 }
 
-/// Whether a value of the stages leaves its bound for an input, without any noise.
+/// Whether one of all values, those of the input first, leaves the bound of its stage.
 #[must_use]
-pub fn leaves_bounds(network: &PolynomialNetwork, input: &[f32]) -> bool {
-    let values = network.all_values(double(input), &mut |_| 0.0).0;
+pub fn leaves_bounds(network: &PolynomialNetwork, values: &[f64]) -> bool {
     let mut first = network.input.len();
     network.stages.iter().any(|stage| {
         let own = &values[first..first + stage.rows.len()];

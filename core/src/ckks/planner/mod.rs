@@ -9,6 +9,8 @@ pub mod fit;
 pub mod least_squares;
 pub mod simulate;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 use crate::ckks::cost::CkksCost;
@@ -85,10 +87,6 @@ const MOST_PLAIN_LEVELS: usize = 76;
 /// says no.
 const SCREENED_INPUTS: usize = 24;
 const SCREENED_ERROR: f64 = 0.05;
-/// What exploded is cut off at so many times the largest output.
-const EXPLODED: f64 = 16.0;
-/// Held-out inputs of a fold by which the share of values outside of the bounds is told.
-const OUTSIDE_INPUTS: usize = 40;
 /// Inputs may leave their calibrated range by this share of it, as fits reach further too.
 const INPUT_MARGIN: f64 = 0.05;
 
@@ -179,13 +177,6 @@ fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
     [2, 4].into_iter().all(is_far)
 }
 
-/// Outputs with those cut off that exploded, which are errors as large as any.
-fn guarded(mut output: Vec<f64>, bound: f64) -> Vec<f64> {
-    let most = EXPLODED * bound;
-    output.iter_mut().for_each(|y| *y = if y.is_nan() { most } else { y.clamp(-most, most) });
-    output
-}
-
 /// A plan with bootstraps, of the least degree that keeps the loss within its budget.
 fn plan_with_bootstraps(
     network: &Network,
@@ -209,26 +200,25 @@ fn plan_with_bootstraps(
         let packed = place(&polynomials, &options.cost, layouts.as_ref()).map_err(PlanError::Depth)?;
         let noise = SlotNoise::packed(&packed.network, &packed.params, Some(&packed.latency));
         let noise = noise.map_err(|error| PlanError::Depth(error.to_string()))?;
-        let (mut observed, mut outside) = (Vec::new(), (0, 0));
+        let (mut observed, outside) = (Vec::new(), AtomicUsize::new(0));
         for &fold in &numbers {
             let kept: Vec<&[f32]> = judge.folds.kept(fold).into_iter().map(|at| all[at]).collect();
             let mut own = fit_deep(network, &kept, degree, deadline)?;
             own.keep_as(&packed.network);
             own.refresh.clone_from(&packed.network.refresh);
             let terms = own.term_count();
-            let run = |input: &[f32], seed| guarded(own.simulate(input, &noise, seed), own.output_bound);
+            let run = |input: &[f32], seed| {
+                let (values, output) = own.simulate_values(input, &noise, seed);
+                outside.fetch_add(usize::from(leaves_bounds(&own, &values)), Ordering::Relaxed);
+                output
+            };
             observed.extend(judge.observe(fold, terms, 1, run));
-            let held_out = judge.folds.held_out(fold);
-            let few = held_out.iter().step_by(held_out.len().div_ceil(OUTSIDE_INPUTS).max(1));
-            let few: Vec<&[f32]> = few.map(|&at| all[at]).collect();
-            outside.0 += few.par_iter().filter(|input| leaves_bounds(&own, input)).count();
-            outside.1 += few.len();
             progress.advance(1);
         }
         let verdict = judge.conclude(&observed)?;
         if verdict.decisive <= options.budget.max_loss {
             progress.finish();
-            let outside = outside.0 as f64 / f64::from(outside.1.max(1) as u32);
+            let outside = outside.into_inner() as f64 / observed.len().max(1) as f64;
             let noise = noise_of(&packed.network, calibration, &noise);
             let Packed { network, params, latency, seconds } = packed;
             let chosen = Chosen { params, latency: Some(latency), seconds, noise, outside };

@@ -149,6 +149,11 @@ impl PolynomialNetwork {
     /// The output for one input under simulated noise.
     #[must_use]
     pub fn simulate(&self, input: &[f32], noise: &SlotNoise, seed: u64) -> Vec<f64> {
+        self.simulate_values(input, noise, seed).1
+    }
+
+    /// As [`PolynomialNetwork::simulate`], with all values, those of the input first.
+    pub(in crate::ckks) fn simulate_values(&self, input: &[f32], noise: &SlotNoise, seed: u64) -> (Vec<f64>, Vec<f64>) {
         let mut gaussian = Gaussian::new(seed);
         let mut disturb = |source: ErrorSource| {
             let deviation = noise.of(source);
@@ -158,6 +163,6 @@ impl PolynomialNetwork {
             .into_iter()
             .map(|x| x + disturb(ErrorSource::Fresh) + disturb(ErrorSource::Switch(0)))
             .collect();
-        self.evaluate_with(input, &mut disturb)
+        self.all_values(input, &mut disturb)
     }
 }
