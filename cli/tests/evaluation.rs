@@ -111,7 +111,7 @@ fn inputs_that_judge_are_new_to_the_model_and_judge_alone() {
     let with = |values: &[[f32; 4]]| work.write("judge.npy", &npy(&format!("({}, 4)", values.len()), &values.concat()));
     for scheme in ["tfhe", "ckks"] {
         let derive = ["keyparams", "-m", "model.onnx", "-c", "calibration.npy", "-o", "p.json", "--task", "classify"];
-        let derive = [&derive[..], &["--scheme", scheme, "--json", "--judge", "judge.npy"]].concat();
+        let derive = [&derive[..], &["--scheme", scheme, "--judge", "judge.npy"]].concat();
         with(&inputs(1)[..30]);
         let sentence = work.fails(&derive);
         assert!(sentence.contains("none of the inputs that are to judge the loss is new"), "{sentence}");
@@ -120,7 +120,7 @@ fn inputs_that_judge_are_new_to_the_model_and_judge_alone() {
         assert!(sentence.contains("judge.npy") && sentence.contains("input 0 is not finite"), "{sentence}");
         let doubt = |values: &[[f32; 4]]| {
             with(values);
-            let found: Value = serde_json::from_str(&work.ok(&derive)).expect("JSON");
+            let found: Value = serde_json::from_str(&work.ok(&[&derive[..], &["--json"]].concat())).expect("JSON");
             found["doubt"].clone()
         };
         assert_eq!(doubt(&inputs(5)), Value::Null);
