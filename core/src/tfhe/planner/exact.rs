@@ -19,7 +19,7 @@ use crate::tfhe::plan::Plan;
 use crate::tfhe::planner::options::{CAUTION, Options, Planned};
 use crate::tfhe::planner::quantise::{Encoding, Scale, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
-use crate::tfhe::planner::sizes::fill_sizes;
+use crate::tfhe::planner::sizes::complete;
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics};
 
 /// Most messages that a table input may take.
@@ -83,7 +83,7 @@ pub fn plan(
         thread_seconds_per_input: seconds,
         ..plan.params.prediction
     };
-    fill_sizes(&mut plan);
+    complete(&mut plan);
     Ok(Planned { plan, weight_bits: 16, trials: vec![(*candidate, loss.decisive)] })
 }
 

@@ -20,7 +20,7 @@ use crate::planning::judge::{Judge, Verdict};
 use crate::planning::loss::Loss;
 use crate::planning::pooling::pooled;
 use crate::tfhe::planner::options::{CAUTION, Options, Planned};
-use crate::tfhe::planner::sizes::fill_sizes;
+use crate::tfhe::planner::sizes::complete;
 
 use crate::model::lines::{Lengths, without_lines};
 use crate::model::network::Network;
@@ -349,7 +349,7 @@ impl Search<'_> {
         prediction.loss = *loss;
         prediction.p_fail_log2 = quantised.leave_log2.max(self.margins.share.max(f64::MIN_POSITIVE).log2());
         prediction.thread_seconds_per_input = seconds;
-        fill_sizes(&mut plan);
+        complete(&mut plan);
         plan
     }
 }

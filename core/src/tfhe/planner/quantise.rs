@@ -15,13 +15,13 @@
 //! **Bias.** The part of the rounding error that the mean of `Y_j` causes is known, and taken out of K (bias
 //! correction, Nagel et al., ICCV 2019).
 
-use crate::files::params::{FORMAT, VERSION};
 use rayon::prelude::*;
 
+use crate::files::params::{FORMAT, VERSION};
 use crate::files::scheme::Scheme;
 use crate::model::columns::Columns;
 use crate::model::function::Function;
-use crate::model::network::{Network, Row};
+use crate::model::network::{Network, Row, Stage};
 use crate::planning::calibration::Ranges;
 use crate::planning::loss::Loss;
 use crate::planning::pooling::are_one_quantity;
@@ -250,16 +250,7 @@ impl Subject<'_> {
         let group_of = self.group_of_value();
         let mut groups = self.groups(tfhe, &scales);
         self.correlate(&group_of, &mut groups);
-        for (stage, scales) in self.network.stages.iter().zip(&scales) {
-            let share = 1.0 / stage.rows.len().max(1) as f64;
-            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
-                self.account(row, scales[channel as usize].turns, share, &group_of, &mut groups);
-            }
-        }
-        let share = 1.0 / output_scales.len().max(1) as f64;
-        for (row, scale) in self.network.output_rows.iter().zip(&output_scales) {
-            self.account(row, scale.turns, share, &group_of, &mut groups);
-        }
+        self.account_for_all(&scales, &output_scales, &group_of, &mut groups);
         self.spread_evenly(&mut groups);
         let limit = f64::from((1_u32 << (settings.weight_bits - 1)) - 1);
         for group in &mut groups {
@@ -285,20 +276,18 @@ impl Subject<'_> {
     }
 
     /// Builds the plan for given scales: `groups` holds the inputs' scale, then those of every stage's channels in
-    /// order.
+    /// order. Its digest is left to whoever keeps the plan ([`crate::tfhe::planner::sizes::complete`]).
     pub(crate) fn assemble(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
         let stages = self.stages(encoding, &group_of, limit);
         let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding, limit);
         let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
-        let mut plan = Plan {
+        Plan {
             params: self.params(tfhe, encoding),
             stages,
             output: factor(rows),
             output_operator: self.network.output_operator.clone(),
-        };
-        plan.params.plan_digest = plan.digest();
-        plan
+        }
     }
 
     /// Scales of the outputs.
@@ -387,6 +376,30 @@ impl Subject<'_> {
         }
     }
 
+    /// Counts what the rows of all stages read, and those of the output.
+    fn account_for_all(&self, scales: &[Vec<Scale>], outputs: &[Scale], group_of: &[u32], groups: &mut [Group]) {
+        let of_stage = |(stage, scales): (&Stage, &Vec<Scale>)| {
+            let mut own = groups.to_vec();
+            let share = 1.0 / stage.rows.len().max(1) as f64;
+            for (row, &channel) in stage.rows.iter().zip(&stage.channel) {
+                self.account(row, scales[channel as usize].turns, share, group_of, &mut own);
+            }
+            own
+        };
+        let counted: Vec<Vec<Group>> = self.network.stages.par_iter().zip(scales).map(of_stage).collect();
+        for own in &counted {
+            for (group, counted) in groups.iter_mut().zip(own) {
+                group.squared_weights += counted.squared_weights;
+                group.value_variance += counted.value_variance;
+                group.largest = group.largest.max(counted.largest);
+            }
+        }
+        let share = 1.0 / outputs.len().max(1) as f64;
+        for (row, scale) in self.network.output_rows.iter().zip(outputs) {
+            self.account(row, scale.turns, share, group_of, groups);
+        }
+    }
+
     /// Counts what a row reads, as a share of all rows of its stage: each stage counts the same, few outputs as much as
     /// many units.
     fn account(&self, row: &Row, turns: f64, of_stage: f64, group_of: &[u32], groups: &mut [Group]) {
@@ -405,10 +418,12 @@ impl Subject<'_> {
     }
 
     fn stages(&self, encoding: &Encoding<'_>, group_of: &[u32], limit: f64) -> Vec<PlanStage> {
+        // The inputs' group is the first.
+        let functions = self.network.stages.iter().map(|stage| stage.functions.len());
+        let firsts: Vec<usize> =
+            functions.scan(1, |next, count| Some(std::mem::replace(next, *next + count))).collect();
         let groups = encoding.groups;
-        let mut first = 1;
-        let mut stages = Vec::with_capacity(self.network.stages.len());
-        for (stage, scales) in self.network.stages.iter().zip(encoding.scales) {
+        let of_stage = |((stage, scales), &first): ((&Stage, &Vec<Scale>), &usize)| {
             let encode = |(row, &channel): (&Row, &u32)| {
                 self.encode_row(row, scales[channel as usize], group_of, encoding, limit)
             };
@@ -422,17 +437,16 @@ impl Subject<'_> {
                     output_origin: group.origin,
                     output_turns_per_unit: group.turns,
                 });
-            stages.push(PlanStage {
+            PlanStage {
                 name: stage.name.clone(),
                 operator: stage.operator.clone(),
                 shape: stage.shape.clone(),
                 affine: factor(rows),
                 table_of_value: stage.channel.clone(),
                 tables: tables.collect(),
-            });
-            first += stage.functions.len();
-        }
-        stages
+            }
+        };
+        self.network.stages.par_iter().zip(encoding.scales).zip(&firsts).map(of_stage).collect()
     }
 
     fn encode_row(

@@ -1,4 +1,4 @@
-//! Sizes of keys and ciphertexts.
+//! What is worked out of a plan that is kept: its digest, and sizes of keys and ciphertexts.
 
 use crate::files::sealed::OfBatch;
 use crate::tfhe::files::ciphertexts::EncryptedInput;
@@ -6,8 +6,9 @@ use crate::tfhe::files::ciphertexts::EncryptedOutput;
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::plan::Plan;
 
-/// Fills in the sizes of keys and ciphertexts.
-pub(crate) fn fill_sizes(plan: &mut Plan) {
+/// Fills in the digest, and the sizes of keys and ciphertexts.
+pub(crate) fn complete(plan: &mut Plan) {
+    plan.params.plan_digest = plan.digest();
     let tfhe = plan.params.tfhe;
     let (input_bytes, output_bytes) =
         (EncryptedInput::file_bytes(&plan.params, 1), EncryptedOutput::file_bytes(&plan.params, 1));
