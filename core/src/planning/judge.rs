@@ -414,7 +414,7 @@ mod tests {
         // Every fortieth explodes, in the direction of its own decision.
         let judged = |large: f64| {
             let run = |input: &[f32], seed: u64| {
-                let factor = if (seed ^ 0x5eed) % 40 == 0 { large } else { 1.0 };
+                let factor = if (seed ^ 0x5eed).is_multiple_of(40) { large } else { 1.0 };
                 input.iter().map(|&x| factor * f64::from(x)).collect::<Vec<f64>>()
             };
             judge.verdict(&judge.folds.numbers().flat_map(|fold| judge.observe(fold, 1, 1, run)).collect::<Vec<_>>())
