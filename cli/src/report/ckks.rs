@@ -75,7 +75,7 @@ pub fn params_text(params: &Params) -> String {
          output        {} {:?}\n\
          {client}polynomials   of degree {}{bootstraps}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
-         sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory",
+         sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory beside keys",
         ckks.log2_degree,
         ckks.slots(),
         if ckks.ring == RingKind::Real { "real" } else { "complex" },
