@@ -17,9 +17,9 @@ pub fn percent(share: f64) -> String {
 /// What the calibration data cannot tell, for people.
 fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
-        Doubt::OneInput => "there is one calibration input: nothing can be said of new ones; give at least 200",
+        Doubt::OneInput => "there is one input to judge by: nothing can be said of new ones; give at least 200",
         Doubt::OneAnswer => {
-            "the model gives all calibration inputs the same answer: nothing can be said of inputs that it answers \
+            "the model gives all inputs that judge the same answer: nothing can be said of inputs that it answers \
              otherwise; give inputs of all kinds"
         }
         Doubt::ConstantOutput => "the output is the same for all calibration inputs: errors are absolute",

@@ -51,9 +51,9 @@ pub enum PlanError {
     #[error("the model compares its inputs with constants, as decision trees do, and no polynomial does that")]
     Comparisons,
     /// So few inputs prove no such loss, whatever they show.
-    #[error("{inputs} calibration inputs cannot prove a loss of {max_loss} with 95 % confidence; {needed} could")]
+    #[error("{inputs} inputs to judge by cannot prove a loss of {max_loss} with 95 % confidence; {needed} could")]
     Confidence {
-        /// Calibration inputs.
+        /// Inputs that judge.
         inputs: usize,
         /// What was asked for.
         max_loss: f64,

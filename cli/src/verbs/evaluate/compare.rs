@@ -116,6 +116,8 @@ pub struct Outputs<'a> {
     pub plain: &'a [Vec<f64>],
     /// How plaintext outputs vary over the calibration inputs.
     pub spread: &'a Spread,
+    /// The largest number that is known of them in plaintext.
+    pub largest: f64,
     /// What they should be.
     pub truth: Option<&'a Truth>,
 }
@@ -135,7 +137,6 @@ pub fn compare(outputs: &Outputs<'_>) -> Comparison {
         _ => Vec::new(),
     };
     let cosines: Vec<f64> = got.iter().zip(plain).filter(|_| width > 1).map(|(g, p)| cosine(g, p)).collect();
-    let largest = plain.iter().flatten().fold(0.0, |largest: f64, y| largest.max(y.abs()));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     Comparison {
         decisions: outputs.kind.decides().then(|| decisions(outputs)),
@@ -143,7 +144,7 @@ pub fn compare(outputs: &Outputs<'_>) -> Comparison {
         all: target(outputs, &squared, &every),
         relative_error: outputs.spread.relative_error(&outputs.kind, &squared),
         differences: (differences.iter().copied().fold(0.0, f64::max), mean(&differences)),
-        exploded: got.iter().filter(|y| has_exploded(y, most_of(largest))).count(),
+        exploded: got.iter().filter(|y| has_exploded(y, most_of(outputs.largest))).count(),
         cosines: (!cosines.is_empty()).then(|| (mean(&cosines), cosines.iter().copied().fold(1.0, f64::min))),
     }
 }
@@ -191,7 +192,7 @@ mod tests {
 
     fn compared(kind: OutputKind, got: &[Vec<f64>], plain: &[Vec<f64>], truth: Option<&Truth>) -> Comparison {
         let shape = [1, plain[0].len()];
-        compare(&Outputs { kind, shape: &shape, got, plain, spread: &Spread::of(plain), truth })
+        compare(&Outputs { kind, shape: &shape, got, plain, spread: &Spread::of(plain), largest: 1.0, truth })
     }
 
     fn columns(values: &[f64]) -> Vec<Vec<f64>> {

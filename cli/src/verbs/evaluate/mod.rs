@@ -85,6 +85,7 @@ pub fn run(out: &Output, args: &Evaluate) -> Result<(), CliError> {
         got: &run.outputs,
         plain: &plain,
         spread: &Spread::of(if calibrated.len() > 1 { &calibrated } else { &plain }),
+        largest: calibrated.iter().chain(&plain).flatten().fold(0.0, |largest, y| y.abs().max(largest)),
         truth: truth.as_ref(),
     });
     let said = reading.as_ref().map(|reading| reading.said.as_str());

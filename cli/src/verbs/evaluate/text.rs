@@ -91,7 +91,7 @@ pub fn text(found: &Comparison, kind: OutputKind, shape: &[usize], reading: Opti
     let (largest, mean) = found.differences;
     lines.push(format!("error         largest {largest:.3e}, mean {mean:.3e}"));
     if found.exploded > 0 {
-        let text = "output(s) exploded: polynomials were read far outside of what they were fitted to";
+        let text = "output(s) exploded: they are many times as large as any in plaintext";
         lines.push(format!("              {} {text}", found.exploded));
     }
     if found.targets.is_empty() {

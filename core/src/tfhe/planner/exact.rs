@@ -73,7 +73,7 @@ pub fn plan(
     let mut plan: Plan = subject.assemble(&candidate.params, &encoding, MAX_WEIGHT);
     // Grids come from the model: nothing is fitted but ranges, and a plan of all inputs stands for the folds'.
     let judge = Judge::new(network, calibration, options.budget, CAUTION, deadline);
-    judge.check()?;
+    judge.check_unseen()?;
     let observed: Vec<_> = judge.folds.numbers().flat_map(|fold| judge.measure(fold, &plan)).collect();
     let loss = judge.conclude(&observed)?;
     let seconds = options.cost.of_a_thread().plan_seconds(&plan);

@@ -93,7 +93,13 @@ impl Traces {
         deadline: Deadline,
     ) -> Result<(Calibration, Self), Late> {
         let activations = network.activation_count().max(1);
-        let thin = (inputs.len() * activations).div_ceil(MAX_SAMPLES).max(1);
+        let thin_of = |count: usize| (count * activations).div_ceil(MAX_SAMPLES).max(1);
+        let seen = inputs.len().saturating_sub(unseen);
+        let (thin, thin_unseen) = (thin_of(seen), thin_of(unseen));
+        let is_kept = |at: usize| match at.checked_sub(seen) {
+            Some(at) => at.is_multiple_of(thin_unseen),
+            None => at.is_multiple_of(thin),
+        };
         let inputs = doubles(inputs);
         let folds = Folds::new(&inputs, unseen);
         // What is never held out stands behind the folds.
@@ -106,7 +112,7 @@ impl Traces {
         let functions: Vec<(&Stage, &Stage)> = network.stages.iter().zip(&folded.stages).collect();
         let see = |seen: &mut (Sums, Vec<(usize, Vec<f32>)>), own: &[usize], lanes: &Lanes| {
             seen.0.add(own.len(), encoded(&functions, network.input.len(), lanes));
-            for (lane, &at) in own.iter().enumerate().filter(|(_, at)| at.is_multiple_of(thin)) {
+            for (lane, &at) in own.iter().enumerate().filter(|(_, at)| is_kept(**at)) {
                 seen.1.push((at, lanes.arguments.iter().map(|z| z[lane] as f32).collect()));
             }
         };
