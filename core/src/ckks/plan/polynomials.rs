@@ -175,15 +175,7 @@ impl PolynomialNetwork {
     /// The output for one input.
     #[must_use]
     pub fn evaluate(&self, input: &[f32]) -> Vec<f64> {
-        self.evaluate_with(double(input), &mut |_| 0.0)
-    }
-
-    pub(in crate::ckks) fn evaluate_with(
-        &self,
-        values: Vec<f64>,
-        disturb: &mut impl FnMut(ErrorSource) -> f64,
-    ) -> Vec<f64> {
-        self.all_values(values, disturb).1
+        self.all_values(double(input), &mut |_| 0.0).1
     }
 
     /// All values, those of the input first, and the output.
