@@ -90,7 +90,7 @@ train:
     demo/.venv/bin/pip install --quiet --requirement demo/requirements.txt
     demo/.venv/bin/python demo/train.py
 
-# Compiles the CUDA kernels to kernels/images; with --check, fails if they are stale.
+# Compiles the CUDA kernels to kernels/images; with --check, fails if their sources are others; with --again, if they compile to others.
 kernels *FLAGS:
     kernels/compile {{FLAGS}}
 

@@ -6,8 +6,9 @@
 HEMAN is the binary; MANIFEST a JSON list of objects with `name`, `model` and `calibration`, whose files are named from
 its folder; plans go to FOLDER and are used again. Each round measures the host as `heman devices --measure` does, into
 a profile of its own, and then runs every plan for S seconds with `heman bench`. A machine that others use as well is
-now fast and now slow: of every stage the least mean of the rounds counts, and of the profiles the fastest rates. So
-both sides are times of a machine that is left alone. A Markdown table goes to stdout.
+now fast and now slow: of every stage the fastest pass of all rounds counts, and of the profiles the fastest rates. So
+both sides are times of a machine that is left alone. A Markdown table goes to stdout; what the rounds measured is kept
+in FOLDER/measured.json, so that rounds of another day may be added.
 
 WRAP in the environment is a command that is put before every run, such as a lock or `taskset`.
 """
@@ -70,7 +71,7 @@ def plan(heman, entry, root, folder, args):
 def stages_of(report):
     """(predicted, measured) of every stage, at the most inputs that were taken at a time."""
     breakdown = max(report["configurations"][0]["breakdowns"], key=lambda own: own["inputs"])
-    return [(own["name"], own["predicted_seconds"], own["seconds"]["value"]) for own in breakdown["stages"]]
+    return [(own["name"], own["predicted_seconds"], own["least_seconds"]) for own in breakdown["stages"]]
 
 
 def main():
@@ -100,11 +101,19 @@ def main():
     flags = ["--scenario", scenario, "--duration", str(args.seconds), "--json", "--device", "cpu"]
     own = args.folder.resolve() / "profile"
     file = own / "heman" / "devices.json"
-    profiles, measured, schemes = [], {}, {}
+    kept = args.folder / "measured.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    profiles, measured, schemes = known.get("profiles", []), known.get("measured", {}), known.get("schemes", {})
+
+    def keep():
+        partial = kept.with_suffix(".partial")
+        partial.write_text(json.dumps({"profiles": profiles, "measured": measured, "schemes": schemes}))
+        partial.replace(kept)
 
     def measure():
         run(heman, ["devices", "--measure", "--device", "cpu"], own)
         profiles.append(json.loads(file.read_text()))
+        keep()
 
     for at in range(args.rounds):
         measure()
@@ -116,8 +125,8 @@ def main():
                 continue
             schemes[name] = report["configurations"][0]["parameters"]["scheme"]
             seconds = [spent for _, _, spent in stages_of(report)]
-            known = measured.get(name, seconds)
-            measured[name] = [min(pair) for pair in zip(known, seconds, strict=True)]
+            measured[name] = [min(pair) for pair in zip(measured.get(name, seconds), seconds, strict=True)]
+            keep()
         print(f"round {at + 1} of {args.rounds}", file=sys.stderr, flush=True)
     measure()
     file.write_text(json.dumps(fastest(profiles)))
@@ -126,6 +135,8 @@ def main():
     print("|---|---|---|---|---|")
     totals, ratios = [], []
     for name, spent in sorted(measured.items()):
+        if name not in plans:
+            continue
         path, data = plans[name]
         # The shortest run that there is, for its prediction by the fastest profile.
         short = [*flags[:2], "--duration", "0.01", *flags[4:]]

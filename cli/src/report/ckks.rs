@@ -73,7 +73,7 @@ pub fn params_text(params: &Params) -> String {
          packing       {packing}; {} rotation key(s)\n\
          input         {} {:?}, {}\n\
          output        {} {:?}\n\
-         {client}polynomials   of degree {}{bootstraps}\n\
+         {client}polynomials   of degree {} or less{bootstraps}\n\
          prediction    {loss}, noise {:.1e}; {:.2} thread-seconds a run\n\
          sizes         evaluation key {}, encrypted input {}, encrypted output {} a run; {} of memory beside keys",
         ckks.log2_degree,

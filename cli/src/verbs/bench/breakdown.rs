@@ -34,11 +34,12 @@ pub fn measure(
     Ok(passes)
 }
 
-/// Means over passes of so many inputs, stage by stage.
+/// Means over passes of so many inputs, stage by stage, and the least of them: of a machine that others use as well,
+/// predictions are held to what it does when it is left alone.
 pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepForecast]) -> Value {
-    let mean = |seconds: &dyn Fn(&Timings) -> f64| {
+    let over = |seconds: &dyn Fn(&Timings) -> f64| -> Measured {
         let all: Vec<f64> = passes.iter().map(seconds).collect();
-        Figure::mean(&all).map_or(Value::Null, |mean| figure(mean, Unit::Seconds))
+        Measured { mean: Figure::mean(&all), least: all.into_iter().reduce(f64::min) }
     };
     let (_, _, layers) = report::plan(plan);
     let of_stage = |stage: usize| {
@@ -53,7 +54,7 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
             };
             (
                 step.to_string(),
-                step_json(mean(&of_kind), forecast.iter().find(|f| f.stage == Some(stage) && f.step == step)),
+                step_json(over(&of_kind), forecast.iter().find(|f| f.stage == Some(stage) && f.step == step)),
             )
         };
         let kinds = passes.first().into_iter().flat_map(|timings| &timings.stages).filter(|(at, ..)| *at == stage);
@@ -74,35 +75,51 @@ pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepFore
             predicted_seconds: sum(|step| step.predicted_seconds),
             bound_seconds: sum(|step| step.bound_seconds),
         };
-        report::merge(&mut object, step_json(mean(&own), Some(&whole)));
+        report::merge(&mut object, step_json(over(&own), Some(&whole)));
         object
     };
     let all = |step: &str| {
         let of_kind = |timings: &Timings| -> f64 {
             timings.steps.iter().filter(|(name, _)| *name == step).map(|(_, time)| time.as_secs_f64()).sum()
         };
-        (step.to_string(), mean(&of_kind))
+        (step.to_string(), over(&of_kind).json())
     };
     let kinds = passes.first().map(|timings| timings.steps.as_slice()).unwrap_or_default();
     let predicted: Option<f64> = forecast.iter().map(|step| step.predicted_seconds).sum();
+    let whole = over(&|timings| timings.total.as_secs_f64());
     json!({
         "inputs": inputs,
         "passes": passes.len(),
-        "seconds": mean(&|timings| timings.total.as_secs_f64()),
+        "seconds": whole.json(),
+        "least_seconds": whole.least,
         "predicted_seconds": predicted,
         "steps": kinds.iter().map(|(step, _)| all(step)).collect::<Map<_, _>>(),
         "stages": (0..layers.len()).map(of_stage).collect::<Vec<_>>(),
     })
 }
 
+/// Seconds over passes.
+struct Measured {
+    mean: Option<Figure>,
+    least: Option<f64>,
+}
+
+impl Measured {
+    /// The mean as a figure with its spread.
+    fn json(&self) -> Value {
+        self.mean.map_or(Value::Null, |mean| figure(mean, Unit::Seconds))
+    }
+}
+
 /// Measured seconds, what was predicted, and the share of the bound.
-fn step_json(seconds: Value, forecast: Option<&StepForecast>) -> Value {
-    let measured = seconds["value"].as_f64().filter(|&seconds| seconds > 0.0);
+fn step_json(spent: Measured, forecast: Option<&StepForecast>) -> Value {
+    let measured = spent.mean.map(|mean| mean.value).filter(|&seconds| seconds > 0.0);
     let predicted = forecast.and_then(|step| step.predicted_seconds);
     let bound = forecast.and_then(|step| step.bound_seconds);
     let share = bound.zip(measured).map(|(bound, measured)| single(bound / measured, Unit::Share));
     json!({
-        "seconds": seconds,
+        "seconds": spent.json(),
+        "least_seconds": spent.least,
         "predicted_seconds": predicted,
         "bound_seconds": bound,
         "share_of_bound": share,

@@ -1,6 +1,6 @@
 //! Polynomials for the functions of a network, stage after stage.
 
-use crate::ckks::plan::activation::{Activation, DEGREES, Form};
+use crate::ckks::plan::activation::{Activation, Form};
 use crate::ckks::plan::polynomials::double;
 use crate::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage, Scaling};
 use crate::ckks::planner::least_squares::Channel;
@@ -43,71 +43,42 @@ fn product(stage: &Stage, values: &mut [Vec<f64>]) -> PolynomialStage {
     }
 }
 
-/// Degrees of the polynomials of one network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Degrees {
-    /// Of all stages but the last.
-    pub before: usize,
-    /// Of the last stage.
-    pub last: usize,
-}
-
-impl Degrees {
-    /// What is tried, the cheapest first. Errors of the stages before the last are multiplied by all maps behind them,
-    /// so that its polynomials may be coarser, and it may do with a level less.
-    pub const TRIED: [Self; DEGREES.len() + 1] = {
-        let [two, three, four, six, eight] = DEGREES;
-        let mixed = Self { before: eight, last: four };
-        [Self::alike(two), Self::alike(three), Self::alike(four), mixed, Self::alike(six), Self::alike(eight)]
-    };
-
-    /// One for all.
-    #[must_use]
-    pub const fn alike(degree: usize) -> Self {
-        Self { before: degree, last: degree }
-    }
-
-    /// Those of [`Degrees::TRIED`] that differ for a network: where only one stage has polynomials, they are alike.
-    #[must_use]
-    pub fn of(network: &Network) -> Vec<Self> {
-        let stages = network.stages.iter().filter(|stage| stage.factors.is_empty()).count();
-        Self::TRIED.into_iter().filter(|own| stages > 1 || own.before == own.last).collect()
-    }
-}
-
 impl PolynomialNetwork {
-    /// Fits every stage behind the polynomials before it, on `widening` times the range of its arguments.
+    /// As [`PolynomialNetwork::fit_each`], all polynomials of one degree.
     ///
     /// # Panics
-    /// Without calibration inputs.
+    /// Without inputs.
     #[must_use]
     pub fn fit(network: &Network, inputs: &[impl AsRef<[f32]>], degree: usize, widening: f64) -> Self {
-        Self::fit_each(network, inputs, Degrees::alike(degree), widening)
+        let exact: Vec<Vec<f64>> = inputs.iter().map(|input| network.evaluate(&double(input.as_ref())).0).collect();
+        let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
+        Self::fit_each(network, &exact, &vec![(degree, widening); network.stages.len()])
     }
 
-    /// The same with another degree for the last stage.
+    /// Fits the polynomials of every stage, of a degree each, on so many times the range of what they really read
+    /// behind the polynomials before them, to the values that the network itself has there: so they make up for the
+    /// errors before them, as far as their argument tells. `exact` are all of the network's values for each input.
     ///
     /// # Panics
-    /// Without calibration inputs.
+    /// Without inputs.
     #[must_use]
-    pub fn fit_each(network: &Network, inputs: &[impl AsRef<[f32]>], degrees: Degrees, widening: f64) -> Self {
-        let last = network.stages.iter().rposition(|stage| stage.factors.is_empty());
-        let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| double(input.as_ref())).collect();
+    pub fn fit_each(network: &Network, exact: &[&[f64]], degrees: &[(usize, f64)]) -> Self {
+        let mut values: Vec<Vec<f64>> = exact.iter().map(|exact| exact[..network.input.len()].to_vec()).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
-        for (at, stage) in network.stages.iter().enumerate() {
+        for (stage, &(degree, widening)) in network.stages.iter().zip(degrees) {
             if !stage.factors.is_empty() {
                 stages.push(product(stage, &mut values));
                 continue;
             }
             let pre = evaluated(&stage.rows, &values);
             let mut samples = vec![Vec::new(); stage.functions.len()];
-            for pre in &pre {
-                pre.iter().zip(&stage.channel).for_each(|(&x, &channel)| samples[channel as usize].push(x));
+            for ((pre, own), exact) in pre.iter().zip(&values).zip(exact) {
+                let seen = pre.iter().copied().zip(exact[own.len()..].iter().copied());
+                seen.zip(&stage.channel).for_each(|(seen, &channel)| samples[channel as usize].push(seen));
             }
             let functions: Vec<_> = stage.functions.iter().map(|f| |x: f64| f.evaluate(x)).collect();
             let channels: Vec<Channel<'_>> =
                 samples.into_iter().zip(&functions).map(|(samples, f)| Channel { samples, function: f }).collect();
-            let degree = if Some(at) == last { degrees.last } else { degrees.before };
             let activations = Activation::fit(&channels, degree, widening);
             for (values, pre) in values.iter_mut().zip(&pre) {
                 values.extend(pre.iter().zip(&stage.channel).map(|(&x, &c)| activations[c as usize].evaluate(x, 1.0)));
@@ -174,14 +145,24 @@ mod tests {
     }
 
     #[test]
-    fn the_last_stage_has_a_degree_of_its_own() {
-        let inputs: Vec<Vec<f32>> = (0..40).map(|at| vec![(at as f32).sin(), (0.7 * at as f32).cos()]).collect();
-        for degrees in Degrees::of(&network(3)) {
-            let fitted = PolynomialNetwork::fit_each(&network(3), &inputs, degrees, 1.15);
-            let own: Vec<usize> = fitted.stages.iter().map(|stage| stage.activations[0].form.degree()).collect();
-            assert_eq!(own, [degrees.before, degrees.before, degrees.last]);
+    fn each_stage_has_its_degree_and_makes_up_for_those_before_it() {
+        let inputs: Vec<Vec<f64>> = (0..40).map(|at| vec![f64::from(at).sin(), (0.7 * f64::from(at)).cos()]).collect();
+        let network = network(3);
+        let exact: Vec<Vec<f64>> = inputs.iter().map(|input| network.evaluate(input).0).collect();
+        let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
+        let fitted = PolynomialNetwork::fit_each(&network, &exact, &[2, 8, 4].map(|degree| (degree, 1.15)));
+        let own: Vec<usize> = fitted.stages.iter().map(|stage| stage.activations[0].form.degree()).collect();
+        assert_eq!(own, [2, 8, 4]);
+        // Behind the first stage's errors the network's own value is told better by what it is there than by the
+        // function of an argument that is off.
+        let (mut corrected, mut function) = (0.0, 0.0);
+        for exact in &exact {
+            let values = fitted.all_values(exact[..2].to_vec(), &mut |_| 0.0).0;
+            for (at, row) in network.stages[1].rows.iter().enumerate() {
+                corrected += (values[4 + at] - exact[4 + at]).powi(2);
+                function += (row.evaluate(&values).max(0.0) - exact[4 + at]).powi(2);
+            }
         }
-        assert_eq!(Degrees::of(&network(3)).len(), DEGREES.len() + 1);
-        assert_eq!(Degrees::of(&network(1)), DEGREES.map(Degrees::alike));
+        assert!(corrected < function, "{corrected} and {function}");
     }
 }

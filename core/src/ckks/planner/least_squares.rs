@@ -2,15 +2,39 @@
 
 use crate::ckks::plan::activation::{Activation, Form};
 
-/// How much wider than the calibrated range fits of a degree reach, in the order in which they are tried: what is
-/// narrow is close, what is wide stays bounded where new data go further. The higher the degree, the faster it grows
-/// out there, and the less a wider range costs.
-#[must_use]
-pub fn widenings(degree: usize) -> &'static [f64] {
-    match degree {
-        0..=3 => &[1.15],
-        4..=6 => &[1.15, 1.3],
-        _ => &[1.15, 1.3, 1.5],
+/// How much wider than the calibrated range fits reach, in the order in which that is tried: what is narrow is close,
+/// what is wide stays bounded where new data go further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Widening {
+    /// Hardly wider.
+    Narrow,
+    /// By a sixth to a third.
+    Middle,
+    /// By a third to a half.
+    Wide,
+}
+
+impl Widening {
+    /// All that are tried for polynomials of up to a degree.
+    #[must_use]
+    pub fn tried(degree: usize) -> &'static [Self] {
+        match degree {
+            0..=3 => &[Self::Middle],
+            _ => &[Self::Narrow, Self::Middle, Self::Wide],
+        }
+    }
+
+    /// The fitted range over the calibrated one. The higher the degree, the faster a polynomial grows out there, and
+    /// the less a wider range costs.
+    #[must_use]
+    pub fn factor(self, degree: usize) -> f64 {
+        match (self, degree) {
+            (_, 0..=3) => 1.15,
+            (Self::Narrow, 4) => 1.05,
+            (Self::Narrow, _) | (Self::Middle, 4) => 1.15,
+            (Self::Middle, _) | (Self::Wide, 4) => 1.3,
+            (Self::Wide, _) => 1.5,
+        }
     }
 }
 
@@ -28,8 +52,8 @@ const LEAST_LEAD: f64 = 1.0 / 64.0;
 
 /// What a channel's polynomial is fitted to.
 pub struct Channel<'a> {
-    /// Arguments of the function on calibration data.
-    pub samples: Vec<f64>,
+    /// On calibration data the arguments, behind the polynomials before, and the values that the network has there.
+    pub samples: Vec<(f64, f64)>,
     /// The function.
     pub function: &'a dyn Fn(f64) -> f64,
 }
@@ -84,17 +108,17 @@ fn reach(c: &[f64]) -> f64 {
 }
 
 /// Middle and half width of the range that is fitted.
-fn range(samples: &[f64], widening: f64) -> (f64, f64) {
+fn range(samples: &[(f64, f64)], widening: f64) -> (f64, f64) {
     assert!(!samples.is_empty(), "a fit needs samples");
-    let low = samples.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let low = samples.iter().map(|&(x, _)| x).fold(f64::INFINITY, f64::min);
+    let high = samples.iter().map(|&(x, _)| x).fold(f64::NEG_INFINITY, f64::max);
     let centre = f64::midpoint(low, high);
     (centre, ((high - low) / 2.0 * widening).max(1e-6 * centre.abs()).max(1e-9))
 }
 
 /// A polynomial of even degree whose leading coefficient is large enough to complete its square; the others are fitted
 /// again where it was not.
-fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
+fn with_lead(c: &[f64], samples: &[(f64, f64)], range: (f64, f64), function: &dyn Fn(f64) -> f64) -> Vec<f64> {
     let degree = c.len() - 1;
     let largest = c.iter().fold(0.0_f64, |m, c| m.max(c.abs()));
     let least = (c[degree - 1].abs() / (2.0 * MOST_SKEW)).max(LEAST_LEAD * largest);
@@ -102,23 +126,23 @@ fn with_lead(c: &[f64], samples: &[f64], range: (f64, f64), function: &dyn Fn(f6
         return c.to_vec();
     }
     let lead = least.copysign(c[degree]);
-    let rest = |x: f64| function(x) - lead * ((x - range.0) / range.1).powi(degree as i32);
-    let mut refitted = least_squares(samples, degree - 1, range, &rest);
+    let power = |x: f64| lead * ((x - range.0) / range.1).powi(degree as i32);
+    let rests: Vec<(f64, f64)> = samples.iter().map(|&(x, y)| (x, y - power(x))).collect();
+    let mut refitted = least_squares(&rests, degree - 1, range, &|x| function(x) - power(x));
     refitted.push(lead);
     refitted
 }
 
 /// Coefficients of `1, u, …, u^degree` of the weighted least-squares fit.
 fn least_squares(
-    samples: &[f64],
+    samples: &[(f64, f64)],
     degree: usize,
     (centre, radius): (f64, f64),
     function: &dyn Fn(f64) -> f64,
 ) -> Vec<f64> {
     let size = degree + 1;
     let mut normal = vec![vec![0.0; size + 1]; size];
-    let mut add = |u: f64, weight: f64| {
-        let value = function(centre + radius * u);
+    let mut add = |u: f64, value: f64, weight: f64| {
         let mut basis = vec![1.0, u];
         for i in 2..size {
             basis.push(2.0 * u * basis[i - 1] - basis[i - 2]);
@@ -130,11 +154,12 @@ fn least_squares(
             row[size] += weight * basis[i] * value;
         }
     };
-    for &x in samples {
-        add((x - centre) / radius, (1.0 - GRID_SHARE) / samples.len() as f64);
+    for &(x, value) in samples {
+        add((x - centre) / radius, value, (1.0 - GRID_SHARE) / samples.len() as f64);
     }
     for i in 0..GRID {
-        add((2.0 * i as f64 + 1.0) / GRID as f64 - 1.0, GRID_SHARE / GRID as f64);
+        let u = (2.0 * i as f64 + 1.0) / GRID as f64 - 1.0;
+        add(u, function(centre + radius * u), GRID_SHARE / GRID as f64);
     }
     let chebyshev = solve(normal);
     // T_0 … T_degree in powers of u.
@@ -190,9 +215,13 @@ mod tests {
         (0..200).map(|i| f64::from(i * i % 97) / 40.0 - 0.7).collect()
     }
 
+    fn seen(samples: &[f64], function: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        samples.iter().map(|&x| (x, function(x))).collect()
+    }
+
     fn fit(degree: usize, functions: &[Function]) -> Vec<Activation> {
         let channels: Vec<Channel<'_>> =
-            functions.iter().map(|f| Channel { samples: samples(), function: f }).collect();
+            functions.iter().map(|f| Channel { samples: seen(&samples(), f), function: f }).collect();
         Activation::fit(&channels, degree, 1.15)
     }
 
@@ -236,8 +265,8 @@ mod tests {
     fn a_rectifier_is_close_where_the_samples_are_and_bounded_beyond() {
         let samples: Vec<f64> =
             (0..1000).map(|i| (f64::from(i) * 0.37).sin() + 0.3 * (f64::from(i) * 1.7).cos()).collect();
-        let fitted =
-            Activation::fit(&[Channel { samples: samples.clone(), function: &|x: f64| x.max(0.0) }], 4, 1.15)[0];
+        let relu = |x: f64| x.max(0.0);
+        let fitted = Activation::fit(&[Channel { samples: seen(&samples, relu), function: &relu }], 4, 1.15)[0];
         let error = samples.iter().map(|&x| (fitted.evaluate(x, 1.0) - x.max(0.0)).powi(2)).sum::<f64>() / 1000.0;
         assert!(error.sqrt() < 0.05, "{}", error.sqrt());
         assert!((0..30).all(|i| fitted.evaluate(f64::from(i) / 10.0 - 1.49, 1.0).abs() < 3.0));

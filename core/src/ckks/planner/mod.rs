@@ -5,6 +5,7 @@ pub mod chains;
 pub mod choice;
 pub mod deep;
 pub mod deep_fit;
+mod degrees;
 pub mod fit;
 pub mod least_squares;
 pub mod simulate;
@@ -26,8 +27,8 @@ use crate::ckks::planner::chains::MOST_SPECIAL;
 use crate::ckks::planner::choice::{Chosen, choose, noise_of};
 use crate::ckks::planner::deep::{Packed, leaves_bounds, place};
 use crate::ckks::planner::deep_fit::fit_deep;
-use crate::ckks::planner::fit::Degrees;
-use crate::ckks::planner::least_squares::widenings;
+use crate::ckks::planner::degrees::{Fitted, fit, judge_folds, search_steps};
+use crate::ckks::planner::least_squares::Widening;
 use crate::ckks::planner::simulate::SlotNoise;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::sealed::OfBatch;
@@ -35,7 +36,7 @@ use crate::model::lines::{Lengths, is_line, without_lines};
 use crate::model::network::Network;
 use crate::planning::calibration::Calibration;
 use crate::planning::error::{PlanError, check_calibration};
-use crate::planning::judge::{Judge, Verdict};
+use crate::planning::judge::Judge;
 use crate::planning::loss::{Loss, LossBudget};
 use crate::planning::pooling::pooled;
 use crate::progress::Progress;
@@ -79,8 +80,6 @@ const ERROR_INPUTS: usize = 256;
 /// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
 /// for.
 const CAUTION: f64 = 4.0;
-/// A loss below this share of another is less by more than chance.
-const PLAINLY_LESS: f64 = 0.95;
 /// Levels that the largest ring has at the scale of least precision.
 const MOST_PLAIN_LEVELS: usize = 76;
 /// Inputs that tell whether polynomials of few levels are worth a search, and the error over the outputs, squared, that
@@ -109,7 +108,7 @@ pub fn plan(
         )));
     }
     let network = &*pooled(network, calibration);
-    progress.start("fitting polynomials", Degrees::of(network).len() as u64);
+    progress.start("fitting polynomials", search_steps(network));
     let statistics = Calibration::collect(network, calibration, progress.deadline())?;
     if let Some(index) = statistics.outputs.iter().position(|output| output.iter().any(|y| !y.is_finite())) {
         return Err(PlanError::PlainOutput { index });
@@ -167,7 +166,7 @@ fn needs_bootstraps(network: &Network, calibration: &[Vec<f32>]) -> bool {
     let exact: Vec<Vec<f64>> = inputs.par_iter().map(|input| network.evaluate(&double(input)).1).collect();
     let size: f64 = exact.iter().flatten().map(|y| y * y).sum();
     let is_far = |degree: usize| {
-        let polynomials = PolynomialNetwork::fit(network, inputs, degree, widenings(degree)[0]);
+        let polynomials = PolynomialNetwork::fit(network, inputs, degree, Widening::Middle.factor(degree));
         let error = |(input, exact): (&Vec<f32>, &Vec<f64>)| -> f64 {
             polynomials.evaluate(input).iter().zip(exact).map(|(own, y)| (own - y).powi(2)).sum()
         };
@@ -242,59 +241,6 @@ fn most_noise(network: &Network, polynomials: &PolynomialNetwork, calibration: &
     let total: f64 = inputs.par_iter().map(square).sum();
     let error = (total / (inputs.len() * polynomials.output.len()) as f64).sqrt();
     (MOST_NOISE * polynomials.output_bound.max(f64::MIN_POSITIVE)).max(MOST_NOISE_OF_ERROR * error)
-}
-
-/// Polynomials fitted to all inputs, and for each fold those fitted without it.
-struct Fitted {
-    polynomials: PolynomialNetwork,
-    held_out: Vec<PolynomialNetwork>,
-}
-
-/// Judges what a run of each fold's polynomials gives for the inputs that they were not fitted to.
-fn judge_folds(
-    judge: &Judge<'_>,
-    held_out: &[PolynomialNetwork],
-    run: impl Fn(&PolynomialNetwork, &[f32], u64) -> Vec<f64> + Sync,
-) -> Result<Verdict, PlanError> {
-    let observe = |(fold, polynomials): (usize, &PolynomialNetwork)| {
-        judge.observe(fold, polynomials.term_count(), 1, |input, seed| run(polynomials, input, seed))
-    };
-    judge.conclude(&held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
-}
-
-/// The polynomials of least depth that keep the loss on new inputs within its budget.
-fn fit(
-    network: &Network,
-    calibration: &[Vec<f32>],
-    judge: &Judge<'_>,
-    max_loss: f64,
-    progress: &dyn Progress,
-) -> Result<Fitted, PlanError> {
-    let mut best = f64::INFINITY;
-    let inputs_of =
-        |fold: usize| judge.folds.kept(fold).into_iter().map(|input| calibration[input].as_slice()).collect();
-    let kept: Vec<Vec<&[f32]>> = judge.folds.numbers().map(inputs_of).collect();
-    for degrees in Degrees::of(network) {
-        // The same cost for each: the one that generalises best is taken, the narrower one where they are alike.
-        let tried = widenings(degrees.before).iter().map(|&widening| {
-            let without = |kept: &Vec<&[f32]>| PolynomialNetwork::fit_each(network, kept, degrees, widening);
-            let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
-            let verdict = judge_folds(judge, &held_out, |polynomials, input, _| polynomials.evaluate(input))?;
-            Ok((verdict.decisive, widening, held_out))
-        });
-        let tried: Vec<(f64, f64, Vec<PolynomialNetwork>)> = tried.collect::<Result<_, PlanError>>()?;
-        let better =
-            |narrow: (f64, _, _), wide: (f64, _, _)| if wide.0 < PLAINLY_LESS * narrow.0 { wide } else { narrow };
-        let chosen = tried.into_iter().reduce(better);
-        progress.advance(1);
-        let Some((decisive, widening, held_out)) = chosen else { continue };
-        if decisive <= max_loss {
-            let polynomials = PolynomialNetwork::fit_each(network, calibration, degrees, widening);
-            return Ok(Fitted { polynomials, held_out });
-        }
-        best = best.min(decisive);
-    }
-    Err(PlanError::Polynomials { max_loss, best })
 }
 
 /// Memory of a run with one slot an input, on the threads of the machine that plans.
