@@ -7,15 +7,18 @@ HEMAN is the binary; MANIFEST a JSON list of objects with `name`, `model` and `c
 its folder; plans go to FOLDER and are used again. Each round measures the host as `heman devices --measure` does, into
 a profile of its own, and then runs every plan for S seconds with `heman bench`. A machine that others use as well is
 now fast and now slow: of every stage the fastest pass of all rounds counts, and of the profiles the fastest rates. So
-both sides are times of a machine that is left alone. A Markdown table goes to stdout; what the rounds measured is kept
-in FOLDER/measured.json, so that rounds of another day may be added.
+both sides are times of a machine that is left alone (a sum of the fastest stages, which may be of different passes). A
+Markdown table goes to stdout; what the rounds measured is kept in FOLDER/measured.json, so that rounds of another day
+may be added to those of the same binary, host and goal.
 
 WRAP in the environment is a command that is put before every run, such as a lock or `taskset`.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import platform
 import shlex
 import statistics
 import subprocess
@@ -102,12 +105,15 @@ def main():
     own = args.folder.resolve() / "profile"
     file = own / "heman" / "devices.json"
     kept = args.folder / "measured.json"
+    binary = hashlib.sha256(Path(heman).read_bytes()).hexdigest()
+    of = {"binary": binary, "host": platform.node(), "goal": args.goal}
     known = json.loads(kept.read_text()) if kept.exists() else {}
+    known = known if known.get("of") == of else {}
     profiles, measured, schemes = known.get("profiles", []), known.get("measured", {}), known.get("schemes", {})
 
     def keep():
         partial = kept.with_suffix(".partial")
-        partial.write_text(json.dumps({"profiles": profiles, "measured": measured, "schemes": schemes}))
+        partial.write_text(json.dumps({"of": of, "profiles": profiles, "measured": measured, "schemes": schemes}))
         partial.replace(kept)
 
     def measure():
@@ -125,7 +131,10 @@ def main():
                 continue
             schemes[name] = report["configurations"][0]["parameters"]["scheme"]
             seconds = [spent for _, _, spent in stages_of(report)]
-            measured[name] = [min(pair) for pair in zip(measured.get(name, seconds), seconds, strict=True)]
+            known = measured.get(name, seconds)
+            if len(known) != len(seconds):
+                known = seconds
+            measured[name] = [min(pair) for pair in zip(known, seconds, strict=True)]
             keep()
         print(f"round {at + 1} of {args.rounds}", file=sys.stderr, flush=True)
     measure()

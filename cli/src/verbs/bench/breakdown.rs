@@ -34,8 +34,8 @@ pub fn measure(
     Ok(passes)
 }
 
-/// Means over passes of so many inputs, stage by stage, and the least of them: of a machine that others use as well,
-/// predictions are held to what it does when it is left alone.
+/// Means over passes of so many inputs, stage by stage, and the fastest pass of each: of a machine that others use as
+/// well, predictions are held to what it does when it is left alone.
 pub fn json(plan: &Plan, inputs: usize, passes: &[Timings], forecast: &[StepForecast]) -> Value {
     let over = |seconds: &dyn Fn(&Timings) -> f64| -> Measured {
         let all: Vec<f64> = passes.iter().map(seconds).collect();

@@ -25,7 +25,7 @@ pub struct Activation {
     pub form: Form,
 }
 
-/// Degrees that are fitted, in the order in which they are tried.
+/// Degrees that are fitted.
 pub const DEGREES: [usize; 5] = [2, 3, 4, 6, 8];
 /// Degrees of deep networks, which bootstraps interrupt, in the order in which they are tried.
 pub const DEEP_DEGREES: [usize; 2] = [7, 15];

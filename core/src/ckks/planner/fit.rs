@@ -60,9 +60,10 @@ impl PolynomialNetwork {
     /// errors before them, as far as their argument tells. `exact` are all of the network's values for each input.
     ///
     /// # Panics
-    /// Without inputs.
+    /// Without inputs, or unless there is a degree for every stage, those of products among them, which have none.
     #[must_use]
     pub fn fit_each(network: &Network, exact: &[&[f64]], degrees: &[(usize, f64)]) -> Self {
+        assert_eq!(degrees.len(), network.stages.len(), "a degree for every stage");
         let mut values: Vec<Vec<f64>> = exact.iter().map(|exact| exact[..network.input.len()].to_vec()).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
         for (stage, &(degree, widening)) in network.stages.iter().zip(degrees) {

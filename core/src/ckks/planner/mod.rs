@@ -77,8 +77,7 @@ const MOST_NOISE: f64 = 8e-5;
 const MOST_NOISE_OF_ERROR: f64 = 0.0625;
 /// Inputs by which the error of the polynomials is told.
 const ERROR_INPUTS: usize = 256;
-/// With which the judge takes errors: few degrees are tried, and what is taken is often better than the budget asks
-/// for.
+/// With which the judge takes errors: of some ten choices of degrees one that is just good enough is taken.
 const CAUTION: f64 = 4.0;
 /// Levels that the largest ring has at the scale of least precision.
 const MOST_PLAIN_LEVELS: usize = 76;

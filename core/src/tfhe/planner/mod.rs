@@ -6,6 +6,7 @@ pub mod fold;
 pub mod options;
 pub mod products;
 pub mod quantise;
+mod rounding;
 pub mod search;
 pub mod simulate;
 mod sizes;

@@ -32,8 +32,8 @@ use crate::tfhe::params::set::bits;
 use crate::tfhe::plan::table::Table;
 use crate::tfhe::plan::{Plan, PlanStage};
 use crate::tfhe::planner::factor::{QuantisedRow, factor};
+use crate::tfhe::planner::rounding::Rounding;
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics, least_half};
-use crate::tfhe::torus::to_word;
 
 /// Output ranges are widened by this factor: they wrap around, and precision is plentiful there.
 const OUTPUT_MARGIN: f64 = 2.0;
@@ -108,6 +108,11 @@ pub(crate) struct Encoding<'a> {
 }
 
 impl Scale {
+    /// Origin and turns.
+    fn pair(&self) -> (f64, f64) {
+        (self.origin, self.turns)
+    }
+
     fn folded(range: &ChannelRange, settings: &Settings, least: f64) -> Self {
         let bound = range.upper.quantile(settings.folded_tail).max(range.lower.quantile(settings.folded_tail));
         let bound = (settings.widening * bound).max(least).max(f64::MIN_POSITIVE.sqrt());
@@ -279,8 +284,12 @@ impl Subject<'_> {
     /// order. Its digest is left to whoever keeps the plan ([`crate::tfhe::planner::sizes::complete`]).
     pub(crate) fn assemble(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
-        let stages = self.stages(encoding, &group_of, limit);
-        let encode = |(row, scale): (&Row, &Scale)| self.encode_row(row, *scale, &group_of, encoding, limit);
+        let (arch, value_mean) = (pulp::Arch::new(), &self.statistics.value_mean);
+        let groups: Vec<(f64, f64)> = encoding.groups.iter().map(Scale::pair).collect();
+        let rounding =
+            Rounding { group_of: &group_of, groups: &groups, correlations: encoding.correlations, value_mean, limit };
+        let stages = self.stages(encoding, &rounding);
+        let encode = |(row, scale): (&Row, &Scale)| rounding.row(arch, row, scale.pair());
         let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
         Plan {
             params: self.params(tfhe, encoding),
@@ -417,16 +426,15 @@ impl Subject<'_> {
         }
     }
 
-    fn stages(&self, encoding: &Encoding<'_>, group_of: &[u32], limit: f64) -> Vec<PlanStage> {
+    fn stages(&self, encoding: &Encoding<'_>, rounding: &Rounding<'_>) -> Vec<PlanStage> {
         // The inputs' group is the first.
         let functions = self.network.stages.iter().map(|stage| stage.functions.len());
         let firsts: Vec<usize> =
             functions.scan(1, |next, count| Some(std::mem::replace(next, *next + count))).collect();
         let groups = encoding.groups;
+        let arch = pulp::Arch::new();
         let of_stage = |((stage, scales), &first): ((&Stage, &Vec<Scale>), &usize)| {
-            let encode = |(row, &channel): (&Row, &u32)| {
-                self.encode_row(row, scales[channel as usize], group_of, encoding, limit)
-            };
+            let encode = |(row, &channel): (&Row, &u32)| rounding.row(arch, row, scales[channel as usize].pair());
             let rows: Vec<QuantisedRow> = stage.rows.par_iter().zip(&stage.channel).map(encode).collect();
             let tables =
                 stage.functions.iter().zip(scales).zip(&groups[first..]).map(|((function, scale), group)| Table {
@@ -447,35 +455,6 @@ impl Subject<'_> {
             }
         };
         self.network.stages.par_iter().zip(encoding.scales).zip(&firsts).map(of_stage).collect()
-    }
-
-    fn encode_row(
-        &self,
-        row: &Row,
-        scale: Scale,
-        group_of: &[u32],
-        encoding: &Encoding<'_>,
-        limit: f64,
-    ) -> QuantisedRow {
-        let mut constant = (row.bias - scale.origin) * scale.turns;
-        let mut weights = Vec::with_capacity(row.taps.len());
-        let mut before = None;
-        let mut carried = 0.0;
-        for tap in row.taps.iter() {
-            let index = group_of[tap.source as usize];
-            let group = &encoding.groups[index as usize];
-            let weight = f64::from(tap.weight) * scale.turns;
-            let exact = weight / group.turns;
-            let correlation = encoding.correlations.get(index as usize).copied().unwrap_or(0.0);
-            let wanted = if before == Some((index, tap.source)) { exact + correlation * carried } else { exact };
-            let rounded = wanted.round().clamp(-limit, limit);
-            carried = (wanted - rounded).clamp(-0.5, 0.5);
-            before = Some((index, tap.source + 1));
-            let mean = (self.statistics.value_mean[tap.source as usize] - group.origin) * group.turns;
-            constant += weight * group.origin + (exact - rounded) * mean;
-            weights.push(rounded as i16);
-        }
-        QuantisedRow { sources: row.taps.iter().map(|tap| tap.source).collect(), weights, bias: to_word(constant) }
     }
 
     fn params(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>) -> Params {
