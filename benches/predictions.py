@@ -108,7 +108,8 @@ def main():
     binary = hashlib.sha256(Path(heman).read_bytes()).hexdigest()
     of = {"binary": binary, "host": platform.node(), "goal": args.goal}
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    known = known if known.get("of") == of else {}
+    if known.get("of") != of:
+        known = {}
     profiles, measured, schemes = known.get("profiles", []), known.get("measured", {}), known.get("schemes", {})
 
     def keep():
@@ -131,10 +132,10 @@ def main():
                 continue
             schemes[name] = report["configurations"][0]["parameters"]["scheme"]
             seconds = [spent for _, _, spent in stages_of(report)]
-            known = measured.get(name, seconds)
-            if len(known) != len(seconds):
-                known = seconds
-            measured[name] = [min(pair) for pair in zip(known, seconds, strict=True)]
+            before = measured.get(name, [])
+            if len(before) == len(seconds):
+                seconds = [min(pair) for pair in zip(before, seconds, strict=True)]
+            measured[name] = seconds
             keep()
         print(f"round {at + 1} of {args.rounds}", file=sys.stderr, flush=True)
     measure()

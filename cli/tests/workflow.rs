@@ -48,7 +48,7 @@ fn demo_layers() -> Vec<(String, Value, u64)> {
 }
 
 /// Images of the batch that goes through all five steps.
-const SOME: usize = 12;
+const SOME: usize = 24;
 
 #[test]
 fn five_steps_classify_a_batch_as_plaintext_does() {

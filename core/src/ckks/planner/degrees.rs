@@ -45,7 +45,7 @@ fn polynomial_stages(network: &Network) -> Vec<usize> {
     (0..network.stages.len()).filter(|&at| network.stages[at].factors.is_empty()).collect()
 }
 
-/// The polynomials of fewest levels that keep the loss on new inputs within its budget.
+/// Polynomials of few levels that keep the loss on new inputs within its budget.
 ///
 /// # Errors
 /// [`PlanError::Polynomials`] where none do, or [`PlanError::Late`].
@@ -67,7 +67,7 @@ pub(super) fn fit(
         let alike = search.judged(&search.alike(degree))?;
         if alike.decisive <= max_loss {
             return match (below, cheaper) {
-                (Some(below), Some(cheaper)) => search.between(below, cheaper, alike),
+                (Some(below), Some(cheaper)) => search.between((below, degree), cheaper, alike),
                 _ => Ok(search.fitted(alike)),
             };
         }
@@ -128,7 +128,8 @@ impl Search<'_> {
         self.judge.folds.kept(fold).into_iter().map(|input| self.exact[input].as_slice()).collect()
     }
 
-    fn fit_to(&self, exact: &[&[f64]], degrees: &[usize], widening: Widening) -> PolynomialNetwork {
+    /// The polynomials, and their outputs for the inputs that they are fitted to.
+    fn fit_to(&self, exact: &[&[f64]], degrees: &[usize], widening: Widening) -> (PolynomialNetwork, Vec<Vec<f64>>) {
         let each: Vec<(usize, f64)> = degrees.iter().map(|&degree| (degree, widening.factor(degree))).collect();
         PolynomialNetwork::fit_each(self.network, exact, &each)
     }
@@ -141,7 +142,7 @@ impl Search<'_> {
         let mut best: Option<Judged> = None;
         for &widening in Widening::tried(highest) {
             self.deadline().check()?;
-            let without = |kept: &Vec<&[f64]>| self.fit_to(kept, degrees, widening);
+            let without = |kept: &Vec<&[f64]>| self.fit_to(kept, degrees, widening).0;
             let held_out: Vec<PolynomialNetwork> = kept.par_iter().map(without).collect();
             let verdict = judge_folds(self.judge, &held_out, |own, input, _| own.evaluate(input))?;
             let decisive = verdict.decisive;
@@ -156,17 +157,17 @@ impl Search<'_> {
 
     fn fitted(&self, judged: Judged) -> Fitted {
         let all: Vec<&[f64]> = self.exact.iter().map(Vec::as_slice).collect();
-        let polynomials = self.fit_to(&all, &judged.degrees, judged.widening);
+        let (polynomials, _) = self.fit_to(&all, &judged.degrees, judged.widening);
         Fitted { polynomials, held_out: judged.held_out }
     }
 
-    /// Stages of degree `below`, which is too low for all of them, as many as need be raised to that of `alike`, which
-    /// is high enough. Where all need be, a degree of the same depth that is cheaper is tried first.
-    fn between(&self, below: usize, cheaper: usize, alike: Judged) -> Result<Fitted, PlanError> {
-        let order = self.order(below, alike.degrees[0])?;
+    /// Stages of degree `below`, which is too low for all of them, as many as need be raised to `above`, which is high
+    /// enough, as `alike` shows. Where all need be, a degree of the same depth that is cheaper is tried first.
+    fn between(&self, (below, above): (usize, usize), cheaper: usize, alike: Judged) -> Result<Fitted, PlanError> {
+        let order = self.order(below, above)?;
         let raised = |count: usize| {
             let mut degrees = self.alike(below);
-            order[..count].iter().for_each(|&stage| degrees[stage] = alike.degrees[stage]);
+            order[..count].iter().for_each(|&stage| degrees[stage] = above);
             degrees
         };
         let (mut too_few, mut best) = (0, None);
@@ -220,13 +221,12 @@ impl Search<'_> {
 
     /// Sum over inputs, by their exact values, of how far outputs are off: the root of a sum of squares each.
     fn error(&self, exact: &[&[f64]], degrees: &[usize]) -> f64 {
-        let own = self.fit_to(exact, degrees, Widening::Middle);
-        let error = |exact: &&[f64]| -> f64 {
-            let input: Vec<f32> = exact[..self.network.input.len()].iter().map(|&x| x as f32).collect();
+        let (_, outputs) = self.fit_to(exact, degrees, Widening::Middle);
+        let error = |(exact, own): (&&[f64], &Vec<f64>)| -> f64 {
             let outputs = self.network.output_rows.iter().map(|row| row.evaluate(exact));
-            own.evaluate(&input).iter().zip(outputs).map(|(own, y)| (own - y).powi(2)).sum::<f64>().sqrt()
+            own.iter().zip(outputs).map(|(own, y)| (own - y).powi(2)).sum::<f64>().sqrt()
         };
-        exact.iter().map(error).sum()
+        exact.iter().zip(&outputs).map(error).sum()
     }
 }
 

@@ -52,17 +52,18 @@ impl PolynomialNetwork {
     pub fn fit(network: &Network, inputs: &[impl AsRef<[f32]>], degree: usize, widening: f64) -> Self {
         let exact: Vec<Vec<f64>> = inputs.iter().map(|input| network.evaluate(&double(input.as_ref())).0).collect();
         let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
-        Self::fit_each(network, &exact, &vec![(degree, widening); network.stages.len()])
+        Self::fit_each(network, &exact, &vec![(degree, widening); network.stages.len()]).0
     }
 
     /// Fits the polynomials of every stage, of a degree each, on so many times the range of what they really read
     /// behind the polynomials before them, to the values that the network itself has there: so they make up for the
-    /// errors before them, as far as their argument tells. `exact` are all of the network's values for each input.
+    /// errors before them, as far as their argument tells. `exact` are all of the network's values for each input. Also
+    /// gives what the polynomials make of each input.
     ///
     /// # Panics
     /// Without inputs, or unless there is a degree for every stage, those of products among them, which have none.
     #[must_use]
-    pub fn fit_each(network: &Network, exact: &[&[f64]], degrees: &[(usize, f64)]) -> Self {
+    pub fn fit_each(network: &Network, exact: &[&[f64]], degrees: &[(usize, f64)]) -> (Self, Vec<Vec<f64>>) {
         assert_eq!(degrees.len(), network.stages.len(), "a degree for every stage");
         let mut values: Vec<Vec<f64>> = exact.iter().map(|exact| exact[..network.input.len()].to_vec()).collect();
         let mut stages = Vec::with_capacity(network.stages.len());
@@ -95,18 +96,20 @@ impl PolynomialNetwork {
                 scaling: Scaling::default(),
             });
         }
-        let outputs = values.iter().flat_map(|values| network.output_rows.iter().map(|row| row.evaluate(values).abs()));
-        Self {
+        let output = |values: &Vec<f64>| network.output_rows.iter().map(|row| row.evaluate(values)).collect();
+        let outputs: Vec<Vec<f64>> = values.iter().map(output).collect();
+        let fitted = Self {
             input: network.input.clone(),
             inputs: network.inputs.clone(),
             stages,
             output: network.output.clone(),
-            output_bound: outputs.fold(0.0, f64::max),
+            output_bound: outputs.iter().flatten().fold(0.0, |most, y| most.max(y.abs())),
             output_rows: network.output_rows.clone(),
             output_operator: network.output_operator.clone(),
             client_ops: network.client_ops.clone(),
             refresh: None,
-        }
+        };
+        (fitted, outputs)
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
         let network = network(3);
         let exact: Vec<Vec<f64>> = inputs.iter().map(|input| network.evaluate(input).0).collect();
         let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
-        let fitted = PolynomialNetwork::fit_each(&network, &exact, &[2, 8, 4].map(|degree| (degree, 1.15)));
+        let (fitted, _) = PolynomialNetwork::fit_each(&network, &exact, &[2, 8, 4].map(|degree| (degree, 1.15)));
         let own: Vec<usize> = fitted.stages.iter().map(|stage| stage.activations[0].form.degree()).collect();
         assert_eq!(own, [2, 8, 4]);
         // Behind the first stage's errors the network's own value is told better by what it is there than by the

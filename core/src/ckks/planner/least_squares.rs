@@ -267,6 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn a_square_behind_values_that_are_off_stays_one() {
+        let square: Function = |x| x * x;
+        // The argument is off by what a rectifier's polynomial errs.
+        let samples = samples().iter().map(|&x| (x, square(x + 0.1 * (9.0 * x).sin()))).collect();
+        let fitted = Activation::fit(&[Channel { samples, function: &square }], 8, 1.15);
+        assert!(matches!(fitted[0].form, Form::Square { .. }), "{fitted:?}");
+    }
+
+    #[test]
     fn channels_that_are_no_quartics_stay_close_to_themselves_beside_one() {
         let functions: [Function; 5] = [|x| x.max(0.0), |x| x, |_| 0.0, |_| 1.5, |x| x * x];
         for ((fitted, function), degree) in [4, 6, 8].into_iter().flat_map(|degree| {

@@ -284,12 +284,17 @@ impl Subject<'_> {
     /// order. Its digest is left to whoever keeps the plan ([`crate::tfhe::planner::sizes::complete`]).
     pub(crate) fn assemble(&self, tfhe: &ParameterSet, encoding: &Encoding<'_>, limit: f64) -> Plan {
         let group_of = self.group_of_value();
-        let (arch, value_mean) = (pulp::Arch::new(), &self.statistics.value_mean);
         let groups: Vec<(f64, f64)> = encoding.groups.iter().map(Scale::pair).collect();
-        let rounding =
-            Rounding { group_of: &group_of, groups: &groups, correlations: encoding.correlations, value_mean, limit };
+        let rounding = Rounding {
+            arch: pulp::Arch::new(),
+            group_of: &group_of,
+            groups: &groups,
+            correlations: encoding.correlations,
+            value_mean: &self.statistics.value_mean,
+            limit,
+        };
         let stages = self.stages(encoding, &rounding);
-        let encode = |(row, scale): (&Row, &Scale)| rounding.row(arch, row, scale.pair());
+        let encode = |(row, scale): (&Row, &Scale)| rounding.row(row, scale.pair());
         let rows: Vec<QuantisedRow> = self.network.output_rows.par_iter().zip(encoding.outputs).map(encode).collect();
         Plan {
             params: self.params(tfhe, encoding),
@@ -432,9 +437,8 @@ impl Subject<'_> {
         let firsts: Vec<usize> =
             functions.scan(1, |next, count| Some(std::mem::replace(next, *next + count))).collect();
         let groups = encoding.groups;
-        let arch = pulp::Arch::new();
         let of_stage = |((stage, scales), &first): ((&Stage, &Vec<Scale>), &usize)| {
-            let encode = |(row, &channel): (&Row, &u32)| rounding.row(arch, row, scales[channel as usize].pair());
+            let encode = |(row, &channel): (&Row, &u32)| rounding.row(row, scales[channel as usize].pair());
             let rows: Vec<QuantisedRow> = stage.rows.par_iter().zip(&stage.channel).map(encode).collect();
             let tables =
                 stage.functions.iter().zip(scales).zip(&groups[first..]).map(|((function, scale), group)| Table {

@@ -7,6 +7,8 @@ use crate::tfhe::torus::to_word;
 
 /// What rounding a row takes, the same for all rows of a network.
 pub(crate) struct Rounding<'a> {
+    /// The instruction set.
+    pub arch: pulp::Arch,
     /// For each value the group that its scale is of.
     pub group_of: &'a [u32],
     /// For each group the value at phase 0, and turns a unit.
@@ -21,10 +23,10 @@ pub(crate) struct Rounding<'a> {
 
 impl Rounding<'_> {
     /// A row whose result has phase 0 at `origin`, and so many turns a unit.
-    pub fn row(&self, arch: pulp::Arch, row: &Row, (origin, turns): (f64, f64)) -> QuantisedRow {
+    pub fn row(&self, row: &Row, (origin, turns): (f64, f64)) -> QuantisedRow {
         let mut constant = (row.bias - origin) * turns;
         let mut weights = Vec::with_capacity(row.taps.len());
-        round_taps(arch, self, row, turns, &mut weights, &mut constant);
+        round_taps(self.arch, self, row, turns, &mut weights, &mut constant);
         QuantisedRow { sources: row.taps.iter().map(|tap| tap.source).collect(), weights, bias: to_word(constant) }
     }
 }
@@ -68,18 +70,19 @@ mod tests {
         let weights = [0.5, -0.5, 1.5, -2.5, 0.499_999_97, 3e4, -4e4, 0.3];
         let tap = |(source, &weight): (usize, &f32)| Tap { source: source as u32, weight };
         let row = Row { bias: 0.25, taps: weights.iter().enumerate().map(tap).collect() };
-        let rounding = |correlations| Rounding {
+        let rounding = |arch, correlations| Rounding {
+            arch,
             group_of: &[0, 0, 0, 0, 1, 1, 1, 1],
             groups: &[(0.5, 1.0), (-0.25, 2.0)],
             correlations,
             value_mean: &[0.1; 8],
             limit: 32767.0,
         };
-        let plain = rounding(&[]).row(pulp::Arch::Scalar, &row, (0.0, 1.0));
+        let plain = rounding(pulp::Arch::Scalar, &[]).row(&row, (0.0, 1.0));
         assert_eq!(plain.weights, [1, -1, 2, -3, 0, 15000, -20000, 0]);
         for correlations in [&[][..], &[0.9, 0.4]] {
-            let own = rounding(correlations);
-            let rows = [pulp::Arch::Scalar, pulp::Arch::new()].map(|arch| own.row(arch, &row, (0.0, 0.75)));
+            let arches = [pulp::Arch::Scalar, pulp::Arch::new()];
+            let rows = arches.map(|arch| rounding(arch, correlations).row(&row, (0.0, 0.75)));
             let [scalar, fast] = rows.map(|row| (row.sources, row.weights, row.bias));
             assert_eq!(scalar, fast);
         }
