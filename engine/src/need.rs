@@ -83,13 +83,13 @@ fn host_bytes(whole: &Plan, inputs: usize) -> u64 {
     let parts: Vec<u64> = match whole {
         Plan::Tfhe(plan) => {
             let params = &plan.params;
-            // With their masks, and the bootstrapping key's transform, for which both are held at one time.
-            let [(bootstrap, expanded), (keyswitch, switching)] = tfhe_key_bytes(&params.tfhe);
+            // Bodies, and with their masks, which are made piece by piece, what the steps read.
+            let [(bootstrap, rotating), (keyswitch, switching)] = tfhe_key_bytes(&params.tfhe);
             let each = run_bytes(whole);
             let passes = each.max(each.saturating_mul(inputs as u64).min(DEFAULT_BUFFER_BYTES as u64));
             let files = [tfhe::EncryptedInput::file_bytes, tfhe::EncryptedOutput::file_bytes];
             let ciphertexts = files.into_iter().map(|bytes| bytes(params, u32::try_from(inputs).unwrap_or(u32::MAX)));
-            let keys = [bootstrap, keyswitch, expanded, expanded.max(switching)];
+            let keys = [bootstrap, keyswitch, rotating, switching];
             keys.into_iter().chain([passes]).chain(ciphertexts).collect()
         }
         Plan::Ckks(plan) => {

@@ -12,19 +12,22 @@ use super::words::{uniform_key, uploaded};
 use crate::profile::RingRate;
 
 /// Rings that are measured, (k, N, l, g) and the base's logarithm: those first that tell most of others. Rings that are
-/// not among them are told from the most similar.
-const RINGS: [(usize, usize, usize, usize, usize); 11] = [
+/// not among them are told from the most similar. In large ones a host waits for memory, and no small one tells that.
+const RINGS: [(usize, usize, usize, usize, usize); 14] = [
     (4, 512, 1, 1, 23),
     (2, 1024, 2, 1, 15),
     (1, 2048, 1, 1, 23),
-    (4, 512, 1, 2, 23),
     (2, 1024, 2, 2, 15),
+    (1, 8192, 2, 2, 15),
+    (1, 4096, 2, 1, 15),
+    (1, 4096, 2, 2, 15),
+    (1, 8192, 3, 2, 10),
+    (1, 2048, 1, 2, 23),
+    (4, 512, 1, 2, 23),
     (7, 256, 1, 1, 20),
     (2, 1024, 1, 1, 23),
     (1, 2048, 2, 3, 15),
     (4, 512, 1, 3, 22),
-    (1, 4096, 2, 1, 15),
-    (1, 8192, 3, 2, 10),
 ];
 /// Bits of the small key: the time of a bootstrap is in proportion to them, and keys of few are made at once. Where
 /// these take a device less than [`SHORT_SECONDS`], there is time for as many as plans have: a key of few may stay in a
@@ -36,7 +39,7 @@ const FILLINGS: usize = 4;
 /// Rows at the most.
 const MOST_ROWS: usize = 1 << 14;
 /// Seconds of the device beyond which no further ring is begun.
-const ENOUGH_SECONDS: f64 = 6.0;
+const ENOUGH_SECONDS: f64 = 15.0;
 /// The fastest of so many runs counts, after one that warms caches and compiles.
 const RUNS: usize = 3;
 

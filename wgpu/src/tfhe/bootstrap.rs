@@ -153,7 +153,7 @@ impl BootstrapOps for WgpuBackend {
         if steps_a_block == 0 {
             return Err(self.context.out_of_memory(STEP, 2 * of_step * size));
         }
-        let words = key.expand_bootstrap().into_container();
+        let words = key.expand_bootstrap();
         let staged_polynomials = (STAGED_WORDS.min(self.context.most_words()) / size).max(1);
         let staged = self.context.reserve(STEP, staged_polynomials * size)?;
         let mut blocks = Vec::new();

@@ -59,7 +59,7 @@ impl KeyswitchOps for WgpuBackend {
 
     fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<WgpuKeyswitchKey, BackendError> {
         let params = key.params;
-        let mut words = key.expand_keyswitch().into_container();
+        let mut words = key.expand_keyswitch();
         let small = params.small_row_words();
         let of_word = params.ks_level * small;
         if params.ks_base_log <= MOST_BYTE_BASE_LOG {

@@ -23,6 +23,9 @@ use crate::tfhe::table_set::TableSet;
 
 /// Accumulators of one batch: they stay in the second-level cache beside a slice of the key and the next.
 const BATCH_BYTES: usize = 480 << 10;
+/// In large rings a slice is larger than that cache, and comes from memory for each batch: accumulators may then be as
+/// large as this share of it. Each is read and written once a step, and a slice read once for all of them.
+const BATCH_SHARE: usize = 2;
 /// Most ciphertexts of a batch.
 const MAX_BATCH: usize = 32;
 
@@ -64,7 +67,8 @@ impl Batch {
 
 fn batch_size(key: &CpuBootstrapKey, rows: usize, threads: usize) -> usize {
     let bytes = key.shape.columns * key.params.polynomial_size * 4;
-    let most = (BATCH_BYTES / bytes).clamp(1, MAX_BATCH);
+    let room = BATCH_BYTES.max(key.shape.slice() * size_of::<Block>() / BATCH_SHARE);
+    let most = (room / bytes).clamp(1, MAX_BATCH);
     let most = if most >= 4 { most / 4 * 4 } else { most };
     // Equal shares for all threads: no long tail when there are few rows.
     let share = rows.div_ceil(threads);

@@ -59,18 +59,14 @@ impl CpuBootstrapKey {
         let (size, columns, levels) = (params.polynomial_size, params.glwe_dimension + 1, params.pbs_level);
         let transform = Transform::new(size, lanes::count(arch));
         let shape = Shape::new(&params, lanes::sums(arch));
-        let words = key.expand_bootstrap().into_container();
-        let slice_words = shape.subsets * shape.rows * columns * size;
+        let (slice_rows, row_words) = (shape.wide(), columns * size);
         let mut slices = vec![Block::ZERO; params.bootstrap_key_length() / shape.subsets * shape.slice()];
-        let slice_of = |points: &mut Vec<Block>, (slice, ggsws): (&mut [Block], &[u64])| {
+        let memory = || (vec![0; slice_rows * row_words], vec![Block::ZERO; transform.blocks()]);
+        let slice_of = |(ggsws, points): &mut (Vec<u64>, Vec<Block>), (at, slice): (usize, &mut [Block])| {
+            key.expand_bootstrap_rows(at * slice_rows, ggsws);
             transform_slice(arch, &params, &transform, shape, ggsws, points, slice);
         };
-        pool.install(|| {
-            slices
-                .par_chunks_exact_mut(shape.slice())
-                .zip(words.par_chunks_exact(slice_words))
-                .for_each_init(|| vec![Block::ZERO; transform.blocks()], slice_of);
-        });
+        pool.install(|| slices.par_chunks_exact_mut(shape.slice()).enumerate().for_each_init(memory, slice_of));
         let groups = (params.grouping_factor > 1).then(|| Groups::new(&transform));
         let gadget = Gadget::new(params.pbs_base_log, levels);
         // Digits and key words are uniform, up to B / 2 and 2^31: deviations of B / sqrt(12) and 2^32 / sqrt(12). Of

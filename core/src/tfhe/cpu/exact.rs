@@ -363,7 +363,7 @@ impl BootstrapOps for ExactBackend {
             device: self.name(),
             message,
         })?;
-        let words = key.expand_bootstrap().into_container();
+        let words = key.expand_bootstrap();
         let prime = |at| Prime::new(self.host.arch, &params, &words, at);
         Ok(ExactBootstrapKey { params, primes: self.host.pool.install(|| [0, 1].map(prime)) })
     }
@@ -516,7 +516,7 @@ mod tests {
             backend.bootstrap(&loaded, &tables, 1, &input, &mut got).expect("runs");
 
             let Rotation { exponents, mut accumulator } = Rotation::new(&params, &table, &input);
-            let expanded = evaluation.expand_bootstrap().into_container();
+            let expanded = evaluation.expand_bootstrap();
             let groups = lwe_dimension / grouping_factor;
             for (group, key) in expanded.chunks_exact(expanded.len() / groups).enumerate() {
                 let before = accumulator.clone();

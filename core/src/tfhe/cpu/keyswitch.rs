@@ -51,12 +51,12 @@ impl CpuKeyswitchKey {
     fn new(key: &SeededEvaluationKey, pool: &rayon::ThreadPool) -> Self {
         let params = key.params;
         let (small, level, tile) = (params.small_row_words(), params.ks_level, tile(&params));
-        let standard = key.expand_keyswitch().into_container();
         let mut words = vec![Line([0; 16]); params.big_dimension() / CHUNK * blocks(&params) * tile / 16];
-        let chunks = bytemuck::cast_slice_mut::<Line, u32>(&mut words)
-            .par_chunks_exact_mut(blocks(&params) * tile)
-            .zip(standard.par_chunks_exact(CHUNK * level * small));
-        let pack = |(tiles, rows): (&mut [u32], &[u32])| {
+        let chunks =
+            bytemuck::cast_slice_mut::<Line, u32>(&mut words).par_chunks_exact_mut(blocks(&params) * tile).enumerate();
+        let memory = || vec![0; CHUNK * level * small];
+        let pack = |rows: &mut Vec<u32>, (chunk, tiles): (usize, &mut [u32])| {
+            key.expand_keyswitch_rows(chunk * CHUNK * level, rows);
             for (at, row) in rows.chunks_exact(small).enumerate() {
                 let (word, level) = (at / level, at % level);
                 for (block, columns) in row.chunks(COLUMNS).enumerate() {
@@ -65,7 +65,7 @@ impl CpuKeyswitchKey {
                 }
             }
         };
-        pool.install(|| chunks.for_each(pack));
+        pool.install(|| chunks.for_each_init(memory, pack));
         Self { params, words }
     }
 }

@@ -14,7 +14,7 @@ use tfhe_fft::c64;
 
 use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::butterfly::{Complex, mul};
-use crate::tfhe::cpu::fourier::lanes::{Lanes, Task};
+use crate::tfhe::cpu::fourier::lanes::{Lanes, Task, array};
 use crate::tfhe::cpu::fourier::transform::{load, store};
 use crate::tfhe::params::set::ParameterSet;
 
@@ -177,9 +177,8 @@ impl<S: Lanes> Job<'_, S> {
         let Shape { rows, columns, blocks, subsets, part } = self.shape;
         let wide = self.shape.wide();
         // SAFETY: the digits hold `count` ciphertexts of `blocks * rows` blocks, as `Product::run` checks.
-        let digits: [*mut Block; Q] =
-            std::array::from_fn(|q| unsafe { self.digits.add(((c + q) * blocks + block) * rows) });
-        let mut from = digits.map(|digits| digits.cast_const());
+        let digits = array!(q < Q => unsafe { self.digits.add(((c + q) * blocks + block) * rows) });
+        let mut from = array!(q < Q => digits[q].cast_const());
         if columns > part {
             // The first part's results would take the place of digits that the next one reads.
             for q in 0..Q {
@@ -198,7 +197,7 @@ impl<S: Lanes> Job<'_, S> {
         }
         for (first, width) in self.shape.parts() {
             let key = &key[first * wide..][..width * wide];
-            let out = digits.map(|digits| digits.wrapping_add(first));
+            let out = array!(q < Q => digits[q].wrapping_add(first));
             let factors = self.factors.map(|_| &self.block_factors[..Q * subsets]);
             // SAFETY: `from` holds `rows` blocks for each ciphertext, and `out` a block for each column of the part;
             // where they are the same memory, this is the only part.
@@ -289,7 +288,7 @@ unsafe fn sums_of_set<S: Lanes, const Q: usize, const C: usize>(
     let mut sums = [[Complex { re: zero, im: zero }; C]; Q];
     for row in 0..key.len() / C {
         // SAFETY: the caller's promise.
-        let digits: [_; Q] = std::array::from_fn(|q| unsafe { load(simd, from[q].add(row), half) });
+        let digits = array!(q < Q => unsafe { load(simd, from[q].add(row), half) });
         for column in 0..C {
             // SAFETY: the key has C blocks a row.
             let key = unsafe { load(simd, key.as_ptr().add(row * C + column), half) };

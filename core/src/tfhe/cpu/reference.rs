@@ -2,6 +2,7 @@
 //! with.
 
 use tfhe::core_crypto::algorithms::polynomial_algorithms;
+use tfhe::core_crypto::commons::math::random::Seed;
 use tfhe::core_crypto::fft_impl::fft64::math::fft::Fft;
 use tfhe::core_crypto::prelude::*;
 
@@ -13,6 +14,46 @@ use crate::tfhe::ops::{BootstrapOps, InputOps, KeyswitchOps, LinearOps};
 use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::plan::affine::AffineMap;
 use crate::tfhe::table_set::TableSet;
+
+/// The bootstrapping key with its masks.
+fn expanded_bootstrap(key: &SeededEvaluationKey) -> LweBootstrapKeyOwned<u64> {
+    let p = &key.params;
+    let glwe_size = GlweDimension(p.glwe_dimension).to_glwe_size();
+    let (base_log, level) = (DecompositionBaseLog(p.pbs_base_log), DecompositionLevelCount(p.pbs_level));
+    let seeded = SeededLweBootstrapKey::from_container(
+        key.bootstrap_bodies.as_slice(),
+        glwe_size,
+        PolynomialSize(p.polynomial_size),
+        base_log,
+        level,
+        Seed(u128::from_le_bytes(key.bootstrap_seed)).into(),
+        CiphertextModulus::new_native(),
+    );
+    let length = LweDimension(p.bootstrap_key_length());
+    let size = PolynomialSize(p.polynomial_size);
+    let modulus = CiphertextModulus::new_native();
+    let mut expanded = LweBootstrapKey::new(0, glwe_size, size, base_log, level, length, modulus);
+    par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(&mut expanded, &seeded);
+    expanded
+}
+
+/// The keyswitching key with its masks.
+fn expanded_keyswitch(key: &SeededEvaluationKey) -> LweKeyswitchKeyOwned<u32> {
+    let p = &key.params;
+    let (base_log, level) = (DecompositionBaseLog(p.ks_base_log), DecompositionLevelCount(p.ks_level));
+    let (from, to) = (LweDimension(p.big_dimension()), LweDimension(p.lwe_dimension));
+    let seeded = SeededLweKeyswitchKey::from_container(
+        key.keyswitch_bodies.as_slice(),
+        base_log,
+        level,
+        to.to_lwe_size(),
+        Seed(u128::from_le_bytes(key.keyswitch_seed)).into(),
+        CiphertextModulus::new_native(),
+    );
+    let mut expanded = LweKeyswitchKey::new(0, base_log, level, from, to, CiphertextModulus::new_native());
+    par_decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut expanded, &seeded);
+    expanded
+}
 
 impl InputOps for ReferenceBackend {}
 
@@ -51,7 +92,7 @@ impl KeyswitchOps for ReferenceBackend {
     type KeyswitchKey = (ParameterSet, LweKeyswitchKeyOwned<u32>);
 
     fn load_keyswitch_key(&self, key: &SeededEvaluationKey) -> Result<Self::KeyswitchKey, BackendError> {
-        Ok((key.params, key.expand_keyswitch()))
+        Ok((key.params, expanded_keyswitch(key)))
     }
 
     fn keyswitch(
@@ -92,7 +133,7 @@ impl BootstrapOps for ReferenceBackend {
             DecompositionBaseLog(p.pbs_base_log),
             DecompositionLevelCount(p.pbs_level),
         );
-        convert_standard_lwe_bootstrap_key_to_fourier(&key.expand_bootstrap(), &mut fourier);
+        convert_standard_lwe_bootstrap_key_to_fourier(&expanded_bootstrap(key), &mut fourier);
         Ok(ReferenceBootstrapKey { params: p, fourier })
     }
 
@@ -184,6 +225,38 @@ fn rotate_by_groups(
             glwe_ciphertext_sub_assign(accumulator, &product);
             rotate(&mut product, rotation::degree_of_set(subset, group) as usize % (2 * p.polynomial_size));
             glwe_ciphertext_add_assign(accumulator, &product);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::container::Fingerprint;
+
+    /// The masks of our files are made by a generator of our own, and must be those of tfhe's, which encrypts.
+    #[test]
+    fn keys_expand_to_what_tfhe_expands_them_to() {
+        for (grouping_factor, n, k, size, pbs_level, ks_level) in
+            [(1, 5, 1, 256, 2, 3), (2, 6, 2, 512, 1, 2), (3, 9, 1, 1024, 3, 5), (1, 3, 4, 512, 1, 7)]
+        {
+            let small = ParameterSet::with_least_noise(n, k, size, (5, pbs_level), (2, ks_level));
+            let params = ParameterSet { grouping_factor, ..small };
+            let key = SeededEvaluationKey {
+                fingerprint: Fingerprint([0; 16]),
+                params,
+                bootstrap_seed: std::array::from_fn(|at| (37 * at + n) as u8),
+                bootstrap_bodies: (0..SeededEvaluationKey::bootstrap_body_words(&params) as u64).collect(),
+                keyswitch_seed: std::array::from_fn(|at| (91 * at + n) as u8),
+                keyswitch_bodies: (0..SeededEvaluationKey::keyswitch_body_words(&params) as u32).collect(),
+            };
+            assert!(key.expand_bootstrap() == expanded_bootstrap(&key).into_container(), "bootstrap, n = {n}");
+            let keyswitch = expanded_keyswitch(&key).into_container();
+            assert!(key.expand_keyswitch() == keyswitch, "keyswitch, n = {n}");
+            let row = params.small_row_words();
+            let mut some = vec![0; 3 * row];
+            key.expand_keyswitch_rows(2, &mut some);
+            assert!(some == keyswitch[2 * row..5 * row], "rows of the keyswitching key, n = {n}");
         }
     }
 }

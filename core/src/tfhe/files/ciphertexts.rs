@@ -2,17 +2,19 @@
 
 use std::io::{self, Write};
 
-use tfhe::core_crypto::commons::math::random::Seed;
-use tfhe::core_crypto::prelude::*;
+use rayon::prelude::*;
 
 use crate::files::chunks::Reader;
 use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Batch, OfBatch, Sealed};
+use crate::tfhe::files::masks::Masks;
 use crate::tfhe::params::public::Params;
 
 /// Bytes of a seed.
 const SEED_BYTES: u64 = 16;
+/// Rows that a thread expands at a time at the least.
+const ROWS: usize = 16;
 
 /// A batch of encrypted inputs: one body a value, input after input, and a seed of masks for each input.
 #[derive(Clone)]
@@ -50,22 +52,15 @@ impl EncryptedInput {
     #[must_use]
     pub fn expand(&self, row_words: usize, first: usize, count: usize) -> Vec<u32> {
         let values = self.bodies.len() / self.inputs as usize;
+        let mask = row_words - 1;
+        let streams: Vec<Masks> = self.seeds[first..][..count].iter().map(Masks::new).collect();
         let mut rows = vec![0; values * count * row_words];
-        for input in 0..count {
-            let seeded = SeededLweCiphertextList::from_container(
-                &self.bodies[(first + input) * values..][..values],
-                LweSize(row_words),
-                Seed(u128::from_le_bytes(self.seeds[first + input])).into(),
-                CiphertextModulus::new_native(),
-            );
-            let modulus = CiphertextModulus::new_native();
-            let mut list = LweCiphertextList::new(0_u32, LweSize(row_words), LweCiphertextCount(values), modulus);
-            par_decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(&mut list, &seeded);
-            let own = list.into_container();
-            for (value, row) in own.chunks_exact(row_words).enumerate() {
-                rows[(value * count + input) * row_words..][..row_words].copy_from_slice(row);
-            }
-        }
+        let expand = |(at, row): (usize, &mut [u32])| {
+            let (value, input) = (at / count, at % count);
+            streams[input].fill_u32((value * mask) as u64, &mut row[..mask]);
+            row[mask] = self.bodies[(first + input) * values + value];
+        };
+        rows.par_chunks_exact_mut(row_words).enumerate().with_min_len(ROWS).for_each(expand);
         rows
     }
 }

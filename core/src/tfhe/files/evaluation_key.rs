@@ -2,19 +2,21 @@
 
 use std::io::{self, Write};
 
-use tfhe::core_crypto::commons::math::random::Seed;
-use tfhe::core_crypto::prelude::*;
+use rayon::prelude::*;
 
 use crate::files::chunks::{Reader, value_bytes, write_value};
 use crate::files::container as format;
 use crate::files::container::{Fingerprint, FormatError, Kind};
 use crate::files::scheme::Scheme;
 use crate::files::sealed::{Sealed, check_rest};
+use crate::tfhe::files::masks::Masks;
 use crate::tfhe::params::public::Params;
 use crate::tfhe::params::set::ParameterSet;
 
 /// Bytes of both seeds.
 const SEED_BYTES: u64 = 32;
+/// Rows that a thread expands at a time.
+const ROWS: usize = 64;
 
 /// Seeded bootstrapping and keyswitching key, with the parameters they were made for.
 #[derive(Clone)]
@@ -58,55 +60,57 @@ impl SeededEvaluationKey {
         SEED_BYTES + words as u64
     }
 
-    /// The bootstrapping key with its masks; takes some hundred milliseconds and `k + 1` times the memory of the
-    /// bodies.
-    #[must_use]
-    pub fn expand_bootstrap(&self) -> LweBootstrapKeyOwned<u64> {
-        let p = &self.params;
-        let seeded = SeededLweBootstrapKey::from_container(
-            self.bootstrap_bodies.as_slice(),
-            GlweDimension(p.glwe_dimension).to_glwe_size(),
-            PolynomialSize(p.polynomial_size),
-            DecompositionBaseLog(p.pbs_base_log),
-            DecompositionLevelCount(p.pbs_level),
-            Seed(u128::from_le_bytes(self.bootstrap_seed)).into(),
-            CiphertextModulus::new_native(),
-        );
-        let mut bootstrap = LweBootstrapKey::new(
-            0_u64,
-            GlweDimension(p.glwe_dimension).to_glwe_size(),
-            PolynomialSize(p.polynomial_size),
-            DecompositionBaseLog(p.pbs_base_log),
-            DecompositionLevelCount(p.pbs_level),
-            LweDimension(p.bootstrap_key_length()),
-            CiphertextModulus::new_native(),
-        );
-        par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(&mut bootstrap, &seeded);
-        bootstrap
+    /// The bootstrapping key's rows with their masks, as many as `out` has room for: rows of k mask polynomials and a
+    /// body of N words mod 2^64 each, from row `first` on. A GGSW ciphertext has `l (k + 1)` of them.
+    ///
+    /// # Panics
+    /// If the key has fewer rows, or `out` is no whole number of them.
+    pub fn expand_bootstrap_rows(&self, first: usize, out: &mut [u64]) {
+        let (size, mask) = (self.params.polynomial_size, self.params.big_dimension());
+        assert!(out.len().is_multiple_of(mask + size), "whole rows");
+        let masks = Masks::new(&self.bootstrap_seed);
+        let bodies = &self.bootstrap_bodies[first * size..][..out.len() / (mask + size) * size];
+        for (at, (row, body)) in out.chunks_exact_mut(mask + size).zip(bodies.chunks_exact(size)).enumerate() {
+            masks.fill_u64(((first + at) * mask) as u64, &mut row[..mask]);
+            row[mask..].copy_from_slice(body);
+        }
     }
 
-    /// The keyswitching key with its masks: `n + 1` times the memory of the bodies.
+    /// As [`Self::expand_bootstrap_rows`], all of them; takes `k + 1` times the memory of the bodies.
     #[must_use]
-    pub fn expand_keyswitch(&self) -> LweKeyswitchKeyOwned<u32> {
-        let p = &self.params;
-        let seeded = SeededLweKeyswitchKey::from_container(
-            self.keyswitch_bodies.as_slice(),
-            DecompositionBaseLog(p.ks_base_log),
-            DecompositionLevelCount(p.ks_level),
-            LweDimension(p.lwe_dimension).to_lwe_size(),
-            Seed(u128::from_le_bytes(self.keyswitch_seed)).into(),
-            CiphertextModulus::new_native(),
-        );
-        let mut keyswitch = LweKeyswitchKey::new(
-            0_u32,
-            DecompositionBaseLog(p.ks_base_log),
-            DecompositionLevelCount(p.ks_level),
-            LweDimension(p.big_dimension()),
-            LweDimension(p.lwe_dimension),
-            CiphertextModulus::new_native(),
-        );
-        par_decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut keyswitch, &seeded);
-        keyswitch
+    pub fn expand_bootstrap(&self) -> Vec<u64> {
+        let rows = self.bootstrap_bodies.len() / self.params.polynomial_size;
+        let row_words = self.params.big_dimension() + self.params.polynomial_size;
+        let mut words = vec![0; rows * row_words];
+        let expand = |(at, part): (usize, &mut [u64])| self.expand_bootstrap_rows(at * ROWS, part);
+        words.par_chunks_mut(ROWS * row_words).enumerate().for_each(expand);
+        words
+    }
+
+    /// The keyswitching key's rows with their masks, as many as `out` has room for: n words of mask and a body mod
+    /// 2^32 each, from row `first` on; l rows for each word that is switched.
+    ///
+    /// # Panics
+    /// As [`Self::expand_bootstrap_rows`].
+    pub fn expand_keyswitch_rows(&self, first: usize, out: &mut [u32]) {
+        let mask = self.params.lwe_dimension;
+        assert!(out.len().is_multiple_of(mask + 1), "whole rows");
+        let masks = Masks::new(&self.keyswitch_seed);
+        let bodies = &self.keyswitch_bodies[first..][..out.len() / (mask + 1)];
+        for (at, (row, &body)) in out.chunks_exact_mut(mask + 1).zip(bodies).enumerate() {
+            masks.fill_u32(((first + at) * mask) as u64, &mut row[..mask]);
+            row[mask] = body;
+        }
+    }
+
+    /// As [`Self::expand_keyswitch_rows`], all of them: `n + 1` times the memory of the bodies.
+    #[must_use]
+    pub fn expand_keyswitch(&self) -> Vec<u32> {
+        let row_words = self.params.small_row_words();
+        let mut words = vec![0; self.keyswitch_bodies.len() * row_words];
+        let expand = |(at, part): (usize, &mut [u32])| self.expand_keyswitch_rows(at * ROWS, part);
+        words.par_chunks_mut(ROWS * row_words).enumerate().for_each(expand);
+        words
     }
 }
 

@@ -2,3 +2,4 @@
 
 pub mod ciphertexts;
 pub mod evaluation_key;
+pub mod masks;

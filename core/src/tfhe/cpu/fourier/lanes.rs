@@ -59,6 +59,25 @@ pub trait Lanes: Copy {
     fn prefetch(self, block: &Block);
 }
 
+/// An array of what an expression gives for each index below a count, which is at least 1.
+///
+/// `std::array::from_fn` would take a closure. That is a function of its own, without the instruction set of the one
+/// that it stands in: vectors and instructions in it become calls wherever the compiler does not happen to inline all
+/// of it, as in the dev profile, whose bootstraps take four times as long for it.
+macro_rules! array {
+    ($index:ident < $count:expr => $value:expr) => {{
+        let mut all = {
+            let $index = 0;
+            [$value; $count]
+        };
+        for $index in 1..$count {
+            all[$index] = $value;
+        }
+        all
+    }};
+}
+pub(crate) use array;
+
 /// Any processor: the compiler makes vectors of it where it can.
 #[derive(Clone, Copy)]
 pub struct Portable;
@@ -162,6 +181,7 @@ impl Lanes for Portable {
 mod x86 {
     use std::arch::x86_64::*;
 
+    use pulp::core_arch::x86::Avx512f;
     use pulp::x86::{V3, V4};
 
     use super::{Block, Lanes, TURN_MAGIC};
@@ -213,17 +233,15 @@ mod x86 {
         #[inline(always)]
         fn transpose(self, rows: &mut [Self::F]) {
             let f = self.avx512f;
-            let low = |at: usize| f._mm512_unpacklo_pd(rows[at], rows[at + 1]);
-            let high = |at: usize| f._mm512_unpackhi_pd(rows[at], rows[at + 1]);
-            let even = |a, b| f._mm512_shuffle_f64x2::<0x88>(a, b);
-            let odd = |a, b| f._mm512_shuffle_f64x2::<0xdd>(a, b);
-            for (first, pairs) in [(0, [low(0), low(2), low(4), low(6)]), (1, [high(0), high(2), high(4), high(6)])] {
-                let (a, b) = (even(pairs[0], pairs[1]), odd(pairs[0], pairs[1]));
-                let (c, d) = (even(pairs[2], pairs[3]), odd(pairs[2], pairs[3]));
-                rows[first] = even(a, c);
-                rows[first + 2] = even(b, d);
-                rows[first + 4] = odd(a, c);
-                rows[first + 6] = odd(b, d);
+            let low = array!(pair < 4 => f._mm512_unpacklo_pd(rows[2 * pair], rows[2 * pair + 1]));
+            let high = array!(pair < 4 => f._mm512_unpackhi_pd(rows[2 * pair], rows[2 * pair + 1]));
+            for (first, pairs) in [(0, low), (1, high)] {
+                let (a, b) = (even(f, pairs[0], pairs[1]), odd(f, pairs[0], pairs[1]));
+                let (c, d) = (even(f, pairs[2], pairs[3]), odd(f, pairs[2], pairs[3]));
+                rows[first] = even(f, a, c);
+                rows[first + 2] = even(f, b, d);
+                rows[first + 4] = odd(f, a, c);
+                rows[first + 6] = odd(f, b, d);
             }
         }
         #[inline(always)]
@@ -270,6 +288,16 @@ mod x86 {
         fn prefetch(self, block: &Block) {
             prefetch(block);
         }
+    }
+
+    #[inline(always)]
+    fn even(f: Avx512f, a: __m512d, b: __m512d) -> __m512d {
+        f._mm512_shuffle_f64x2::<0x88>(a, b)
+    }
+
+    #[inline(always)]
+    fn odd(f: Avx512f, a: __m512d, b: __m512d) -> __m512d {
+        f._mm512_shuffle_f64x2::<0xdd>(a, b)
     }
 
     impl Lanes for V3 {

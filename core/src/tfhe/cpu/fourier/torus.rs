@@ -13,7 +13,7 @@
 
 use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::butterfly::{self, Complex};
-use crate::tfhe::cpu::fourier::lanes::{Lanes, Task};
+use crate::tfhe::cpu::fourier::lanes::{Lanes, Task, array};
 use crate::tfhe::cpu::fourier::transform::{Transform, load, of_radix, store};
 
 /// Most levels of a bootstrapping key.
@@ -198,7 +198,7 @@ impl<'a, S: Lanes, const R: usize> First<'a, S, R> {
     #[inline(always)]
     fn finish(&self, at: usize, level: usize, digits: &[S::F; MOST_RUNS]) {
         let (block, half) = (at / BLOCK, at % BLOCK / S::COUNT);
-        let mut x = std::array::from_fn(|q| Complex { re: digits[q], im: digits[R + q] });
+        let mut x = array!(q < R => Complex { re: digits[q], im: digits[R + q] });
         butterfly::forward(self.simd, &mut x, &self.factors);
         for (q, x) in x.into_iter().enumerate() {
             // SAFETY: the points hold all levels, as `Decompose::run` checks, and each level R outputs.
@@ -248,21 +248,20 @@ impl Task for Accumulate<'_> {
 
 #[inline(always)]
 fn add_small<S: Lanes, const R: usize>(simd: S, transform: &Transform, points: &[Block], poly: &mut [u32]) {
-    add_words::<S, R>(simd, transform, points, poly, |x| simd.words_of_small(x));
+    add_words::<S, R, true>(simd, transform, points, poly);
 }
 
 #[inline(always)]
 fn add_any<S: Lanes, const R: usize>(simd: S, transform: &Transform, points: &[Block], poly: &mut [u32]) {
-    add_words::<S, R>(simd, transform, points, poly, |x| simd.words(x));
+    add_words::<S, R, false>(simd, transform, points, poly);
 }
 
 #[inline(always)]
-fn add_words<S: Lanes, const R: usize>(
+fn add_words<S: Lanes, const R: usize, const SMALL: bool>(
     simd: S,
     transform: &Transform,
     points: &[Block],
     poly: &mut [u32],
-    words: impl Fn(S::F) -> S::W,
 ) {
     let factors = transform.first().factors::<S, R>(simd, 0);
     let (run, stride) = (poly.len() / (2 * R), transform.blocks() / R);
@@ -270,18 +269,17 @@ fn add_words<S: Lanes, const R: usize>(
     for at in (0..run).step_by(S::COUNT) {
         let (block, half) = (at / BLOCK, at % BLOCK / S::COUNT);
         // SAFETY: the points hold R times `stride` blocks, and `block` is below that.
-        let mut x = std::array::from_fn(|q| unsafe { load(simd, points.add(q * stride + block), half) });
+        let mut x = array!(q < R => unsafe { load(simd, points.add(q * stride + block), half) });
         butterfly::inverse(simd, &mut x, &factors);
-        let add = |number: usize, part: S::F| {
-            // SAFETY: 2 R runs of whole vectors make up the polynomial.
-            unsafe {
-                let to = poly.add(number * run + at);
-                simd.store_words(to, simd.add_words(simd.load_words(to), words(part)));
-            }
-        };
         for (q, x) in x.into_iter().enumerate() {
-            add(q, x.re);
-            add(R + q, x.im);
+            for (number, part) in [(q, x.re), (R + q, x.im)] {
+                let words = if SMALL { simd.words_of_small(part) } else { simd.words(part) };
+                // SAFETY: 2 R runs of whole vectors make up the polynomial.
+                unsafe {
+                    let to = poly.add(number * run + at);
+                    simd.store_words(to, simd.add_words(simd.load_words(to), words));
+                }
+            }
         }
     }
 }

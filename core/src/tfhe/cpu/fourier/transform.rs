@@ -12,7 +12,7 @@
 
 use crate::tfhe::cpu::fourier::block::{BLOCK, Block};
 use crate::tfhe::cpu::fourier::butterfly::{self, Complex};
-use crate::tfhe::cpu::fourier::lanes::{Lanes, Task};
+use crate::tfhe::cpu::fourier::lanes::{Lanes, Task, array};
 use crate::tfhe::cpu::fourier::roots::Node;
 
 /// A step of the tree over memory.
@@ -146,7 +146,7 @@ fn radices(squares: usize, lanes: usize) -> impl Iterator<Item = usize> {
 
 #[inline(always)]
 fn splat<S: Lanes, const R: usize>(simd: S, factors: &[[f64; 2]]) -> [Complex<S::F>; R] {
-    std::array::from_fn(|q| Complex { re: simd.splat(factors[q][0]), im: simd.splat(factors[q][1]) })
+    array!(q < R => Complex { re: simd.splat(factors[q][0]), im: simd.splat(factors[q][1]) })
 }
 
 /// # Safety
@@ -214,7 +214,7 @@ fn each_butterfly<S: Lanes, const R: usize, const INVERSE: bool>(simd: S, pass: 
         for block in 0..stride {
             for half in 0..BLOCK / S::COUNT {
                 // SAFETY: `q stride + block` is below the `R stride` blocks of the node.
-                let mut x = std::array::from_fn(|q| unsafe { load(simd, node.add(q * stride + block), half) });
+                let mut x = array!(q < R => unsafe { load(simd, node.add(q * stride + block), half) });
                 if INVERSE {
                     butterfly::inverse::<S, R>(simd, &mut x, &factors);
                 } else {
@@ -231,10 +231,10 @@ fn each_butterfly<S: Lanes, const R: usize, const INVERSE: bool>(simd: S, pass: 
 
 #[inline(always)]
 fn transpose<S: Lanes, const R: usize>(simd: S, x: &mut [Complex<S::F>; R]) {
-    let (mut re, mut im) = (x.map(|x| x.re), x.map(|x| x.im));
+    let (mut re, mut im) = (array!(q < R => x[q].re), array!(q < R => x[q].im));
     simd.transpose(&mut re);
     simd.transpose(&mut im);
-    *x = std::array::from_fn(|q| Complex { re: re[q], im: im[q] });
+    *x = array!(q < R => Complex { re: re[q], im: im[q] });
 }
 
 /// Blocks whose squares take one of the last two steps and then the other: values go through the cache between the two,
@@ -254,8 +254,7 @@ fn leaves_forward<S: Lanes, const R: usize>(
     for (group, factors) in leaves.factors.chunks(squares * R).enumerate() {
         for (at, factors) in factors.chunks_exact(R).enumerate() {
             // SAFETY: the points hold as many squares as there are factors.
-            let mut x: [_; R] =
-                std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, group * squares + at, q, 1) });
+            let mut x = array!(q < R => unsafe { load_of::<S, R>(simd, points, group * squares + at, q, 1) });
             butterfly::forward(simd, &mut x, &splat(simd, factors));
             for (q, x) in x.into_iter().enumerate() {
                 // SAFETY: as above.
@@ -265,7 +264,7 @@ fn leaves_forward<S: Lanes, const R: usize>(
         for at in 0..factors.len() / R {
             let square = group * squares + at;
             // SAFETY: as above.
-            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, square, q, 1) });
+            let mut x = array!(q < R => unsafe { load_of::<S, R>(simd, points, square, q, 1) });
             transpose(simd, &mut x);
             butterfly::forward(simd, &mut x, &lane_factors(simd, leaves, square));
             for (q, x) in x.into_iter().enumerate() {
@@ -323,7 +322,7 @@ fn leaves_inverse<S: Lanes, const R: usize>(
         for at in 0..factors.len() / R {
             let square = group * squares + at;
             // SAFETY: `from` has a place for each block of the points, as `inverse_rest` checks.
-            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, from, square, q, stride) });
+            let mut x = array!(q < R => unsafe { load_of::<S, R>(simd, from, square, q, stride) });
             butterfly::inverse(simd, &mut x, &lane_factors(simd, leaves, square));
             transpose(simd, &mut x);
             for (q, x) in x.into_iter().enumerate() {
@@ -334,7 +333,7 @@ fn leaves_inverse<S: Lanes, const R: usize>(
         for (at, factors) in factors.chunks_exact(R).enumerate() {
             let square = group * squares + at;
             // SAFETY: the points hold as many squares as there are factors.
-            let mut x: [_; R] = std::array::from_fn(|q| unsafe { load_of::<S, R>(simd, points, square, q, 1) });
+            let mut x = array!(q < R => unsafe { load_of::<S, R>(simd, points, square, q, 1) });
             butterfly::inverse(simd, &mut x, &splat(simd, factors));
             for (q, x) in x.into_iter().enumerate() {
                 // SAFETY: the points hold as many squares as there are factors.
@@ -349,7 +348,7 @@ fn lane_factors<S: Lanes, const R: usize>(simd: S, leaves: &Leaves, square: usiz
     let (first, half) = (square / (BLOCK / R) * R, square % (BLOCK / R));
     let blocks = &leaves.lanes[first..][..R];
     // SAFETY: the blocks are there, and `half` is below the vectors of a block.
-    std::array::from_fn(|q| unsafe { load(simd, &raw const blocks[q], half) })
+    array!(q < R => unsafe { load(simd, &raw const blocks[q], half) })
 }
 
 /// Transforms points in place, to blocks `stride` apart.
