@@ -71,10 +71,25 @@ def plan(heman, entry, root, folder, args):
     return base.with_suffix(".plan")
 
 
-def stages_of(report):
-    """(predicted, measured) of every stage, at the most inputs that were taken at a time."""
-    breakdown = max(report["configurations"][0]["breakdowns"], key=lambda own: own["inputs"])
-    return [(own["name"], own["predicted_seconds"], own["least_seconds"]) for own in breakdown["stages"]]
+def breakdown_of(report):
+    """The breakdown of the most inputs that were taken at a time."""
+    return max(report["configurations"][0]["breakdowns"], key=lambda own: own["inputs"])
+
+
+def predicted(heman, plan, data, inputs, stages, profile, flags):
+    """Seconds of every stage by the profile. Nothing is run, but where the inputs would be several passes side by side."""
+    timeline = ["--stage", "timeline", "--inputs", str(inputs), "--json"]
+    spans = json.loads(run(heman, ["inspect", str(plan), *timeline], profile))["timeline"]["spans"]
+    if any(span["pass"] > 0 for span in spans):
+        # The shortest run that there is.
+        short = [*flags[:2], "--duration", "0.01", *flags[4:]]
+        report = json.loads(run(heman, ["bench", "--plan", str(plan), "-d", str(data), *short], profile))
+        return [own["predicted_seconds"] or 0.0 for own in breakdown_of(report)["stages"]]
+    spent = [0.0] * stages
+    for span in spans:
+        if span["stage"] is not None:
+            spent[span["stage"]] += span["end"] - span["start"]
+    return spent
 
 
 def main():
@@ -111,10 +126,12 @@ def main():
     if known.get("of") != of:
         known = {}
     profiles, measured, schemes = known.get("profiles", []), known.get("measured", {}), known.get("schemes", {})
+    inputs = known.get("inputs", {})
 
     def keep():
         partial = kept.with_suffix(".partial")
-        partial.write_text(json.dumps({"of": of, "profiles": profiles, "measured": measured, "schemes": schemes}))
+        kept_now = {"of": of, "profiles": profiles, "measured": measured, "schemes": schemes, "inputs": inputs}
+        partial.write_text(json.dumps(kept_now))
         partial.replace(kept)
 
     def measure():
@@ -131,8 +148,10 @@ def main():
                 refused[name] = str(error)
                 continue
             schemes[name] = report["configurations"][0]["parameters"]["scheme"]
-            seconds = [spent for _, _, spent in stages_of(report)]
-            before = measured.get(name, [])
+            breakdown = breakdown_of(report)
+            seconds = [stage["least_seconds"] for stage in breakdown["stages"]]
+            before = measured.get(name, []) if inputs.get(name) == breakdown["inputs"] else []
+            inputs[name] = breakdown["inputs"]
             if len(before) == len(seconds):
                 seconds = [min(pair) for pair in zip(before, seconds, strict=True)]
             measured[name] = seconds
@@ -145,17 +164,13 @@ def main():
     print("|---|---|---|---|---|")
     totals, ratios = [], []
     for name, spent in sorted(measured.items()):
-        if name not in plans:
+        if name not in plans or name not in inputs:
             continue
-        path, data = plans[name]
-        # The shortest run that there is, for its prediction by the fastest profile.
-        short = [*flags[:2], "--duration", "0.01", *flags[4:]]
-        report = json.loads(run(heman, ["bench", "--plan", str(path), "-d", str(data), *short], own))
-        predicted = [seconds or 0.0 for _, seconds, _ in stages_of(report)]
+        guesses = predicted(heman, *plans[name], inputs[name], len(spent), own, flags)
         whole = sum(spent)
-        totals.append(sum(predicted) / whole)
+        totals.append(sum(guesses) / whole)
         cells = []
-        for guess, seconds in zip(predicted, spent, strict=True):
+        for guess, seconds in zip(guesses, spent, strict=True):
             share = seconds / whole
             if share >= LEAST_SHARE:
                 ratios.append(guess / seconds)

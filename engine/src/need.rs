@@ -5,6 +5,7 @@ use heman_core::ckks::plan::keys::loaded_bytes;
 use heman_core::device::DEFAULT_BUFFER_BYTES;
 use heman_core::either::plan::Plan;
 use heman_core::files::sealed::OfBatch;
+use heman_core::tfhe::cpu::bytes_of_a_thread;
 use heman_core::tfhe::files::ciphertexts as tfhe;
 use heman_core::tfhe::files::evaluation_key::SeededEvaluationKey;
 use heman_core::tfhe::params::set::ParameterSet;
@@ -42,7 +43,8 @@ impl Devices {
     #[must_use]
     pub fn needed_bytes(&self, plan: &Plan, inputs: usize) -> Option<u64> {
         match &self.current().opened {
-            Opened::TfheCpu(_) | Opened::CkksCpu(_) => Some(host_bytes(plan, inputs)),
+            Opened::TfheCpu(backend) => Some(host_bytes(plan, inputs, backend.threads())),
+            Opened::CkksCpu(_) => Some(host_bytes(plan, inputs, 0)),
             Opened::TfheCuda(_) | Opened::TfheWgpu(_) | Opened::CkksCuda(_) | Opened::CkksWgpu(..) => None,
         }
     }
@@ -79,18 +81,21 @@ pub(crate) fn run_bytes(plan: &Plan) -> u64 {
     }
 }
 
-fn host_bytes(whole: &Plan, inputs: usize) -> u64 {
+/// `threads` are those that evaluate TFHE, each with memory of its own.
+fn host_bytes(whole: &Plan, inputs: usize, threads: usize) -> u64 {
     let parts: Vec<u64> = match whole {
         Plan::Tfhe(plan) => {
             let params = &plan.params;
-            // Bodies, and with their masks, which are made piece by piece, what the steps read.
+            // The bodies as they were read, and both keys as the steps read them, made piece by piece of bodies and
+            // masks.
             let [(bootstrap, rotating), (keyswitch, switching)] = tfhe_key_bytes(&params.tfhe);
             let each = run_bytes(whole);
             let passes = each.max(each.saturating_mul(inputs as u64).min(DEFAULT_BUFFER_BYTES as u64));
             let files = [tfhe::EncryptedInput::file_bytes, tfhe::EncryptedOutput::file_bytes];
             let ciphertexts = files.into_iter().map(|bytes| bytes(params, u32::try_from(inputs).unwrap_or(u32::MAX)));
             let keys = [bootstrap, keyswitch, rotating, switching];
-            keys.into_iter().chain([passes]).chain(ciphertexts).collect()
+            let work = bytes_of_a_thread(&params.tfhe).saturating_mul(threads as u64);
+            keys.into_iter().chain([work, passes]).chain(ciphertexts).collect()
         }
         Plan::Ckks(plan) => {
             let params = &plan.params;

@@ -34,8 +34,9 @@ const RINGS: [(usize, usize, usize, usize, usize); 14] = [
 /// cache that is too small for those (on an H200, that of groups of two bits at (2, 1024, 2) is 22 % faster then).
 const KEY_BITS: [usize; 2] = [96, 768];
 const SHORT_SECONDS: f64 = 0.05;
-/// Batches of as many rows as the device takes side by side.
-const FILLINGS: usize = 4;
+/// Batches of as many rows as the device takes side by side: a thread of the host takes up to so many at a time in
+/// large rings, and each reads the key once.
+const FILLINGS: usize = 8;
 /// Rows at the most.
 const MOST_ROWS: usize = 1 << 14;
 /// Seconds of the device beyond which no further ring is begun.

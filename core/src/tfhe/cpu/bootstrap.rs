@@ -3,7 +3,8 @@
 //!
 //! Within a step, few ciphertexts at a time go all the way: digits and transforms, the external product, transforms
 //! back and sums. Their Fourier values stay in the caches next to the core, the slice of the key in the next one, where
-//! the batch's accumulators are as well; and the next slice is asked for meanwhile.
+//! the batch's accumulators are as well; and the next slice is asked for meanwhile. Where a slice is larger than that
+//! cache, it comes from memory for each batch, and batches are larger, so that it comes less often.
 //!
 //! **Bound.** [`crate::tfhe::cost::blind_rotation_operations`] counts operations of doubles.
 
@@ -19,13 +20,11 @@ use crate::tfhe::cpu::product::{MOST_SHARED, Product};
 use crate::tfhe::cpu::{SharedMut, rotation};
 use crate::tfhe::files::evaluation_key::SeededEvaluationKey;
 use crate::tfhe::ops::BootstrapOps;
+use crate::tfhe::params::set::ParameterSet;
 use crate::tfhe::table_set::TableSet;
 
 /// Accumulators of one batch: they stay in the second-level cache beside a slice of the key and the next.
 const BATCH_BYTES: usize = 480 << 10;
-/// In large rings a slice is larger than that cache, and comes from memory for each batch: accumulators may then be as
-/// large as this share of it. Each is read and written once a step, and a slice read once for all of them.
-const BATCH_SHARE: usize = 2;
 /// Most ciphertexts of a batch.
 const MAX_BATCH: usize = 32;
 
@@ -65,10 +64,22 @@ impl Batch {
     }
 }
 
+/// Bytes that a thread works with beside the key, at the most: the piece of the key that it transforms, or its batch.
+#[must_use]
+pub fn bytes_of_a_thread(params: &ParameterSet) -> u64 {
+    let columns = params.glwe_dimension + 1;
+    let rows = columns * params.pbs_level;
+    let word_bytes = size_of::<u64>() * params.polynomial_size;
+    let slice = params.subsets() * rows * columns * word_bytes;
+    let accumulators = BATCH_BYTES.max(slice / 2);
+    let digits = MOST_SHARED * rows * word_bytes;
+    slice.max(accumulators + digits) as u64
+}
+
 fn batch_size(key: &CpuBootstrapKey, rows: usize, threads: usize) -> usize {
     let bytes = key.shape.columns * key.params.polynomial_size * 4;
-    let room = BATCH_BYTES.max(key.shape.slice() * size_of::<Block>() / BATCH_SHARE);
-    let most = (room / bytes).clamp(1, MAX_BATCH);
+    // As many as a slice has rows take half of its bytes: written and read, they move as many as the slice does.
+    let most = (BATCH_BYTES / bytes).max(key.shape.wide()).clamp(1, MAX_BATCH);
     let most = if most >= 4 { most / 4 * 4 } else { most };
     // Equal shares for all threads: no long tail when there are few rows.
     let share = rows.div_ceil(threads);
@@ -96,6 +107,9 @@ impl BootstrapOps for CpuBackend {
         out: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
         let rows = tables.check_batch(&key.params, inputs, input.len(), out.len())?;
+        if rows == 0 {
+            return Ok(());
+        }
         let shared = SharedMut(out.as_mut_ptr());
         let per_batch = batch_size(key, rows, self.threads());
         self.pool.install(|| {

@@ -363,7 +363,7 @@ impl BootstrapOps for ExactBackend {
             device: self.name(),
             message,
         })?;
-        let words = key.expand_bootstrap();
+        let words = self.host.pool.install(|| key.expand_bootstrap());
         let prime = |at| Prime::new(self.host.arch, &params, &words, at);
         Ok(ExactBootstrapKey { params, primes: self.host.pool.install(|| [0, 1].map(prime)) })
     }

@@ -12,14 +12,30 @@ mod rotation;
 #[cfg(test)]
 mod rounding;
 
+pub use bootstrap::bytes_of_a_thread;
 pub use bootstrap_key::CpuBootstrapKey;
 pub use exact::{ExactBackend, ExactBootstrapKey};
 pub use keyswitch::CpuKeyswitchKey;
 
+use crate::device::Device;
 use crate::device::cpu::CpuBackend;
+use crate::device::error::BackendError;
+use crate::tfhe::files::ciphertexts::EncryptedInput;
 use crate::tfhe::ops::InputOps;
 
-impl InputOps for CpuBackend {}
+impl InputOps for CpuBackend {
+    fn upload_inputs(
+        &self,
+        inputs: &EncryptedInput,
+        (first, count): (usize, usize),
+        row_words: usize,
+        buffer: &mut Vec<u32>,
+        at: usize,
+    ) -> Result<(), BackendError> {
+        let rows = self.pool.install(|| inputs.expand(row_words, first, count));
+        self.upload(&rows, buffer, at)
+    }
+}
 
 /// A pointer that threads share while they write to different rows.
 #[derive(Clone, Copy)]

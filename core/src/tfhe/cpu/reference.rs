@@ -233,6 +233,7 @@ fn rotate_by_groups(
 mod tests {
     use super::*;
     use crate::files::container::Fingerprint;
+    use crate::tfhe::files::ciphertexts::EncryptedInput;
 
     /// The masks of our files are made by a generator of our own, and must be those of tfhe's, which encrypts.
     #[test]
@@ -257,6 +258,40 @@ mod tests {
             let mut some = vec![0; 3 * row];
             key.expand_keyswitch_rows(2, &mut some);
             assert!(some == keyswitch[2 * row..5 * row], "rows of the keyswitching key, n = {n}");
+            let row = params.big_row_words() - 1 + size;
+            let mut some = vec![0; 2 * row];
+            key.expand_bootstrap_rows(3, &mut some);
+            assert!(some == expanded_bootstrap(&key).as_ref()[3 * row..5 * row], "bootstrap, rows, n = {n}");
+        }
+    }
+
+    #[test]
+    fn inputs_expand_to_what_tfhe_expands_them_to() {
+        let (inputs, values, row_words) = (4, 5, 258);
+        let seeds: Vec<[u8; 16]> = (0..inputs).map(|input| [input as u8 + 9; 16]).collect();
+        let bodies: Vec<u32> = (0..(inputs * values) as u32).collect();
+        let encrypted = EncryptedInput {
+            fingerprint: Fingerprint([0; 16]),
+            inputs: inputs as u32,
+            batched: true,
+            seeds: seeds.clone(),
+            bodies: bodies.clone(),
+        };
+        let (first, count) = (1, 2);
+        let rows = encrypted.expand(row_words, first, count);
+        for (at, input) in (first..first + count).enumerate() {
+            let modulus = CiphertextModulus::new_native();
+            let seeded = SeededLweCiphertextList::from_container(
+                &bodies[input * values..][..values],
+                LweSize(row_words),
+                Seed(u128::from_le_bytes(seeds[input])).into(),
+                modulus,
+            );
+            let mut list = LweCiphertextList::new(0_u32, LweSize(row_words), LweCiphertextCount(values), modulus);
+            decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(&mut list, &seeded);
+            for (value, row) in list.into_container().chunks_exact(row_words).enumerate() {
+                assert!(rows[(value * count + at) * row_words..][..row_words] == *row, "input {input}, value {value}");
+            }
         }
     }
 }

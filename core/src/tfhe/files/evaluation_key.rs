@@ -16,7 +16,7 @@ use crate::tfhe::params::set::ParameterSet;
 /// Bytes of both seeds.
 const SEED_BYTES: u64 = 32;
 /// Rows that a thread expands at a time.
-const ROWS: usize = 64;
+const ROWS: usize = 8;
 
 /// Seeded bootstrapping and keyswitching key, with the parameters they were made for.
 #[derive(Clone)]

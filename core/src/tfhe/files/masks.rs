@@ -58,14 +58,23 @@ impl Masks {
 mod tests {
     use super::*;
 
-    /// FIPS 197, appendix C.1: the block 00112233…ff under the key 000102…0f. As a counter, its bytes read backwards.
+    /// The block of zeros under the key of zeros: the hash key of test case 1 of the GCM specification.
     #[test]
-    fn a_block_is_the_standards() {
-        let masks = Masks::new(&std::array::from_fn(|at| at as u8));
-        let mut block: Block = std::array::from_fn::<u8, 16, _>(|at| 0x11 * at as u8).into();
-        masks.0.encrypt_block(&mut block);
-        let want = [0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30, 0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a];
-        assert_eq!(block.0, want);
+    fn the_stream_begins_with_the_encryption_of_zero() {
+        let mut block = [0; BLOCK];
+        Masks::new(&[0; 16]).fill(0, &mut block);
+        let want = [0x66, 0xe9, 0x4b, 0xd4, 0xef, 0x8a, 0x2c, 0x3b, 0x88, 0x4c, 0xfa, 0x59, 0xca, 0x34, 0x2b, 0x2e];
+        assert_eq!(block, want);
+    }
+
+    #[test]
+    fn counters_begin_with_their_least_significant_byte() {
+        let masks = Masks::new(&[3; 16]);
+        let mut block = [0; BLOCK];
+        masks.fill(0x0102_0304 * BLOCK as u64, &mut block);
+        let mut want: Block = [4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].into();
+        masks.0.encrypt_block(&mut want);
+        assert_eq!(block, want.0);
     }
 
     #[test]

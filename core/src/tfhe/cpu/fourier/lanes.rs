@@ -61,9 +61,9 @@ pub trait Lanes: Copy {
 
 /// An array of what an expression gives for each index below a count, which is at least 1.
 ///
-/// `std::array::from_fn` would take a closure. That is a function of its own, without the instruction set of the one
-/// that it stands in: vectors and instructions in it become calls wherever the compiler does not happen to inline all
-/// of it, as in the dev profile, whose bootstraps take four times as long for it.
+/// `std::array::from_fn` would take a closure. Where that is not inlined, it is compiled without the instruction set
+/// that its caller was, and each instruction in it becomes a call: bootstraps take twice as long for it in the dev
+/// profile.
 macro_rules! array {
     ($index:ident < $count:expr => $value:expr) => {{
         let mut all = {
