@@ -363,9 +363,11 @@ impl BootstrapOps for ExactBackend {
             device: self.name(),
             message,
         })?;
-        let words = self.host.pool.install(|| key.expand_bootstrap());
-        let prime = |at| Prime::new(self.host.arch, &params, &words, at);
-        Ok(ExactBootstrapKey { params, primes: self.host.pool.install(|| [0, 1].map(prime)) })
+        let primes = self.host.pool.install(|| {
+            let words = key.expand_bootstrap();
+            [0, 1].map(|at| Prime::new(self.host.arch, &params, &words, at))
+        });
+        Ok(ExactBootstrapKey { params, primes })
     }
 
     fn load_tables(&self, tables: TableSet) -> Result<TableSet, BackendError> {
