@@ -6,9 +6,9 @@
 HEMAN is the binary; MANIFEST a JSON list of objects with `name`, `model` and `calibration`, whose files are named from
 its folder; plans go to FOLDER and are used again. Each round measures the host as `heman devices --measure` does, into
 a profile of its own, and then runs every plan for S seconds with `heman bench`. A machine that others use as well is
-now fast and now slow: of every stage the fastest pass of all rounds counts, and of the profiles the fastest rates. So
-both sides are times of a machine that is left alone (a sum of the fastest stages, which may be of different passes). A
-Markdown table goes to stdout; what the rounds measured is kept in FOLDER/measured.json, so that rounds of another day
+now fast and now slow: of every stage the round counts whose passes took least on average, and of the profiles the
+fastest rates, which are medians themselves. So both sides are usual times of a machine that is left alone (a sum of the
+fastest stages, which may be of different rounds). A Markdown table goes to stdout; what the rounds measured is kept in FOLDER/measured.json, so that rounds of another day
 may be added to those of the same binary, host and goal.
 
 WRAP in the environment is a command that is put before every run, such as a lock or `taskset`.
@@ -149,7 +149,8 @@ def main():
                 continue
             schemes[name] = report["configurations"][0]["parameters"]["scheme"]
             breakdown = breakdown_of(report)
-            seconds = [stage["least_seconds"] for stage in breakdown["stages"]]
+            # No single pass: the luckiest of a thousand says little of the next.
+            seconds = [stage["seconds"]["value"] for stage in breakdown["stages"]]
             before = measured.get(name, []) if inputs.get(name) == breakdown["inputs"] else []
             inputs[name] = breakdown["inputs"]
             if len(before) == len(seconds):

@@ -39,7 +39,7 @@ fn has_adapter(work: &Work) -> bool {
 #[test]
 fn every_device_says_what_it_can_do_and_how_fast() {
     let work = Work::new();
-    work.write("devices.json", b"{\"version\": 2, \"devices\": []}");
+    work.write("devices.json", b"{\"version\": 3, \"devices\": []}");
     let devices = listed(&work, &[]);
     assert_eq!((&devices["profile_error"], &devices["measured"]), (&Value::Null, &Value::Null));
     assert_eq!(devices["profile"], profile(&work));
@@ -63,7 +63,7 @@ fn what_is_measured_is_written_and_listed() {
     let cpu = row(&devices, "cpu").expect("a host");
     assert_eq!((&devices["measured"], &cpu["speed"]), (&json!([cpu["name"]]), &json!("measured")));
     let file: Value = serde_json::from_slice(&work.read("devices.json")).expect("JSON");
-    assert_eq!((&file["version"], &file["devices"][0]["name"]), (&json!(2), &cpu["name"]));
+    assert_eq!((&file["version"], &file["devices"][0]["name"]), (&json!(3), &cpu["name"]));
     for name in ["tfhe", "ckks", "measured", "step_seconds"] {
         assert_eq!(file["devices"][0][name], cpu[name], "{name}");
     }
@@ -138,7 +138,7 @@ fn adapters_that_are_not_there_are_errors_and_a_broken_profile_is_none() {
     let message = work.fails(&[&INFERENCE[..], &["out.enc", "--device", "wgpu:99"]].concat());
     assert!(message.contains("there is no wgpu adapter 99") || message.contains("no graphics adapter"), "{message}");
 
-    work.write("devices.json", b"{\"version\": 2, \"devices\": [], \"more\": 0}");
+    work.write("devices.json", b"{\"version\": 3, \"devices\": [], \"more\": 0}");
     let file = profile(&work);
     for (device, said) in [("cpu", false), ("auto", true)] {
         let args = [&INFERENCE[..], &["out.enc", "--device", device]].concat();

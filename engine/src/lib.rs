@@ -23,6 +23,6 @@ pub use devices::{Devices, Wanted};
 pub use error::EngineError;
 pub use forecast::{Peaks, StepForecast};
 pub use predict::StepKind;
-pub use profile::{CkksRates, DeviceProfile, KindRates, ProfileError, Profiles, RingRate, Speed};
+pub use profile::{CkksRates, DeviceProfile, KindRates, ProfileError, Profiles, RingRate, Shape, ShapeRates, Speed};
 pub use session::{Inputs, Outputs, Session};
 pub use target::{ForTarget, Target, TargetChoice, Targets};

@@ -13,7 +13,7 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_core::tfhe::plan as tfhe;
 use heman_core::tfhe::schedule::{Schedule, Step};
 
-use crate::profile::{DeviceProfile, KindRates, Load};
+use crate::profile::{DeviceProfile, Load, Shape, Speed};
 
 /// log2 of the ring whose ciphertexts profiles count.
 pub(crate) const LOG2_COUNTED_RING: u32 = 13;
@@ -27,8 +27,6 @@ pub(crate) struct Work {
     scheme: Scheme,
     /// The set of a TFHE plan.
     set: Option<ParameterSet>,
-    /// What a run of CKKS has to read.
-    load: Load,
     steps: Vec<Repeated>,
 }
 
@@ -54,7 +52,13 @@ enum Spent {
     /// Thread-seconds of TFHE.
     Threads(f64),
     /// Those of CKKS, by kind of work.
-    Work(WorkSeconds),
+    Work {
+        work: WorkSeconds,
+        /// Of the switching what rotates one ciphertext by several amounts.
+        hoisted: f64,
+        /// What is read for it.
+        load: Load,
+    },
 }
 
 /// What a step does.
@@ -132,11 +136,11 @@ impl Work {
         match plan {
             Plan::Tfhe(plan) => {
                 let steps = tfhe_steps(plan, inputs.max(1));
-                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), load: Load::Many, steps }
+                Self { scheme: Scheme::Tfhe, set: Some(plan.params.tfhe), steps }
             }
             Plan::Ckks(plan) => {
                 let steps = ckks_steps(plan, inputs.max(1));
-                Self { scheme: Scheme::Ckks, set: None, load: ckks_load(plan), steps }
+                Self { scheme: Scheme::Ckks, set: None, steps }
             }
         }
     }
@@ -153,9 +157,9 @@ impl Work {
 
     /// The steps on a device, in the order of [`Work::operations`].
     pub fn steps_on(&self, device: &DeviceProfile) -> Result<Vec<PredictedStep>, NotRun> {
-        let (rates, rows) = match self.scheme {
-            Scheme::Tfhe => device.tfhe.map(|speed| (KindRates::even(speed.threads), speed.rows)),
-            Scheme::Ckks => device.ckks_rates(self.load),
+        let Speed { threads, rows } = match self.scheme {
+            Scheme::Tfhe => device.tfhe,
+            Scheme::Ckks => device.ckks,
         }
         .ok_or(NotRun::Scheme)?;
         // A rotation's own time, a unit of what the device's threads would take for it.
@@ -163,16 +167,19 @@ impl Work {
             None => 1.0,
             Some(set) => {
                 let bit = device.bit_seconds(Ring::of(set)).ok_or(NotRun::Ring)?;
-                bit * set.lwe_dimension as f64 * rates.switching / CostModel::default().rotation_seconds(set)
+                bit * set.lwe_dimension as f64 * threads / CostModel::default().rotation_seconds(set)
             }
         };
         let step = |step: &Repeated| {
-            let seconds = match step.each {
-                Spent::Threads(seconds) if step.kind == StepKind::Bootstrap => rotation * seconds / rates.switching,
-                Spent::Threads(seconds) => seconds / rates.switching,
-                Spent::Work(work) => rates.seconds(work, step.elements),
+            let (seconds, rows) = match step.each {
+                Spent::Threads(seconds) if step.kind == StepKind::Bootstrap => (rotation * seconds / threads, rows),
+                Spent::Threads(seconds) => (seconds / threads, rows),
+                Spent::Work { work, hoisted, load } => {
+                    let (rates, rows) = device.ckks_rates(load).ok_or(NotRun::Scheme)?;
+                    (rates.seconds(work, hoisted, step.elements), rows)
+                }
             };
-            PredictedStep {
+            Ok(PredictedStep {
                 stage: step.stage,
                 kind: step.kind,
                 count: step.count,
@@ -181,9 +188,9 @@ impl Work {
                 at_least: device.step_seconds,
                 // What takes one ciphertext at its full rate takes any part of one as well: those of small rings.
                 fill: if rows > 1 || step.rows <= 0.0 { f64::from(rows.max(1)) } else { step.rows },
-            }
+            })
         };
-        Ok(self.steps.iter().map(step).collect())
+        self.steps.iter().map(step).collect()
     }
 }
 
@@ -207,18 +214,23 @@ fn tfhe_steps(plan: &tfhe::Plan, inputs: usize) -> Vec<Repeated> {
     Schedule::new(plan).steps.iter().map(step).collect()
 }
 
-fn ckks_load(plan: &ckks::Plan) -> Load {
+/// What the steps of each map read, the output's last.
+fn ckks_loads(plan: &ckks::Plan) -> Vec<Load> {
     let params = &plan.params;
+    let (maps, ring) = (plan.network.stages.len() + 1, &params.ckks);
     let Some(latency) = &plan.latency else {
         let of_stages = plan.network.stages.iter().map(|stage| stage.rows.len()).sum::<usize>();
         let ciphertexts = plan.network.input.len() + of_stages + plan.network.output_rows.len();
-        let bytes = (ciphertexts * 2 * size_of::<u32>() * params.ckks.primes.len()) << params.ckks.log2_degree;
-        return if bytes as u64 <= CACHED_BYTES { Load::ManyCached } else { Load::Many };
+        let bytes = (ciphertexts * 2 * size_of::<u32>() * ring.primes.len()) << ring.log2_degree;
+        return vec![if bytes as u64 <= CACHED_BYTES { Load::ManyCached } else { Load::Many }; maps];
     };
-    let masks = size_of::<u32>() * latency.mask_words(&plan.network, &params.ckks);
+    let masks = size_of::<u32>() * latency.mask_words(&plan.network, ring);
     // The second half of each key is a seed in files.
-    let keys = 2 * params.keys.file_bytes(&params.ckks);
-    if masks as u64 + keys <= CACHED_BYTES { Load::Cached } else { Load::Few }
+    let keys = 2 * params.keys.file_bytes(ring);
+    let is_cached = masks as u64 + keys <= CACHED_BYTES;
+    let (log2_degree, special_primes) = (ring.log2_degree, ring.special_primes.len() as u32);
+    let load = |limbs: usize| Load::Few(Shape { log2_degree, limbs: limbs as u32, special_primes, is_cached });
+    latency.limbs_of_maps(&plan.network, ring).into_iter().map(load).collect()
 }
 
 /// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.
@@ -243,6 +255,11 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
             (rows.enumerate().map(steps).collect(), work)
         }
     };
+    let loads = ckks_loads(plan);
+    let hoisted = match &plan.latency {
+        Some(latency) => latency.hoisted_seconds(&plan.network, &params.ckks, &CkksCost::default()),
+        None => vec![0.0; loads.len()],
+    };
     let step = |(stage, (&(steps, rows), work)): (usize, (&(usize, usize), WorkSeconds))| {
         let steps = steps.max(1) as f64;
         Repeated {
@@ -252,15 +269,15 @@ fn ckks_steps(plan: &ckks::Plan, inputs: usize) -> Vec<Repeated> {
             count: runs * steps,
             rows: rows as f64 * ring,
             elements: plan.latency.is_none().then_some(rows),
-            each: Spent::Work(work / steps),
+            each: Spent::Work { work: work / steps, hoisted: hoisted[stage] / steps, load: loads[stage] },
         }
     };
     let stages = maps.iter().zip(work).enumerate().map(step);
-    transfer(plan, runs, ring).into_iter().chain(stages).collect()
+    transfer(plan, runs, ring, loads[0]).into_iter().chain(stages).collect()
 }
 
 /// The inputs of each run of throughput packing.
-fn transfer(plan: &ckks::Plan, runs: f64, ring: f64) -> Option<Repeated> {
+fn transfer(plan: &ckks::Plan, runs: f64, ring: f64, load: Load) -> Option<Repeated> {
     if plan.latency.is_some() {
         return None;
     }
@@ -273,7 +290,7 @@ fn transfer(plan: &ckks::Plan, runs: f64, ring: f64) -> Option<Repeated> {
         count: runs,
         rows: inputs * ring,
         elements: None,
-        each: Spent::Work(WorkSeconds { switching: 0.0, products }),
+        each: Spent::Work { work: WorkSeconds { switching: 0.0, products }, hoisted: 0.0, load },
     })
 }
 
@@ -288,7 +305,7 @@ fn rotations_in_a_row(map: &LinearMap) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{CkksRates, RingRate, Speed};
+    use crate::profile::{CkksRates, KindRates, RingRate, ShapeRates};
 
     fn device(threads: f64, rows: u32, step_seconds: f64) -> DeviceProfile {
         let tfhe = Some(Speed { threads, rows });
@@ -307,7 +324,7 @@ mod tests {
         let (kind, operations) = (StepKind::Linear, rows);
         let each = Spent::Threads(rows);
         let step = Repeated { stage: Some(0), kind, operations, count: 2.0, rows, elements: None, each };
-        Work { scheme: Scheme::Tfhe, set: None, load: Load::Many, steps: vec![step] }
+        Work { scheme: Scheme::Tfhe, set: None, steps: vec![step] }
     }
 
     #[test]
@@ -335,29 +352,35 @@ mod tests {
 
     #[test]
     fn each_kind_of_ckks_work_takes_what_the_device_takes_for_it() {
-        let each = Spent::Work(WorkSeconds { switching: 6.0, products: 2.0 });
+        let work = WorkSeconds { switching: 6.0, products: 2.0 };
+        let own = |switching, products, step_seconds| KindRates {
+            switching,
+            hoisted: 4.0 * switching,
+            products,
+            step_seconds,
+            threads: 0,
+        };
         let (kind, elements) = (StepKind::Stage, None);
-        let step = Repeated { stage: Some(0), kind, operations: 1.0, count: 1.0, rows: 3.0, elements, each };
-        let many = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0, threads: 0 };
-        let few = Some(KindRates { switching: 1.0, products: 4.0, step_seconds: 0.25, threads: 0 });
         let seconds = |load, ckks_rates| {
             let ckks = Some(Speed { threads: 2.0, rows: 3 });
             let device = DeviceProfile { ckks, ckks_rates, ..device(1.0, 1, 0.0) };
-            let work = Work { scheme: Scheme::Ckks, set: None, load, steps: vec![Repeated { ..step }] };
-            work.seconds(&device).expect("CKKS runs")
+            let hoisted = if let Load::Few(_) = load { 4.0 } else { 0.0 };
+            let each = Spent::Work { work, hoisted, load };
+            let step = Repeated { stage: Some(0), kind, operations: 1.0, count: 1.0, rows: 3.0, elements, each };
+            Work { scheme: Scheme::Ckks, set: None, steps: vec![step] }.seconds(&device).expect("CKKS runs")
         };
-        let cached = Some(KindRates { switching: 2.0, products: 4.0, step_seconds: 0.5, threads: 0 });
-        let rates = CkksRates { many, few, cached };
-        assert_eq!(seconds(Load::Many, Some(rates)), 3.0 + 4.0);
-        assert_eq!(seconds(Load::ManyCached, Some(rates)), 3.0 + 4.0, "masks are no slower from memory here");
-        let slow = Some(KindRates { products: 2.0, ..many });
-        assert_eq!(seconds(Load::ManyCached, Some(CkksRates { few: slow, ..rates })), 3.0 + 2.0);
-        assert_eq!(seconds(Load::Few, Some(rates)), 6.0 + 0.5 + 0.25);
-        assert_eq!(seconds(Load::Cached, Some(rates)), 3.0 + 0.5 + 0.5);
-        assert_eq!(seconds(Load::Cached, Some(CkksRates { cached: None, ..rates })), 6.0 + 0.5 + 0.25);
-        let without = CkksRates { many, few: None, cached: None };
-        assert_eq!(seconds(Load::Few, Some(without)), 4.0, "as many threads as the device has");
-        assert_eq!(seconds(Load::Few, None), 4.0);
+        let large = Shape { log2_degree: 14, limbs: 8, special_primes: 4, is_cached: false };
+        let small = Shape { log2_degree: 12, limbs: 2, special_primes: 1, is_cached: true };
+        let few = [(large, own(1.0, 2.0, 0.25)), (small, own(2.0, 4.0, 0.5))];
+        let few = few.map(|(shape, rates)| ShapeRates { shape, rates }).to_vec();
+        let rates = Some(CkksRates { many: own(2.0, 0.5, 0.0), few });
+        assert_eq!(seconds(Load::Many, rates.clone()), 3.0 + 4.0);
+        assert_eq!(seconds(Load::ManyCached, rates.clone()), 3.0 + 2.0, "twice as fast from caches");
+        assert_eq!(seconds(Load::Few(large), rates.clone()), 2.0 + 1.0 + 1.0 + 0.25);
+        assert_eq!(seconds(Load::Few(small), rates), 1.0 + 0.5 + 0.5 + 0.5);
+        let without = Some(CkksRates { many: own(2.0, 0.5, 0.0), few: vec![] });
+        assert_eq!(seconds(Load::Few(large), without), 4.0, "as many threads as the device has");
+        assert_eq!(seconds(Load::Few(large), None), 4.0);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use heman_core::planning::task::Task;
 use heman_core::progress::NoProgress;
 use heman_core::tfhe::files::ciphertexts as tfhe_files;
 use heman_core::tfhe::planner::options::Options as TfheOptions;
-use heman_engine::{CkksRates, DeviceProfile, KindRates, Profiles, RingRate, Speed};
+use heman_engine::{CkksRates, DeviceProfile, KindRates, Profiles, RingRate, Shape, ShapeRates, Speed};
 
 use crate::arrays;
 use crate::kind::Kind;
@@ -177,13 +177,14 @@ fn profile() -> Profiles {
         grouping_factor: 2,
         bootstraps_per_second: 12.5,
     };
-    let rates = KindRates { switching: 2.0, products: 0.5, step_seconds: 0.0, threads: 2 };
+    let shape = Shape { log2_degree: 12, limbs: 2, special_primes: 1, is_cached: true };
+    let rates = KindRates { switching: 2.0, hoisted: 2.5, products: 0.5, step_seconds: 0.0, threads: 2 };
     profiles.insert(DeviceProfile {
         name: "GPU (Vulkan)".into(),
         measured: Some("2026-11-26".into()),
         tfhe: Some(Speed { threads: 3.5, rows: 7 }),
         ckks: None,
-        ckks_rates: Some(CkksRates { many: rates, few: None, cached: Some(rates) }),
+        ckks_rates: Some(CkksRates { many: rates, few: vec![ShapeRates { shape, rates }] }),
         step_seconds: 0.25,
         rings: vec![ring],
     });

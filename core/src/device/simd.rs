@@ -33,3 +33,12 @@ macro_rules! for_each_arch {
 }
 
 pub(crate) use for_each_arch;
+
+/// Every instruction set that this processor has, for tests.
+#[cfg(test)]
+pub(crate) fn every() -> Vec<pulp::Arch> {
+    let mut archs = vec![pulp::Arch::Scalar, pulp::Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
+    archs
+}

@@ -258,6 +258,22 @@ impl<'a> Judge<'a> {
         Ok(self.verdict(observations))
     }
 
+    /// Whether the observations of the first `folds` folds alone lose more than the budget allows to all: nothing that
+    /// the others show makes up for it.
+    pub(crate) fn is_lost(&self, observations: &[Observation], folds: usize) -> bool {
+        let all = observations.len() as f64 * self.folds.count().max(folds) as f64 / folds.max(1) as f64;
+        if all == 0.0 {
+            return false;
+        }
+        let least = if self.decides() {
+            // Margins may tell of less than was counted, if not of half.
+            0.5 * observations.iter().map(|observation| observation.changed).sum::<f64>() / all
+        } else {
+            (observations.iter().map(|observation| observation.squared_error).sum::<f64>() / all).sqrt()
+        };
+        least > self.budget.max_loss && self.verdict(observations).decisive > self.budget.max_loss
+    }
+
     fn verdict(&self, observations: &[Observation]) -> Verdict {
         let mut seen: Vec<usize> = observations.iter().map(|observation| observation.input).collect();
         seen.sort_unstable();
@@ -483,6 +499,29 @@ mod tests {
         assert!(far.decisive > 0.05 && far.decisive > far.loss.expected, "{far:?}");
         // One input in two hundred that explodes is a decision, and no more.
         assert!((typical_error([vec![0.01; 199], vec![1e12]].concat()) - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_fold_that_loses_more_than_all_may_is_enough() {
+        let inputs = gaussian(400, 2, 5);
+        for (task, deviations) in [(Task::Classify, [1.0, 0.002]), (Task::Regress, [0.1, 0.001])] {
+            let network = identity(2);
+            let calibration = Calibration::collect(&network, &inputs, Deadline::NEVER).expect("there is time");
+            let budget = LossBudget { task, ..LossBudget::default() };
+            let judge = Judge::new(&network, &calibration, budget, 2.0, Deadline::NEVER);
+            let [far, near] = deviations.map(|deviation| {
+                let run = |input: &[f32], seed: u64| {
+                    let mut noise = Gaussian::new(seed);
+                    input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
+                };
+                let of_fold = |fold| judge.observe(fold, 1, 1, run);
+                let is_lost = judge.is_lost(&of_fold(0), 1);
+                let all = judge.verdict(&judge.folds.numbers().flat_map(of_fold).collect::<Vec<_>>());
+                (is_lost, all.decisive > budget.max_loss)
+            });
+            assert_eq!((far, near), ((true, true), (false, false)), "{task:?}");
+            assert!(!judge.is_lost(&[], 1));
+        }
     }
 
     #[test]

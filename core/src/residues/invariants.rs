@@ -1,5 +1,6 @@
 //! The transform of the conjugate-invariant ring against the ring's own definition.
 
+use crate::device::simd;
 use crate::residues::modulus::{Modulus, primes_below};
 use crate::residues::ntt::Ntt;
 
@@ -21,7 +22,7 @@ fn basis(exponent: usize, degree: usize) -> Option<(usize, bool)> {
 
 #[test]
 fn products_are_those_of_the_ring_on_every_instruction_set() {
-    for arch in [pulp::Arch::new(), pulp::Arch::Scalar] {
+    for arch in simd::every() {
         for log2_degree in [8, 9, 11] {
             let degree = 1_usize << log2_degree;
             let modulus = Modulus::new(primes_below(1 << 30, log2_degree + 1).nth(1).expect("a prime"));
@@ -89,7 +90,7 @@ fn values_are_those_at_the_points_of_the_order() {
 
 #[test]
 fn lazy_inputs_give_reduced_outputs() {
-    for arch in [pulp::Arch::new(), pulp::Arch::Scalar] {
+    for arch in simd::every() {
         let modulus = Modulus::new(primes_below(1 << 30, 11).next().expect("a prime"));
         let ntt = Ntt::of_invariants(modulus, 10);
         let plain = words(1024, modulus, 7);

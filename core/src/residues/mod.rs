@@ -7,5 +7,7 @@ mod invariants;
 pub mod modulus;
 pub mod ntt;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod ntt_wide;
+mod ntt_wide;
 mod roots;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod vectors;

@@ -132,12 +132,11 @@ impl Ntt {
         if let Some(fold) = &self.fold {
             fold_down(arch, fold, words);
         }
-        match arch {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: pulp hands out `V4` only after it found these features on this processor.
-            pulp::Arch::V4(_) => unsafe { ntt_wide::forward(self.modulus.p, &self.down, words) },
-            _ => forward(arch, self, words),
+        #[cfg(target_arch = "x86_64")]
+        if ntt_wide::forward(arch, self.modulus.p, &self.down, words) {
+            return;
         }
+        forward(arch, self, words);
     }
 
     /// Values in `[0, 2p)` to coefficients in `[0, p)`.
@@ -146,11 +145,8 @@ impl Ntt {
     /// If there are not N words.
     pub fn inverse(&self, arch: pulp::Arch, words: &mut [u32]) {
         assert_eq!(words.len(), self.degree, "one polynomial");
-        match arch {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            pulp::Arch::V4(_) => unsafe { ntt_wide::inverse(self.modulus.p, &self.up, self.whole_scale(), words) },
-            _ => inverse(arch, self, words),
+        if !inverse_wide(arch, self, words) {
+            inverse(arch, self, words);
         }
         if let Some(fold) = &self.fold {
             fold_up(arch, fold, words);
@@ -163,22 +159,31 @@ impl Ntt {
     }
 }
 
+/// Whether vectors by hand did it.
+#[cfg(target_arch = "x86_64")]
+fn inverse_wide(arch: pulp::Arch, ntt: &Ntt, words: &mut [u32]) -> bool {
+    ntt_wide::inverse(arch, ntt.modulus.p, &ntt.up, ntt.whole_scale(), words)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn inverse_wide(_: pulp::Arch, _: &Ntt, _: &mut [u32]) -> bool {
+    false
+}
+
 fn fold_down(arch: pulp::Arch, fold: &Fold, words: &mut [u32]) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as in `Ntt::forward`.
-        pulp::Arch::V4(_) => unsafe { ntt_wide::fold(fold, words) },
-        _ => fold::down(arch, fold, words),
+    #[cfg(target_arch = "x86_64")]
+    if ntt_wide::fold(arch, fold, words) {
+        return;
     }
+    fold::down(arch, fold, words);
 }
 
 fn fold_up(arch: pulp::Arch, fold: &Fold, words: &mut [u32]) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as in `Ntt::forward`.
-        pulp::Arch::V4(_) => unsafe { ntt_wide::unfold(fold, words) },
-        _ => fold::up(arch, fold, words),
+    #[cfg(target_arch = "x86_64")]
+    if ntt_wide::unfold(arch, fold, words) {
+        return;
     }
+    fold::up(arch, fold, words);
 }
 
 for_each_arch! {
@@ -346,6 +351,7 @@ fn transpose(from: &[u32], to: &mut [[u32; LANES]; LANES]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::simd;
     use crate::residues::modulus::primes_below;
 
     fn words(count: usize, below: u32, seed: u32) -> Vec<u32> {
@@ -359,7 +365,7 @@ mod tests {
 
     #[test]
     fn products_are_negacyclic_convolutions_on_every_instruction_set() {
-        for arch in [pulp::Arch::new(), pulp::Arch::Scalar] {
+        for arch in simd::every() {
             for log2_degree in [8, 9, 11] {
                 let degree = 1 << log2_degree;
                 let modulus = Modulus::new(primes_below(1 << 30, log2_degree).nth(1).expect("a prime"));

@@ -61,7 +61,10 @@ pub(super) fn measure<D: RnsDevice>(device: &D, host_threads: Option<u32>) -> Re
     let (mut sums, terms) = (many.upload(vec![one.clone()])?, many.upload(vec![one])?);
     let step = || many.add_assign(&mut sums, &[&terms[0]]);
     let step_seconds = step_seconds(step, || device.sync().map_err(CkksError::from))?;
-    // A device that is too small for the ring of kinds still has its rate in this one.
-    let rates = kinds::measure(device, host_threads).ok();
+    // A GPU that is too small for the ring of kinds still has its rate in this one.
+    let rates = match host_threads {
+        Some(_) => Some(kinds::measure(device, host_threads)?),
+        None => kinds::measure(device, None).ok(),
+    };
     Ok(Part { speed, step_seconds, rings: Vec::new(), rates })
 }

@@ -117,7 +117,7 @@ impl Subject {
         }
         let step_seconds = parts.iter().flatten().map(|part| part.step_seconds).fold(LEAST_STEP_SECONDS, f64::max);
         let rings = parts[0].as_mut().map(|part| std::mem::take(&mut part.rings)).unwrap_or_default();
-        let ckks_rates = parts[1].as_ref().and_then(|part| part.rates);
+        let ckks_rates = parts[1].as_mut().and_then(|part| part.rates.take());
         let [tfhe, ckks] = parts.map(|part| part.map(|part| part.speed));
         let (name, measured) = (bare_name(&name), Some(today()));
         let profile = DeviceProfile { name, measured, tfhe, ckks, ckks_rates, step_seconds, rings };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CkksRates, DeviceProfile, KindRates, Profiles, Speed};
 
 /// Version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Bytes of a file at the most.
 const MOST_BYTES: u64 = 1 << 20;
 /// Devices of a file at the most.
@@ -129,10 +129,13 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
             return Err(format!("rows of {scheme} of {name:?} is not between 1 and {MOST_ROWS}"));
         }
     }
-    if let Some(CkksRates { many, few, cached }) = device.ckks_rates {
-        for rates in [Some(many), few, cached].into_iter().flatten() {
-            let KindRates { switching, products, step_seconds, threads } = rates;
-            if ![switching, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
+    if let Some(CkksRates { many, few }) = &device.ckks_rates {
+        if few.len() > MOST_RINGS {
+            return Err(format!("{name:?} has more than {MOST_RINGS} shapes of rings"));
+        }
+        for rates in few.iter().map(|few| few.rates).chain([*many]) {
+            let KindRates { switching, hoisted, products, step_seconds, threads } = rates;
+            if ![switching, hoisted, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
                 return Err(format!("threads of ckks_rates of {name:?} are not above 0 and at most {MOST_THREADS}"));
             }
             if f64::from(threads) > MOST_THREADS {
@@ -179,9 +182,8 @@ mod tests {
                 tfhe: Some(Speed { threads: 1.0 / 3.0, rows: 7 }),
                 ckks: None,
                 ckks_rates: Some(CkksRates {
-                    many: KindRates { switching: 2.0, products: 0.7, step_seconds: 0.5, threads: 2 },
-                    few: None,
-                    cached: None,
+                    many: KindRates { switching: 2.0, hoisted: 3.0, products: 0.7, step_seconds: 0.5, threads: 2 },
+                    few: vec![],
                 }),
                 step_seconds: 0.25,
                 rings: vec![RingRate {
@@ -231,11 +233,11 @@ mod tests {
         };
         for (text, why) in [
             (String::new(), "this is no device profile"),
-            ("[2]".into(), "this is no device profile"),
+            ("[3]".into(), "this is no device profile"),
             ("[".repeat(100_000), "this is no device profile"),
             (" ".repeat(MOST_BYTES as usize + 1), "at most 1048576 bytes"),
-            (changed("\"version\": 2", "\"version\": 1"), "has version 1"),
-            (changed("\"version\": 2", "\"version\": 2, \"more\": 0"), "unknown field `more`"),
+            (changed("\"version\": 3", "\"version\": 2"), "has version 2"),
+            (changed("\"version\": 3", "\"version\": 3, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 7, \"more\": 0"), "unknown field `more`"),
             (changed("\"step_seconds\": 0.25", "\"step_seconds\": 0.25, \"more\": 0"), "unknown field `more`"),
             (changed("\"rows\": 7", "\"rows\": 0"), "rows of tfhe of \"GPU (Vulkan)\""),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use cards::{CARDS, card};
 pub use file::ProfileError;
 pub(crate) use kinds::Load;
-pub use kinds::{CkksRates, KindRates};
+pub use kinds::{CkksRates, KindRates, Shape, ShapeRates};
 pub use rings::RingRate;
 
 /// How fast a device runs one scheme.

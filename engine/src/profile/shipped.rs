@@ -7,10 +7,14 @@ use heman_core::tfhe::params::set::ParameterSet;
 use heman_wgpu::bounds::Gpu;
 
 use super::rings::{RingRate, bit_seconds, rates};
-use super::{CkksRates, DeviceProfile, KindRates, Speed};
+use super::{CkksRates, DeviceProfile, KindRates, Shape, ShapeRates, Speed};
 
 /// Seconds that a step of CKKS takes the host beside its work.
 const CKKS_STEP_SECONDS: f64 = 6e-6;
+
+/// The shapes that rates of few ciphertexts are shipped for.
+const FROM_MEMORY: Shape = Shape { log2_degree: 14, limbs: 9, special_primes: 3, is_cached: false };
+const FROM_CACHES: Shape = Shape { log2_degree: 12, limbs: 3, special_primes: 1, is_cached: true };
 
 /// The set whose bootstraps are counted: what the planner takes for many networks.
 fn counted_set() -> ParameterSet {
@@ -22,22 +26,27 @@ pub(super) fn tfhe_threads(bootstraps: f64) -> f64 {
     bootstraps * CostModel::default().bootstrap_seconds(&counted_set())
 }
 
-/// The host, by what two threads of a Zen 5 measured with each instruction set on 27 November 2026.
+/// The host, a thread of it by what two threads measured: of a Zen 5 with AVX-512 and without vectors on 27 November
+/// 2026, of a Zen 3 with AVX2 on 28 November 2026.
 pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
-    // Switching and products: with many ciphertexts, with few, and with few that caches hold.
+    // Switching, rotations of one ciphertext by several amounts, and products: with many ciphertexts, with few, and with
+    // few that caches hold.
     let (tfhe, [many, few, cached]) = match name.rsplit(", ").next() {
-        Some("AVX-512") => (1.0, [(2.0, 1.5), (1.6, 1.45), (2.5, 2.3)]),
-        Some("AVX2") => (0.5, [(1.2, 0.18), (1.05, 1.05), (0.95, 1.1)]),
-        _ => (0.16, [(0.32, 0.16), (0.31, 0.64), (0.3, 0.9)]),
+        Some("AVX-512") => (1.0, [(2.0, 2.0, 1.5), (1.6, 1.6, 1.45), (2.5, 2.5, 2.3)]),
+        Some("AVX2") => (0.5, [(0.9, 0.9, 0.45), (0.65, 0.9, 0.85), (0.4, 0.65, 1.3)]),
+        _ => (0.16, [(0.32, 0.32, 0.16), (0.31, 0.31, 0.64), (0.3, 0.3, 0.9)]),
     };
     let count = threads as f64;
-    let rates = |(switching, products): (f64, f64), threads: usize| KindRates {
+    let rates = |(switching, hoisted, products): (f64, f64, f64), threads: usize| KindRates {
         switching: switching * count,
+        hoisted: hoisted * count,
         products: products * count,
         step_seconds: CKKS_STEP_SECONDS,
         threads: threads as u32,
     };
-    let ckks_rates = CkksRates { many: rates(many, threads), few: Some(rates(few, 0)), cached: Some(rates(cached, 0)) };
+    let few_rates = |shape, few| ShapeRates { shape, rates: rates(few, 0) };
+    let shapes = vec![few_rates(FROM_MEMORY, few), few_rates(FROM_CACHES, cached)];
+    let ckks_rates = CkksRates { many: rates(many, threads), few: shapes };
     DeviceProfile {
         name: name.into(),
         measured: None,

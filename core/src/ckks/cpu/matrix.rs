@@ -171,19 +171,13 @@ impl Ring {
 mod tests {
     use super::*;
     use crate::ckks::params::set::ParameterSet;
+    use crate::device::simd;
     use crate::residues::modulus::Modulus;
 
     const SCALE: f64 = 4_194_304.0;
 
     fn ring() -> Ring {
         Ring::new(ParameterSet::new(12, 2, 22, 1).expect("104 bits")).expect("a secure set")
-    }
-
-    fn archs() -> Vec<pulp::Arch> {
-        let mut archs = vec![pulp::Arch::Scalar, pulp::Arch::new()];
-        #[cfg(target_arch = "x86_64")]
-        archs.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
-        archs
     }
 
     /// Words that depend on the seed alone.
@@ -248,7 +242,7 @@ mod tests {
 
     #[test]
     fn results_are_those_of_linear_combinations_on_every_instruction_set() {
-        for arch in archs() {
+        for arch in simd::every() {
             let ring = Ring { arch, ..ring() };
             for (kernels, terms) in [(1, 1), (3, 5), (8, 12), (9, 13), (17, 25), (130, 40), (2, TERMS + 3)] {
                 compare(&ring, kernels, terms, &[(0..kernels as u32).collect()]);
@@ -275,7 +269,7 @@ mod tests {
     #[test]
     fn the_largest_words_do_not_overflow() {
         const TERMS: usize = 1000;
-        for arch in archs() {
+        for arch in simd::every() {
             let ring = Ring { arch, ..ring() };
             let words = (0..3 * ring.degree()).map(|at| ring.modulus(at / ring.degree()).p - 1);
             let value = Ciphertext { parts: [words.clone().collect(), words.collect()], scale: SCALE };

@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 8;
 /// The same where there are 16 registers.
 const NARROW_BLOCK: usize = 2;
 
-/// Words of every term that lie together, as pairs in 64-bit lanes, without wide vectors.
+/// Words of every term that lie together, as pairs in 64-bit lanes, without vectors by hand.
 const GROUP: usize = 8;
 
 /// Where a block of rows reads the words of its terms.
@@ -40,17 +40,17 @@ pub(super) fn multiply(
     weights: &[u32],
     add: bool,
 ) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: pulp hands out `V4` only after it found these features on this processor.
-        pulp::Arch::V4(_) => unsafe { wide::multiply(modulus, out, source, weights, add) },
-        _ => match source {
-            TermWords::Packed(x) => narrow(arch, modulus, out, x, weights, add),
-            TermWords::Terms { terms, packed } => {
-                pack(packed, terms);
-                narrow(arch, modulus, out, packed, weights, add);
-            }
-        },
+    #[cfg(target_arch = "x86_64")]
+    if matches!(arch, pulp::Arch::V4(_) | pulp::Arch::V3(_)) {
+        wide::multiply(arch, modulus, out, source, weights, add);
+        return;
+    }
+    match source {
+        TermWords::Packed(x) => narrow(arch, modulus, out, x, weights, add),
+        TermWords::Terms { terms, packed } => {
+            pack(packed, terms);
+            narrow(arch, modulus, out, packed, weights, add);
+        }
     }
 }
 
@@ -134,154 +134,133 @@ fn narrow_block<'w, const ROWS: usize>(
     }
 }
 
-/// The same with vectors of 512 bits by hand: the compiler does not keep so many sums in registers.
+/// The same with vectors by hand: the compiler does not keep so many sums in registers.
 #[cfg(target_arch = "x86_64")]
 mod wide {
-    use core::arch::x86_64::*;
-
-    use super::{Modulus, TermWords, bound, terms_between};
-
-    /// Words of a vector.
-    pub(super) const GROUP: usize = 16;
+    use super::{BLOCK, Modulus, TermWords, bound, terms_between};
+    use crate::residues::vectors::{Reducer, Vectors, add_products, for_each_vector};
 
     /// Vectors by which a term's next words are asked for ahead.
     const AHEAD: usize = 4;
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn load(words: &[u32; GROUP]) -> __m512i {
-        // SAFETY: an array of 64 bytes, at any address.
-        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+    for_each_vector! {
+        pub(super) fn multiply = multiply_rows,
+        (modulus: Modulus, out: &mut [&mut [u32]], source: TermWords<'_>, weights: &[u32], add: bool)
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn store(words: &mut [u32; GROUP], x: __m512i) {
-        // SAFETY: an array of 64 bytes, at any address.
-        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
-    }
-
-    /// Sums of a block of rows for the even and the odd words of a vector.
-    struct Sums<const ROWS: usize> {
-        even: [__m512i; ROWS],
-        odd: [__m512i; ROWS],
-        bound: __m512i,
-    }
-
-    impl<const ROWS: usize> Sums<ROWS> {
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn new(modulus: Modulus) -> Self {
-            let zeros = [_mm512_setzero_si512(); ROWS];
-            Self { even: zeros, odd: zeros, bound: _mm512_set1_epi64(bound(modulus) as i64) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn add(&mut self, low: __m512i, weights: &[u32; ROWS]) {
-            let high = _mm512_srli_epi64::<32>(low);
-            for (row, &weight) in weights.iter().enumerate() {
-                let weight = _mm512_set1_epi32(weight as i32);
-                self.even[row] = _mm512_add_epi64(self.even[row], _mm512_mul_epu32(low, weight));
-                self.odd[row] = _mm512_add_epi64(self.odd[row], _mm512_mul_epu32(high, weight));
-            }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn subtract_bound(&mut self) {
-            for row in 0..ROWS {
-                let [even, odd] = [self.even[row], self.odd[row]];
-                self.even[row] = _mm512_min_epu64(even, _mm512_sub_epi64(even, self.bound));
-                self.odd[row] = _mm512_min_epu64(odd, _mm512_sub_epi64(odd, self.bound));
-            }
-        }
-
-        /// Reduces sums below the bound.
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn store(self, modulus: Modulus, out: &mut [&mut [u32]], group: usize, add: bool) {
-            let negative_inverse = _mm512_set1_epi32(modulus.negative_inverse() as i32);
-            let [p, two_p] = [modulus.p, 2 * modulus.p].map(|x| _mm512_set1_epi32(x as i32));
-            for (out, (even, odd)) in out.iter_mut().zip(self.even.into_iter().zip(self.odd)) {
-                let words = &mut out.as_chunks_mut::<GROUP>().0[group];
-                // A multiple of p below 2^32 p makes the lower halves zero; the upper ones are below 3p.
-                let [even, odd] = [even, odd].map(|sum| {
-                    let multiple = _mm512_mul_epu32(_mm512_mul_epu32(sum, negative_inverse), p);
-                    _mm512_add_epi64(sum, multiple)
-                });
-                let sum = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
-                let sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, two_p));
-                let mut sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, p));
-                if add {
-                    sum = _mm512_add_epi32(sum, load(words));
-                    sum = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, p));
-                }
-                store(words, sum);
-            }
-        }
-    }
-
-    /// Dispatches on the number of rows.
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn multiply(
+    /// As many rows at a time as the registers hold sums for: all of a block, or half of one.
+    #[inline(always)]
+    fn multiply_rows<S: Vectors>(
+        simd: S,
         modulus: Modulus,
         out: &mut [&mut [u32]],
         source: TermWords<'_>,
         weights: &[u32],
         add: bool,
     ) {
-        match out.len() {
-            1 => block::<1>(modulus, out, source, weights, add),
-            2 => block::<2>(modulus, out, source, weights, add),
-            3 => block::<3>(modulus, out, source, weights, add),
-            4 => block::<4>(modulus, out, source, weights, add),
-            5 => block::<5>(modulus, out, source, weights, add),
-            6 => block::<6>(modulus, out, source, weights, add),
-            7 => block::<7>(modulus, out, source, weights, add),
-            8 => block::<8>(modulus, out, source, weights, add),
-            rows => unreachable!("{rows} rows are no block"),
+        match (out.len(), S::SUMS == 2 * BLOCK) {
+            (1, _) => some_rows::<S, 1, 1>(simd, modulus, 0, out, source, weights, add),
+            (2, _) => some_rows::<S, 2, 2>(simd, modulus, 0, out, source, weights, add),
+            (3, _) => some_rows::<S, 3, 3>(simd, modulus, 0, out, source, weights, add),
+            (4, _) => some_rows::<S, 4, 4>(simd, modulus, 0, out, source, weights, add),
+            (5, true) => some_rows::<S, 5, 5>(simd, modulus, 0, out, source, weights, add),
+            (6, true) => some_rows::<S, 6, 6>(simd, modulus, 0, out, source, weights, add),
+            (7, true) => some_rows::<S, 7, 7>(simd, modulus, 0, out, source, weights, add),
+            (8, true) => some_rows::<S, 8, 8>(simd, modulus, 0, out, source, weights, add),
+            (5, false) => halves::<S, 1, 5>(simd, modulus, out, source, weights, add),
+            (6, false) => halves::<S, 2, 6>(simd, modulus, out, source, weights, add),
+            (7, false) => halves::<S, 3, 7>(simd, modulus, out, source, weights, add),
+            (8, false) => halves::<S, 4, 8>(simd, modulus, out, source, weights, add),
+            (rows, _) => unreachable!("{rows} rows are no block"),
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn block<const ROWS: usize>(
+    /// Four rows, and the others behind them.
+    #[inline(always)]
+    fn halves<S: Vectors, const REST: usize, const ALL: usize>(
+        simd: S,
         modulus: Modulus,
         out: &mut [&mut [u32]],
         source: TermWords<'_>,
         weights: &[u32],
         add: bool,
     ) {
-        let weights = weights.as_chunks::<ROWS>().0;
-        let between = terms_between(modulus);
-        match source {
+        let (four, rest) = out.split_at_mut(4);
+        let x: &[u32] = match source {
             TermWords::Packed(x) => {
-                for (group, x) in x.as_chunks::<GROUP>().0.chunks_exact(weights.len()).enumerate() {
-                    let mut sums = Sums::<ROWS>::new(modulus);
-                    for (x, weights) in x.chunks(between).zip(weights.chunks(between)) {
-                        for (x, weights) in x.iter().zip(weights) {
-                            sums.add(load(x), weights);
-                        }
-                        sums.subtract_bound();
-                    }
-                    sums.store(modulus, out, group, add);
-                }
+                some_rows::<S, 4, ALL>(simd, modulus, 0, four, TermWords::Packed(x), weights, add);
+                x
             }
             TermWords::Terms { terms, packed } => {
-                let groups = packed.as_chunks_mut::<GROUP>().0.chunks_exact_mut(weights.len());
-                for (group, packed) in groups.enumerate() {
-                    let mut sums = Sums::<ROWS>::new(modulus);
-                    let chunks = terms.chunks(between).zip(packed.chunks_mut(between)).zip(weights.chunks(between));
-                    for ((terms, packed), weights) in chunks {
-                        for ((term, packed), weights) in terms.iter().zip(packed).zip(weights) {
-                            let x = load(&term.as_chunks().0[group]);
-                            _mm_prefetch::<_MM_HINT_T0>(term.as_ptr().wrapping_add((group + AHEAD) * GROUP).cast());
-                            store(packed, x);
-                            sums.add(x, weights);
+                let source = TermWords::Terms { terms, packed: &mut *packed };
+                some_rows::<S, 4, ALL>(simd, modulus, 0, four, source, weights, add);
+                packed
+            }
+        };
+        some_rows::<S, REST, ALL>(simd, modulus, 4, rest, TermWords::Packed(x), weights, add);
+    }
+
+    /// Rows from number `first` on of a block of `ALL`.
+    #[inline(always)]
+    fn some_rows<S: Vectors, const ROWS: usize, const ALL: usize>(
+        simd: S,
+        modulus: Modulus,
+        first: usize,
+        out: &mut [&mut [u32]],
+        source: TermWords<'_>,
+        weights: &[u32],
+        add: bool,
+    ) {
+        let out: &mut [&mut [u32]; ROWS] = out.try_into().expect("so many rows");
+        let weights = weights.as_chunks::<ALL>().0;
+        let (words, count) = (out[0].len(), weights.len());
+        assert!(words.is_multiple_of(S::COUNT) && out.iter().all(|row| row.len() == words), "whole vectors");
+        assert!(first + ROWS <= ALL, "weights for all rows");
+        let (from, to, terms): (*const u32, *mut u32, &[&[u32]]) = match source {
+            TermWords::Packed(x) => {
+                assert!(x.len() >= count * words, "all words of all terms");
+                (x.as_ptr(), std::ptr::null_mut(), &[])
+            }
+            TermWords::Terms { terms, packed } => {
+                assert!(packed.len() >= count * words && terms.len() == count, "a place for each term");
+                assert!(terms.iter().all(|term| term.len() == words), "terms as long as rows");
+                (std::ptr::null(), packed.as_mut_ptr(), terms)
+            }
+        };
+        let reducer = Reducer::new(simd, modulus);
+        let (between, bound) = (terms_between(modulus), simd.splat_pair(bound(modulus)));
+        for group in 0..words / S::COUNT {
+            let mut sums = [[simd.splat(0); 2]; ROWS];
+            for start in (0..count).step_by(between) {
+                for at in start..(start + between).min(count) {
+                    // SAFETY: places are below `count * words`, those within a term below `words`, as asserted; an
+                    // address that is asked for ahead is not read.
+                    let x = unsafe {
+                        let place = (group * count + at) * S::COUNT;
+                        if terms.is_empty() {
+                            simd.load(from.add(place))
+                        } else {
+                            let term = terms[at].as_ptr();
+                            let x = simd.load(term.add(group * S::COUNT));
+                            simd.prefetch(term.wrapping_add((group + AHEAD) * S::COUNT));
+                            simd.store(to.add(place), x);
+                            x
                         }
-                        sums.subtract_bound();
+                    };
+                    for row in 0..ROWS {
+                        add_products(simd, &mut sums[row], x, [simd.splat(weights[at][first + row]); 2]);
                     }
-                    sums.store(modulus, out, group, add);
+                }
+                for sums in &mut sums {
+                    *sums = [simd.below(sums[0], bound), simd.below(sums[1], bound)];
+                }
+            }
+            for row in 0..ROWS {
+                // SAFETY: rows have `words` words, as asserted.
+                unsafe {
+                    let to = out[row].as_mut_ptr().add(group * S::COUNT);
+                    let sum = reducer.reduce(sums[row]);
+                    simd.store(to, if add { reducer.add(simd.load(to), sum) } else { sum });
                 }
             }
         }

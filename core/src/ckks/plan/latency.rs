@@ -135,6 +135,28 @@ impl LatencyPlan {
         Ok((Self { lanes, input, maps, seconds }, keys))
     }
 
+    /// Of the switching in [`LatencyPlan::seconds`] of each map what rotates one ciphertext by several amounts: devices
+    /// are faster at it than at rotations one after the other.
+    #[must_use]
+    pub fn hoisted_seconds(&self, network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> Vec<f64> {
+        let ciphertexts =
+            |tensor: usize| tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output).ciphertexts();
+        let of_map =
+            |(map, limbs): (&LinearMap, usize)| map.hoisted_seconds(ciphertexts, &Pricing { params, cost, limbs });
+        self.maps.iter().zip(self.limbs_of_maps(network, params)).map(of_map).collect()
+    }
+
+    /// Limbs at which each map begins.
+    #[must_use]
+    pub fn limbs_of_maps(&self, network: &PolynomialNetwork, params: &ParameterSet) -> Vec<usize> {
+        let mut limbs = limbs_of_stages(network, params.primes.len());
+        // The output is not rescaled: few limbs hold it.
+        if let Some(output) = limbs.last_mut() {
+            *output = (*output).min(OUTPUT_LIMBS);
+        }
+        limbs
+    }
+
     /// Checks layouts and steps; needed once after reading from outside. That they are those of the network's maps is
     /// seen when masks are made.
     ///
@@ -243,9 +265,7 @@ impl LatencyPlan {
     /// Words of all masks that differ: repeated numbers are encoded once.
     #[must_use]
     pub fn mask_words(&self, network: &PolynomialNetwork, params: &ParameterSet) -> usize {
-        let limbs = limbs_of_stages(network, params.primes.len());
-        let of_map = |(at, (map, &limbs)): (usize, (&LinearMap, &usize))| {
-            let limbs = if at + 1 == self.maps.len() { limbs.min(OUTPUT_LIMBS) } else { limbs };
+        let of_map = |(map, limbs): (&LinearMap, usize)| {
             let of_operand = |operand: &Operand| {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 operand.steps.places.len() * before.ciphertexts()
@@ -253,7 +273,7 @@ impl LatencyPlan {
             let repeats = (map.output.ring / map.period).clamp(1, MOST_REPEATS);
             map.operands.iter().map(of_operand).sum::<usize>() * map.ciphertexts() * limbs * params.degree() / repeats
         };
-        self.maps.iter().zip(&limbs).enumerate().map(of_map).sum()
+        self.maps.iter().zip(self.limbs_of_maps(network, params)).map(of_map).sum()
     }
 
     /// Where the output's values lie.

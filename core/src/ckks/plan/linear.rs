@@ -174,6 +174,15 @@ impl LinearMap {
         (price, masks)
     }
 
+    /// The part of [`LinearMap::price`]'s switching that shares digits.
+    pub(in crate::ckks) fn hoisted_seconds(&self, ciphertexts: impl Fn(usize) -> usize, pricing: &Pricing<'_>) -> f64 {
+        let of_operand = |operand: &Operand| {
+            let of_steps = |steps| pricing.babies(steps, ciphertexts(operand.tensor)).hoisted;
+            operand.window.iter().chain([&operand.steps]).map(of_steps).sum::<f64>()
+        };
+        self.operands.iter().map(of_operand).sum()
+    }
+
     /// Checks that the map gives `sets` sets of `values` values on rings of `ring` slots, reads one of the first
     /// `tensors` + 1 tensors with each operand, and that its steps are within the ring.
     ///

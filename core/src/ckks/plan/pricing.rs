@@ -48,20 +48,40 @@ impl Pricing<'_> {
         self.cost.rotate_seconds(self.params, self.limbs)
     }
 
-    /// All rotations of one operand.
-    pub(in crate::ckks) fn steps(&self, steps: &Steps, inputs: usize, outputs: usize) -> Price {
-        let (mut variants, mut decompositions, mut switches) = (1, 0, 0);
+    /// Rotations of one operand's ciphertexts by all baby steps: those by several amounts at a time, which share their
+    /// digits, and those by one.
+    pub(in crate::ckks) fn babies(&self, steps: &Steps, inputs: usize) -> Babies {
+        let mut babies = Babies::default();
+        let mut variants = inputs;
         for amounts in baby_amounts(steps) {
             let moved = amounts.iter().filter(|&&amount| amount != 0).count();
-            decompositions += if moved > 0 { variants } else { 0 };
-            switches += variants * moved;
+            let seconds = self.cost.decompose_seconds(self.params, self.limbs)
+                + moved as f64 * self.cost.switch_seconds(self.params, self.limbs);
+            match moved {
+                0 => {}
+                1 => babies.single += variants as f64 * seconds,
+                _ => babies.hoisted += variants as f64 * seconds,
+            }
             variants *= amounts.len();
         }
+        babies
+    }
+
+    /// All rotations of one operand.
+    pub(in crate::ckks) fn steps(&self, steps: &Steps, inputs: usize, outputs: usize) -> Price {
+        let Babies { hoisted, single } = self.babies(steps, inputs);
         let giants: usize = steps.axes.iter().map(Axis::giants).product();
-        let babies = decompositions as f64 * self.cost.decompose_seconds(self.params, self.limbs)
-            + switches as f64 * self.cost.switch_seconds(self.params, self.limbs);
-        let switching = inputs as f64 * babies + (outputs * (giants - 1)) as f64 * self.rotate();
+        let switching = hoisted + single + (outputs * (giants - 1)) as f64 * self.rotate();
         let work = WorkSeconds { switching, products: 0.0 };
         Price { work, keys: self.key_seconds(rotations_of(steps).len()) }
     }
+}
+
+/// Thread-seconds of baby steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::ckks) struct Babies {
+    /// Of those that share digits.
+    pub hoisted: f64,
+    /// Of those by themselves.
+    pub single: f64,
 }

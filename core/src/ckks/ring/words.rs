@@ -99,27 +99,33 @@ pub fn inner_products(
     b: &[&[u32]],
     repeats: usize,
 ) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: pulp hands out `V4` only after it found these features on this processor.
-        pulp::Arch::V4(_) if out[0].len().is_multiple_of(words_wide::ROWS * ROW) => unsafe {
-            words_wide::inner_products(modulus, out, a, b, repeats);
-        },
-        _ => portable_inner_products(arch, modulus, out, a, b, repeats),
+    let [low, high] = out;
+    if b.is_empty() {
+        low.fill(0);
+        high.fill(0);
+        return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if low.len().is_multiple_of(words_wide::WHOLE)
+        && words_wide::inner_products(arch, modulus, [&mut *low, &mut *high], a, b, repeats)
+    {
+        return;
+    }
+    portable_inner_products(arch, modulus, [low, high], a, b, repeats);
 }
 
 /// `out = (offset + sum_i terms[i] * weights[i]) / 2^32`, residues; `offset` below `2^32 p`, at most 8 terms where it
 /// is not 0.
 pub fn combine(arch: pulp::Arch, modulus: Modulus, out: &mut [u32], terms: &[&[u32]], weights: &[u32], offset: u64) {
-    match arch {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        pulp::Arch::V4(_) if out.len().is_multiple_of(words_wide::ROWS * ROW) => unsafe {
-            words_wide::combine(modulus, out, terms, weights, offset);
-        },
-        _ => portable_combine(arch, modulus, out, terms, weights, offset),
+    if terms.is_empty() {
+        out.fill(modulus.reduce(offset));
+        return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if out.len().is_multiple_of(words_wide::WHOLE) && words_wide::combine(arch, modulus, out, terms, weights, offset) {
+        return;
+    }
+    portable_combine(arch, modulus, out, terms, weights, offset);
 }
 
 /// Words of a row of a tile.
@@ -355,5 +361,69 @@ fn lift_words(modulus: Modulus, out: &mut [u32], values: &[i64]) {
         let high = modulus.montgomery_of_word(modulus.montgomery_of_word((magnitude >> 32) as u32));
         let sum = modulus.add(low, high);
         *out = if value < 0 { modulus.sub(0, sum) } else { sum };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::simd;
+    use crate::residues::modulus::primes_below;
+
+    /// Rows of so many words, all of them residues; some are the largest there are.
+    fn rows(modulus: Modulus, count: usize, words: usize, seed: u32) -> Vec<Vec<u32>> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let word = ((u64::from(state) * u64::from(modulus.p)) >> 32) as u32;
+            if state.is_multiple_of(3) { modulus.p - 1 } else { word }
+        };
+        (0..count).map(|_| (0..words).map(|_| next()).collect()).collect()
+    }
+
+    /// A sum divided by 2^32, mod p.
+    fn divided(modulus: Modulus, sum: u128) -> u32 {
+        let residue = (sum % u128::from(modulus.p)) as u32;
+        modulus.mul(residue, modulus.inverse(modulus.montgomery(1)))
+    }
+
+    #[test]
+    fn sums_of_products_are_exact_on_every_instruction_set() {
+        let modulus = Modulus::new(primes_below(1 << 30, 12).next().expect("a prime"));
+        let product = |x: u32, y: u32| u128::from(x) * u128::from(y);
+        for arch in simd::every() {
+            // With 48 words there are no four rows.
+            for words in [48, 64, 192] {
+                for count in [0, 1, 2, 12, 13, 30] {
+                    let [a, b] = [1, 2].map(|seed| rows(modulus, count, words, seed));
+                    let [a, b]: [Vec<&[u32]>; 2] = [&a, &b].map(|rows| rows.iter().map(|row| &row[..]).collect());
+                    for repeats in [1, 2, words / ROW] {
+                        let factors = rows(modulus, count, words / repeats, 3);
+                        if !words.is_multiple_of(ROW * repeats) {
+                            continue;
+                        }
+                        let factors: Vec<&[u32]> = factors.iter().map(|row| &row[..]).collect();
+                        let mut out = [vec![7; words], vec![7; words]];
+                        let [low, high] = &mut out;
+                        inner_products(arch, modulus, [low, high], [&a, &b], &factors, repeats);
+                        for (out, rows) in out.iter().zip([&a, &b]) {
+                            for (at, &word) in out.iter().enumerate() {
+                                let own = at / ROW / repeats * ROW + at % ROW;
+                                let sum = rows.iter().zip(&factors).map(|(x, y)| product(x[at], y[own])).sum();
+                                assert_eq!(word, divided(modulus, sum), "{count} terms, {repeats} repeats, word {at}");
+                            }
+                        }
+                    }
+                    let weights = rows(modulus, 1, count, 4).remove(0);
+                    let offset = if count <= 8 { (u64::from(modulus.p) << 32) - 1 } else { 0 };
+                    let mut out = vec![7; words];
+                    combine(arch, modulus, &mut out, &a, &weights, offset);
+                    for (at, &word) in out.iter().enumerate() {
+                        let sum: u128 = a.iter().zip(&weights).map(|(x, &y)| product(x[at], y)).sum();
+                        assert_eq!(word, divided(modulus, sum + u128::from(offset)), "{count} terms, word {at}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What external products in doubles round, beside the model of it.
 
+use crate::device::simd;
 use crate::tfhe::cpu::bootstrap_key::transform_slice;
 use crate::tfhe::cpu::fourier::block::Block;
 use crate::tfhe::cpu::fourier::lanes;
@@ -60,9 +61,6 @@ fn exact(params: &ParameterSet, polys: &[u32], ggsw: &[u64]) -> Vec<u64> {
 fn products_round_as_the_model_says() {
     // Ciphertexts of a batch: four are multiplied together, and one is left.
     const COUNT: usize = 5;
-    let mut archs = vec![pulp::Arch::Scalar, pulp::Arch::new()];
-    #[cfg(target_arch = "x86_64")]
-    archs.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
     for (k, size, base_log, level) in [(4, 512, 23, 1), (7, 256, 20, 1), (2, 1024, 15, 2), (1, 2048, 23, 1)] {
         let params = ParameterSet::with_least_noise(800, k, size, (base_log, level), (2, 7));
         let mut random = words();
@@ -70,7 +68,7 @@ fn products_round_as_the_model_says() {
         let ggsw: Vec<u64> = (0..(k + 1) * (k + 1) * level * size).map(|_| random()).collect();
         let want: Vec<Vec<u64>> =
             polys.chunks_exact((k + 1) * size).map(|polys| exact(&params, polys, &ggsw)).collect();
-        for &arch in &archs {
+        for arch in simd::every() {
             let transform = Transform::new(size, lanes::count(arch));
             let shape = Shape::new(&params, lanes::sums(arch));
             let mut points = vec![Block::ZERO; level * shape.blocks];

@@ -335,12 +335,18 @@ impl Search<'_> {
         [usual].into_iter().chain(far).chain(tight).collect()
     }
 
-    /// The loss of a candidate on inputs that its ranges and scales were not fitted to.
+    /// The loss of a candidate on inputs that its ranges and scales were not fitted to. Where some folds alone lose
+    /// more than all may, it is theirs: most candidates fail by far, and each fold takes a plan of its own.
     fn attempt(&self, candidate: &Candidate, settings: &Settings) -> Result<Verdict, PlanError> {
-        let observe = |(fold, subject): (usize, &Subject<'_>)| {
-            self.judge.measure(fold, &subject.quantise(&candidate.params, settings).plan)
-        };
-        self.judge.conclude(&self.held_out.iter().enumerate().flat_map(observe).collect::<Vec<_>>())
+        let mut observations = Vec::new();
+        for (fold, subject) in self.held_out.iter().enumerate() {
+            let plan = subject.quantise(&candidate.params, settings).plan;
+            observations.extend(self.judge.measure(fold, &plan));
+            if self.judge.is_lost(&observations, fold + 1) {
+                break;
+            }
+        }
+        self.judge.conclude(&observations)
     }
 
     fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {

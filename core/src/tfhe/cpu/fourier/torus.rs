@@ -287,15 +287,9 @@ fn add_words<S: Lanes, const R: usize, const SMALL: bool>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::simd;
     use crate::tfhe::cpu::fourier::lanes;
     use crate::tfhe::cpu::fourier::transform::Forward;
-
-    fn archs() -> Vec<pulp::Arch> {
-        let mut archs = vec![pulp::Arch::Scalar, pulp::Arch::new()];
-        #[cfg(target_arch = "x86_64")]
-        archs.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
-        archs
-    }
 
     /// `(X^degree - 1) poly` as signed integers.
     fn difference(poly: &[u32], degree: Option<usize>) -> Vec<i64> {
@@ -335,7 +329,9 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) ^ (state << 13)
         };
-        for (log2_size, arch) in (8..=15).flat_map(|log2_size| archs().into_iter().map(move |arch| (log2_size, arch))) {
+        for (log2_size, arch) in
+            (8..=15).flat_map(|log2_size| simd::every().into_iter().map(move |arch| (log2_size, arch)))
+        {
             let size = 1_usize << log2_size;
             let transform = Transform::new(size, lanes::count(arch));
             let blocks = transform.blocks();
