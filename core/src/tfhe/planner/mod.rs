@@ -14,10 +14,12 @@ pub mod statistics;
 
 use std::borrow::Cow;
 
+use tracing::debug;
+
 use crate::planning::calibration::Ranges;
 use crate::planning::error::{PlanError, check_calibration};
 use crate::planning::folds::Folds;
-use crate::planning::judge::{Judge, Verdict};
+use crate::planning::judge::{Judge, Observation, Verdict};
 use crate::planning::loss::Loss;
 use crate::planning::pooling::pooled;
 use crate::tfhe::planner::options::{CAUTION, Options, Planned};
@@ -59,6 +61,9 @@ const TIGHT_EVIDENCE: f64 = 400.0;
 /// Most terms that the readers of a linear stage may gain for each of its values, which saves its bootstraps: they take
 /// a few times the time of so many at k N = 2048.
 const LINE_TERMS: Lengths = Lengths { a_value: 3000.0, all: (1_u64 << 27) as f64 };
+
+/// Terms from which a network is large: see [`Search::bisect`].
+const LARGE_TERMS: usize = 1 << 22;
 
 /// How much wider than the tails of the calibration data ranges are, at the least and in steps until held-out data fit.
 const WIDENINGS: [f64; 5] = [1.0, 1.15, 1.35, 1.6, 2.0];
@@ -232,7 +237,8 @@ impl Search<'_> {
     /// The cheapest of those candidates that passes with these settings, and its verdict. After the first settings the
     /// most precise candidate is tried first: mostly it tells that none passes.
     ///
-    /// Loss falls along the frontier up to the simulation's own noise.
+    /// Loss falls along the frontier up to the simulation's own noise. Of large networks one fold says where to begin,
+    /// and all folds have the word: what is chosen passes by all, and what is next to it does not.
     fn bisect(
         &self,
         candidates: &[Candidate],
@@ -242,22 +248,49 @@ impl Search<'_> {
         let is_first = trials.made.is_empty();
         let mut chosen = None;
         let (mut low, mut high) = (0, candidates.len());
+        if !is_first && high > 0 {
+            let verdict = self.attempt(&candidates[high - 1], settings, trials)?;
+            if verdict.decisive > self.options.budget.max_loss {
+                return Ok(None);
+            }
+            high -= 1;
+            chosen = Some((high, verdict));
+        }
+        let mut guess = if self.is_large() { Some(self.scout(&candidates[..high], settings)?) } else { None };
+        let mut step = 1;
         while low < high {
-            let at = if is_first || chosen.is_some() { (low + high) / 2 } else { high - 1 };
-            let verdict = self.attempt(&candidates[at], settings)?;
-            trials.made.push((candidates[at], verdict.decisive));
-            trials.best_loss = trials.best_loss.min(verdict.decisive);
-            self.progress.advance(1);
+            let at = guess.map_or((low + high) / 2, |at| at.clamp(low, high - 1));
+            let verdict = self.attempt(&candidates[at], settings, trials)?;
             if verdict.decisive <= self.options.budget.max_loss {
                 high = at;
                 chosen = Some((at, verdict));
-            } else if is_first || chosen.is_some() {
-                low = at + 1;
+                guess = guess.map(|_| at.saturating_sub(step));
             } else {
-                return Ok(None);
+                low = at + 1;
+                guess = guess.map(|_| at + step);
             }
+            step *= 2;
         }
         Ok(chosen)
+    }
+
+    /// Whether a fold takes so long that one is asked before all are.
+    fn is_large(&self) -> bool {
+        let network = self.subject.network;
+        let rows = network.stages.iter().flat_map(|stage| &stage.rows).chain(&network.output_rows);
+        self.held_out.len() > 1 && rows.map(|row| row.taps.len()).sum::<usize>() >= LARGE_TERMS
+    }
+
+    /// Where the first fold alone would stop: it begins with the most precise candidate.
+    fn scout(&self, candidates: &[Candidate], settings: &Settings) -> Result<usize, PlanError> {
+        let (mut low, mut high) = (0, candidates.len());
+        while low < high {
+            let at = if high == candidates.len() { high - 1 } else { (low + high) / 2 };
+            let verdict = self.judge.conclude(&self.of_fold(0, &candidates[at], settings))?;
+            debug!(seconds = candidates[at].seconds, loss = verdict.decisive, "asked one fold");
+            if verdict.decisive <= self.options.budget.max_loss { high = at } else { low = at + 1 }
+        }
+        Ok(low)
     }
 
     /// Variance that rounded weights and bootstrap noise add to a table input, a unit of the bootstrap's standard
@@ -337,16 +370,25 @@ impl Search<'_> {
 
     /// The loss of a candidate on inputs that its ranges and scales were not fitted to. Where some folds alone lose
     /// more than all may, it is theirs: most candidates fail by far, and each fold takes a plan of its own.
-    fn attempt(&self, candidate: &Candidate, settings: &Settings) -> Result<Verdict, PlanError> {
+    fn attempt(&self, candidate: &Candidate, settings: &Settings, trials: &mut Trials) -> Result<Verdict, PlanError> {
         let mut observations = Vec::new();
-        for (fold, subject) in self.held_out.iter().enumerate() {
-            let plan = subject.quantise(&candidate.params, settings).plan;
-            observations.extend(self.judge.measure(fold, &plan));
+        for fold in 0..self.held_out.len() {
+            observations.extend(self.of_fold(fold, candidate, settings));
             if self.judge.is_lost(&observations, fold + 1) {
                 break;
             }
         }
-        self.judge.conclude(&observations)
+        let verdict = self.judge.conclude(&observations)?;
+        trials.made.push((*candidate, verdict.decisive));
+        trials.best_loss = trials.best_loss.min(verdict.decisive);
+        self.progress.advance(1);
+        debug!(seconds = candidate.seconds, loss = verdict.decisive, weight_bits = settings.weight_bits, "tried");
+        Ok(verdict)
+    }
+
+    /// What the inputs that a fold holds out show of a candidate that is fitted without them.
+    fn of_fold(&self, fold: usize, candidate: &Candidate, settings: &Settings) -> Vec<Observation> {
+        self.judge.measure(fold, &self.held_out[fold].quantise(&candidate.params, settings).plan)
     }
 
     fn finish(&self, quantised: Quantised, loss: &Loss) -> Plan {
