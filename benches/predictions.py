@@ -7,9 +7,9 @@ HEMAN is the binary; MANIFEST a JSON list of objects with `name`, `model` and `c
 its folder; plans go to FOLDER and are used again. Each round measures the host as `heman devices --measure` does, into
 a profile of its own, and then runs every plan for S seconds with `heman bench`. A machine that others use as well is
 now fast and now slow: of every stage the round counts whose passes took least on average, and of the profiles the
-fastest rates, which are medians themselves. So both sides are usual times of a machine that is left alone (a sum of the
-fastest stages, which may be of different rounds). A Markdown table goes to stdout; what the rounds measured is kept in FOLDER/measured.json, so that rounds of another day
-may be added to those of the same binary, host and goal.
+fastest rates. So both sides are usual times of a machine that is left alone (a sum of the fastest stages, which may be
+of different rounds). A Markdown table goes to stdout; what the rounds measured is kept in FOLDER/measured.json, so that
+rounds of another day may be added to those of the same binary, host and goal.
 
 WRAP in the environment is a command that is put before every run, such as a lock or `taskset`.
 """
@@ -121,7 +121,7 @@ def main():
     file = own / "heman" / "devices.json"
     kept = args.folder / "measured.json"
     binary = hashlib.sha256(Path(heman).read_bytes()).hexdigest()
-    of = {"binary": binary, "host": platform.node(), "goal": args.goal}
+    of = {"binary": binary, "host": platform.node(), "goal": args.goal, "passes": "mean"}
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known.get("of") != of:
         known = {}

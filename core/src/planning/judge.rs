@@ -258,20 +258,20 @@ impl<'a> Judge<'a> {
         Ok(self.verdict(observations))
     }
 
-    /// Whether the observations of the first `folds` folds alone lose more than the budget allows to all: nothing that
-    /// the others show makes up for it.
-    pub(crate) fn is_lost(&self, observations: &[Observation], folds: usize) -> bool {
-        let all = observations.len() as f64 * self.folds.count().max(folds) as f64 / folds.max(1) as f64;
-        if all == 0.0 {
-            return false;
+    /// Whether what some folds show, of at most `repeats` runs an input, is more than the budget allows to all: the
+    /// others may show no change at all, and the verdict is still beyond it.
+    pub(crate) fn is_lost(&self, observations: &[Observation], repeats: usize) -> bool {
+        let (inputs, max_loss) = (self.folds.judging().len(), self.budget.max_loss);
+        if !self.decides() {
+            let runs = inputs.min(ERROR_INPUTS) as f64;
+            let squared = observations.iter().map(|observation| observation.squared_error).sum::<f64>();
+            return (squared / runs).sqrt() > max_loss;
         }
-        let least = if self.decides() {
-            // Margins may tell of less than was counted, if not of half.
-            0.5 * observations.iter().map(|observation| observation.changed).sum::<f64>() / all
-        } else {
-            (observations.iter().map(|observation| observation.squared_error).sum::<f64>() / all).sqrt()
-        };
-        least > self.budget.max_loss && self.verdict(observations).decisive > self.budget.max_loss
+        let changed = observations.iter().map(|observation| observation.changed).sum::<f64>();
+        let share = changed / (repeats * inputs) as f64;
+        // Margins that tell of no more than the budget would be contradicted, and what was counted would stand.
+        let count = (share * inputs as f64).floor() as usize;
+        share > max_loss && at_least(count, max_loss * inputs as f64) < CONTRADICTION
     }
 
     fn verdict(&self, observations: &[Observation]) -> Verdict {
@@ -502,25 +502,39 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_that_loses_more_than_all_may_is_enough() {
-        let inputs = gaussian(400, 2, 5);
-        for (task, deviations) in [(Task::Classify, [1.0, 0.002]), (Task::Regress, [0.1, 0.001])] {
-            let network = identity(2);
-            let calibration = Calibration::collect(&network, &inputs, Deadline::NEVER).expect("there is time");
-            let budget = LossBudget { task, ..LossBudget::default() };
-            let judge = Judge::new(&network, &calibration, budget, 2.0, Deadline::NEVER);
-            let [far, near] = deviations.map(|deviation| {
-                let run = |input: &[f32], seed: u64| {
-                    let mut noise = Gaussian::new(seed);
-                    input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
-                };
-                let of_fold = |fold| judge.observe(fold, 1, 1, run);
-                let is_lost = judge.is_lost(&of_fold(0), 1);
-                let all = judge.verdict(&judge.folds.numbers().flat_map(of_fold).collect::<Vec<_>>());
-                (is_lost, all.decisive > budget.max_loss)
-            });
-            assert_eq!((far, near), ((true, true), (false, false)), "{task:?}");
-            assert!(!judge.is_lost(&[], 1));
+    fn what_some_folds_lose_is_lost_whatever_the_others_show() {
+        // Half of the inputs are one: its fold is much larger than the others.
+        let mut copies = gaussian(200, 2, 6);
+        copies.extend(vec![copies[0].clone(); 200]);
+        for inputs in [gaussian(400, 2, 5), copies] {
+            for (task, deviations) in
+                [(Task::Classify, [1.0, 0.3, 0.03, 0.01, 0.002]), (Task::Regress, [0.1, 0.03, 0.006, 0.004, 0.001])]
+            {
+                let network = identity(2);
+                let calibration = Calibration::collect(&network, &inputs, Deadline::NEVER).expect("there is time");
+                let budget = LossBudget { task, ..LossBudget::default() };
+                let judge = Judge::new(&network, &calibration, budget, 2.0, Deadline::NEVER);
+                let mut found = Vec::new();
+                for deviation in deviations {
+                    let run = |input: &[f32], seed: u64| {
+                        let mut noise = Gaussian::new(seed);
+                        input.iter().map(|&x| f64::from(x) + deviation * noise.next()).collect::<Vec<f64>>()
+                    };
+                    let (mut seen, mut lost_after) = (Vec::new(), None);
+                    for fold in judge.folds.numbers() {
+                        seen.extend(judge.observe(fold, 1, 1, run));
+                        if lost_after.is_none() && judge.is_lost(&seen, 1) {
+                            lost_after = Some(fold);
+                        }
+                    }
+                    let refused = judge.verdict(&seen).decisive > budget.max_loss;
+                    assert!(refused || lost_after.is_none(), "{task:?}, {deviation}: lost, and within the budget");
+                    found.push((refused, lost_after));
+                }
+                assert_eq!(found[0], (true, Some(0)), "{task:?}");
+                assert_eq!(found[4], (false, None), "{task:?}");
+                assert!(!judge.is_lost(&[], 1));
+            }
         }
     }
 

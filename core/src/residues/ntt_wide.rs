@@ -30,6 +30,7 @@ for_each_vector! {
 #[inline(always)]
 fn forward_words<S: Vectors>(simd: S, p: u32, roots: &Roots, words: &mut [u32]) {
     let (prime, degree) = (Prime::new(simd, p), words.len());
+    assert!(degree.is_power_of_two() && degree >= TILE, "whole tiles");
     let mut half = degree / 2;
     // An odd number of depths begins with one by itself.
     if (degree / LANES).trailing_zeros() % 2 == 1 {
@@ -74,28 +75,34 @@ fn forward_words<S: Vectors>(simd: S, p: u32, roots: &Roots, words: &mut [u32]) 
     let tiles = words.as_chunks_mut::<TILE>().0.iter_mut().zip(roots.tiles.as_chunks::<TILE_ROOTS>().0);
     for (tile, roots) in tiles {
         if S::COUNT == LANES {
-            let from = tile.as_ptr();
-            tile_down(simd, prime, from, roots, 0, tile);
+            let tile = tile.as_mut_ptr();
+            // SAFETY: a tile, all of whose words are read before any is written.
+            unsafe { tile_down(simd, prime, tile.cast_const(), roots, 0, tile) };
             continue;
         }
         // Columns go to rows that are still to be read.
         let before = *tile;
         for part in 0..LANES / S::COUNT {
-            tile_down(simd, prime, before.as_ptr(), roots, part * S::COUNT, tile);
+            // SAFETY: two tiles.
+            unsafe { tile_down(simd, prime, before.as_ptr(), roots, part * S::COUNT, tile.as_mut_ptr()) };
         }
     }
 }
 
-/// The last four depths of the blocks of a tile from number `first` on, as many as a vector has words; all are read
-/// before any is written.
+/// The last four depths of the blocks of a tile from number `first` on, as many as a vector has words; all of these are
+/// read before any word is written.
+///
+/// # Safety
+/// `from` and `tile` are [`TILE`] words each, perhaps the same ones, and `first` is a multiple of [`Vectors::COUNT`]
+/// below 16.
 #[inline(always)]
-fn tile_down<S: Vectors>(
+unsafe fn tile_down<S: Vectors>(
     simd: S,
     prime: Prime<S>,
     from: *const u32,
     roots: &[u32; TILE_ROOTS],
     first: usize,
-    tile: &mut [u32; TILE],
+    tile: *mut u32,
 ) {
     let mut columns = [simd.splat(0); LANES];
     for square in (0..LANES).step_by(S::COUNT) {
@@ -105,25 +112,52 @@ fn tile_down<S: Vectors>(
         }
         simd.transpose(&mut columns[square..square + S::COUNT]);
     }
-    // Two depths at a time keep to four columns.
-    for at in 0..4 {
-        let [w, left, right] = nodes(simd, roots, 0, first);
-        (columns[at], columns[at + 8]) = prime.down(columns[at], columns[at + 8], w);
-        (columns[at + 4], columns[at + 12]) = prime.down(columns[at + 4], columns[at + 12], w);
-        (columns[at], columns[at + 4]) = prime.down(columns[at], columns[at + 4], left);
-        (columns[at + 8], columns[at + 12]) = prime.down(columns[at + 8], columns[at + 12], right);
-    }
-    for at in 0..4 {
-        let [w, left, right] = nodes(simd, roots, 3 + at, first);
-        let own = 4 * at;
-        (columns[own], columns[own + 2]) = prime.down(columns[own], columns[own + 2], w);
-        (columns[own + 1], columns[own + 3]) = prime.down(columns[own + 1], columns[own + 3], w);
-        (columns[own], columns[own + 1]) = prime.down(columns[own], columns[own + 1], left);
-        (columns[own + 2], columns[own + 3]) = prime.down(columns[own + 2], columns[own + 3], right);
-        for (column, &x) in columns.iter().enumerate().skip(own).take(4) {
-            // SAFETY: a tile has 16 rows of 16 words.
-            unsafe { simd.store(tile.as_mut_ptr().add(column * LANES + first), prime.reduce(prime.halve(x))) };
+    if S::COUNT == LANES {
+        // Registers hold all columns: a depth at a time, roots need the fewest of those that are left.
+        for depth in 0..4 {
+            let half = 8 >> depth;
+            for node in 0..1 << depth {
+                // SAFETY: 15 nodes.
+                let w = unsafe { root(simd, roots, (1 << depth) - 1 + node, first) };
+                for at in 2 * half * node..2 * half * node + half {
+                    (columns[at], columns[at + half]) = prime.down(columns[at], columns[at + half], w);
+                }
+            }
         }
+    } else {
+        // Two depths at a time keep to four columns.
+        for at in 0..4 {
+            let [w, left, right] = nodes(simd, roots, 0, first);
+            (columns[at], columns[at + 8]) = prime.down(columns[at], columns[at + 8], w);
+            (columns[at + 4], columns[at + 12]) = prime.down(columns[at + 4], columns[at + 12], w);
+            (columns[at], columns[at + 4]) = prime.down(columns[at], columns[at + 4], left);
+            (columns[at + 8], columns[at + 12]) = prime.down(columns[at + 8], columns[at + 12], right);
+        }
+        for at in 0..4 {
+            let [w, left, right] = nodes(simd, roots, 3 + at, first);
+            let own = 4 * at;
+            (columns[own], columns[own + 2]) = prime.down(columns[own], columns[own + 2], w);
+            (columns[own + 1], columns[own + 3]) = prime.down(columns[own + 1], columns[own + 3], w);
+            (columns[own], columns[own + 1]) = prime.down(columns[own], columns[own + 1], left);
+            (columns[own + 2], columns[own + 3]) = prime.down(columns[own + 2], columns[own + 3], right);
+        }
+    }
+    for (column, x) in columns.into_iter().enumerate() {
+        // SAFETY: a tile has 16 rows of 16 words.
+        unsafe { simd.store(tile.add(column * LANES + first), prime.reduce(prime.halve(x))) };
+    }
+}
+
+/// The root of a node of a tile, for the blocks from number `first` on.
+///
+/// # Safety
+/// There are 15 nodes, and 16 blocks.
+#[inline(always)]
+unsafe fn root<S: Vectors>(simd: S, roots: &[u32; TILE_ROOTS], node: usize, first: usize) -> Root<S::V> {
+    // SAFETY: each node has 16 values and 16 quotients.
+    unsafe {
+        let values = roots.as_ptr().add(2 * LANES * node + first);
+        Root::read(simd, values, values.add(LANES))
     }
 }
 
@@ -132,32 +166,26 @@ fn tile_down<S: Vectors>(
 fn nodes<S: Vectors>(simd: S, roots: &[u32; TILE_ROOTS], node: usize, first: usize) -> [Root<S::V>; 3] {
     // Nodes 1 and 2 are the children of node 0, 3 to 6 their children, and so on.
     let left = 2 * node + 1;
-    // SAFETY: 15 nodes of 16 values and 16 quotients; nodes with children are the first seven.
-    unsafe {
-        let read = roots.as_ptr().add(2 * LANES * node + first);
-        let [left, right] =
-            [roots.as_ptr().add(2 * LANES * left + first), roots.as_ptr().add(2 * LANES * (left + 1) + first)];
-        [
-            Root::read(simd, read, read.add(LANES)),
-            Root::read(simd, left, left.add(LANES)),
-            Root::read(simd, right, right.add(LANES)),
-        ]
-    }
+    // SAFETY: nodes with children are the first seven of 15.
+    unsafe { [root(simd, roots, node, first), root(simd, roots, left, first), root(simd, roots, left + 1, first)] }
 }
 
 #[inline(always)]
 fn inverse_words<S: Vectors>(simd: S, p: u32, roots: &Roots, scale: Option<&Factor>, words: &mut [u32]) {
     let (prime, degree) = (Prime::new(simd, p), words.len());
+    assert!(degree.is_power_of_two() && degree >= TILE, "whole tiles");
     let tiles = words.as_chunks_mut::<TILE>().0.iter_mut().zip(roots.tiles.as_chunks::<TILE_ROOTS>().0);
     for (tile, roots) in tiles {
         if S::COUNT == LANES {
-            let from = tile.as_ptr();
-            tile_up(simd, prime, from, roots, 0, tile);
+            let tile = tile.as_mut_ptr();
+            // SAFETY: a tile, all of whose words are read before any is written.
+            unsafe { tile_up(simd, prime, tile.cast_const(), roots, 0, tile) };
             continue;
         }
         let before = *tile;
         for part in 0..LANES / S::COUNT {
-            tile_up(simd, prime, before.as_ptr(), roots, part * S::COUNT, tile);
+            // SAFETY: two tiles.
+            unsafe { tile_up(simd, prime, before.as_ptr(), roots, part * S::COUNT, tile.as_mut_ptr()) };
         }
     }
     let mut quarter = LANES;
@@ -210,14 +238,18 @@ fn inverse_words<S: Vectors>(simd: S, p: u32, roots: &Roots, scale: Option<&Fact
 }
 
 /// As [`tile_down`], up.
+///
+/// # Safety
+/// `from` and `tile` are [`TILE`] words each, perhaps the same ones, and `first` is a multiple of [`Vectors::COUNT`]
+/// below 16.
 #[inline(always)]
-fn tile_up<S: Vectors>(
+unsafe fn tile_up<S: Vectors>(
     simd: S,
     prime: Prime<S>,
     from: *const u32,
     roots: &[u32; TILE_ROOTS],
     first: usize,
-    tile: &mut [u32; TILE],
+    tile: *mut u32,
 ) {
     let mut columns = [simd.splat(0); LANES];
     for at in 0..4 {
@@ -243,7 +275,7 @@ fn tile_up<S: Vectors>(
         simd.transpose(&mut columns[square..square + S::COUNT]);
         for row in 0..S::COUNT {
             // SAFETY: a tile has 16 rows of 16 words.
-            unsafe { simd.store(tile.as_mut_ptr().add((first + row) * LANES + square), columns[square + row]) };
+            unsafe { simd.store(tile.add((first + row) * LANES + square), columns[square + row]) };
         }
     }
 }

@@ -11,8 +11,11 @@ use crate::residues::modulus::{Factor, Modulus};
 /// Vectors of an instruction set that this processor has.
 ///
 /// Bodies for all of them are `#[inline(always)]`, so that [`for_each_vector`] compiles them with the instruction set.
-/// They hold no closures, which would be compiled without it.
-pub(crate) trait Vectors: Copy {
+/// Closures would be compiled without it, so none of them touches a vector.
+///
+/// # Safety
+/// A vector has [`Self::COUNT`] words, 8 or 16, and [`Self::SUMS`] is 8 or 16: addresses are reckoned by them.
+pub(crate) unsafe trait Vectors: Copy {
     /// Words of a vector: 8 or 16.
     const COUNT: usize;
     /// Vectors that the registers hold beside the operands of a product of sums.
@@ -50,7 +53,8 @@ pub(crate) trait Vectors: Copy {
     fn prefetch(self, at: *const u32);
 }
 
-impl Vectors for pulp::x86::V4 {
+// SAFETY: 512 bits are 16 words.
+unsafe impl Vectors for pulp::x86::V4 {
     const COUNT: usize = 16;
     const SUMS: usize = 16;
     type V = __m512i;
@@ -161,7 +165,8 @@ impl Vectors for pulp::x86::V4 {
     }
 }
 
-impl Vectors for pulp::x86::V3 {
+// SAFETY: 256 bits are 8 words.
+unsafe impl Vectors for pulp::x86::V3 {
     const COUNT: usize = 8;
     const SUMS: usize = 8;
     type V = __m256i;

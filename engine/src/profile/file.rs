@@ -21,7 +21,7 @@ const MOST_NAME_BYTES: usize = 256;
 const MOST_THREADS: f64 = 1e7;
 /// Rows side by side at the most.
 const MOST_ROWS: u32 = 1 << 20;
-/// Rings of a device at the most.
+/// Rings of a device at the most, and shapes of rings.
 const MOST_RINGS: usize = 1024;
 /// Bootstraps a second, least and most.
 const BOOTSTRAPS: [f64; 2] = [1e-6, 1e12];
@@ -133,6 +133,9 @@ fn check(device: &DeviceProfile) -> Result<(), String> {
         if few.len() > MOST_RINGS {
             return Err(format!("{name:?} has more than {MOST_RINGS} shapes of rings"));
         }
+        if !few.iter().all(|few| few.shape.is_sane()) {
+            return Err(format!("a shape of {name:?} is not one of a CKKS ring"));
+        }
         for rates in few.iter().map(|few| few.rates).chain([*many]) {
             let KindRates { switching, hoisted, products, step_seconds, threads } = rates;
             if ![switching, hoisted, products].iter().all(|&threads| threads > 0.0 && threads <= MOST_THREADS) {
@@ -170,7 +173,7 @@ fn is_day(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RingRate;
+    use super::super::{RingRate, Shape, ShapeRates};
     use super::*;
 
     fn profiles() -> Profiles {
@@ -183,7 +186,10 @@ mod tests {
                 ckks: None,
                 ckks_rates: Some(CkksRates {
                     many: KindRates { switching: 2.0, hoisted: 3.0, products: 0.7, step_seconds: 0.5, threads: 2 },
-                    few: vec![],
+                    few: vec![ShapeRates {
+                        shape: Shape { log2_degree: 13, limbs: 6, special_primes: 1, is_cached: false },
+                        rates: KindRates { switching: 1.5, hoisted: 2.5, products: 0.9, step_seconds: 0.0, threads: 0 },
+                    }],
                 }),
                 step_seconds: 0.25,
                 rings: vec![RingRate {
@@ -258,6 +264,10 @@ mod tests {
             (changed("\"products\": 0.7", "\"products\": 0"), "threads of ckks_rates"),
             (changed("\"switching\": 2.0", "\"switching\": -1"), "threads of ckks_rates"),
             (changed("\"step_seconds\": 0.5", "\"step_seconds\": 99"), "step_seconds of ckks_rates"),
+            (changed("\"hoisted\": 2.5", "\"hoisted\": 0"), "threads of ckks_rates"),
+            (changed("\"log2_degree\": 13", "\"log2_degree\": 4294967295"), "a shape of \"GPU (Vulkan)\""),
+            (changed("\"limbs\": 6", "\"limbs\": 0"), "a shape of"),
+            (changed("\"limbs\": 6", "\"limbs\": 6, \"more\": 0"), "unknown field `more`"),
             (changed("2026-11-26", "26.11.2026"), "YYYY-MM-DD"),
             (changed("2026-11-26", "2026-13-26"), "YYYY-MM-DD"),
             (changed("GPU (Vulkan)", ""), "the name of a device"),

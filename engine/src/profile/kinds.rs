@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeviceProfile, Speed};
 
-/// What it is apart whether caches hold what a run reads, beside [`Shape::distance`]'s factors of two.
+/// How unlike two shapes are of which only one is read from caches; a factor of two in N or in primes is 1.
 const CACHE_DISTANCE: f64 = 1.5;
 
 /// Threads of the cost model that a device equals at each kind of work.
@@ -41,6 +41,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether a plan could have the shape.
+    pub(super) fn is_sane(&self) -> bool {
+        (8..=20).contains(&self.log2_degree) && [self.limbs, self.special_primes].iter().all(|n| (1..=256).contains(n))
+    }
+
     /// How unlike two shapes are: a factor of two in any of their numbers is 1.
     fn distance(&self, other: &Self) -> f64 {
         let between = |own: u32, other: u32| (f64::from(own.max(1)) / f64::from(other.max(1))).log2().abs();
@@ -108,9 +113,9 @@ impl KindRates {
         Self { switching: threads, hoisted: threads, products: threads, step_seconds: 0.0, threads: 0 }
     }
 
-    /// Seconds of a step with some work, of whose switching so much rotates one ciphertext by several amounts;
-    /// `elements` are the values whose polynomials it evaluates side by side, if
-    /// threads share them out.
+    /// Seconds of a step with some work, in thread-seconds of the cost model. `hoisted` of them, a part of the work's
+    /// switching, rotate one ciphertext by several amounts. `elements` are the values whose polynomials the step
+    /// evaluates side by side, if threads share them out.
     #[must_use]
     pub fn seconds(&self, work: WorkSeconds, hoisted: f64, elements: Option<usize>) -> f64 {
         let taken = |elements: usize| elements.next_multiple_of(self.threads as usize) as f64 / elements as f64;

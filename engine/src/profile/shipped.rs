@@ -27,7 +27,7 @@ pub(super) fn tfhe_threads(bootstraps: f64) -> f64 {
 }
 
 /// The host, a thread of it by what two threads measured: of a Zen 5 with AVX-512 and without vectors on 27 November
-/// 2026, of a Zen 3 with AVX2 on 28 November 2026.
+/// 2026, before rotations by several amounts had a rate of their own, and of a Zen 3 with AVX2 on 28 November 2026.
 pub(super) fn cpu(name: &str, threads: usize) -> DeviceProfile {
     // Switching, rotations of one ciphertext by several amounts, and products: with many ciphertexts, with few, and with
     // few that caches hold.

@@ -9,7 +9,7 @@ use crate::residues::modulus::Modulus;
 /// Rows that are computed at a time: their sums fit the registers.
 pub(super) const BLOCK: usize = 8;
 
-/// The same where there are 16 registers.
+/// The same in portable loops.
 const NARROW_BLOCK: usize = 2;
 
 /// Words of every term that lie together, as pairs in 64-bit lanes, without vectors by hand.

@@ -128,10 +128,11 @@ pub fn combine(arch: pulp::Arch, modulus: Modulus, out: &mut [u32], terms: &[&[u
     portable_combine(arch, modulus, out, terms, weights, offset);
 }
 
-/// Words of a row of a tile.
-const ROW: usize = 16;
-/// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`.
-const LAZY_SUMS: usize = 12;
+/// Words of a row of a tile, of which one of a factor may stand for several of a sum.
+pub(super) const ROW: usize = 16;
+/// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`, and with `2^32 p` on top they
+/// stay below 2^64.
+pub(super) const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
 const BLOCK: usize = 256;
 /// The same for two sums side by side.
@@ -397,7 +398,7 @@ mod tests {
                 for count in [0, 1, 2, 12, 13, 30] {
                     let [a, b] = [1, 2].map(|seed| rows(modulus, count, words, seed));
                     let [a, b]: [Vec<&[u32]>; 2] = [&a, &b].map(|rows| rows.iter().map(|row| &row[..]).collect());
-                    for repeats in [1, 2, words / ROW] {
+                    for repeats in [1, 2, 3, 6, words / ROW] {
                         let factors = rows(modulus, count, words / repeats, 3);
                         if !words.is_multiple_of(ROW * repeats) {
                             continue;

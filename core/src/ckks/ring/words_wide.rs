@@ -1,17 +1,14 @@
 //! Sums of products with vectors by hand: rows of words stay in registers over all terms. The words of the results are
 //! those of the portable loops.
 
+use crate::ckks::ring::words::{LAZY_SUMS, ROW};
 use crate::residues::modulus::Modulus;
 use crate::residues::vectors::{Reducer, Vectors, add_products, for_each_vector};
 
-/// Words of a row, of which one of a factor may stand for several of a sum.
-const ROW: usize = 16;
 /// Vectors that are summed side by side at the most.
 const MOST: usize = 4;
 /// Sums have a multiple of so many words.
 pub(super) const WHOLE: usize = MOST * ROW;
-/// Products of residues that a sum takes before it must be reduced: with `2^32 p` on top they stay below 2^64.
-const LAZY_SUMS: usize = 12;
 
 for_each_vector! {
     /// Two sums of products with the same factors; of the factors, rows stand for `repeats` rows of the sums.
@@ -45,6 +42,7 @@ fn inner_products_words<S: Vectors>(
     assert!(a[0].len() == b.len() && a[1].len() == b.len(), "a factor for each term");
     assert!(a.iter().all(|terms| terms.iter().all(|term| term.len() == words)), "terms as long as sums");
     assert!(b.iter().all(|factor| factor.len() * repeats == words), "a row for so many rows");
+    assert!(words.is_multiple_of(repeats * ROW), "whole rows of factors");
     let reducer = Reducer::new(simd, modulus);
     // Vectors side by side, each of which has two sums of two halves.
     let rows = S::SUMS / 4;
@@ -55,7 +53,7 @@ fn inner_products_words<S: Vectors>(
             // SAFETY: all terms have `words` words and all factors `words / repeats`, as asserted; `rows` vectors
             // divide [`WHOLE`] words.
             let sums = unsafe {
-                if S::COUNT == ROW && repeats >= rows {
+                if S::COUNT == ROW && repeats.is_multiple_of(rows) {
                     sums::<S, true>(simd, own, factors, at, repeats)
                 } else {
                     sums::<S, false>(simd, own, factors, at, repeats)
@@ -79,7 +77,7 @@ fn inner_products_words<S: Vectors>(
 /// all of them have one row of the factors, `ALIKE` reads it once.
 ///
 /// # Safety
-/// All terms hold so many vectors from there on, all factors the rows that stand for them.
+/// All terms hold `S::SUMS / 4` vectors from there on, all factors the rows that stand for them.
 #[inline(always)]
 unsafe fn sums<S: Vectors, const ALIKE: bool>(
     simd: S,

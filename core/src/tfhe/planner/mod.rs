@@ -35,6 +35,7 @@ use crate::tfhe::planner::fold::{centre_kinks, fold_kinks};
 use crate::tfhe::planner::products::products_as_squares;
 use crate::tfhe::planner::quantise::{Quantised, Settings, Subject};
 use crate::tfhe::planner::search::{Candidate, frontier};
+use crate::tfhe::planner::simulate::REPEATS;
 use crate::tfhe::planner::statistics::{ChannelRange, Statistics, Traces, least_half};
 
 /// Widths of weights that are tried, in bits, each with a factor that ranges are widened by: where the most precise
@@ -155,9 +156,11 @@ impl Margins {
 }
 
 /// What was tried so far.
+#[derive(Default)]
 struct Trials {
     made: Vec<(Candidate, f64)>,
-    best_loss: f64,
+    /// What lost least, and how much by the folds that were asked.
+    best: Option<(Candidate, Settings, f64)>,
 }
 
 struct Search<'a> {
@@ -173,8 +176,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn run(&self) -> Result<Planned, PlanError> {
         let network = self.subject.network;
-        let terms: usize =
-            network.stages.iter().flat_map(|s| &s.rows).chain(&network.output_rows).map(|r| r.taps.len()).sum();
+        let terms = self.terms();
         let bootstraps = network.activation_count();
         let row_word_seconds = |linear_ns: f64| 1e-9 * linear_ns * terms as f64 / bootstraps.max(1) as f64;
         let share = self.linear_share();
@@ -212,7 +214,7 @@ impl Search<'_> {
 
     /// The cheapest candidate within the budget; they stand by cost.
     fn cheapest(&self, candidates: &[Candidate]) -> Result<Planned, PlanError> {
-        let mut trials = Trials { made: Vec::new(), best_loss: f64::INFINITY };
+        let mut trials = Trials::default();
         self.progress.start("searching parameters", ATTEMPTS.len() as u64 * 8);
         for (weight_bits, wider) in ATTEMPTS {
             let mut chosen: Option<(usize, Settings, Verdict)> = None;
@@ -230,8 +232,12 @@ impl Search<'_> {
                 return Ok(Planned { plan, weight_bits: settings.weight_bits, trials: trials.made });
             }
         }
+        let best = match &trials.best {
+            Some((candidate, settings, _)) => self.judged_by_all(candidate, settings)?.decisive,
+            None => f64::INFINITY,
+        };
         self.progress.finish();
-        Err(PlanError::Accuracy { max_loss: self.options.budget.max_loss, best: trials.best_loss })
+        Err(PlanError::Accuracy { max_loss: self.options.budget.max_loss, best })
     }
 
     /// The cheapest of those candidates that passes with these settings, and its verdict. After the first settings the
@@ -257,16 +263,20 @@ impl Search<'_> {
             chosen = Some((high, verdict));
         }
         let mut guess = if self.is_large() { Some(self.scout(&candidates[..high], settings)?) } else { None };
-        let mut step = 1;
+        let (mut step, mut has_passed, mut has_failed) = (1, false, false);
         while low < high {
+            if has_passed && has_failed {
+                // What is left is between the two.
+                guess = None;
+            }
             let at = guess.map_or((low + high) / 2, |at| at.clamp(low, high - 1));
             let verdict = self.attempt(&candidates[at], settings, trials)?;
             if verdict.decisive <= self.options.budget.max_loss {
-                high = at;
+                (high, has_passed) = (at, true);
                 chosen = Some((at, verdict));
                 guess = guess.map(|_| at.saturating_sub(step));
             } else {
-                low = at + 1;
+                (low, has_failed) = (at + 1, true);
                 guess = guess.map(|_| at + step);
             }
             step *= 2;
@@ -274,11 +284,17 @@ impl Search<'_> {
         Ok(chosen)
     }
 
-    /// Whether a fold takes so long that one is asked before all are.
-    fn is_large(&self) -> bool {
+    /// Terms of all rows.
+    fn terms(&self) -> usize {
         let network = self.subject.network;
         let rows = network.stages.iter().flat_map(|stage| &stage.rows).chain(&network.output_rows);
-        self.held_out.len() > 1 && rows.map(|row| row.taps.len()).sum::<usize>() >= LARGE_TERMS
+        rows.map(|row| row.taps.len()).sum()
+    }
+
+    /// Whether a fold takes so long that one is asked before all are. No fold alone could tell a bound that holds with
+    /// confidence.
+    fn is_large(&self) -> bool {
+        self.held_out.len() > 1 && !self.options.budget.confident && self.terms() >= LARGE_TERMS
     }
 
     /// Where the first fold alone would stop: it begins with the most precise candidate.
@@ -372,18 +388,33 @@ impl Search<'_> {
     /// more than all may, it is theirs: most candidates fail by far, and each fold takes a plan of its own.
     fn attempt(&self, candidate: &Candidate, settings: &Settings, trials: &mut Trials) -> Result<Verdict, PlanError> {
         let mut observations = Vec::new();
+        let mut is_lost = false;
         for fold in 0..self.held_out.len() {
             observations.extend(self.of_fold(fold, candidate, settings));
-            if self.judge.is_lost(&observations, fold + 1) {
+            is_lost = self.judge.is_lost(&observations, REPEATS);
+            if is_lost {
                 break;
             }
         }
-        let verdict = self.judge.conclude(&observations)?;
-        trials.made.push((*candidate, verdict.decisive));
-        trials.best_loss = trials.best_loss.min(verdict.decisive);
+        let mut verdict = self.judge.conclude(&observations)?;
+        if is_lost {
+            // That they are lost is certain, whatever margins tell of so few.
+            verdict.decisive = verdict.decisive.max(self.options.budget.max_loss.next_up());
+        }
+        let loss = verdict.decisive;
+        trials.made.push((*candidate, loss));
+        if trials.best.as_ref().is_none_or(|&(.., best)| loss < best) {
+            trials.best = Some((*candidate, *settings, loss));
+        }
         self.progress.advance(1);
-        debug!(seconds = candidate.seconds, loss = verdict.decisive, weight_bits = settings.weight_bits, "tried");
+        debug!(seconds = candidate.seconds, loss, weight_bits = settings.weight_bits, is_lost, "tried");
         Ok(verdict)
+    }
+
+    /// As [`Self::attempt`], by all folds in any case.
+    fn judged_by_all(&self, candidate: &Candidate, settings: &Settings) -> Result<Verdict, PlanError> {
+        let observe = |fold| self.of_fold(fold, candidate, settings);
+        self.judge.conclude(&(0..self.held_out.len()).flat_map(observe).collect::<Vec<_>>())
     }
 
     /// What the inputs that a fold holds out show of a candidate that is fitted without them.

@@ -34,6 +34,6 @@ pub struct Planned {
     pub plan: Plan,
     /// Largest weight width that was allowed, in bits.
     pub weight_bits: u32,
-    /// Candidates that were simulated, with their loss, in order.
+    /// Candidates that were tried, in order, with their loss: by the folds that were asked, where these refused them.
     pub trials: Vec<(Candidate, f64)>,
 }

@@ -9,7 +9,7 @@ use crate::tfhe::plan::{Plan, PlanStage};
 use crate::tfhe::torus::to_word;
 
 /// Draws of the noise for each input.
-const REPEATS: usize = 4;
+pub(crate) const REPEATS: usize = 4;
 
 /// A plan made ready for simulation.
 pub struct Simulator<'a> {
