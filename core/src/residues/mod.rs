@@ -8,6 +8,6 @@ pub mod modulus;
 pub mod ntt;
 #[cfg(target_arch = "x86_64")]
 mod ntt_wide;
-mod roots;
+pub(crate) mod roots;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod vectors;

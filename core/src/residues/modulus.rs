@@ -3,6 +3,10 @@
 /// Bits of the largest primes: products of four residues fit a u64, and lazy sums of four moduli fit a u32.
 pub const PRIME_BITS: u32 = 30;
 
+/// Products of residues that a sum takes before [`Modulus::reduce_sum`]: `12 p^2 < 3 * 2^32 p`, and with `2^32 p` on
+/// top they stay below 2^64.
+pub const LAZY_SUMS: usize = 12;
+
 /// A prime p with its Montgomery constant for R = 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modulus {

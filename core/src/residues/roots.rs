@@ -2,8 +2,8 @@
 
 use crate::residues::modulus::Factor;
 
-/// Blocks of a tile, and words of a block.
-pub(super) const LANES: usize = 16;
+/// Blocks of a tile, and words of a block: a row. Of a factor that repeats, one row stands for several.
+pub(crate) const LANES: usize = 16;
 /// Words of a tile.
 pub(super) const TILE: usize = LANES * LANES;
 

@@ -136,8 +136,8 @@ impl LatencyPlan {
     }
 
     /// Thread-seconds of each map that rotate one ciphertext by several amounts, a part of the switching in
-    /// [`LatencyPlan::seconds`] where the cost is what the plan was made with: devices are faster at it than at rotations
-    /// one after the other.
+    /// [`LatencyPlan::seconds`] where the cost is what the plan was made with: devices are faster at it than at
+    /// rotations one after the other.
     #[must_use]
     pub fn hoisted_seconds(&self, network: &PolynomialNetwork, params: &ParameterSet, cost: &CkksCost) -> Vec<f64> {
         let ciphertexts =

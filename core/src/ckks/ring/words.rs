@@ -3,7 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use crate::ckks::ring::words_wide;
 use crate::device::simd::for_each_arch;
-use crate::residues::modulus::{Factor, Modulus, times};
+use crate::residues::modulus::{Factor, LAZY_SUMS, Modulus, times};
+use crate::residues::roots::LANES as ROW;
 
 for_each_arch! {
     /// `a += b`, residues.
@@ -128,11 +129,6 @@ pub fn combine(arch: pulp::Arch, modulus: Modulus, out: &mut [u32], terms: &[&[u
     portable_combine(arch, modulus, out, terms, weights, offset);
 }
 
-/// Words of a row of a tile, of which one of a factor may stand for several of a sum.
-pub(super) const ROW: usize = 16;
-/// Products of residues that a sum takes before it must be reduced: `12 p^2 < 3 * 2^32 p`, and with `2^32 p` on top they
-/// stay below 2^64.
-pub(super) const LAZY_SUMS: usize = 12;
 /// Words whose 64-bit sums stay in the first-level cache.
 const BLOCK: usize = 256;
 /// The same for two sums side by side.

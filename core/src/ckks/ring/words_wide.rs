@@ -1,8 +1,8 @@
 //! Sums of products with vectors by hand: rows of words stay in registers over all terms. The words of the results are
 //! those of the portable loops.
 
-use crate::ckks::ring::words::{LAZY_SUMS, ROW};
-use crate::residues::modulus::Modulus;
+use crate::residues::modulus::{LAZY_SUMS, Modulus};
+use crate::residues::roots::LANES as ROW;
 use crate::residues::vectors::{Reducer, Vectors, add_products, for_each_vector};
 
 /// Vectors that are summed side by side at the most.
