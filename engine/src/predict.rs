@@ -230,7 +230,7 @@ fn ckks_loads(plan: &ckks::Plan) -> Vec<Load> {
     let is_cached = masks as u64 + keys <= CACHED_BYTES;
     let (log2_degree, special_primes) = (ring.log2_degree, ring.special_primes.len() as u32);
     let load = |limbs: usize| Load::Few(Shape { log2_degree, limbs: limbs as u32, special_primes, is_cached });
-    latency.limbs_of_maps(&plan.network, ring).into_iter().map(load).collect()
+    latency.limbs_of_maps(&plan.network, ring.primes.len()).into_iter().map(load).collect()
 }
 
 /// The plan knows the time of each map; it is shared out over the map's steps. A device takes one run after the other.

@@ -49,10 +49,7 @@ fn forward_words<S: Vectors>(simd: S, p: u32, roots: &Roots, words: &mut [u32]) 
     while half > LANES {
         let nodes = degree / (2 * half);
         for (at, block) in words.chunks_exact_mut(2 * half).enumerate() {
-            let node = nodes + at;
-            let w = Root::everywhere(simd, &roots.heads[node]);
-            let left = Root::everywhere(simd, &roots.heads[2 * node]);
-            let right = Root::everywhere(simd, &roots.heads[2 * node + 1]);
+            let [w, left, right] = family(simd, &roots.heads, nodes + at);
             let quarter = half / 2;
             let start = block.as_mut_ptr();
             for at in (0..quarter).step_by(S::COUNT) {
@@ -192,10 +189,7 @@ fn inverse_words<S: Vectors>(simd: S, p: u32, roots: &Roots, scale: Option<&Fact
     while 4 * quarter <= degree {
         let nodes = degree / (4 * quarter);
         for (at, block) in words.chunks_exact_mut(4 * quarter).enumerate() {
-            let node = nodes + at;
-            let w = Root::everywhere(simd, &roots.heads[node]);
-            let left = Root::everywhere(simd, &roots.heads[2 * node]);
-            let right = Root::everywhere(simd, &roots.heads[2 * node + 1]);
+            let [w, left, right] = family(simd, &roots.heads, nodes + at);
             let start = block.as_mut_ptr();
             for at in (0..quarter).step_by(S::COUNT) {
                 // SAFETY: four quarters of the block; `quarter` is a multiple of 16.
@@ -278,6 +272,16 @@ unsafe fn tile_up<S: Vectors>(
             unsafe { simd.store(tile.add((first + row) * LANES + square), columns[square + row]) };
         }
     }
+}
+
+/// The roots of a node above the tiles and of its two children.
+#[inline(always)]
+fn family<S: Vectors>(simd: S, heads: &[Factor], node: usize) -> [Root<S::V>; 3] {
+    [
+        Root::everywhere(simd, &heads[node]),
+        Root::everywhere(simd, &heads[2 * node]),
+        Root::everywhere(simd, &heads[2 * node + 1]),
+    ]
 }
 
 /// A place in each of four quarters.

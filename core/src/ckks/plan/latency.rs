@@ -144,13 +144,13 @@ impl LatencyPlan {
             |tensor: usize| tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output).ciphertexts();
         let of_map =
             |(map, limbs): (&LinearMap, usize)| map.hoisted_seconds(ciphertexts, &Pricing { params, cost, limbs });
-        self.maps.iter().zip(self.limbs_of_maps(network, params)).map(of_map).collect()
+        self.maps.iter().zip(self.limbs_of_maps(network, params.primes.len())).map(of_map).collect()
     }
 
-    /// Limbs at which each map begins.
+    /// Limbs at which each map begins, the first at `limbs`.
     #[must_use]
-    pub fn limbs_of_maps(&self, network: &PolynomialNetwork, params: &ParameterSet) -> Vec<usize> {
-        let mut limbs = limbs_of_stages(network, params.primes.len());
+    pub fn limbs_of_maps(&self, network: &PolynomialNetwork, limbs: usize) -> Vec<usize> {
+        let mut limbs = limbs_of_stages(network, limbs);
         // The output is not rescaled: few limbs hold it.
         if let Some(output) = limbs.last_mut() {
             *output = (*output).min(OUTPUT_LIMBS);
@@ -274,7 +274,7 @@ impl LatencyPlan {
             let repeats = (map.output.ring / map.period).clamp(1, MOST_REPEATS);
             map.operands.iter().map(of_operand).sum::<usize>() * map.ciphertexts() * limbs * params.degree() / repeats
         };
-        self.maps.iter().zip(self.limbs_of_maps(network, params)).map(of_map).sum()
+        self.maps.iter().zip(self.limbs_of_maps(network, params.primes.len())).map(of_map).sum()
     }
 
     /// Where the output's values lie.
@@ -287,9 +287,7 @@ impl LatencyPlan {
     #[must_use]
     pub fn rotations(&self, network: &PolynomialNetwork, limbs: usize) -> BTreeMap<usize, usize> {
         let mut rotations = BTreeMap::new();
-        let stages = limbs_of_stages(network, limbs);
-        for (at, map) in self.maps.iter().enumerate() {
-            let own = if at + 1 == self.maps.len() { stages[at].min(OUTPUT_LIMBS) } else { stages[at] };
+        for (map, own) in self.maps.iter().zip(self.limbs_of_maps(network, limbs)) {
             for amount in map.rotations() {
                 let most = rotations.entry(amount * self.lanes).or_insert(own);
                 *most = own.max(*most);
