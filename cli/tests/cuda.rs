@@ -72,8 +72,7 @@ fn a_batch_on_cuda_decrypts_as_on_the_cpu_and_missing_devices_are_errors() {
     };
     let host = listed["devices"][0]["name"].as_str().expect("a name");
     let devices = [device(host, 1e-3), device("CUDA emulation (sm_90)", 1e3)];
-    let text = serde_json::json!({ "version": 3, "devices": devices }).to_string();
-    work.write("devices.json", text.as_bytes());
+    work.write_profile("devices.json", &serde_json::json!(devices));
     let (got, device, stderr) = inference("auto", "cuda.enc", &[emulated, memory, profile]);
     assert!(device.starts_with("CUDA 0, CUDA emulation (sm_90)"), "{device}");
     assert!(stderr.starts_with("cuda:0 is used: ") && stderr.contains(" on the CPU (measured)"), "{stderr}");

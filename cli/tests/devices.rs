@@ -39,7 +39,7 @@ fn has_adapter(work: &Work) -> bool {
 #[test]
 fn every_device_says_what_it_can_do_and_how_fast() {
     let work = Work::new();
-    work.write("devices.json", b"{\"version\": 3, \"devices\": []}");
+    work.write_profile("devices.json", &json!([]));
     let devices = listed(&work, &[]);
     assert_eq!((&devices["profile_error"], &devices["measured"]), (&Value::Null, &Value::Null));
     assert_eq!(devices["profile"], profile(&work));

@@ -31,7 +31,7 @@ fn profile(work: &Work, file: &str, name: &str, [one, two]: [f64; 2]) {
         "step_seconds": 1e-5,
         "rings": [ring(4, 512, 1, one), ring(2, 1024, 2, two)],
     });
-    work.write(file, json!({ "version": 2, "devices": [device] }).to_string().as_bytes());
+    work.write_profile(file, &json!([device]));
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl Work {
         std::io::Write::write_all(&mut file, bytes).expect("writable folder");
     }
 
+    /// Writes a profile of measured devices, in the version of files that this program reads.
+    pub fn write_profile(&self, name: &str, devices: &serde_json::Value) {
+        self.write(name, serde_json::json!({ "version": 3, "devices": devices }).to_string().as_bytes());
+    }
+
     pub fn run(&self, args: &[&str]) -> Output {
         self.run_with(args, &[])
     }
