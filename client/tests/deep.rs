@@ -11,85 +11,18 @@ use heman_core::ckks::files::evaluation_key::SeededEvaluationKey;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::ckks::params::key_request::{BootstrapLimbs, KeyRequest};
 use heman_core::ckks::params::public::Params;
-use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::Plan;
-use heman_core::ckks::plan::activation::{Activation, Form, FormKind};
-use heman_core::ckks::plan::polynomials::{PolynomialNetwork, PolynomialStage};
+use heman_core::ckks::plan::activation::FormKind;
+use heman_core::ckks::plan::polynomials::PolynomialNetwork;
 use heman_core::ckks::planner::deep::pack;
-use heman_core::ckks::planner::deep_fit::fit_deep;
 use heman_core::ckks::planner::simulate::SlotNoise;
 use heman_core::ckks::session::Session;
-use heman_core::deadline::Deadline;
 use heman_core::device::cpu::CpuBackend;
 use heman_core::files::chunks::{Reader, Writer, value_bytes};
 use heman_core::files::container::Header;
 use heman_core::files::sealed::Sealed;
-use heman_core::model::function::{Function, Unary};
-use heman_core::model::network::{Row, Stage};
 use heman_core::progress::NoProgress;
-use heman_testing::networks::{network, row, stage};
-
-/// Values of the input, of each stage and of the output.
-const WIDTH: usize = 8;
-
-/// 26 primes at N = 2^15: a bootstrap leaves four.
-fn set() -> ParameterSet {
-    ParameterSet::new(15, 25, 29, 3).expect("a secure set")
-}
-
-fn weight(seed: usize) -> f32 {
-    ((seed * 2_654_435_761) % 1009) as f32 / 1009.0 - 0.5
-}
-
-/// Rows that read all values from `first` on to the next `WIDTH`, and what stands in the same place of others.
-fn rows(first: usize, seed: usize, others: &[usize]) -> Vec<Row> {
-    let of = |at: usize| {
-        let dense = (0..WIDTH).map(move |from| (first + from, 0.7 * weight(seed + at * WIDTH + from)));
-        row(0.1 * f64::from(weight(seed + at)), dense.chain(others.iter().map(move |other| (other + at, 0.5))))
-    };
-    (0..WIDTH).map(of).collect()
-}
-
-fn dense(first: usize, seed: usize) -> Stage {
-    stage(&[1, WIDTH], rows(first, seed, &[]), WIDTH, &Function::unary(Unary::Tanh))
-}
-
-fn inputs(count: usize, phase: f32) -> Vec<Vec<f32>> {
-    (0..count).map(|at| (0..WIDTH).map(|i| ((at * WIDTH + i) as f32 * 0.37 + phase).sin()).collect()).collect()
-}
-
-fn fitted(stages: Vec<Stage>, output_rows: Vec<Row>) -> PolynomialNetwork {
-    let calibration = inputs(300, 0.0);
-    let calibration: Vec<&[f32]> = calibration.iter().map(Vec::as_slice).collect();
-    fit_deep(&network(&[1, WIDTH], stages, output_rows), &calibration, 7, Deadline::NEVER).expect("there is time")
-}
-
-/// Two stages of degree 7, both of which the output reads behind one bootstrap.
-fn two_stages() -> PolynomialNetwork {
-    fitted(vec![dense(0, 1), dense(WIDTH, 100)], rows(2 * WIDTH, 200, &[WIDTH]))
-}
-
-/// A stage of degree 7, and one of squares behind the bootstrap.
-fn squared() -> PolynomialNetwork {
-    let mut network = fitted(vec![dense(0, 300)], rows(WIDTH, 400, &[]));
-    let form = Form::Square { gain: 0.8, shift: 0.3, constant: -0.2 };
-    network.stages.push(PolynomialStage {
-        name: "squares".into(),
-        rows: rows(WIDTH, 500, &[]),
-        channel: vec![0; WIDTH],
-        activations: vec![Activation { centre: 0.1, radius: 1.5, form }],
-        ..network.stages[0].clone()
-    });
-    network.output_rows = rows(2 * WIDTH, 600, &[WIDTH]);
-    let largest = |input: &Vec<f32>| network.evaluate(input).into_iter().fold(0.0, |most: f64, y| most.max(y.abs()));
-    network.output_bound = inputs(300, 0.0).iter().map(largest).fold(0.0, f64::max);
-    network
-}
-
-fn planned(network: &PolynomialNetwork, after: usize) -> Plan {
-    let packed = pack(network, vec![after], &set(), &CkksCost::default(), None).expect("levels that suffice");
-    Plan::new(packed.network, packed.params, Some(packed.latency), (-1.0, 1.0)).expect("a sound recipe")
-}
+use heman_testing::ckks::deep::{inputs, planned, set, squared, two_stages};
 
 fn root_mean_square(errors: &[f64]) -> f64 {
     (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt()

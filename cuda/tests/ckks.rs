@@ -4,7 +4,7 @@ mod common;
 
 use common::backend;
 use heman_core::device::cpu::CpuBackend;
-use heman_testing::ckks::{degrees, suite};
+use heman_testing::ckks::{deep, degrees, suite};
 
 #[test]
 fn ckks_equals_the_reference() {
@@ -25,4 +25,10 @@ fn cards_with_less_shared_memory_give_the_same_words() {
     let backend = backend.with_shared_bytes(20 << 10);
     suite::all(&backend);
     degrees::large(&backend, &CpuBackend::new(0).expect("threads"));
+}
+
+#[test]
+fn a_network_with_a_bootstrap_equals_the_host() {
+    let Some(backend) = backend() else { return };
+    deep::equals(&backend, &CpuBackend::new(0).expect("threads"));
 }

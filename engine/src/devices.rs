@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use heman_core::ckks::cpu::CpuRing;
-use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::RnsDevice;
 use heman_core::device::Device;
 use heman_core::device::cpu::CpuBackend;
@@ -141,7 +140,6 @@ impl Devices {
     }
 
     fn on_cuda(indices: &[usize], plan: &Plan) -> Result<Self, EngineError> {
-        without_bootstraps(plan)?;
         let backends = indices.iter().map(|&index| CudaBackend::open(index)).collect::<Result<Vec<_>, _>>()?;
         // Kernels that do not load are known before keys are read.
         backends.iter().try_for_each(|backend| backend.image().map(|_| ()))?;
@@ -161,7 +159,6 @@ impl Devices {
     }
 
     fn on_wgpu(index: usize, plan: &Plan) -> Result<Self, EngineError> {
-        without_bootstraps(plan)?;
         let backend = WgpuBackend::open(index)?;
         let names = vec![backend.name()];
         Ok(match plan {
@@ -203,15 +200,5 @@ impl Devices {
     #[must_use]
     pub fn count(&self) -> usize {
         self.current().names.len()
-    }
-}
-
-/// Refuses plans that GPUs do not run: the masks of plans with bootstraps are encoded by the host when they are used.
-fn without_bootstraps(plan: &Plan) -> Result<(), EngineError> {
-    match plan {
-        Plan::Ckks(plan) if plan.network.refresh.is_some() => {
-            Err(CkksError::Plan("plans with bootstraps run on the CPU alone".into()).into())
-        }
-        _ => Ok(()),
     }
 }

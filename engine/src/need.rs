@@ -1,7 +1,7 @@
 //! How much memory an inference takes on the host, before it begins.
 
 use heman_core::ckks::files::ciphertexts as ckks;
-use heman_core::ckks::plan::keys::loaded_bytes;
+use heman_core::ckks::plan::keys::{gpu_bytes, loaded_bytes};
 use heman_core::device::DEFAULT_BUFFER_BYTES;
 use heman_core::either::plan::Plan;
 use heman_core::files::sealed::OfBatch;
@@ -37,6 +37,11 @@ impl Devices {
         each.saturating_mul(self.count())
     }
 
+    /// Bytes that a client's evaluation key takes on these devices once it is loaded.
+    pub(crate) fn key_bytes(&self, plan: &Plan) -> u64 {
+        key_bytes(plan, self.is_host())
+    }
+
     /// Bytes of the host's memory that keys, encrypted inputs and outputs and the evaluation of `inputs` inputs hold at
     /// one time: an estimate from the sizes of what is loaded, without code, plan and allocator; none where another
     /// device evaluates.
@@ -50,14 +55,15 @@ impl Devices {
     }
 }
 
-/// Bytes that a client's evaluation key takes on a device once it is loaded.
-pub(crate) fn key_bytes(plan: &Plan) -> u64 {
+/// Bytes that a client's evaluation key takes once it is loaded, on the host or on a GPU.
+fn key_bytes(plan: &Plan, is_host: bool) -> u64 {
     match plan {
         Plan::Tfhe(plan) => {
             let [(_, bootstrap), (_, keyswitch)] = tfhe_key_bytes(&plan.params.tfhe);
             bootstrap.saturating_add(keyswitch)
         }
-        Plan::Ckks(plan) => loaded_bytes(&plan.params.keys, &plan.params.ckks),
+        Plan::Ckks(plan) if is_host => loaded_bytes(&plan.params.keys, &plan.params.ckks),
+        Plan::Ckks(plan) => gpu_bytes(&plan.params.keys, &plan.params.ckks),
     }
 }
 
@@ -102,7 +108,7 @@ fn host_bytes(whole: &Plan, inputs: usize, threads: usize) -> u64 {
             let count = u32::try_from(inputs).unwrap_or(u32::MAX);
             let ciphertexts =
                 [ckks::EncryptedInput::file_bytes(params, count), ckks::EncryptedOutput::file_bytes(params, count)];
-            [key_bytes(whole), run_bytes(whole)].into_iter().chain(ciphertexts).collect()
+            [key_bytes(whole, true), run_bytes(whole)].into_iter().chain(ciphertexts).collect()
         }
     };
     parts.into_iter().fold(0, u64::saturating_add)

@@ -3,7 +3,7 @@
 use heman_core::batch::Timings;
 use heman_core::ckks::ops::RnsOps;
 use heman_core::ckks::plan::Plan as CkksPlan;
-use heman_core::ckks::plan::keys::loaded_bytes;
+use heman_core::ckks::plan::keys::gpu_bytes;
 use heman_core::ckks::plan::width::GpuShares;
 use heman_core::ckks::session::Session as CkksSession;
 use heman_core::either::files::{EncryptedInput, EncryptedOutput, EvaluationKey};
@@ -160,7 +160,7 @@ impl Devices {
 /// Bytes of a GPU's memory that keys leave: they lie where ciphertexts do, with their masks; and stretches between
 /// blocks are lost. What a run of latency packing works with is not part of its own count.
 fn beside_keys(reach_bytes: u64, plan: &CkksPlan) -> u64 {
-    let keys = loaded_bytes(&plan.params.keys, &plan.params.ckks);
+    let keys = gpu_bytes(&plan.params.keys, &plan.params.ckks);
     let works = if plan.latency.is_some() { 2 * GpuShares { reach_bytes }.work_bytes() } else { 0 };
     (reach_bytes / 10 * 9).saturating_sub(keys.saturating_add(works))
 }

@@ -37,7 +37,7 @@ __device__ __forceinline__ u32 reduce(u64 x, uint2 modulus) {
 
 __device__ __forceinline__ u32 multiply_residues(u32 a, u32 b, uint2 modulus) { return reduce(static_cast<u64>(a) * b, modulus); }
 
-// sum + a b, kept below 2^32 p, for a sum below 2^32 p, a below 4p and a residue b: their product is below 2^32 p.
+// sum + a b, kept below 2^32 p, for a sum below 2^32 p, any word a and a residue b: their product is below 2^32 p.
 __device__ __forceinline__ u64 accumulate(u64 sum, u32 a, u32 b, u32 p) {
     sum += static_cast<u64>(a) * b;
     const u32 high = static_cast<u32>(sum >> 32);

@@ -11,8 +11,9 @@
 
 namespace {
 
-// What rns_words computes: `to = from`, `from + b`, `from b` or `from + b c`; the last operand may be a number.
-enum Operation : u32 { COPY, ADD, ADD_NUMBER, MULTIPLY, MULTIPLY_NUMBER, MULTIPLY_ADD, MULTIPLY_ADD_NUMBER };
+// What rns_words computes: `to = from`, `from + b`, `from b` or `from + b c`; the last operand may be a number. SECOND_DIGIT is of a number whose
+// residues modulo the first two primes are `from` and b.
+enum Operation : u32 { COPY, ADD, ADD_NUMBER, MULTIPLY, MULTIPLY_NUMBER, MULTIPLY_ADD, MULTIPLY_ADD_NUMBER, SECOND_DIGIT };
 
 __device__ __forceinline__ RnsPart part_of(const RnsLaunchParams& params) { return RnsPart(params.log2_degree - 10); }
 
@@ -25,6 +26,13 @@ __device__ __forceinline__ void add_products(u64 (&sums)[4], uint4 a, uint4 b, u
 
 __device__ __forceinline__ uint4 reduced(const u64 (&sums)[4], uint2 modulus) {
     return {reduce(sums[0], modulus), reduce(sums[1], modulus), reduce(sums[2], modulus), reduce(sums[3], modulus)};
+}
+
+// The digit d + (q + 1) / 2 of the number a + p d that is nearest to 0, a modulo p and b modulo q; `inverse` is 1 / p in Montgomery form.
+__device__ __forceinline__ u32 second_digit(u32 a, u32 b, u32 p, uint2 q, u32 inverse) {
+    const u32 digit = subtract_residues(multiply_residues(b, inverse, q), multiply_residues(a, inverse, q), q.x);
+    const bool is_beyond = digit > q.x / 2 || (digit == q.x / 2 && a > p / 2);
+    return digit + (q.x + 1) / 2 - (is_beyond ? q.x : 0);
 }
 
 __device__ __forceinline__ uint4 four_at(u64 address, u64 word) { return __ldg(reinterpret_cast<const uint4*>(polynomial_at(address) + word) + threadIdx.x); }
@@ -51,6 +59,9 @@ extern "C" __global__ void __launch_bounds__(256) rns_words(RnsLaunchParams para
             break;
         case MULTIPLY_ADD_NUMBER:
             result = each_word([&](u32 x, u32 y) { return add_residues(x, multiply_residues(y, number, modulus), modulus.x); }, a, *operand(2));
+            break;
+        case SECOND_DIGIT:
+            result = each_word([&](u32 x, u32 y) { return second_digit(x, y, constant(constants, 0).x, constant(constants, 1), number); }, a, *operand(2));
             break;
         default: break;
     }

@@ -36,7 +36,7 @@ fn multiply_residues(a: u32, b: u32, modulus: vec2<u32>) -> u32 {
     return reduce(multiply_wide(a, b), modulus);
 }
 
-// sum + a b, kept below 2^32 p, for a sum below 2^32 p, a below 4p and a residue b: their product is below 2^32 p.
+// sum + a b, kept below 2^32 p, for a sum below 2^32 p, any word a and a residue b: their product is below 2^32 p.
 fn accumulate(sum: vec2<u32>, a: u32, b: u32, p: u32) -> vec2<u32> {
     let product = multiply_wide(a, b);
     let low = sum.x + product.x;

@@ -18,6 +18,17 @@ const MULTIPLY: u32 = 3u;
 const MULTIPLY_NUMBER: u32 = 4u;
 const MULTIPLY_ADD: u32 = 5u;
 const MULTIPLY_ADD_NUMBER: u32 = 6u;
+const SECOND_DIGIT: u32 = 7u;
+
+// The digit d + (q + 1) / 2 of the number a + p d that is nearest to 0, a modulo p and b modulo q; `inverse` is 1 / p in
+// Montgomery form.
+fn second_digit(a: u32, b: u32, inverse: u32) -> u32 {
+    let p = constants[0].x;
+    let q = constants[1];
+    let digit = subtract_residues(multiply_residues(b, inverse, q), multiply_residues(a, inverse, q), q.x);
+    let is_beyond = digit > q.x / 2u || (digit == q.x / 2u && a > p / 2u);
+    return digit + (q.x + 1u) / 2u - select(0u, q.x, is_beyond);
+}
 
 // For each item: target, a, b, and c: an address, or for numbers the word of the arguments with the first limb's.
 @compute @workgroup_size(256)
@@ -48,6 +59,9 @@ fn rns_words(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocat
         case MULTIPLY_ADD_NUMBER: {
             let number = arguments[arguments[at + 3u] + limb];
             word = add_residues(a, multiply_residues(load(arguments[at + 2u] + place), number, modulus), modulus.x);
+        }
+        case SECOND_DIGIT: {
+            word = second_digit(a, load(arguments[at + 2u] + place), arguments[arguments[at + 3u] + limb]);
         }
         default: {}
     }

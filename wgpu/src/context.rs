@@ -1,7 +1,7 @@
 //! An open adapter: its memory, its queue and its kernels.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heman_core::device::error::BackendError;
@@ -41,6 +41,8 @@ pub(crate) struct Context {
     slab_words: usize,
     /// Multiplications of residues a second, as bits of a double.
     rate: AtomicU64,
+    /// Bytes that were handed to the queue since it was last told to begin.
+    unsubmitted_bytes: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -160,6 +162,7 @@ impl Context {
             failure,
             slab_words: (binding / 4) as usize / 64 * 64,
             rate: AtomicU64::new(0.0_f64.to_bits()),
+            unsubmitted_bytes: AtomicUsize::new(0),
             state: Mutex::new(state),
             device,
             queue,
@@ -261,11 +264,13 @@ impl Context {
         Ok(Table { buffer, group: Mutex::new(None) })
     }
 
-    /// Bytes to a buffer, a stretch at a time, so that the driver's copies do not pile up.
+    /// Bytes to a buffer, a stretch at a time, so that the driver's copies do not pile up, those of many short ones
+    /// neither.
     fn write(&self, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) {
         for (chunk, bytes) in bytes.chunks(UPLOAD_BYTES).enumerate() {
             self.queue.write_buffer(buffer, at + (chunk * UPLOAD_BYTES) as u64, bytes);
-            if bytes.len() == UPLOAD_BYTES {
+            if self.unsubmitted_bytes.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() >= UPLOAD_BYTES {
+                self.unsubmitted_bytes.store(0, Ordering::Relaxed);
                 self.queue.submit(None);
             }
         }

@@ -8,6 +8,7 @@ use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::chebyshev::{self, Addend};
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::Ciphertext;
+use crate::ckks::ring::coefficients::Coefficients;
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::{Number, State};
@@ -70,6 +71,8 @@ pub trait RnsOps: Sync + Sized {
     type Ciphertext: Clone + Send + Sync;
     /// A plaintext on the device.
     type Plaintext: Send + Sync;
+    /// Coefficients of a plaintext in the backend's own layout.
+    type Coefficients: Send + Sync;
     /// A matrix in the backend's own layout.
     type Map: Send + Sync;
     /// A key-switching key in the backend's own layout.
@@ -110,6 +113,15 @@ pub trait RnsOps: Sync + Sized {
 
     /// Prepares a plaintext.
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError>;
+
+    /// Prepares the coefficients of a plaintext that is made of them at each use.
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<Self::Coefficients, CkksError>;
+
+    /// Bytes that so many coefficients of real slots take there at the most.
+    fn coefficient_bytes(&self, count: usize) -> u64;
+
+    /// Plaintexts for products at up to `limbs` limbs, those of [`Ring::plaintext_of`].
+    fn plaintexts(&self, batch: &[&Self::Coefficients], limbs: usize) -> Result<Vec<Self::Plaintext>, CkksError>;
 
     /// Prepares a matrix.
     fn load_map(&self, matrix: Matrix) -> Result<Self::Map, CkksError>;
@@ -261,8 +273,7 @@ pub trait RnsOps: Sync + Sized {
     }
 
     /// Ciphertexts of one limb or two, whose integers are taken modulo `limbs` primes: see
-    /// [`Ring::raise`](crate::ckks::ring::context::Ring::raise). Exact. A device that has no step of its own leaves it
-    /// to the host.
+    /// [`Ring::raise`](crate::ckks::ring::context::Ring::raise). Exact.
     ///
     /// Errors: [`CkksError::Level`] for more than two limbs or for more than `limbs`, [`CkksError::Depth`] if there are
     /// not so many primes.

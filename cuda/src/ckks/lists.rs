@@ -30,6 +30,12 @@ pub enum List {
     Remainders,
     /// Division by the last prime. Items: body, mask, remainders, target.
     Rescaled,
+    /// Plaintexts of integers of so many words. Items: the words, the plaintext.
+    Plaintexts(usize),
+    /// Coefficients of what is raised. Items: body, mask, coefficients.
+    RaisedParts,
+    /// What is raised from so many limbs, behind them. Items: coefficients, target.
+    Raised(usize),
 }
 
 /// A list on the device.

@@ -5,6 +5,7 @@
 //! (`kernels/cuda/rns_arguments.cuh`). Only [`linear`]'s sums of many terms take a list of their own, and the host
 //! waits for none: it queues a whole run ahead of the device.
 
+mod integers;
 mod launches;
 mod linear;
 mod lists;
@@ -16,7 +17,7 @@ mod tables;
 mod words;
 
 use cudarc::driver::CudaSlice;
-use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuPlaintext};
+use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuCoefficients, GpuPlaintext};
 use heman_core::ckks::ring::matrix::Matrix;
 
 pub use ring::CudaRing;
@@ -44,6 +45,9 @@ pub type CudaCiphertext = GpuCiphertext<Block>;
 
 /// A plaintext on the device.
 pub type CudaPlaintext = GpuPlaintext<Block>;
+
+/// Coefficients of a plaintext on the device.
+pub type CudaCoefficients = GpuCoefficients<Block>;
 
 /// A matrix of residues on the device.
 pub struct CudaMap {

@@ -51,17 +51,22 @@ impl CudaRing {
             List::DividedTwice => cast_slice(&self.divided_twice(limbs)).to_vec(),
             List::Remainders => cast_slice(&self.remainders(limbs)).to_vec(),
             List::Rescaled => cast_slice(&self.rescaled(limbs)).to_vec(),
+            List::Plaintexts(pieces) => cast_slice(&self.plaintext_values(pieces, limbs)).to_vec(),
+            List::RaisedParts => cast_slice(&self.raised_parts(limbs)).to_vec(),
+            List::Raised(own) => cast_slice(&self.raised(own, limbs)).to_vec(),
         };
         let each = match list {
             List::Conversions => 1,
-            List::Parts | List::Special | List::Last | List::Remainders => size_of::<RnsUp>() / 4,
+            List::Parts | List::Special | List::Last | List::Remainders | List::RaisedParts => size_of::<RnsUp>() / 4,
             List::Digits
             | List::Divided
             | List::Turned
             | List::TurnedInOrder
             | List::DividedLast
             | List::DividedTwice
-            | List::Rescaled => size_of::<RnsDown>() / 4,
+            | List::Rescaled
+            | List::Plaintexts(_)
+            | List::Raised(_) => size_of::<RnsDown>() / 4,
         };
         let slice = self.backend.load("loading constants", &words)?;
         let records = Arc::new(Records { slice, count: words.len() / each });
@@ -229,5 +234,39 @@ impl CudaRing {
             }
         };
         (0..2 * last).map(record).collect()
+    }
+
+    fn plaintext_values(&self, pieces: usize, limbs: usize) -> Vec<RnsDown> {
+        let record = |limb: usize| RnsDown {
+            sources: pieces as u32,
+            source: place(0, 0),
+            conversion: self.places.plaintexts[pieces - 1][limb],
+            ..to_values(limb, place(1, limb))
+        };
+        (0..limbs).map(record).collect()
+    }
+
+    fn raised_parts(&self, limbs: usize) -> Vec<RnsUp> {
+        let record = |at: usize| {
+            let (part, limb) = (at / limbs, at % limbs);
+            RnsUp {
+                prime: limb as u32,
+                source: place(part, limb),
+                target: place(2, at),
+                factor: self.places.rescale[limb].leave,
+                offset: if limbs == 1 { self.half(limb) } else { 0 },
+            }
+        };
+        (0..2 * limbs).map(record).collect()
+    }
+
+    fn raised(&self, own: usize, limbs: usize) -> Vec<RnsDown> {
+        let record = |(part, limb): (usize, usize)| RnsDown {
+            sources: own as u32,
+            source: place(0, part * own),
+            conversion: self.places.raised[own - 1][limb],
+            ..to_values(limb, place(1, part * limbs + limb))
+        };
+        (0..2).flat_map(|part| (own..limbs).map(move |limb| (part, limb))).map(record).collect()
     }
 }

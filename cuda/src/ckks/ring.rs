@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::{CudaFunction, CudaSlice, DevicePtr};
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::gpu::{GpuRing, parts, words};
+use heman_core::ckks::gpu::{GpuRing, coefficient_bytes, parts, words};
 use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::coefficients::Coefficients;
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
@@ -24,7 +25,7 @@ use heman_kernels::{Image, RNS_COLUMNS, RNS_MASKS, RNS_MATRIX, RNS_TRANSFORM, RN
 
 use crate::ckks::lists::{List, Records};
 use crate::ckks::tables::{DividedTwice, block_roots};
-use crate::ckks::{Block, CudaCiphertext, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
+use crate::ckks::{Block, CudaCiphertext, CudaCoefficients, CudaGaloisKey, CudaMap, CudaPlaintext, CudaSwitchKey};
 use crate::device::CudaBackend;
 use crate::uploads::Uploads;
 
@@ -180,7 +181,7 @@ impl CudaRing {
         Block { slice, address }
     }
 
-    fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
+    pub(super) fn load(&self, step: &'static str, words: &[u32]) -> Result<Block, CkksError> {
         Ok(self.block(self.backend.load(step, words)?))
     }
 
@@ -260,6 +261,7 @@ impl CudaRing {
 impl RnsOps for CudaRing {
     type Ciphertext = CudaCiphertext;
     type Plaintext = CudaPlaintext;
+    type Coefficients = CudaCoefficients;
     type Map = CudaMap;
     type SwitchKey = CudaSwitchKey;
     type GaloisKey = CudaGaloisKey;
@@ -296,6 +298,18 @@ impl RnsOps for CudaRing {
         let scale = plaintext.scale;
         let block = self.load("loading a plaintext", &plaintext.into_words())?;
         Ok(CudaPlaintext::new(self, block, scale))
+    }
+
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<CudaCoefficients, CkksError> {
+        self.integers(&coefficients)
+    }
+
+    fn coefficient_bytes(&self, _: usize) -> u64 {
+        coefficient_bytes(&self.ring)
+    }
+
+    fn plaintexts(&self, batch: &[&CudaCoefficients], limbs: usize) -> Result<Vec<CudaPlaintext>, CkksError> {
+        self.plaintexts_of(batch, limbs)
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<CudaMap, CkksError> {
@@ -398,6 +412,10 @@ impl RnsOps for CudaRing {
 
     fn rescale(&self, batch: Vec<CudaCiphertext>) -> Result<Vec<CudaCiphertext>, CkksError> {
         parts::rescale(self, batch, |same| self.divide_by_last(same))
+    }
+
+    fn raise(&self, batch: Vec<CudaCiphertext>, limbs: usize) -> Result<Vec<CudaCiphertext>, CkksError> {
+        self.raise_all(batch, limbs)
     }
 
     fn activate(

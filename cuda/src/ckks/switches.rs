@@ -79,7 +79,7 @@ impl CudaRing {
     }
 
     /// Transforms of coefficients to values.
-    fn down(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
+    pub(super) fn down(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
         let records = self.records(list, limbs)?;
         let params = self.transform_params(self.places.down, limbs);
         let given = || Given::Records(&records.slice);
@@ -91,7 +91,7 @@ impl CudaRing {
     }
 
     /// Transforms of values to coefficients.
-    fn up(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
+    pub(super) fn up(&self, step: &'static str, list: List, limbs: usize, items: &[Item]) -> Result<(), CkksError> {
         let records = self.records(list, limbs)?;
         let params = self.transform_params(self.places.up, limbs);
         let given = || Given::Records(&records.slice);

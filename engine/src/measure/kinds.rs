@@ -190,8 +190,8 @@ fn few<R: RnsOps>(ring: &R, sets: usize) -> Result<KindRates, CkksError> {
             Ok(())
         },
     )?;
-    // The first of each warmed up.
-    let [of_hoisted, of_single] = spent.map(|spent| middle(spent[1..].to_vec()));
+    // The first of each warmed up, if there are more.
+    let [of_hoisted, of_single] = spent.map(|spent| middle(spent[usize::from(spent.len() > 1)..].to_vec()));
     let (hoisted, switching) = (work[0] / of_hoisted, work[1] / of_single);
     let rotated: Vec<R::Ciphertext> =
         ring.rotate_hoisted(&[&own[0]], limbs, &turns[..ROTATIONS])?.into_iter().flatten().collect();

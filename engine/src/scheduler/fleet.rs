@@ -11,7 +11,7 @@ use crate::candidates::{Place, profile_of};
 use crate::choice::DeviceChoice;
 use crate::devices::{Devices, Wanted};
 use crate::error::EngineError;
-use crate::need::{key_bytes, run_bytes};
+use crate::need::run_bytes;
 use crate::profile::{DeviceProfile, Profiles};
 use crate::scheduler::passes::{CUDA_QUEUES, HOST_LANES, inputs_of_a_pass};
 use crate::scheduler::station::Station;
@@ -122,10 +122,10 @@ impl<'p> Fleet<'p> {
     /// devices evaluate.
     #[must_use]
     pub fn needed_bytes(&self, clients: usize) -> Option<u64> {
-        let each = key_bytes(self.plan);
-        let kept = (self.limits.key_bytes / each.max(1)).min(clients as u64).max(1);
         let of_host = self.members.iter().filter_map(|member| {
             let all = member.devices.needed_bytes(self.plan, member.lanes * member.most)?;
+            let each = member.devices.key_bytes(self.plan);
+            let kept = (self.limits.key_bytes / each.max(1)).min(clients as u64).max(1);
             let lanes = (member.lanes as u64 - 1).saturating_mul(run_bytes(self.plan));
             Some(all.saturating_add(lanes).saturating_add((kept - 1).saturating_mul(each)))
         });
@@ -157,7 +157,7 @@ impl<'p> Fleet<'p> {
                 first_lane: namesakes(&self.members[..at], member).1,
                 most: member.most,
                 is_joining: self.params.scheme() == Scheme::Tfhe,
-                most_keys: (key_budget / key_bytes(self.plan).max(1)).max(1) as usize,
+                most_keys: (key_budget / member.devices.key_bytes(self.plan).max(1)).max(1) as usize,
                 memory_bytes: self.limits.memory_bytes / member.lanes as u64,
                 is_timed: self.is_timed,
                 devices: &member.devices,

@@ -1,6 +1,6 @@
 //! Steps of large rings, for which the reference is too slow: against another device.
 
-use heman_core::ckks::ops::{RnsDevice, RnsOps};
+use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::{ParameterSet, RingKind};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
@@ -10,7 +10,7 @@ use crate::ckks::twins::{download, upload};
 
 const SCALE: f64 = 268_435_456.0;
 
-/// Products, rescaling, rotations and inner products on one ring.
+/// Products, rescaling, rotations, inner products, raised ciphertexts and plaintexts on one ring.
 fn steps<R: RnsOps>(ring: &R, batch: &[Ciphertext]) -> Vec<Vec<Ciphertext>> {
     let params = ring.params().clone();
     let limbs = params.primes.len();
@@ -23,7 +23,13 @@ fn steps<R: RnsOps>(ring: &R, batch: &[Ciphertext]) -> Vec<Vec<Ciphertext>> {
     let rotated = ring.rotate(&[(&own[0], &turn)]).expect("fits");
     let hoisted = ring.rotate_hoisted(&[&own[1]], limbs - 1, &[None, Some(&turn)]).expect("fits");
     let sums = ring.inner_products(&own, &[vec![(0, &factor), (1, &factor)]]).expect("fits");
-    let mut all = vec![products, rescaled, rotated, sums];
+    let low = ring.drop_to(own, 2).expect("fewer limbs");
+    let raised = ring.raise(low, limbs).expect("limbs that there are");
+    let numbers: Vec<f64> = (0..8).map(|at| 2_f64.powi(50) * (0.3 + f64::from(at)).sin()).collect();
+    let kept = ring.load_coefficients(ring.host().coefficients(&numbers, SCALE)).expect("loads");
+    let made = ring.plaintexts(&[&kept], limbs).expect("limbs that there are");
+    let masked = ring.products(&[&raised[0]], &[Constant::Slots(&made[0])]).expect("fits");
+    let mut all = vec![products, rescaled, rotated, sums, raised, masked];
     all.extend(hoisted);
     all.iter().map(|batch| download(ring, batch)).collect()
 }

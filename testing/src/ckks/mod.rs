@@ -1,5 +1,6 @@
 //! CKKS: words and keys to compute with, and the suite of steps.
 
+pub mod deep;
 pub mod degrees;
 pub mod keys;
 pub mod products;

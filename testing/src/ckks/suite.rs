@@ -30,6 +30,8 @@ pub fn all<D: RnsDevice>(device: &D) {
     rescales(device);
     raises::rescales_by(device);
     raises::raises(device);
+    raises::raises_ends(device);
+    raises::plaintexts(device);
     memory(device);
     switches::products(device);
     products::open(device);

@@ -8,6 +8,7 @@ use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::coefficients::Coefficients;
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
@@ -97,6 +98,7 @@ fn position_parts<'a, A, B>(position: &Position<'a, Pair<A, B>>) -> (Position<'a
 impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     type Ciphertext = Both<A, B>;
     type Plaintext = Pair<A::Plaintext, B::Plaintext>;
+    type Coefficients = Pair<A::Coefficients, B::Coefficients>;
     type Map = Pair<A::Map, B::Map>;
     type SwitchKey = Pair<A::SwitchKey, B::SwitchKey>;
     type GaloisKey = Pair<A::GaloisKey, B::GaloisKey>;
@@ -134,6 +136,22 @@ impl<A: RnsOps, B: RnsOps> RnsOps for DualRing<A, B> {
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Self::Plaintext, CkksError> {
         let first = self.first.load_plaintext(plaintext.clone());
         Pair::of("loading a plaintext", first, self.second.load_plaintext(plaintext))
+    }
+
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<Self::Coefficients, CkksError> {
+        let first = self.first.load_coefficients(coefficients.clone());
+        Pair::of("loading coefficients", first, self.second.load_coefficients(coefficients))
+    }
+
+    fn coefficient_bytes(&self, count: usize) -> u64 {
+        self.first.coefficient_bytes(count)
+    }
+
+    fn plaintexts(&self, batch: &[&Self::Coefficients], limbs: usize) -> Result<Vec<Self::Plaintext>, CkksError> {
+        let (first, second) = refs(batch.iter().copied());
+        let (first, second) = (self.first.plaintexts(&first, limbs), self.second.plaintexts(&second, limbs));
+        let Pair { first, second } = Pair::of("plaintexts", first, second)?;
+        Ok(pairs(first, second))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<Self::Map, CkksError> {

@@ -1,13 +1,14 @@
 //! The steps of CKKS on the device.
 
 mod batch;
+mod integers;
 mod linear;
 mod ring;
 mod seeded;
 mod switches;
 mod words;
 
-use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuPlaintext};
+use heman_core::ckks::gpu::{GpuBlock, GpuCiphertext, GpuCoefficients, GpuPlaintext};
 use heman_core::ckks::ring::matrix::Matrix;
 
 use crate::context::Block;
@@ -31,6 +32,9 @@ pub type WgpuCiphertext = GpuCiphertext<Block>;
 
 /// A plaintext on the device.
 pub type WgpuPlaintext = GpuPlaintext<Block>;
+
+/// Coefficients of a plaintext on the device.
+pub type WgpuCoefficients = GpuCoefficients<Block>;
 
 /// A matrix of residues on the device.
 pub struct WgpuMap {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::files::seeded::{SeededCiphertext, SeededSwitchKey};
-use heman_core::ckks::gpu::{GpuRing, parts, words};
+use heman_core::ckks::gpu::{GpuRing, coefficient_bytes, parts, words};
 use heman_core::ckks::ops::{Constant, Position, Product, RnsDevice, RnsOps};
 use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::plan::activation::FormKind;
 use heman_core::ckks::plan::width::Width;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
+use heman_core::ckks::ring::coefficients::Coefficients;
 use heman_core::ckks::ring::constants::{Places, constants};
 use heman_core::ckks::ring::context::Ring;
 use heman_core::ckks::ring::matrix::Matrix;
@@ -21,7 +22,7 @@ use heman_kernels::wgsl::{
     rns_constants,
 };
 
-use crate::ckks::{WgpuCiphertext, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
+use crate::ckks::{WgpuCiphertext, WgpuCoefficients, WgpuGaloisKey, WgpuMap, WgpuPlaintext, WgpuSwitchKey};
 use crate::context::{Context, Table};
 use crate::device::WgpuBackend;
 use crate::pipelines::Kernel;
@@ -114,6 +115,7 @@ impl WgpuRing {
 impl RnsOps for WgpuRing {
     type Ciphertext = WgpuCiphertext;
     type Plaintext = WgpuPlaintext;
+    type Coefficients = WgpuCoefficients;
     type Map = WgpuMap;
     type SwitchKey = WgpuSwitchKey;
     type GaloisKey = WgpuGaloisKey;
@@ -155,6 +157,18 @@ impl RnsOps for WgpuRing {
         let scale = plaintext.scale;
         let block = self.context.load("loading a plaintext", &plaintext.into_words())?;
         Ok(WgpuPlaintext::new(self, block, scale))
+    }
+
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<WgpuCoefficients, CkksError> {
+        self.integers(&coefficients)
+    }
+
+    fn coefficient_bytes(&self, _: usize) -> u64 {
+        coefficient_bytes(&self.ring)
+    }
+
+    fn plaintexts(&self, batch: &[&WgpuCoefficients], limbs: usize) -> Result<Vec<WgpuPlaintext>, CkksError> {
+        self.plaintexts_of(batch, limbs)
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<WgpuMap, CkksError> {
@@ -247,6 +261,10 @@ impl RnsOps for WgpuRing {
 
     fn rescale(&self, batch: Vec<WgpuCiphertext>) -> Result<Vec<WgpuCiphertext>, CkksError> {
         parts::rescale(self, batch, |same| self.divide_by_last(same))
+    }
+
+    fn raise(&self, batch: Vec<WgpuCiphertext>, limbs: usize) -> Result<Vec<WgpuCiphertext>, CkksError> {
+        self.raise_all(batch, limbs)
     }
 
     fn activate(

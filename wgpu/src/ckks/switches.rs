@@ -28,7 +28,7 @@ struct Digits {
 
 /// What becomes of values on the way down.
 #[derive(Clone, Copy)]
-struct Down {
+pub(super) struct Down {
     source: u32,
     sources: usize,
     conversion: u32,
@@ -42,7 +42,13 @@ struct Down {
 }
 
 impl Down {
-    fn item(self) -> Item {
+    /// Values as they are, at one place all the way, of so many polynomials that are converted.
+    pub(super) fn values(source: u32, sources: usize, conversion: u32, prime: usize, target: u32) -> Self {
+        let (between, kept, factor, addend) = (target, NOWHERE, 0, NOWHERE);
+        Self { source, sources, conversion, prime, between, target, kept, factor, addend }
+    }
+
+    pub(super) fn item(self) -> Item {
         let Self { source, conversion, between, target, kept, factor, addend, .. } = self;
         let (sources, prime) = (self.sources as u32, self.prime as u32);
         Item::new([source, sources, conversion, prime, between, target, kept, factor, addend])
@@ -51,7 +57,7 @@ impl Down {
 
 impl WgpuRing {
     /// Transforms of coefficients to values.
-    fn down(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
+    pub(super) fn down(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
         let log2_blocks = self.log2_degree() - RNS_LOG2_BLOCK;
         let params = RnsTransformParams { items: 0, log2_blocks, roots: self.places.down };
         let special = self.params().special_primes.len();
@@ -69,7 +75,7 @@ impl WgpuRing {
     }
 
     /// Transforms of values to coefficients: `[source, prime, target, factor, offset]` each.
-    fn up(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
+    pub(super) fn up(&self, step: &'static str, items: &[Item]) -> Result<(), CkksError> {
         let log2_blocks = self.log2_degree() - RNS_LOG2_BLOCK;
         let params = RnsTransformParams { items: 0, log2_blocks, roots: self.places.up };
         let folded = self.folding().1;
@@ -94,7 +100,7 @@ impl WgpuRing {
         }
     }
 
-    fn words(&self, polynomials: usize) -> u32 {
+    pub(super) fn words(&self, polynomials: usize) -> u32 {
         (polynomials * self.degree()) as u32
     }
 
@@ -127,18 +133,8 @@ impl WgpuRing {
                 for at in (0..extended).filter(|at| !(digit.first..digit.first + count).contains(at)) {
                     let prime = if at < limbs { at } else { self.ring.limbs() + at - limbs };
                     let target = block.address + self.words(at);
-                    let item = Down {
-                        source: parts.address + self.words(digit.first),
-                        sources: count,
-                        conversion: digit.conversions[prime],
-                        prime,
-                        between: target,
-                        target,
-                        kept: NOWHERE,
-                        factor: 0,
-                        addend: NOWHERE,
-                    };
-                    down.push(item.item());
+                    let source = parts.address + self.words(digit.first);
+                    down.push(Down::values(source, count, digit.conversions[prime], prime, target).item());
                 }
                 blocks.push(block);
             }
@@ -329,15 +325,9 @@ impl WgpuRing {
                 for limb in 0..last {
                     let target = out.part(part, degree) + self.words(limb);
                     let item = Down {
-                        source: remainder,
-                        sources: 1,
-                        conversion: places.conversions[limb],
-                        prime: limb,
-                        between: target,
-                        target,
                         kept: from + self.words(limb),
                         factor: places.quotients + limb as u32,
-                        addend: NOWHERE,
+                        ..Down::values(remainder, 1, places.conversions[limb], limb, target)
                     };
                     down.push(item.item());
                 }

@@ -20,6 +20,7 @@ use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::activation::FormKind;
 use crate::ckks::plan::width::{Width, waiting_words};
 use crate::ckks::ring::ciphertext::Ciphertext;
+use crate::ckks::ring::coefficients::{Coefficients, half_bytes};
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::keys::{GaloisKey, SwitchKey};
 use crate::ckks::ring::matrix::Matrix;
@@ -80,6 +81,7 @@ impl CpuRing {
 impl RnsOps for CpuRing {
     type Ciphertext = Ciphertext;
     type Plaintext = Plaintext;
+    type Coefficients = Coefficients;
     type Map = Matrix;
     type SwitchKey = SwitchKey;
     type GaloisKey = GaloisKey;
@@ -110,6 +112,19 @@ impl RnsOps for CpuRing {
 
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Plaintext, CkksError> {
         Ok(plaintext)
+    }
+
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<Coefficients, CkksError> {
+        Ok(coefficients)
+    }
+
+    fn coefficient_bytes(&self, count: usize) -> u64 {
+        half_bytes(count)
+    }
+
+    fn plaintexts(&self, batch: &[&Coefficients], limbs: usize) -> Result<Vec<Plaintext>, CkksError> {
+        enough_limbs(limbs, self.ring.limbs())?;
+        self.map(batch.par_iter(), |own| Ok(self.ring.plaintext_of(own, limbs)))
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<Matrix, CkksError> {

@@ -11,6 +11,7 @@ use crate::ckks::params::packing::Occupancy;
 use crate::ckks::params::set::ParameterSet;
 use crate::ckks::plan::width::Width;
 use crate::ckks::ring::ciphertext::Ciphertext;
+use crate::ckks::ring::coefficients::{Coefficients, Pieces, half_bytes};
 use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::matrix::Matrix;
 use crate::ckks::ring::number::State;
@@ -176,6 +177,7 @@ impl ReferenceRing {
 impl RnsOps for ReferenceRing {
     type Ciphertext = Ciphertext;
     type Plaintext = Plaintext;
+    type Coefficients = Coefficients;
     type Map = Matrix;
     type SwitchKey = ReferenceKey;
     type GaloisKey = ReferenceGaloisKey;
@@ -221,6 +223,33 @@ impl RnsOps for ReferenceRing {
     fn load_plaintext(&self, plaintext: Plaintext) -> Result<Plaintext, CkksError> {
         let scale = plaintext.scale;
         Ok(Plaintext::new(plaintext.into_words(), scale))
+    }
+
+    fn load_coefficients(&self, coefficients: Coefficients) -> Result<Coefficients, CkksError> {
+        Ok(coefficients)
+    }
+
+    fn coefficient_bytes(&self, count: usize) -> u64 {
+        half_bytes(count)
+    }
+
+    /// The integers modulo each prime.
+    fn plaintexts(&self, batch: &[&Coefficients], limbs: usize) -> Result<Vec<Plaintext>, CkksError> {
+        levels_suffice(limbs, self.params().primes.len())?;
+        let plaintext = |own: &&Coefficients| {
+            let Pieces { count, words } = own.pieces(self.degree());
+            let bits = 32 * count;
+            let integer = |at: usize| {
+                let word = |piece: usize| i128::from(words[piece * self.degree() + at]) << (32 * piece);
+                (0..count).map(word).sum::<i128>() - (1 << (bits - 1))
+            };
+            let limb = |prime: &Prime| {
+                let residue = |at: usize| integer(at).rem_euclid(i128::from(prime.p)) as u64;
+                prime.values(&(0..self.degree()).map(residue).collect::<Vec<u64>>())
+            };
+            Plaintext::new(self.primes[..limbs].iter().flat_map(limb).collect(), own.scale)
+        };
+        Ok(batch.iter().map(plaintext).collect())
     }
 
     fn load_map(&self, matrix: Matrix) -> Result<Matrix, CkksError> {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use crate::ckks::error::CkksError;
 use crate::ckks::ops::RnsOps;
 use crate::ckks::plan::width::GpuShares;
+use crate::ckks::ring::coefficients::MOST_PIECES;
+use crate::ckks::ring::context::Ring;
 use crate::ckks::ring::number::State;
 
 /// Words in a device's memory, freed when dropped.
@@ -139,6 +141,22 @@ impl<B: GpuBlock> GpuPlaintext<B> {
     }
 }
 
+/// Coefficients of a plaintext on the device.
+pub struct GpuCoefficients<B> {
+    /// `u32[pieces][N]`, see [`Coefficients::pieces`](crate::ckks::ring::coefficients::Coefficients::pieces).
+    pub block: B,
+    /// Words of each.
+    pub pieces: usize,
+    /// What the message was multiplied with.
+    pub scale: f64,
+}
+
+/// Bytes of [`GpuCoefficients`] of any integers.
+#[must_use]
+pub fn coefficient_bytes(ring: &Ring) -> u64 {
+    (size_of::<u32>() * MOST_PIECES * ring.degree()) as u64
+}
+
 /// What is done word by word, in the order of the kernels `rns_words`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Operation {
@@ -156,6 +174,10 @@ pub enum Operation {
     MultiplyAdd = 5,
     /// The same with a number for each limb in the place of `c`.
     MultiplyAddNumber = 6,
+    /// `to` is the second digit of the number whose residue modulo the first prime is `from`, and `b` modulo the second
+    /// one; the number is what 1 over the first prime is modulo the second. See
+    /// [`Places::raised`](crate::ckks::ring::constants::Places::raised).
+    SecondDigit = 7,
 }
 
 /// The polynomials of one operation: parts of ciphertexts, and plaintexts, of as many limbs as it is run over.

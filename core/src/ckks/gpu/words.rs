@@ -1,11 +1,12 @@
-//! Sums of ciphertexts and products with constants, word by word. A function fails as the step of
+//! Sums of ciphertexts and products with constants, word by word, and what is raised. A function fails as the step of
 //! [`crate::ckks::ops::RnsOps`] of its name does.
 
 use std::sync::Arc;
 
 use crate::ckks::error::{CkksError, enough_limbs, same_limbs, same_scale};
-use crate::ckks::gpu::{Address, GpuPlaintext, GpuRing, Operation, WordItem};
+use crate::ckks::gpu::{Address, GpuBlock, GpuPlaintext, GpuRing, Operation, WordItem};
 use crate::ckks::ops::Constant;
+use crate::ckks::ring::raise::MOST_RAISED_LIMBS;
 
 /// Items of one operation at one number of limbs: run together.
 type Alike<'a, G> = (Operation, usize, Vec<WordItem<'a, Address<G>>>);
@@ -205,4 +206,64 @@ pub fn shrink<G: GpuRing>(ring: &G, batch: Vec<G::Ciphertext>) -> Vec<G::Ciphert
     };
     let shrunk = |own: G::Ciphertext| if own.stored == own.limbs { own } else { copied(&own).unwrap_or(own) };
     batch.into_iter().map(shrunk).collect()
+}
+
+/// Of polynomials of two limbs, their coefficients at `[word]` and N words behind, the second digits in the place of
+/// their residues modulo the second prime: see [`Places::raised`](crate::ckks::ring::constants::Places::raised).
+fn second_digits<G: GpuRing>(ring: &G, step: &'static str, blocks: &[G::Block]) -> Result<(), CkksError> {
+    let degree = ring.degree();
+    let [first, second] = [0, 1].map(|limb| ring.host().modulus(limb));
+    let inverse = [second.montgomery(second.inverse(first.p % second.p))];
+    let of_block = |block: &G::Block| {
+        [0, 2].map(|at| {
+            let [a, b] = [0, 1].map(|limb| block.address_of((at + limb) * degree));
+            WordItem::new(&[b, a, b], &inverse)
+        })
+    };
+    ring.run(step, Operation::SecondDigit, 1, &blocks.iter().flat_map(of_block).collect::<Vec<_>>())
+}
+
+/// [`crate::ckks::ops::RnsOps::raise`]. `coefficients` gives those of ciphertexts of one number of limbs, out of
+/// Montgomery form: `u32[part][limbs][N]`, with half the prime added where there is one limb. `values` makes of digits
+/// in their place what the results have behind the limbs that are there.
+///
+/// # Errors
+/// [`CkksError::Level`], [`CkksError::Depth`] for numbers of limbs that do not fit, and those of the device.
+pub fn raise<G: GpuRing>(
+    ring: &G,
+    batch: Vec<G::Ciphertext>,
+    limbs: usize,
+    coefficients: impl Fn(&[G::Ciphertext]) -> Result<Vec<G::Block>, CkksError>,
+    values: impl Fn(usize, &[G::Block], &[G::Ciphertext]) -> Result<(), CkksError>,
+) -> Result<Vec<G::Ciphertext>, CkksError> {
+    const STEP: &str = "raise";
+    let most = MOST_RAISED_LIMBS.min(limbs);
+    if let Some(high) = batch.iter().find(|own| own.limbs > most) {
+        return Err(CkksError::Level { left: high.limbs, right: most });
+    }
+    if limbs > ring.params().primes.len() && !batch.is_empty() {
+        return Err(CkksError::Depth);
+    }
+    let degree = ring.degree();
+    let mut results = Vec::with_capacity(batch.len());
+    for alike in batch.chunk_by(|a, b| a.limbs == b.limbs) {
+        let own = alike[0].limbs;
+        if own == limbs {
+            results.extend(alike.iter().cloned());
+            continue;
+        }
+        let raised: Vec<G::Ciphertext> =
+            alike.iter().map(|low| ring.ciphertext(STEP, limbs, low.scale)).collect::<Result<_, _>>()?;
+        let copy = |(low, out): (&G::Ciphertext, &G::Ciphertext)| {
+            [0, 1].map(|part| WordItem::new(&[out.part(part, degree), low.part(part, degree)], &[]))
+        };
+        ring.run(STEP, Operation::Copy, own, &alike.iter().zip(&raised).flat_map(copy).collect::<Vec<_>>())?;
+        let blocks = coefficients(alike)?;
+        if own > 1 {
+            second_digits(ring, STEP, &blocks)?;
+        }
+        values(own, &blocks, &raised)?;
+        results.extend(raised);
+    }
+    Ok(results)
 }

@@ -61,9 +61,14 @@ pub fn is_rare(request: &KeyRequest, params: &ParameterSet, limbs: usize) -> boo
 /// Bytes of all keys on the host, with the masks that it holds.
 #[must_use]
 pub fn loaded_bytes(request: &KeyRequest, params: &ParameterSet) -> u64 {
-    let bytes = |limbs: usize| loaded_key_bytes(params, limbs);
     let saved = request.rotation_limbs.values().filter(|&&limbs| is_rare(request, params, limbs));
-    request.all_limbs().map(bytes).sum::<u64>() - saved.map(|&limbs| bytes(limbs) / 2).sum::<u64>()
+    gpu_bytes(request, params) - saved.map(|&limbs| loaded_key_bytes(params, limbs) / 2).sum::<u64>()
+}
+
+/// Bytes of all keys with all masks, as GPUs hold them.
+#[must_use]
+pub fn gpu_bytes(request: &KeyRequest, params: &ParameterSet) -> u64 {
+    request.all_limbs().map(|limbs| loaded_key_bytes(params, limbs)).sum()
 }
 
 /// A key for more limbs serves fewer as well.

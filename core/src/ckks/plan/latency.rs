@@ -187,9 +187,10 @@ impl LatencyPlan {
         Ok(())
     }
 
-    /// Bytes of masks, and of the ciphertexts of the widest map.
+    /// Bytes of masks, and of the ciphertexts of the widest map. Masks that are kept as coefficients take what `kept`
+    /// says of their number.
     #[must_use]
-    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &ParameterSet) -> u64 {
+    pub fn memory_bytes(&self, network: &PolynomialNetwork, params: &ParameterSet, kept: impl Fn(usize) -> u64) -> u64 {
         let limbs = limbs_of_stages(network, params.primes.len());
         let (mut masks, mut most) = (0, 0);
         for (map, limbs) in self.maps.iter().zip(limbs) {
@@ -199,8 +200,8 @@ impl LatencyPlan {
                 let before = operand.tensor.checked_sub(1).map_or(&self.input, |at| &self.maps[at].output);
                 before.ciphertexts()
             };
-            // Masks that are kept as half their coefficients: of a polynomial in a power of X where their numbers repeat.
-            let kept = (4 * map.period * self.lanes).min(2 * params.degree()) as u64;
+            // Those of a polynomial in a power of X where the numbers repeat.
+            let kept = kept((2 * map.period * self.lanes).min(params.degree()));
             let own = |operand: &Operand| {
                 let steps = &operand.steps;
                 let count = |pick: fn(&Axis) -> usize| steps.axes.iter().map(pick).product::<usize>();

@@ -30,6 +30,7 @@ use crate::ckks::planner::deep_fit::fit_deep;
 use crate::ckks::planner::degrees::{Fitted, fit, judge_folds, search_steps};
 use crate::ckks::planner::least_squares::Widening;
 use crate::ckks::planner::simulate::SlotNoise;
+use crate::ckks::ring::coefficients::half_bytes;
 use crate::ckks::schedule::throughput::ThroughputSchedule;
 use crate::files::sealed::OfBatch;
 use crate::model::lines::{Lengths, is_line, without_lines};
@@ -254,7 +255,7 @@ fn finish(network: PolynomialNetwork, chosen: Chosen, loss: &Loss, range: (f64, 
     plan.params.output.noise = noise;
     let (params, network) = (&plan.params, &plan.network);
     let memory_bytes = match &plan.latency {
-        Some(latency) => latency.memory_bytes(network, &params.ckks),
+        Some(latency) => latency.memory_bytes(network, &params.ckks, half_bytes),
         None => throughput_bytes(network, &params.ckks).map_err(|error| PlanError::Depth(error.to_string()))?,
     };
     let inputs = params.inputs_per_run() as u32;

@@ -4,7 +4,9 @@
 //! with its low word first, or a word with a zero.
 
 use crate::ckks::params::set::RingKind;
+use crate::ckks::ring::coefficients::MOST_PIECES;
 use crate::ckks::ring::context::{Conversion, Digit, Ring};
+use crate::ckks::ring::raise::MOST_RAISED_LIMBS;
 use crate::residues::modulus::{Factor, Modulus};
 use crate::residues::ntt;
 
@@ -26,6 +28,13 @@ pub struct Places {
     pub special_quotient: u32,
     /// For each prime of Q as the last one.
     pub rescale: Vec<RescalePlaces>,
+    /// `plaintexts[c - 1]`: for each prime of Q the conversion of integers of c words
+    /// ([`crate::ckks::ring::coefficients::Coefficients::pieces`]).
+    pub plaintexts: [Vec<u32>; MOST_PIECES],
+    /// `raised[c - 1]`: for each prime of Q the conversion of what is raised from c limbs. From one, of residues with
+    /// half the prime added. From two, of a residue a modulo the first prime p and a digit d behind it: the number is
+    /// `a + p (d - ceil(q / 2))`, q being the second prime, so that it lies between minus and plus half of `p q`.
+    pub raised: [Vec<u32>; MOST_RAISED_LIMBS],
 }
 
 /// Places of one digit's constants.
@@ -113,11 +122,7 @@ pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
             let (modulus, half) = (all[last], all[last].p / 2);
             let leave = builder.here();
             builder.scaled(modulus.inverse(modulus.montgomery(1)), modulus);
-            let recentred = |target: &Modulus| Conversion {
-                // Twice in Montgomery form: the reduction takes one out, and the other is the coefficient's.
-                weights: vec![target.montgomery(target.montgomery(1))],
-                offset: u64::from(target.montgomery(target.sub(0, target.montgomery(half % target.p)))),
-            };
+            let recentred = |target: &Modulus| Conversion::new(*target, &[1], half % target.p);
             let conversions = all[..last].iter().map(|target| builder.conversion(&recentred(target))).collect();
             let quotients = builder.here();
             ring.rescale[last].iter().for_each(|&factor| builder.factor(factor));
@@ -132,11 +137,34 @@ pub fn constants(ring: &Ring) -> (Vec<[u32; 2]>, Places) {
         trees.iter_mut().for_each(|nodes| nodes[0] = Factor::default());
         trees
     };
+    let of_primes = &all[..limbs];
+    let short = |target: &Modulus| Conversion::new(*target, &[1], (1 << 31) % target.p);
+    let long = |target: &Modulus| {
+        // 2^32 and 2^63.
+        let (word, half) = (target.montgomery(1), target.montgomery((1 << 31) % target.p));
+        Conversion::new(*target, &[1, word], half)
+    };
+    let plaintexts = [
+        of_primes.iter().map(|target| builder.conversion(&short(target))).collect(),
+        of_primes.iter().map(|target| builder.conversion(&long(target))).collect(),
+    ];
+    let first = all[0].p;
+    let from_one = |target: &Modulus| Conversion::new(*target, &[1], (first / 2) % target.p);
+    let from_two = |target: &Modulus| {
+        let (weight, offset) = (first % target.p, all[1].p.div_ceil(2) % target.p);
+        Conversion::new(*target, &[1, weight], target.mul(weight, offset))
+    };
+    let has_two = limbs >= MOST_RAISED_LIMBS;
+    let raised = [
+        of_primes.iter().map(|target| builder.conversion(&from_one(target))).collect(),
+        of_primes.iter().filter(|_| has_two).map(|target| builder.conversion(&from_two(target))).collect(),
+    ];
     let trees: Vec<_> = all.iter().map(tree).collect();
     let down = builder.here();
     trees.iter().for_each(|[down, _]| down.iter().for_each(|&factor| builder.factor(factor)));
     let up = builder.here();
     trees.iter().for_each(|[_, up]| up.iter().for_each(|&factor| builder.factor(factor)));
-    let places = Places { down, up, digits, special, special_conversions, special_quotient, rescale };
+    let places =
+        Places { down, up, digits, special, special_conversions, special_quotient, rescale, plaintexts, raised };
     (builder.table, places)
 }

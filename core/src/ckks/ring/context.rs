@@ -40,6 +40,18 @@ pub struct Conversion {
     pub offset: u64,
 }
 
+impl Conversion {
+    /// To residues of sums of words times `weights`, less `centre`, in Montgomery form.
+    pub fn new(modulus: Modulus, weights: &[u32], centre: u32) -> Self {
+        // The sum is divided by 2^32 when it is reduced, and Montgomery form keeps one 2^32.
+        let twice = |residue: u32| modulus.montgomery(modulus.montgomery(residue));
+        Self {
+            weights: weights.iter().map(|&weight| twice(weight)).collect(),
+            offset: u64::from(twice(modulus.sub(0, centre))),
+        }
+    }
+}
+
 /// Constants of one parameter set, for every level.
 ///
 /// Words of polynomials are in Montgomery form everywhere (residues times 2^32), so that products need one reduction;
@@ -96,9 +108,7 @@ impl Ring {
             let weights: Vec<u32> = (0..primes.len()).map(|at| product(&without(primes, at), modulus)).collect();
             let centres = weights.iter().zip(primes).map(|(&weight, &p)| modulus.mul(weight, p / 2 % modulus.p));
             let centre = centres.fold(0, |sum, x| modulus.add(sum, x));
-            // The sum is divided by 2^32 when it is reduced, and Montgomery form keeps one 2^32.
-            let offset = u64::from(modulus.montgomery(modulus.montgomery(modulus.sub(0, centre))));
-            Conversion { weights: weights.iter().map(|&w| modulus.montgomery(modulus.montgomery(w))).collect(), offset }
+            Conversion::new(modulus, &weights, centre)
         };
         let digit = |first: usize, count: usize| {
             let own = &params.primes[first..first + count];

@@ -1,6 +1,7 @@
 //! The ring: residues, transforms, and the constants that follow from parameters.
 
 pub mod ciphertext;
+pub mod coefficients;
 pub mod constants;
 pub mod context;
 pub mod encode;

@@ -7,9 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::ckks::ring::coefficients::Coefficients;
 use crate::ckks::ring::context::Ring;
-use crate::ckks::ring::words;
-use crate::residues::modulus::Modulus;
 
 /// Words of a tile, and of its rows.
 const TILE: usize = 256;
@@ -87,28 +86,32 @@ fn repeat_rows(rows: &[u32], times: usize, out: &mut [u32]) {
 }
 
 impl Ring {
-    /// Coefficients (already times `scale`, below 2^62) as a factor for products at up to `limbs` limbs: N of them, or
-    /// those of a polynomial in `X^(N / n)` where there are n, a power of two.
+    /// Numbers' coefficients, already times `scale`, as a factor for products at up to `limbs` limbs: see
+    /// [`Ring::coefficients`].
     ///
     /// # Panics
     /// If their number is no power of two up to N.
     #[must_use]
     pub fn plaintext(&self, coefficients: &[f64], scale: f64, limbs: usize) -> Plaintext {
-        let (degree, count) = (self.degree(), coefficients.len());
-        assert!(count.is_power_of_two() && count <= degree, "{count} coefficients in a ring of degree {degree}");
+        self.plaintext_of(&self.coefficients(coefficients, scale), limbs)
+    }
+
+    /// Coefficients as a factor for products at up to `limbs` limbs.
+    #[must_use]
+    pub fn plaintext_of(&self, coefficients: &Coefficients, limbs: usize) -> Plaintext {
+        let (degree, count) = (self.degree(), coefficients.count());
         let repeats = (degree / count).min(MOST_REPEATS);
         let size = degree / repeats;
-        let rounded = Rounded::new(self.arch, coefficients);
         let mut out = self.pool.take(limbs * size);
         let mut values = vec![0; size];
         for (limb, out) in out.chunks_exact_mut(size).enumerate() {
             let modulus = self.modulus(limb);
             let target = if repeats == 1 { &mut *out } else { &mut values };
             if count == size {
-                rounded.lift(self.arch, modulus, target);
+                coefficients.lift(self.arch, modulus, target);
             } else {
                 let mut few = vec![0; count];
-                rounded.lift(self.arch, modulus, &mut few);
+                coefficients.lift(self.arch, modulus, &mut few);
                 target.fill(0);
                 target.iter_mut().step_by(size / count).zip(few).for_each(|(word, c)| *word = c);
             }
@@ -117,7 +120,7 @@ impl Ring {
                 gather_rows(repeats, &values, out);
             }
         }
-        Plaintext { words: out, repeats, scale }
+        Plaintext { words: out, repeats, scale: coefficients.scale }
     }
 }
 
@@ -125,35 +128,6 @@ impl Ring {
     /// Gives plaintexts' memory back for later operations.
     pub fn recycle_plaintexts(&self, plaintexts: impl IntoIterator<Item = Plaintext>) {
         plaintexts.into_iter().for_each(|plaintext| self.pool.give(plaintext.words));
-    }
-}
-
-/// Coefficients, rounded.
-enum Rounded {
-    /// With 2^31 added.
-    Short(Vec<u32>),
-    Long(Vec<i64>),
-}
-
-impl Rounded {
-    fn new(arch: pulp::Arch, coefficients: &[f64]) -> Self {
-        let mut largest = 0.0;
-        words::largest(arch, &mut largest, coefficients);
-        if largest < f64::from(i32::MAX) - 1.0 {
-            let mut short = vec![0; coefficients.len()];
-            words::round_short(arch, &mut short, coefficients);
-            return Self::Short(short);
-        }
-        let mut long = vec![0; coefficients.len()];
-        words::round(arch, &mut long, coefficients);
-        Self::Long(long)
-    }
-
-    fn lift(&self, arch: pulp::Arch, modulus: Modulus, out: &mut [u32]) {
-        match self {
-            Self::Short(short) => words::recenter(arch, modulus, out, short, modulus.montgomery_of_word(1 << 31)),
-            Self::Long(long) => words::lift(arch, modulus, out, long),
-        }
     }
 }
 

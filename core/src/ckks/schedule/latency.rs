@@ -10,6 +10,7 @@ use crate::ckks::plan::limbs::limbs_of_stages;
 use crate::ckks::plan::polynomials::{Closing, PolynomialNetwork};
 use crate::ckks::plan::scales::{map_states, output_state};
 use crate::ckks::plan::uses::uses;
+use crate::ckks::ring::coefficients::half_bytes;
 use crate::ckks::ring::number::State;
 
 /// One linear map with its polynomials.
@@ -47,7 +48,7 @@ pub struct LatencySchedule {
     pub input: State,
     /// The maps of the stages, then the output's.
     pub steps: Vec<LatencyStep>,
-    /// Bytes of masks and ciphertexts at one time.
+    /// Bytes of masks and ciphertexts at one time: on the host, until a session puts those of its device there.
     pub peak_bytes: u64,
 }
 
@@ -103,7 +104,7 @@ impl LatencySchedule {
             steps[stage].bootstrap = Some(BootstrapStep { tensors, limbs: limbs[stage + 1] });
         }
         let input = State { scale: fresh, limbs: limbs[0] };
-        Ok(Self { input, steps, peak_bytes: plan.memory_bytes(network, params) })
+        Ok(Self { input, steps, peak_bytes: plan.memory_bytes(network, params, half_bytes) })
     }
 
     /// Scale and limbs of the tensors that maps read: the input, then the results of the stages.

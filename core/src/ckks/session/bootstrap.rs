@@ -1,8 +1,7 @@
-//! Runs a bootstrap on a device: keys and numbers are loaded once, masks are transformed when they are used.
+//! Runs a bootstrap on a device: keys, numbers and masks are loaded once, and the masks transformed when they are used.
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use tracing::debug_span;
 
 use crate::ckks::bootstrap::keys::{BootstrapKeyRequest, SeededBootstrapKey};
@@ -12,13 +11,12 @@ use crate::ckks::bootstrap::sine::Step;
 use crate::ckks::error::{CkksError, same_scale};
 use crate::ckks::files::seeded::SeededSwitchKey;
 use crate::ckks::ops::{Constant, Product, RnsOps, refs};
-use crate::ckks::params::set::ParameterSet;
 use crate::ckks::ring::number::{Number, State};
 
 /// A bootstrap on a device, with a client's keys.
 pub struct Bootstrap<'a, B: RnsOps> {
     ring: &'a B,
-    prepared: PreparedBootstrap,
+    prepared: PreparedBootstrap<B>,
     relinearise: B::SwitchKey,
     conjugate: B::GaloisKey,
     to_sparse: B::GaloisKey,
@@ -40,9 +38,15 @@ pub struct BootstrapKeys<'k, B: RnsOps> {
     pub rotations: &'k BTreeMap<usize, B::GaloisKey>,
 }
 
-/// A program with its numbers, for any client's keys.
-pub struct PreparedBootstrap {
+/// The masks of one map: for each giant step the baby steps with the masks that they are multiplied with.
+type LoadedMasks<B> = BTreeMap<isize, Vec<(usize, <B as RnsOps>::Coefficients)>>;
+
+/// A program with its numbers and masks on a device, for any client's keys.
+pub struct PreparedBootstrap<B: RnsOps> {
+    /// Its masks are those below.
     program: Program,
+    /// Of the maps from slots to coefficients, then of those back.
+    masks: [Vec<LoadedMasks<B>>; 2],
     /// What the input is multiplied with.
     growth: Number,
     shift: Number,
@@ -55,13 +59,19 @@ struct StepNumbers {
     constant: Number,
 }
 
-impl PreparedBootstrap {
-    /// Works out a recipe.
+impl<B: RnsOps> PreparedBootstrap<B> {
+    /// Works out a recipe, and loads its masks.
     ///
     /// # Errors
-    /// A sentence for a recipe that does not fit the ring.
-    pub fn new(params: &ParameterSet, recipe: &Recipe) -> Result<Self, String> {
-        let program = Program::new(params, recipe)?;
+    /// [`CkksError::Plan`] for a recipe that does not fit the ring; whatever the device fails with.
+    pub fn new(ring: &B, recipe: &Recipe) -> Result<Self, CkksError> {
+        Self::of(ring, Program::new(ring.params(), recipe).map_err(CkksError::Plan)?)
+    }
+
+    fn of(ring: &B, mut program: Program) -> Result<Self, CkksError> {
+        let params = ring.params();
+        let _loading = debug_span!("load masks of bootstraps", masks = program.counts().1).entered();
+        let masks = [load_masks(ring, &mut program.to_coefficients)?, load_masks(ring, &mut program.to_slots)?];
         let sine = &program.sine;
         let mut states = vec![sine.argument];
         states.extend(sine.steps.iter().map(|step| step.value));
@@ -75,23 +85,24 @@ impl PreparedBootstrap {
                 constant: Number::new(params, step.constant, step.value),
             }
         };
-        let growth = State { scale: program.growth, limbs: recipe.input().limbs };
+        let growth = State { scale: program.growth, limbs: program.recipe.input().limbs };
         Ok(Self {
             growth: Number::new(params, 1.0, growth),
             shift: Number::new(params, sine.shift, sine.argument),
             steps: sine.steps.iter().map(numbers).collect(),
             program,
+            masks,
         })
     }
 
-    /// As [`Bootstrap::run`], with keys that lie elsewhere. They are those that [`Program::keys`] asks for.
+    /// As [`Bootstrap::run`], on the ring that it was made for, with keys that lie elsewhere. They are those that [`Program::keys`] asks for.
     ///
     /// # Errors
     /// As [`Bootstrap::run`].
     ///
     /// # Panics
     /// If a rotation has no key.
-    pub fn run<B: RnsOps>(
+    pub fn run(
         &self,
         ring: &B,
         keys: &BootstrapKeys<'_, B>,
@@ -108,10 +119,10 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
     /// [`CkksError::Plan`] for a recipe that does not fit the ring, or keys that lack something; whatever the device
     /// fails with.
     pub fn new(ring: &'a B, recipe: &Recipe, keys: &SeededBootstrapKey) -> Result<Self, CkksError> {
-        let params = ring.params();
-        let prepared = PreparedBootstrap::new(params, recipe).map_err(CkksError::Plan)?;
-        let request = prepared.program.keys(params);
+        let program = Program::new(ring.params(), recipe).map_err(CkksError::Plan)?;
+        let request = program.keys(ring.params());
         check_keys(&request, keys)?;
+        let prepared = PreparedBootstrap::of(ring, program)?;
         let _loading = debug_span!("load bootstrap keys", keys = keys.rotations.len() + 4).entered();
         let conjugation = ring.host().conjugation_element();
         let rotation = |(&steps, _): (&usize, &usize)| {
@@ -128,7 +139,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
         })
     }
 
-    /// What is run.
+    /// What is run, without the coefficients of its masks.
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.prepared.program
@@ -156,7 +167,7 @@ impl<'a, B: RnsOps> Bootstrap<'a, B> {
 /// What runs.
 struct Run<'r, B: RnsOps> {
     ring: &'r B,
-    prepared: &'r PreparedBootstrap,
+    prepared: &'r PreparedBootstrap<B>,
     keys: &'r BootstrapKeys<'r, B>,
 }
 
@@ -174,8 +185,8 @@ impl<B: RnsOps> Run<'_, B> {
             let _span = debug_span!("slots to coefficients").entered();
             let grown = ring.products(&refs(&values), &vec![Constant::Number(&self.prepared.growth); values.len()])?;
             ring.release(std::mem::replace(&mut values, grown));
-            for map in &program.to_coefficients {
-                values = self.apply(map, values)?;
+            for (map, masks) in program.to_coefficients.iter().zip(&self.prepared.masks[0]) {
+                values = self.apply(map, masks, values)?;
             }
         }
         {
@@ -189,8 +200,8 @@ impl<B: RnsOps> Run<'_, B> {
         }
         {
             let _span = debug_span!("coefficients to slots").entered();
-            for map in &program.to_slots {
-                values = self.apply(map, values)?;
+            for (map, masks) in program.to_slots.iter().zip(&self.prepared.masks[1]) {
+                values = self.apply(map, masks, values)?;
             }
             ring.rotate_add(&mut values, self.keys.conjugate)?;
         }
@@ -206,16 +217,21 @@ impl<B: RnsOps> Run<'_, B> {
     }
 
     /// One factor of a transform.
-    fn apply(&self, map: &Map, values: Vec<B::Ciphertext>) -> Result<Vec<B::Ciphertext>, CkksError> {
+    fn apply(
+        &self,
+        map: &Map,
+        masks: &LoadedMasks<B>,
+        values: Vec<B::Ciphertext>,
+    ) -> Result<Vec<B::Ciphertext>, CkksError> {
         let keys: Vec<_> = map.babies.iter().map(|&steps| (steps > 0).then(|| &self.keys.rotations[&steps])).collect();
         let babies = self.ring.rotate_hoisted(&refs(&values), map.input.limbs, &keys)?;
         self.ring.release(values);
         // Horner's rule from either end towards the middle.
         let left = map.giants.keys().copied().filter(|&giant| giant > 0).rev();
-        let mut sums = self.horner(map, &babies, left, map.giant_steps[0])?;
+        let mut sums = self.horner((map, masks), &babies, left, map.giant_steps[0])?;
         let right = map.giants.keys().copied().filter(|&giant| giant < 0);
-        self.join(&mut sums, self.horner(map, &babies, right, map.giant_steps[1])?)?;
-        if let Some(masks) = map.giants.get(&0) {
+        self.join(&mut sums, self.horner((map, masks), &babies, right, map.giant_steps[1])?)?;
+        if let Some(masks) = masks.get(&0) {
             self.join(&mut sums, self.inner_products(map, masks, &babies)?)?;
         }
         babies.into_iter().for_each(|own| self.ring.release(own));
@@ -225,7 +241,7 @@ impl<B: RnsOps> Run<'_, B> {
     /// `rotate(... rotate(rotate(sum of the first giant) + sum of the next) ...)`, nothing without giants.
     fn horner(
         &self,
-        map: &Map,
+        (map, masks): (&Map, &LoadedMasks<B>),
         babies: &[Vec<B::Ciphertext>],
         giants: impl Iterator<Item = isize>,
         steps: usize,
@@ -236,7 +252,7 @@ impl<B: RnsOps> Run<'_, B> {
             for _ in giant.unsigned_abs()..before {
                 sums = self.rotate(sums, &self.keys.rotations[&steps])?;
             }
-            self.join(&mut sums, self.inner_products(map, &map.giants[&giant], babies)?)?;
+            self.join(&mut sums, self.inner_products(map, &masks[&giant], babies)?)?;
             before = giant.unsigned_abs();
         }
         for _ in 0..before {
@@ -260,22 +276,18 @@ impl<B: RnsOps> Run<'_, B> {
     fn inner_products(
         &self,
         map: &Map,
-        masks: &[Mask],
+        masks: &[(usize, B::Coefficients)],
         babies: &[Vec<B::Ciphertext>],
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let encode = |mask: &Mask| {
-            let plaintext = self.ring.host().plaintext(&mask.coefficients, map.mask_scale, map.input.limbs);
-            Ok((mask.baby, self.ring.load_plaintext(plaintext)?))
-        };
-        let plaintexts: Result<Vec<(usize, B::Plaintext)>, CkksError> =
-            self.ring.on_threads(|| masks.par_iter().map(encode).collect());
-        let plaintexts = plaintexts?;
-        let terms: Vec<(usize, &B::Plaintext)> = plaintexts.iter().map(|(baby, mask)| (*baby, mask)).collect();
+        let coefficients: Vec<_> = masks.iter().map(|(_, mask)| mask).collect();
+        let plaintexts = self.ring.plaintexts(&coefficients, map.input.limbs)?;
+        let terms = masks.iter().zip(&plaintexts).map(|((baby, _), mask)| (*baby, mask));
+        let terms: Vec<(usize, &B::Plaintext)> = terms.collect();
         let mut sums = Vec::with_capacity(babies.len());
         for own in babies {
             sums.extend(self.ring.inner_products(own, std::slice::from_ref(&terms))?);
         }
-        self.ring.release_plaintexts(plaintexts.into_iter().map(|(_, mask)| mask).collect());
+        self.ring.release_plaintexts(plaintexts);
         Ok(sums)
     }
 
@@ -348,6 +360,21 @@ impl<B: RnsOps> Run<'_, B> {
             }
         }
     }
+}
+
+/// Takes the masks of maps to the device.
+fn load_masks<B: RnsOps>(ring: &B, maps: &mut [Map]) -> Result<Vec<LoadedMasks<B>>, CkksError> {
+    let load = |scale: f64, mask: &mut Mask| {
+        let coefficients = ring.host().coefficients(&std::mem::take(&mut mask.coefficients), scale);
+        Ok((mask.baby, ring.load_coefficients(coefficients)?))
+    };
+    let of_map = |map: &mut Map| {
+        let of_giant = |(&giant, masks): (&isize, &mut Vec<Mask>)| {
+            Ok((giant, masks.iter_mut().map(|mask| load(map.mask_scale, mask)).collect::<Result<_, CkksError>>()?))
+        };
+        map.giants.iter_mut().map(of_giant).collect()
+    };
+    maps.iter_mut().map(of_map).collect()
 }
 
 /// Whether there is a key of enough limbs for everything that is asked for.

@@ -52,55 +52,30 @@ struct Prepared<B: RnsOps> {
     maps: Vec<PreparedMap<B>>,
     /// For each tensor the last map that reads it.
     last_uses: Vec<Option<usize>>,
-    bootstrap: Option<PreparedBootstrap>,
+    bootstrap: Option<PreparedBootstrap<B>>,
 }
 
-/// A mask of a map.
-enum HeldMask<P> {
-    /// On the device.
-    Loaded(P),
-    /// The first half of its numbers' coefficients, to be encoded when it is used. Their precision of 24 bits is far
-    /// beyond what the noise of a bootstrap leaves.
-    Kept(Vec<f32>),
+/// Masks of a sum.
+enum Masks<B: RnsOps> {
+    /// Transformed.
+    Loaded(Vec<B::Plaintext>),
+    /// To be transformed when they are used.
+    Kept(Vec<B::Coefficients>),
 }
-
-/// The first half of a polynomial's coefficients: real slots of the complex ring have `m(X) = m(X^-1)`, so that
-/// coefficient `n - k` is the negative of coefficient k, and the one in the middle is 0.
-fn half(coefficients: &[f64]) -> Vec<f32> {
-    coefficients[..coefficients.len() / 2].iter().map(|&c| c as f32).collect()
-}
-
-/// All coefficients of a polynomial of real slots from [`half`] of them, times `scale`.
-fn whole(half: &[f32], scale: f64) -> Vec<f64> {
-    let first = half.iter().map(|&c| f64::from(c) * scale);
-    let second = half[1..].iter().rev().map(|&c| -f64::from(c) * scale);
-    first.chain([0.0]).chain(second).collect()
-}
-
-impl<P> HeldMask<P> {
-    fn loaded(&self) -> Option<&P> {
-        match self {
-            Self::Loaded(mask) => Some(mask),
-            Self::Kept(_) => None,
-        }
-    }
-}
-
-/// Baby steps by their numbers, and what each is multiplied with.
-type Terms<'m, P> = Vec<(usize, &'m P)>;
 
 /// Sums of products that belong to one ciphertext of the output behind one giant step.
-struct Sum<P> {
+struct Sum<B: RnsOps> {
     output: usize,
     giants: Vec<usize>,
-    /// Number among all baby steps of all input ciphertexts, with the mask.
-    terms: Vec<(usize, P)>,
+    /// Numbers among all baby steps of all input ciphertexts, one for each mask.
+    inputs: Vec<usize>,
+    masks: Masks<B>,
 }
 
-impl<P> Sum<HeldMask<P>> {
-    /// The terms, if all their masks are on the device.
-    fn loaded(&self) -> Option<Terms<'_, P>> {
-        self.terms.iter().map(|(input, mask)| mask.loaded().map(|mask| (*input, mask))).collect()
+impl<B: RnsOps> Sum<B> {
+    /// Inputs with their masks.
+    fn terms<'m>(&self, masks: &'m [B::Plaintext]) -> Vec<(usize, &'m B::Plaintext)> {
+        self.inputs.iter().copied().zip(masks).collect()
     }
 }
 
@@ -108,7 +83,7 @@ struct PreparedMap<B: RnsOps> {
     /// Scale and limbs of the sums.
     linear: State,
     /// For each operand.
-    sums: Vec<Vec<Sum<HeldMask<B::Plaintext>>>>,
+    sums: Vec<Vec<Sum<B>>>,
     /// For each ciphertext of the results its constants, at the scale of the result.
     bias: Vec<B::Plaintext>,
     /// The polynomials' kind, and each of their constants for each ciphertext of the output.
@@ -118,7 +93,7 @@ struct PreparedMap<B: RnsOps> {
 /// Encodes numbers a slot of one ring for all lanes.
 struct Writer<'a, B> {
     ring: &'a B,
-    /// Whether masks are encoded when they are used.
+    /// Whether masks are transformed when they are used.
     keeps_masks: bool,
     /// By log2 of the slots after which content repeats.
     encoders: [OnceLock<SlotEncoder>; u32::BITS as usize],
@@ -132,11 +107,10 @@ impl<B: RnsOps> Writer<'_, B> {
         self.ring.load_plaintext(self.ring.host().plaintext(&coefficients, at.scale, at.limbs))
     }
 
-    fn mask(&self, slots: &[f64], at: State) -> Result<HeldMask<B::Plaintext>, CkksError> {
-        if self.keeps_masks {
-            return Ok(HeldMask::Kept(half(&self.coefficients(slots, 1.0))));
-        }
-        Ok(HeldMask::Loaded(self.plaintext(slots, at)?))
+    fn kept(&self, slots: &[f64], at: State) -> Result<B::Coefficients, CkksError> {
+        // Bootstraps are in the ring of complex slots.
+        let coefficients = self.ring.host().coefficients(&self.coefficients(slots, at.scale), at.scale);
+        self.ring.load_coefficients(coefficients.of_real_slots())
     }
 
     fn coefficients(&self, slots: &[f64], scale: f64) -> Vec<f64> {
@@ -159,17 +133,22 @@ impl<B: RnsOps> Writer<'_, B> {
         (0..layout.ciphertexts()).into_par_iter().map(write).collect()
     }
 
-    fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<HeldMask<B::Plaintext>>>, CkksError> {
+    fn masks(&self, steps: &Steps, masks: Vec<Mask>, at: State) -> Result<Vec<Sum<B>>, CkksError> {
         let mut sums: BTreeMap<(usize, Vec<usize>), Vec<Mask>> = BTreeMap::new();
         for mask in masks {
             sums.entry((mask.output, mask.giants.clone())).or_default().push(mask);
         }
         let babies: usize = steps.axes.iter().map(|axis| axis.babies).product();
-        let encode =
-            |mask: Mask| Ok((mask.input * babies + baby_number(steps, &mask.babies), self.mask(&mask.slots, at)?));
+        let input = |mask: &Mask| mask.input * babies + baby_number(steps, &mask.babies);
         let sum = |((output, giants), masks): ((usize, Vec<usize>), Vec<Mask>)| {
-            let terms: Result<_, CkksError> = masks.into_par_iter().map(encode).collect();
-            Ok(Sum { output, giants, terms: terms? })
+            let inputs = masks.iter().map(input).collect();
+            let of = masks.into_par_iter();
+            let masks = if self.keeps_masks {
+                Masks::Kept(of.map(|mask| self.kept(&mask.slots, at)).collect::<Result<_, _>>()?)
+            } else {
+                Masks::Loaded(of.map(|mask| self.plaintext(&mask.slots, at)).collect::<Result<_, _>>()?)
+            };
+            Ok(Sum { output, giants, inputs, masks })
         };
         sums.into_par_iter().map(sum).collect()
     }
@@ -188,7 +167,8 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         keys: &SeededEvaluationKey,
         memory_bytes: u64,
     ) -> Result<Self, CkksError> {
-        let schedule = LatencySchedule::new(network, plan, ring.params())?;
+        let mut schedule = LatencySchedule::new(network, plan, ring.params())?;
+        schedule.peak_bytes = plan.memory_bytes(network, ring.params(), |count| ring.coefficient_bytes(count));
         if schedule.peak_bytes > memory_bytes {
             return Err(CkksError::Memory { needed: schedule.peak_bytes, budget: memory_bytes });
         }
@@ -196,8 +176,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         let request = key_request(network, Some(plan), ring.params()).map_err(CkksError::Plan)?;
         let loaded = Keys::load(ring, &request, keys)?;
         let recipe = network.refresh.as_ref().map(|refresh| &refresh.recipe);
-        let bootstrap = recipe.map(|recipe| PreparedBootstrap::new(ring.params(), recipe)).transpose();
-        let bootstrap = bootstrap.map_err(CkksError::Plan)?;
+        let bootstrap = recipe.map(|recipe| PreparedBootstrap::new(ring, recipe)).transpose()?;
         let loading = debug_span!("load maps", maps = plan.maps.len()).entered();
         let maps = ring.on_threads(|| prepare(ring, network, plan, &schedule))?;
         if !loading.is_disabled() {
@@ -349,9 +328,7 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
             let rotated = self.babies(inputs, prepared.linear.limbs, &operand.steps)?;
             ring.release(own);
             let step = trace_span!("products", terms = rotated.len(), sums = sums.len()).entered();
-            let scale = ring.state(&tensors[operand.tensor][0]).scale;
-            let at = State { scale: prepared.linear.scale / scale, ..prepared.linear };
-            let totals = self.products(&rotated, sums, at)?;
+            let totals = self.products(&rotated, sums, prepared.linear.limbs)?;
             self.settle()?;
             drop(step);
             ring.release(rotated);
@@ -388,32 +365,27 @@ impl<'a, B: RnsOps> LatencySession<'a, B> {
         Ok(sums)
     }
 
-    /// Sums of masked ciphertexts; masks that are not on the device are encoded for one sum at a time.
+    /// Sums of masked ciphertexts; masks that are kept as coefficients are transformed for one sum at a time.
     fn products(
         &self,
         rotated: &[B::Ciphertext],
-        sums: &[Sum<HeldMask<B::Plaintext>>],
-        at: State,
+        sums: &[Sum<B>],
+        limbs: usize,
     ) -> Result<Vec<B::Ciphertext>, CkksError> {
-        let loaded: Option<Vec<Terms<'_, B::Plaintext>>> = sums.iter().map(Sum::loaded).collect();
-        match loaded {
-            Some(terms) if terms.is_empty() => return Ok(Vec::new()),
-            Some(terms) => return self.ring.inner_products(rotated, &terms),
-            None => {}
-        }
-        let encode = |(input, mask): &(usize, HeldMask<B::Plaintext>)| {
-            let HeldMask::Kept(kept) = mask else { return None };
-            let plaintext = self.ring.host().plaintext(&whole(kept, at.scale), at.scale, at.limbs);
-            Some(self.ring.load_plaintext(plaintext).map(|mask| (*input, mask)))
-        };
-        let mut totals = Vec::with_capacity(sums.len());
+        let (mut totals, mut loaded) = (Vec::with_capacity(sums.len()), Vec::new());
         for sum in sums {
-            let encoded: Result<Vec<(usize, B::Plaintext)>, CkksError> =
-                self.ring.on_threads(|| sum.terms.par_iter().filter_map(encode).collect());
-            let encoded = encoded?;
-            let terms: Terms<'_, B::Plaintext> = encoded.iter().map(|(input, mask)| (*input, mask)).collect();
-            totals.extend(self.ring.inner_products(rotated, std::slice::from_ref(&terms))?);
-            self.ring.release_plaintexts(encoded.into_iter().map(|(_, mask)| mask).collect());
+            match &sum.masks {
+                Masks::Loaded(masks) => loaded.push(sum.terms(masks)),
+                Masks::Kept(masks) => {
+                    let masks = self.ring.plaintexts(&masks.iter().collect::<Vec<_>>(), limbs)?;
+                    totals.extend(self.ring.inner_products(rotated, &[sum.terms(&masks)])?);
+                    self.ring.release_plaintexts(masks);
+                }
+            }
+        }
+        // A session has masks of one kind.
+        if !loaded.is_empty() {
+            totals = self.ring.inner_products(rotated, &loaded)?;
         }
         Ok(totals)
     }
