@@ -1,5 +1,5 @@
-//! Polynomials of integers taken modulo primes: plaintexts that are made of their coefficients, and ciphertexts that are
-//! raised to more limbs.
+//! Polynomials of integers taken modulo primes: plaintexts that are made of their coefficients, and ciphertexts that
+//! are raised to more limbs.
 
 use heman_core::ckks::error::{CkksError, enough_limbs};
 use heman_core::ckks::gpu::{GpuRing, words};

@@ -1,5 +1,5 @@
-//! Small networks with bootstraps; and one of them on a device: the same words as another device's, from fresh ciphertexts
-//! to those of the output.
+//! Small networks with bootstraps; and one of them on a device: the same words as another device's, from fresh
+//! ciphertexts to those of the output.
 
 use std::time::Instant;
 

@@ -83,7 +83,7 @@ pub fn raises<D: RnsDevice>(device: &D) {
     });
 }
 
-/// Numbers at both ends of what two limbs hold, and around them, where the nearest to 0 is the one beyond the other end.
+/// Numbers at both ends of what two limbs hold, and around them, where the nearest to 0 is beyond the other end.
 pub fn raises_ends<D: RnsDevice>(device: &D) {
     let twins = small(device);
     let params = twins.params().clone();

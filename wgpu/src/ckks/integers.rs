@@ -1,5 +1,5 @@
-//! Polynomials of integers taken modulo primes: plaintexts that are made of their coefficients, and ciphertexts that are
-//! raised to more limbs.
+//! Polynomials of integers taken modulo primes: plaintexts that are made of their coefficients, and ciphertexts that
+//! are raised to more limbs.
 
 use heman_core::ckks::error::{CkksError, enough_limbs};
 use heman_core::ckks::gpu::{GpuRing, words};
@@ -65,9 +65,9 @@ impl WgpuRing {
             for (block, out) in blocks.iter().zip(raised) {
                 for (part, to) in out.parts(degree).into_iter().enumerate() {
                     let source = block.address + self.words(part * own);
-                    for limb in own..limbs {
+                    for (limb, &conversion) in conversions.iter().enumerate().take(limbs).skip(own) {
                         let target = to + self.words(limb);
-                        down.push(Down::values(source, own, conversions[limb], limb, target).item());
+                        down.push(Down::values(source, own, conversion, limb, target).item());
                     }
                 }
             }

@@ -95,7 +95,8 @@ impl<B: RnsOps> PreparedBootstrap<B> {
         })
     }
 
-    /// As [`Bootstrap::run`], on the ring that it was made for, with keys that lie elsewhere. They are those that [`Program::keys`] asks for.
+    /// As [`Bootstrap::run`], on the ring that it was made for, with keys that lie elsewhere. They are those that
+    /// [`Program::keys`] asks for.
     ///
     /// # Errors
     /// As [`Bootstrap::run`].
