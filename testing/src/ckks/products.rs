@@ -2,12 +2,11 @@
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::{Position, RnsDevice, RnsOps};
-use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::ring::matrix::Matrix;
 use heman_core::ckks::ring::number::State;
 
-use crate::ckks::keys::{ciphertexts, smallest, switch_key};
-use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, upload};
+use crate::ckks::keys::{ciphertexts, switch_key};
+use crate::ckks::twins::{MOST, assert_held, assert_refused, assert_same, download, of_all_sets, small, upload};
 
 const SCALE: f64 = 4_194_304.0;
 
@@ -53,7 +52,7 @@ pub fn open<D: RnsDevice>(device: &D) {
             }
         }
     }
-    let twins = Twins::new(device, &smallest(), Occupancy::Many);
+    let twins = small(device);
     let params = twins.params().clone();
     let (a, b) = (ciphertexts(&params, MOST, 3, SCALE, 32), ciphertexts(&params, MOST, 3, SCALE, 33));
     let key = switch_key(&params, 3, 34);
@@ -77,7 +76,7 @@ pub fn open<D: RnsDevice>(device: &D) {
 
 /// Sums of groups, and rows of a matrix at several positions.
 pub fn sums<D: RnsDevice>(device: &D) {
-    let twins = Twins::new(device, &smallest(), Occupancy::Many);
+    let twins = small(device);
     let params = twins.params().clone();
     let (a, b) = (ciphertexts(&params, MOST, 3, SCALE, 37), ciphertexts(&params, MOST, 3, SCALE, 38));
     let key = switch_key(&params, 3, 39);

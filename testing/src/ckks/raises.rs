@@ -3,19 +3,14 @@
 
 use heman_core::ckks::error::CkksError;
 use heman_core::ckks::ops::{Constant, RnsDevice, RnsOps};
-use heman_core::ckks::params::packing::Occupancy;
 use heman_core::ckks::params::set::RingKind;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::coefficients::Coefficients;
 
-use crate::ckks::keys::{ciphertexts, smallest, switch_key};
-use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
+use crate::ckks::keys::{ciphertexts, switch_key};
+use crate::ckks::twins::{MOST, assert_held, assert_refused, assert_same, download, of_all_sets, refs, small, upload};
 
 const SCALE: f64 = 4_194_304.0;
-
-fn small<D: RnsDevice>(device: &D) -> Twins<D::Ring> {
-    Twins::new(device, &smallest(), Occupancy::Many)
-}
 
 /// Divisions by none, one and several primes at every level: the reference divides by one after the other.
 pub fn rescales_by<D: RnsDevice>(device: &D) {

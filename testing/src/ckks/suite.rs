@@ -15,7 +15,9 @@ use crate::ckks::keys::{ciphertexts, largest_residues, plaintext, seeded_ciphert
 use crate::ckks::products;
 use crate::ckks::raises;
 use crate::ckks::switches;
-use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
+use crate::ckks::twins::{
+    MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, small, upload,
+};
 use crate::tfhe::keys::words;
 
 const SCALE: f64 = 4_194_304.0;
@@ -40,10 +42,6 @@ pub fn all<D: RnsDevice>(device: &D) {
     raises::automorphisms(device);
     switches::activations(device);
     switches::keys(device);
-}
-
-fn small<D: RnsDevice>(device: &D) -> Twins<D::Ring> {
-    Twins::new(device, &smallest(), Occupancy::Many)
 }
 
 fn scale_error(left: f64, right: f64) -> CkksError {

@@ -11,8 +11,10 @@ use heman_core::ckks::plan::uses::{Uses, uses};
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::ckks::ring::number::{Number, State};
 
-use crate::ckks::keys::{ciphertexts, long_digits, plaintext, smallest, switch_key};
-use crate::ckks::twins::{MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, upload};
+use crate::ckks::keys::{ciphertexts, long_digits, plaintext, switch_key};
+use crate::ckks::twins::{
+    MOST, Twins, assert_held, assert_refused, assert_same, download, of_all_sets, refs, small, upload,
+};
 
 const SCALE: f64 = 4_194_304.0;
 
@@ -65,7 +67,7 @@ pub fn products<D: RnsDevice>(device: &D) {
     each_level(device, see_products);
     let twins = Twins::new(device, &long_digits(), Occupancy::Many);
     [7, 6, 5].into_iter().for_each(|limbs| see_products(&twins, limbs, 7));
-    let twins = Twins::new(device, &smallest(), Occupancy::Many);
+    let twins = small(device);
     let params = twins.params().clone();
     let (a, b) = (ciphertexts(&params, MOST, 3, SCALE, 32), ciphertexts(&params, MOST, 3, SCALE, 33));
     let key = switch_key(&params, 3, 34);
@@ -121,7 +123,7 @@ pub fn rotations<D: RnsDevice>(device: &D) {
             assert_held(&what, &twins.candidate, got, &download(&twins.reference, want));
         }
     });
-    let twins = Twins::new(device, &smallest(), Occupancy::Many);
+    let twins = small(device);
     let params = twins.params().clone();
     let batch = ciphertexts(&params, MOST, 3, SCALE, 72);
     let key = switch_key(&params, 3, 73);

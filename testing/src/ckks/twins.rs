@@ -9,7 +9,7 @@ use heman_core::ckks::params::set::ParameterSet;
 use heman_core::ckks::ring::ciphertext::Ciphertext;
 use heman_core::device::reference::ReferenceBackend;
 
-use crate::ckks::keys::{real, sets};
+use crate::ckks::keys::{real, sets, smallest};
 use crate::difference;
 
 /// Elements of the largest batch.
@@ -52,6 +52,12 @@ pub fn of_all_sets<D: RnsDevice>(device: &D) -> Vec<Twins<D::Ring>> {
         occupancies.push((&real, Occupancy::Many));
     }
     occupancies.into_iter().map(|(params, occupancy)| Twins::new(device, params, occupancy)).collect()
+}
+
+/// Rings of the smallest set, for many ciphertexts.
+#[must_use]
+pub fn small<D: RnsDevice>(device: &D) -> Twins<D::Ring> {
+    Twins::new(device, &smallest(), Occupancy::Many)
 }
 
 /// Ciphertexts of the host on a ring.
